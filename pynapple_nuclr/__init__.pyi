@@ -1,0 +1,39 @@
+from .checkpoints import load_encoder, load_reference, save_encoder
+from .columns import embeddings
+from .config import EncoderConfig
+from .contrast import ContrastiveLoss
+from .demo import run_demo
+from .embedding import embed, encode
+from .encoder import Encoder
+from .features import unit_statistics
+from .io.nwb import read_embedding, read_units, write_nwb, write_units
+from .plotting import plot_embedding
+from .pretraining import pretrain
+from .probes import Probe, load_probe
+from .simulation import simulate
+from .windows import population_tensor
+
+__version__: str
+__all__ = [
+    "ContrastiveLoss",
+    "Encoder",
+    "EncoderConfig",
+    "Probe",
+    "embed",
+    "embeddings",
+    "encode",
+    "load_encoder",
+    "load_probe",
+    "load_reference",
+    "plot_embedding",
+    "population_tensor",
+    "pretrain",
+    "read_embedding",
+    "read_units",
+    "run_demo",
+    "save_encoder",
+    "simulate",
+    "unit_statistics",
+    "write_nwb",
+    "write_units",
+]

@@ -1,0 +1,237 @@
+"""From a pynapple object to one embedding per unit: as xarray, or as metadata columns."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import numpy as np
+import pynapple as nap
+import xarray as xr
+from tqdm.auto import tqdm
+
+from pynapple_nuclr.checkpoints import as_encoder
+from pynapple_nuclr.columns import check_prefix, lay_out
+from pynapple_nuclr.inference import Precision, pick_device, run_windows
+from pynapple_nuclr.recording import Recording, as_recording
+from pynapple_nuclr.stability import rank_of_itself
+from pynapple_nuclr.windows import open_source, tile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pynapple_nuclr.config import Gaps
+    from pynapple_nuclr.encoder import Encoder
+    from pynapple_nuclr.recording import Units
+
+UnitsT = TypeVar("UnitsT", nap.TsGroup, nap.TsdFrame)
+
+
+def encode(
+    units: Units,
+    encoder: Encoder | str | Path | None = None,
+    *,
+    epochs: nap.IntervalSet | None = None,
+    gaps: Gaps | None = None,
+    windows: bool = False,
+    device: str = "auto",
+    precision: Precision = "float32",
+    progress: bool = True,
+) -> xr.Dataset:
+    """Embed every unit of a recording; return labelled arrays.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        Spike trains, or calcium traces.
+    encoder : Encoder, str or Path, optional
+        The encoder, its folder or its hub name. Default: the one that comes with the package.
+    epochs : IntervalSet, optional
+        Use only these epochs. Default: the time support.
+    gaps : {"split", "join"}, optional
+        Windows within one epoch, or of consecutive whole patches across epochs. Default: as the
+        encoder was trained.
+    windows : bool
+        Also return the embedding of every unit in every window.
+    device : str
+        "auto" (CUDA, then MPS, then CPU) or a torch device.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the network.
+    progress : bool
+        Show a progress bar on long work.
+
+    Returns
+    -------
+    Dataset
+        ``embedding`` (unit, feature), the mean over the windows in which the unit takes part;
+        ``stability`` (unit), see `embed`; ``n_windows`` (unit); if asked for
+        ``window_embedding`` (window, unit, feature) and ``start`` (window) in seconds. Unit
+        metadata are coordinates; the encoder and all settings are attributes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that cannot be read, an encoder of the other modality, or epochs without room
+        for a window.
+
+    References
+    ----------
+    "Know Thyself by Knowing Others: Learning Neuron Identity from Population Context",
+    NeurIPS 2025, arXiv:2512.01199.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> units = nap_nuclr.simulate("single", n_units=20, duration=60, seed=0)
+    >>> encoder = nap_nuclr.Encoder(nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16))
+    >>> dataset = nap_nuclr.encode(units, encoder, progress=False)
+    >>> dataset["embedding"].dims, int(dataset["n_windows"].max())
+    (('unit', 'feature'), 6)
+    """
+    encoder = as_encoder(encoder)
+    recording = as_recording(units, epochs=epochs)
+    source = open_source(recording, encoder.config)
+    tiling = tile(source, gaps=gaps)
+    target = pick_device(device)
+    bar = tqdm(total=len(tiling.starts), desc="embedding", unit="window", disable=not progress)
+    shape = (len(tiling.starts), recording.n_units, encoder.config.dim)
+    vectors = np.full(shape, np.nan, dtype=np.float32)
+    with bar:
+        for window, present, embedded in run_windows(
+            encoder,
+            source,
+            tiling.starts,
+            device=target,
+            precision=precision,
+            advance=bar.update,
+        ):
+            vectors[window, present] = embedded
+    n_windows = (~np.isnan(vectors[:, :, 0])).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean = np.nansum(vectors, axis=0, dtype=np.float64) / n_windows[:, None]
+    dataset = xr.Dataset(
+        {
+            "embedding": (("unit", "feature"), mean.astype(np.float32)),
+            "stability": ("unit", rank_of_itself(vectors, recording.activity())),
+            "n_windows": ("unit", n_windows),
+        },
+        coords={"unit": recording.unit_ids, "feature": np.arange(shape[2])},
+        attrs={
+            "encoder": encoder.identity,
+            "recording": recording.name,
+            "gaps": gaps or encoder.config.gaps,
+            "precision": precision,
+            "device": target.type,
+            "windows": len(tiling.starts),
+            "unused_seconds": tiling.unused_seconds,
+            "config": json.dumps(encoder.config.to_dict()),
+            "pynapple_nuclr": version("pynapple-nuclr"),
+            **source.attributes,
+        },
+    )
+    if windows:
+        dataset["window_embedding"] = (("window", "unit", "feature"), vectors)
+        dataset = dataset.assign_coords(start=("window", source.seconds(tiling.starts)[:, 0]))
+    return _with_metadata(dataset, recording)
+
+
+def embed(
+    units: UnitsT,
+    encoder: Encoder | str | Path | None = None,
+    *,
+    epochs: nap.IntervalSet | None = None,
+    gaps: Gaps | None = None,
+    columns: Literal["all", "summary"] = "all",
+    prefix: str = "nuclr",
+    device: str = "auto",
+    precision: Precision = "float32",
+    progress: bool = True,
+) -> UnitsT:
+    """Embed every unit of a recording; return the object with new metadata columns.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        Spike trains, or calcium traces. Not changed.
+    encoder : Encoder, str or Path, optional
+        The encoder, its folder or its hub name. Default: the one that comes with the package.
+    epochs : IntervalSet, optional
+        Use only these epochs. Default: the time support.
+    gaps : {"split", "join"}, optional
+        Windows within one epoch, or of consecutive whole patches across epochs (trials).
+        Default: as the encoder was trained.
+    columns : {"all", "summary"}
+        Whether to write the vectors, or only the summary.
+    prefix : str
+        Start of the new columns' names.
+    device, precision, progress
+        As in `encode`.
+
+    Returns
+    -------
+    TsGroup or TsdFrame
+        The same kind of object, units in the same order, with ``nuclr_stability`` (how repeatable
+        the unit's embedding is: 1 = always itself, 0.5 = chance, NaN below two windows; it is not
+        correctness), ``nuclr_n_windows``, ``nuclr_encoder`` (name@hash) and, with
+        ``columns="all"``, the embedding as ``nuclr_0``, ``nuclr_1``, … Units without a spike in
+        any window get NaN, 0 windows, and one warning.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that cannot be read, an encoder of the other modality, epochs without room for a
+        window, or a prefix that cannot be a column name.
+
+    References
+    ----------
+    "Know Thyself by Knowing Others: Learning Neuron Identity from Population Context",
+    NeurIPS 2025, arXiv:2512.01199.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> units = nap_nuclr.simulate("single", n_units=20, duration=60, seed=0)
+    >>> units = nap_nuclr.embed(units, progress=False)
+    >>> nap_nuclr.embeddings(units).dims
+    ('unit', 'feature')
+    """
+    if columns not in ("all", "summary"):
+        raise ValueError(f'columns is {columns!r}; expected "all" or "summary"')
+    if isinstance(units, (nap.TsGroup, nap.TsdFrame)):
+        check_prefix(prefix, units)
+    dataset = encode(
+        units,
+        encoder,
+        epochs=epochs,
+        gaps=gaps,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )
+    silent = int((dataset["n_windows"] == 0).sum())
+    if silent:
+        warnings.warn(
+            f"{silent} of {dataset.sizes['unit']} units have no spike in any window: their "
+            f"embedding is NaN and {prefix}_n_windows is 0",
+            UserWarning,
+            stacklevel=2,
+        )
+    summary = {
+        f"{prefix}_stability": dataset["stability"].values,
+        f"{prefix}_n_windows": dataset["n_windows"].values,
+        f"{prefix}_encoder": np.full(dataset.sizes["unit"], dataset.attrs["encoder"]),
+    }
+    vectors = dataset["embedding"].values if columns == "all" else None
+    return lay_out(units, summary=summary, vectors=vectors, prefix=prefix)
+
+
+def _with_metadata(dataset: xr.Dataset, recording: Recording) -> xr.Dataset:
+    """Add the units' metadata as coordinates, but for names that the dataset has already."""
+    columns = {
+        name: ("unit", np.asarray(values))
+        for name, values in recording.metadata.items()
+        if name not in dataset and not str(name).startswith("nuclr_")
+    }
+    return dataset.assign_coords(columns)

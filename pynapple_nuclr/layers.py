@@ -1,0 +1,186 @@
+"""The parts of the encoder: rotary positions, attention, gated feed-forward, residual block."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Rotary(nn.Module):
+    """Rotate pairs of features by an angle that grows with the patch index.
+
+    Of the ``head_dim / 2`` frequencies the first `fraction` are 2π / period, with periods
+    log-spaced from 1 to 8 × patches; the rest are zero, so those features carry no position.
+
+    Parameters
+    ----------
+    patches : int
+        Patches in a window.
+    head_dim : int
+        Width of an attention head.
+    fraction : float
+        Fraction of the frequencies that rotate.
+    """
+
+    def __init__(self, patches: int, head_dim: int, fraction: float) -> None:
+        super().__init__()
+        rotating = int(fraction * head_dim / 2)
+        periods = torch.logspace(0, math.log10(8 * patches), rotating, dtype=torch.float64)
+        omega = torch.zeros(head_dim // 2)
+        omega[:rotating] = 2 * math.pi / periods
+        self.register_buffer("omega", omega)
+        self.omega: Tensor
+
+    def turns(self, patches: int) -> Tensor:
+        """Return the rotation of every pair at every patch, complex (patches, 1, head_dim / 2)."""
+        index = torch.arange(patches, device=self.omega.device, dtype=torch.float32)
+        theta = index[:, None, None] * self.omega.float()
+        return torch.polar(torch.ones_like(theta), theta)
+
+    @staticmethod
+    def rotate(x: Tensor, turns: Tensor) -> Tensor:
+        """Rotate the interleaved pairs of x (…, patches, …, head_dim); axes after it broadcast."""
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+        return torch.view_as_real(pairs * turns).flatten(-2).type_as(x)
+
+
+class Attention(nn.Module):
+    """Pre-norm multi-head attention over the second-last axis, optionally with rotary positions.
+
+    Rotary turns queries, keys and values, and the output back by its own position, so that what
+    a token receives depends on relative positions only.
+
+    Parameters
+    ----------
+    dim, heads, head_dim : int
+        Width of the tokens, number of heads, and width of a head.
+    rotary : Rotary, optional
+        Positions; none for attention among the units of a population.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int, rotary: Rotary | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim)
+        self.to_out = nn.Linear(heads * head_dim, dim)
+        self.rotary = [rotary]  # in a list: one shared buffer, registered once by the encoder
+
+    def forward(self, x: Tensor, sizes: list[int] | None = None) -> Tensor:
+        """Mix tokens along the second-last axis.
+
+        Parameters
+        ----------
+        x : Tensor (batch, tokens, dim)
+            Without `sizes` each row of the batch attends within itself.
+        sizes : list of int, optional
+            Tokens of each population; tokens of different populations never meet.
+
+        Returns
+        -------
+        Tensor (batch, tokens, dim)
+        """
+        qkv = self.to_qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1))
+        rotary = self.rotary[0]
+        if rotary is None:
+            mixed = _attend_within(qkv, sizes or [x.shape[1]])
+        else:
+            turns = rotary.turns(x.shape[1])
+            mixed = _attend(rotary.rotate(qkv, turns[:, None]))  # all three by one product
+            mixed = rotary.rotate(mixed, turns.conj())
+        out: Tensor = self.to_out(mixed.flatten(2))
+        return out
+
+
+def _attend(qkv: Tensor) -> Tensor:
+    """Attend along the tokens of qkv (batch, tokens, 3, heads, head_dim).
+
+    Returns
+    -------
+    Tensor (batch, tokens, heads, head_dim)
+    """
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+
+def _attend_within(qkv: Tensor, sizes: list[int]) -> Tensor:
+    """Attend among the tokens of each population; shapes as in `_attend`."""
+    return torch.cat([_attend(part) for part in qkv.split(sizes, dim=1)], dim=1)
+
+
+class FeedForward(nn.Module):
+    """Pre-norm feed-forward network with a GELU gate, widened four times.
+
+    Parameters
+    ----------
+    dim : int
+        Width of the tokens.
+    dropout : float
+        Dropout on the gated features.
+    """
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.in_proj = nn.Linear(dim, 8 * dim)
+        self.out_proj = nn.Linear(4 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token (…, dim) by itself."""
+        value, gate = self.in_proj(self.norm(x)).chunk(2, dim=-1)
+        out: Tensor = self.out_proj(self.dropout(F.gelu(gate) * value))
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each added to what came in.
+
+    Parameters
+    ----------
+    dim, heads, head_dim : int
+        As `Attention`.
+    dropout : float
+        Dropout on both branches and inside the feed-forward network.
+    rotary : Rotary, optional
+        Positions of the tokens.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, head_dim: int, dropout: float, rotary: Rotary | None = None
+    ) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads, head_dim, rotary)
+        self.feed_forward = FeedForward(dim, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, sizes: list[int] | None = None) -> Tensor:
+        """Transform tokens (batch, tokens, dim); `sizes` as in `Attention.forward`."""
+        x = x + self.dropout(self.attention(x, sizes))
+        x = x + self.dropout(self.feed_forward(x))
+        return x
+
+
+class SpatiotemporalBlock(nn.Module):
+    """A block among the units of a population, then one over each unit's own time.
+
+    Parameters
+    ----------
+    dim, heads, head_dim, dropout, rotary
+        As `Block`; only the block over time knows positions.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int, dropout: float, rotary: Rotary) -> None:
+        super().__init__()
+        self.population = Block(dim, heads, head_dim, dropout)
+        self.time = Block(dim, heads, head_dim, dropout, rotary)
+
+    def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
+        """Transform tokens (units, patches, dim); `sizes` are the units of each population."""
+        # Units of a population meet at the same patch: the patch becomes the batch axis.
+        x = self.population(x.transpose(0, 1), sizes).transpose(0, 1)
+        out: Tensor = self.time(x)
+        return out

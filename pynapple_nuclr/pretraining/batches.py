@@ -1,0 +1,119 @@
+"""Batches of pairs of views, in an order that depends on the seed and the place alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from pynapple_nuclr.windows import Pair, Place, ViewSampler
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of views of one step, and the place at which the next batch begins."""
+
+    pairs: list[Pair]
+    next_place: tuple[int, int]
+
+    @property
+    def matched(self) -> int:
+        """Units that are in both views of their pair."""
+        return sum(int(np.isin(pair.ids1, pair.ids2).sum()) for pair in self.pairs)
+
+    def parts(self, tokens: int) -> Iterator[Batch]:
+        """Cut into batches of about so many tokens, a pair at least."""
+        part: list[Pair] = []
+        size = 0
+        for pair in self.pairs:
+            more = (len(pair.ids1) + len(pair.ids2)) * pair.patches1.shape[1]
+            if part and size + more > tokens:
+                yield Batch(part, self.next_place)
+                part, size = [], 0
+            part.append(pair)
+            size += more
+        yield Batch(part, self.next_place)
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, list[int], list[Tensor], list[Tensor]]:
+        """Pack: all first views, then all second views.
+
+        Returns
+        -------
+        (Tensor (units, patches, features), list of int, list of Tensor, list of Tensor)
+            Patches, units of each view, and the unit ids of the first and the second views.
+        """
+        views = [pair.patches1 for pair in self.pairs] + [pair.patches2 for pair in self.pairs]
+        patches = torch.from_numpy(np.concatenate(views)).to(device)
+        ids1 = [torch.from_numpy(pair.ids1).to(device) for pair in self.pairs]
+        ids2 = [torch.from_numpy(pair.ids2).to(device) for pair in self.pairs]
+        return patches, [len(view) for view in views], ids1, ids2
+
+
+class PairBatches(IterableDataset[Batch]):
+    """Endless batches from a place (training epoch, pair) on.
+
+    Parameters
+    ----------
+    sampler : ViewSampler
+        Draws the pairs.
+    batch_size : int
+        Pairs a step, over all processes.
+    place : (int, int)
+        Where to begin.
+    rank, world : int
+        This process takes every `world`-th pair, from `rank` on.
+    """
+
+    def __init__(
+        self,
+        sampler: ViewSampler,
+        batch_size: int,
+        place: tuple[int, int] = (0, 0),
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.place = place
+        self.rank = rank
+        self.world = world
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, first = self.place
+        empty_epochs = 0
+        while True:
+            places = self.sampler.plan(epoch)
+            found = False
+            while first < len(places):
+                last = min(first + self.batch_size, len(places))
+                pairs = [self._pair(places, epoch, i) for i in range(first, last)]
+                kept = [pair for pair in pairs[self.rank :: self.world] if pair is not None]
+                first = last
+                if kept:
+                    found = True
+                    place = (epoch, first) if first < len(places) else (epoch + 1, 0)
+                    yield Batch(kept, place)
+            empty_epochs = 0 if found else empty_epochs + 1
+            if empty_epochs == 3:
+                raise ValueError(
+                    f"no pair of views has more than {self.sampler.settings.min_units} units left "
+                    f"in both: the recordings {self._names()} are too small or too quiet; lower "
+                    "min_units, or use longer windows"
+                )
+            epoch, first = epoch + 1, 0
+
+    def steps_per_epoch(self) -> int:
+        """Return the steps of the first training epoch, skipped pairs not considered."""
+        return max(-(-len(self.sampler.plan(0)) // self.batch_size), 1)
+
+    def _pair(self, places: list[Place], epoch: int, index: int) -> Pair | None:
+        # The last number keeps these draws apart from those of the plan.
+        rng = np.random.default_rng((self.sampler.seed, epoch, index, 1))
+        return self.sampler.pair(places[index], rng)
+
+    def _names(self) -> str:
+        return ", ".join(repr(source.recording.name) for source in self.sampler.sources[:5])

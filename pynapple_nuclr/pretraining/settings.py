@@ -1,0 +1,167 @@
+"""The knobs of training, and defaults that fit the machine and the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.windows import ViewSettings
+
+# (learning rate, pairs a step on a GPU, largest view distance) of the published recipes.
+_PUBLISHED = {"spikes": (5e-4, 128, 30.0), "calcium": (1.25e-4, 16, 240.0)}
+_PAIRS_ON_CPU = 4
+_DEFAULT_MINUTES = 30.0
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How an encoder is trained; every field is a keyword of `pretrain`.
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, gradient_clip : float
+        AdamW's step size and decay (none on norms and biases), and the largest gradient norm.
+    temperature, within_view_temperature : float
+        Of the loss, between and within views.
+    max_view_distance, min_view_distance, min_units, units_kept, max_units
+        How views are drawn, see `ViewSettings`.
+    holdout : float
+        Fraction of every recording, a contiguous block, that is never trained on and on which
+        re-identification is measured; 0 for none.
+    checks : int
+        How often re-identification is measured in the course of the training.
+    patience : int
+        Stop after so many checks without improvement.
+    keep_checks : bool
+        Keep the encoder of every check in `out`, for learning curves.
+    """
+
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    temperature: float = 0.2
+    within_view_temperature: float = 1.0
+    max_view_distance: float | None = 30.0
+    min_view_distance: float = 0.0
+    min_units: int = 10
+    units_kept: tuple[float, float] = (0.5, 1.0)
+    max_units: int | None = None
+    holdout: float = 0.1
+    checks: int = 20
+    patience: int = 8
+    keep_checks: bool = False
+
+    @property
+    def views(self) -> ViewSettings:
+        """How views are drawn."""
+        names = [field.name for field in fields(ViewSettings)]
+        return ViewSettings(**{name: getattr(self, name) for name in names})
+
+    @classmethod
+    def for_config(cls, config: EncoderConfig, changes: dict[str, Any]) -> TrainingSettings:
+        """Return the published settings of the modality, with `changes`.
+
+        Raises
+        ------
+        TypeError
+            If a change names no setting.
+        ValueError
+            If a value is out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise TypeError(
+                f"pretrain got unknown settings {', '.join(unknown)}; known are "
+                f"{', '.join(sorted(known))}"
+            )
+        rate, _, distance = _PUBLISHED[config.modality]
+        if "min_view_distance" in changes:
+            distance = max(distance, changes["min_view_distance"])
+        settings = cls(**{"learning_rate": rate, "max_view_distance": distance, **changes})
+        if not 0 <= settings.holdout < 0.9:
+            raise ValueError(f"holdout is {settings.holdout}; expected 0 to 0.9")
+        _ = settings.views  # checks itself
+        return settings
+
+
+def default_config(recordings: Sequence[Recording]) -> EncoderConfig:
+    """Return the published configuration, made to fit the recordings.
+
+    Trials shorter than a window are joined; a patch fits at least twice into the median trial,
+    so that it can lie at any phase of it. Calcium is read at its own rate where that is lower.
+    """
+    modality = recordings[0].modality
+    if modality == "calcium":
+        rate = 1 / float(np.median([recording.frame_period for recording in recordings]))
+        config = EncoderConfig(modality="calcium")
+        frames = min(len(recording.frame_times) for recording in recordings)
+        if rate < config.frame_rate:
+            config = replace(config, frame_rate=rate)
+        else:
+            frames = int(frames * config.frame_rate / rate)
+        fitting = max(frames // 8 // config.patch_frames, 1) * config.patch_frames
+        return replace(config, window_frames=min(config.window_frames, fitting))
+    config = EncoderConfig()
+    lengths = np.concatenate([np.diff(r.epochs, axis=1).ravel() for r in recordings])
+    if np.median(lengths) >= 2 * config.window_duration:
+        return config
+    patch = config.patch_duration
+    while patch > config.bin_size and np.median(lengths) < 2 * patch - 1e-6:
+        patch = max(round(patch / 2 / config.bin_size), 1) * config.bin_size
+    window = 10 * patch if patch == config.patch_duration else 20 * patch
+    return replace(config, gaps="join", patch_duration=patch, window_duration=window)
+
+
+def default_batch_size(config: EncoderConfig, accelerator: str) -> int:
+    """Return the pairs of windows a step: the published number on a GPU, few on a CPU."""
+    return _PUBLISHED[config.modality][1] if accelerator == "cuda" else _PAIRS_ON_CPU
+
+
+def default_minutes(steps: int | None, max_minutes: float | None) -> float | None:
+    """Return the time limit: half an hour unless steps or minutes are given."""
+    return _DEFAULT_MINUTES if steps is None and max_minutes is None else max_minutes
+
+
+def hold_out(
+    recording: Recording, config: EncoderConfig, fraction: float
+) -> tuple[Recording, Recording | None]:
+    """Cut a contiguous block from the middle of a recording's time.
+
+    The block holds at least two windows and the rest at least two; where there is no such room
+    nothing is held out.
+
+    Returns
+    -------
+    (Recording, Recording or None)
+        What is trained on, and what is held out.
+    """
+    need = 2 * config.window_seconds
+    # Trials lose what does not fill a patch: room is asked for with a margin.
+    block = max(fraction * recording.duration, 1.5 * need)
+    if fraction == 0 or recording.duration - block < 1.5 * need:
+        return recording, None
+    start = (recording.duration - block) / 2
+    inside = _between(recording, start, start + block)
+    before = _between(recording, 0, start)
+    after = _between(recording, start + block, recording.duration)
+    return (
+        replace(recording, epochs=np.concatenate((before, after))),
+        replace(recording, epochs=inside),
+    )
+
+
+def _between(recording: Recording, start: float, end: float) -> np.ndarray[Any, Any]:
+    """Return the epochs (epochs, 2) between two moments of joined time."""
+    lengths = np.diff(recording.epochs, axis=1).ravel()
+    joined = np.cumsum(lengths) - lengths
+    low = np.clip(start - joined, 0, lengths)
+    high = np.clip(end - joined, 0, lengths)
+    kept = high > low
+    begin = recording.epochs[:, 0]
+    return np.stack((begin + low, begin + high), axis=1)[kept]

@@ -1,0 +1,77 @@
+"""How repeatable a unit's embedding is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_RIVALS = 200
+
+
+def rank_of_itself(
+    vectors: NDArray[np.float32], activity: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how often each unit's embedding is nearer to its own mean than to other units'.
+
+    A unit's embedding in a window is compared (cosine, recording mean subtracted) with its own
+    mean over its other windows, and with the means of its rivals, likewise without that window.
+    The result is the mean percentile rank of its own among them.
+
+    Parameters
+    ----------
+    vectors : ndarray (windows, units, dim)
+        Embeddings; NaN where a unit does not take part in a window.
+    activity : ndarray (units,)
+        A number per unit that depends on its data alone. It orders the units before the up to 200
+        rivals are drawn (seeded), so that the draw does not depend on their order.
+
+    Returns
+    -------
+    ndarray (units,)
+        1 = always itself, 0.5 = chance; NaN below two windows, or without any rival.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pynapple_nuclr.stability import rank_of_itself
+    >>> constant = np.tile(np.eye(3, dtype=np.float32), (4, 1, 1))
+    >>> rank_of_itself(constant, np.array([5.0, 2.0, 9.0]))
+    array([1., 1., 1.])
+    """
+    result = np.full(vectors.shape[1], np.nan)
+    present = ~np.isnan(vectors[:, :, 0])
+    usable = np.flatnonzero(present.sum(axis=0) >= 2)
+    if len(usable) < 2:
+        return result
+    present, activity = present[:, usable], activity[usable]
+    count = present.sum(axis=0)
+    total = np.nansum(vectors[:, usable], axis=0, dtype=np.float64)
+    centre = (total / count[:, None]).mean(axis=0)
+    order = np.argsort(activity, kind="stable")
+    rivals = np.random.default_rng(0).permutation(order)[:_RIVALS]
+    ranks = np.zeros(len(usable))
+    for window, here in zip(vectors[:, usable], present, strict=True):
+        now = np.where(here[:, None], window, 0.0)
+        others = _unit_length((total - now) / (count - here)[:, None] - centre)
+        ranks[here] += _ranks(_unit_length(now - centre), others, rivals)[here]
+    result[usable] = ranks / count
+    return result
+
+
+def _ranks(
+    now: NDArray[np.float64], others: NDArray[np.float64], rivals: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the percentile rank of each unit's own mean among those of its rivals (units,)."""
+    own = (now * others).sum(axis=1, keepdims=True)
+    difference = own - now @ others[rivals].T
+    wins = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
+    foreign = rivals != np.arange(len(now))[:, None]  # nobody is a rival of itself
+    return np.asarray((wins * foreign).sum(axis=1) / foreign.sum(axis=1))
+
+
+def _unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

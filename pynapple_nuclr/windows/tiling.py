@@ -1,0 +1,195 @@
+"""Where windows lie: whole patches of the epochs, in windows that the encoder can read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.windows.sources import Source, open_source
+
+if TYPE_CHECKING:
+    import pynapple as nap
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.config import EncoderConfig, Gaps
+    from pynapple_nuclr.recording import Units
+
+# Patches missing less than this fraction are whole: ends of epochs are rounded to nanoseconds.
+_ROUNDING = 1e-7
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Windows of a recording.
+
+    Attributes
+    ----------
+    starts : ndarray (windows, patches)
+        Where each patch begins: seconds (spikes) or frames (calcium).
+    unused_seconds : float
+        Time of the epochs that no window covers.
+    """
+
+    starts: NDArray[Any]
+    unused_seconds: float
+
+
+def whole_patches(source: Source, phase: NDArray[Any] | float = 0) -> list[NDArray[Any]]:
+    """Return the starts of the whole patches of each epoch, the first at `phase` into it.
+
+    Parameters
+    ----------
+    source : Source
+        The recording.
+    phase : float or ndarray (epochs,)
+        Seconds (spikes) or frames (calcium) to leave out at the start of each epoch.
+
+    Returns
+    -------
+    list of ndarray (patches of the epoch,)
+    """
+    first = source.spans[:, 0] + phase
+    counts = np.floor((source.spans[:, 1] - first) / source.length + _ROUNDING).astype(np.int64)
+    return [
+        start + np.arange(max(count, 0)) * source.length
+        for start, count in zip(first, counts, strict=True)
+    ]
+
+
+def tile(source: Source, *, gaps: Gaps | None = None) -> Tiling:
+    """Lay consecutive windows over a recording.
+
+    Parameters
+    ----------
+    source : Source
+        The recording.
+    gaps : {"split", "join"}, optional
+        Windows within one epoch, or of consecutive whole patches across epochs. Default: as
+        the encoder was trained.
+
+    Returns
+    -------
+    Tiling
+        At least one window.
+
+    Raises
+    ------
+    ValueError
+        If no epoch holds a patch, or there is no room for one window.
+    """
+    gaps = check_gaps(gaps or source.config.gaps)
+    patches = whole_patches(source)
+    check_room(source, patches, gaps)
+    per_window = source.config.patches
+    runs = patches if gaps == "split" else [np.concatenate(patches)]
+    windows = [_cut(run, per_window) for run in runs]
+    starts = np.concatenate(windows)
+    used = len(starts) * source.config.window_seconds
+    return Tiling(starts, max(_seconds(source) - used, 0.0))
+
+
+def _cut(run: NDArray[Any], per_window: int) -> NDArray[Any]:
+    """Cut a run of patches into consecutive windows (windows, patches); drop what is left."""
+    windows = len(run) // per_window
+    return run[: windows * per_window].reshape(windows, per_window)
+
+
+def check_gaps(gaps: str) -> Gaps:
+    """Return `gaps` if it is one of the two ways, else raise ValueError."""
+    if gaps not in ("split", "join"):
+        raise ValueError(f'gaps is {gaps!r}; expected "split", "join" or None')
+    return gaps  # type: ignore[return-value]
+
+
+def check_room(source: Source, patches: list[NDArray[Any]], gaps: Gaps, windows: int = 1) -> None:
+    """Raise ValueError unless the patches of the epochs hold that many windows."""
+    config = source.config
+    name = f"recording {source.recording.name!r}"
+    longest = max((float(end - start) for start, end in source.spans), default=0.0)
+    longest *= config.patch_seconds / source.length  # frames to seconds
+    counts = [len(run) for run in patches] or [0]
+    if max(counts) == 0:
+        raise ValueError(
+            f"{name}: no epoch holds one whole patch: the longest found is {longest:g} s, a patch "
+            f"needs {config.patch_seconds:g} s; are the epochs inside the time support, in seconds?"
+        )
+    if gaps == "split" and sum(count // config.patches for count in counts) < windows:
+        raise ValueError(
+            f"{name}: windows of {config.window_seconds:g} s, {windows} needed, but the longest "
+            f'epoch is {longest:g} s; gaps="join" makes windows of patches across epochs'
+        )
+    if gaps == "join" and sum(counts) < windows * config.patches:
+        raise ValueError(
+            f"{name}: its epochs hold {sum(counts) * config.patch_seconds:g} s of whole patches; "
+            f"{windows} window(s) of {config.window_seconds:g} s are needed"
+        )
+
+
+def _seconds(source: Source) -> float:
+    """Return the time that the epochs cover, in seconds."""
+    return float(np.diff(source.spans, axis=1).sum() * source.config.patch_seconds / source.length)
+
+
+def population_tensor(
+    units: Units,
+    config: EncoderConfig,
+    *,
+    epochs: nap.IntervalSet | None = None,
+    gaps: Gaps | None = None,
+) -> xr.DataArray:
+    """Return exactly what an encoder reads: every window of a recording, cut into patches.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        Spike trains, or calcium traces.
+    config : EncoderConfig
+        Sizes of bins, patches and windows; ``encoder.config`` for those of an encoder.
+    epochs : IntervalSet, optional
+        Use only these epochs. Default: the time support.
+    gaps : {"split", "join"}, optional
+        Windows within one epoch, or across epochs. Default: ``config.gaps``.
+
+    Returns
+    -------
+    DataArray (window, unit, patch, bin)
+        Spike counts, or scaled traces, in float32. Of a spike recording the encoder reads in
+        each window only the units that fire in it. Coordinates: unit ids, and ``start``
+        (window, patch), the time of each patch in seconds. Attributes: ``unused_seconds``, and
+        for calcium the ``scale`` that the traces were divided by.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that cannot be read, epochs too short for a patch, or too few for a window.
+
+    Examples
+    --------
+    >>> import numpy as np, pynapple as nap
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> group = nap.TsGroup({7: nap.Ts(np.arange(0.25, 30, 0.5))},
+    ...                     time_support=nap.IntervalSet(0, 30))
+    >>> tensor = nap_nuclr.population_tensor(group, nap_nuclr.EncoderConfig())
+    >>> dict(tensor.sizes), float(tensor.sum())
+    ({'window': 3, 'unit': 1, 'patch': 10, 'bin': 50}, 60.0)
+    """
+    source = open_source(as_recording(units, epochs=epochs), config)
+    tiling = tile(source, gaps=gaps)
+    return xr.DataArray(
+        np.stack([source.read(starts) for starts in tiling.starts]),
+        dims=("window", "unit", "patch", "bin"),
+        coords={
+            "unit": source.recording.unit_ids,
+            "start": (("window", "patch"), source.seconds(tiling.starts)),
+        },
+        attrs={
+            "unused_seconds": tiling.unused_seconds,
+            "config": json.dumps(config.to_dict()),
+            **source.attributes,
+        },
+    )

@@ -1,0 +1,220 @@
+"""Pairs of views for training: two windows of one recording, each with a part of its units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from pynapple_nuclr.windows.sources import Source
+from pynapple_nuclr.windows.tiling import check_room, whole_patches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.config import Gaps
+
+# Starts of zero measure (an epoch of exactly one window) can still be drawn.
+_POINT = 1e-6
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How two views of a recording are drawn.
+
+    Parameters
+    ----------
+    max_view_distance : float or None
+        Largest distance between the starts of the two views, in seconds; None: anywhere.
+    min_view_distance : float
+        Smallest distance, in seconds; 0, as published: views may overlap.
+    min_units : int
+        A view with at most so many units left is skipped.
+    units_kept : (float, float)
+        Range of the random fraction of units that a view keeps.
+    max_units : int or None
+        Largest number of units of a view (bounds the cost of a step); None: no bound.
+    """
+
+    max_view_distance: float | None = 30.0
+    min_view_distance: float = 0.0
+    min_units: int = 10
+    units_kept: tuple[float, float] = (0.5, 1.0)
+    max_units: int | None = None
+
+    def __post_init__(self) -> None:
+        largest = self.max_view_distance
+        if self.min_view_distance < 0 or (largest is not None and largest <= 0):
+            raise ValueError(
+                f"view distances are {self.min_view_distance} to {largest} s; expected positive"
+            )
+        if largest is not None and self.min_view_distance > largest:
+            raise ValueError(
+                f"min_view_distance ({self.min_view_distance} s) is above max_view_distance "
+                f"({largest} s)"
+            )
+        low, high = self.units_kept
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"units_kept is {self.units_kept}; expected 0 < low <= high <= 1")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two views of one population.
+
+    Attributes
+    ----------
+    patches1, patches2 : ndarray (units of the view, patches, features)
+        What the encoder reads.
+    ids1, ids2 : ndarray (units of the view,)
+        Index of each unit in its recording.
+    """
+
+    patches1: NDArray[np.float32]
+    patches2: NDArray[np.float32]
+    ids1: NDArray[np.int64]
+    ids2: NDArray[np.int64]
+
+
+Place: TypeAlias = "tuple[int, NDArray[Any], NDArray[Any]]"
+"""A pair before it is read: index of the source, starts of the patches of either view."""
+
+
+class ViewSampler:
+    """Draw pairs of views; the same seed, epoch and place give the same pair.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The recordings.
+    settings : ViewSettings
+        How views are drawn.
+    gaps : {"split", "join"}
+        Whether windows stay within an epoch.
+    seed : int
+        Seed of every draw.
+
+    Raises
+    ------
+    ValueError
+        If a recording has no room for two windows.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], settings: ViewSettings, gaps: Gaps, seed: int = 0
+    ) -> None:
+        self.sources = list(sources)
+        self.settings = settings
+        self.gaps = gaps
+        self.seed = seed
+        for source in self.sources:
+            check_room(source, whole_patches(source), gaps, windows=self._windows_needed)
+
+    @property
+    def _windows_needed(self) -> int:
+        return 2 if self.gaps == "join" or self.settings.min_view_distance else 1
+
+    def plan(self, epoch: int) -> list[Place]:
+        """Return the places of all pairs of a training epoch, shuffled across recordings.
+
+        First views tile every recording once, from a fresh random offset.
+        """
+        rng = np.random.default_rng((self.seed, epoch))
+        draw = self._joined if self.gaps == "join" else self._within
+        places = [
+            (index, first, second)
+            for index, source in enumerate(self.sources)
+            for first, second in draw(source, rng)
+        ]
+        return [places[i] for i in rng.permutation(len(places))]
+
+    def pair(self, place: Place, rng: np.random.Generator) -> Pair | None:
+        """Read the views at a place and drop units; None where too few are left."""
+        index, first, second = place
+        source = self.sources[index]
+        patches1, ids1 = self._view(source, first, rng)
+        patches2, ids2 = self._view(source, second, rng)
+        too_few = min(len(ids1), len(ids2)) <= self.settings.min_units
+        if too_few or not np.isin(ids1, ids2).any():
+            return None
+        return Pair(patches1, patches2, ids1, ids2)
+
+    def _view(
+        self, source: Source, starts: NDArray[Any], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the patches and the indices of the units that take part in a view."""
+        patches = source.read(starts)
+        low, high = self.settings.units_kept
+        kept = int(np.ceil(rng.uniform(low, high) * len(patches)))
+        if self.settings.max_units is not None:
+            kept = min(kept, self.settings.max_units)
+        # Units that are silent in the view leave after the draw, as published.
+        ids = np.sort(rng.permutation(len(patches))[:kept])
+        ids = ids[source.present(patches[ids])]
+        return patches[ids], ids
+
+    def _within(
+        self, source: Source, rng: np.random.Generator
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Draw pairs of windows that cross no gap."""
+        window = source.length * source.config.patches
+        slack = source.spans[:, 1] - source.spans[:, 0] - window
+        roomy = slack > -_POINT * window
+        offset = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, window)
+        steps = np.arange(source.config.patches) * source.length
+        pairs = []
+        for run in whole_patches(source, self._on_grid(source, offset * roomy)):
+            for start in run[: len(run) // len(steps) * len(steps) : len(steps)]:
+                second = self._second_start(source, start, slack, rng)
+                if second is not None:
+                    pairs.append((start + steps, second + steps))
+        return pairs
+
+    def _second_start(
+        self, source: Source, start: float, slack: NDArray[Any], rng: np.random.Generator
+    ) -> Any:
+        """Draw the second window's start: uniform over all starts at an allowed distance."""
+        unit = source.length / source.config.patch_seconds  # seconds to seconds, or to frames
+        nearest = self.settings.min_view_distance * unit
+        farthest = (self.settings.max_view_distance or np.inf) * unit
+        low, high = source.spans[:, 0], source.spans[:, 0] + slack
+        sides = [(start - farthest, start - nearest), (start + nearest, start + farthest)]
+        lows = np.concatenate([np.maximum(low, a) for a, _ in sides])
+        highs = np.concatenate([np.minimum(high, b) for _, b in sides])
+        room = np.where(np.tile(slack, 2) > -_POINT, highs - lows + _POINT, 0)
+        room = np.clip(room, 0, None)
+        if not room.sum():
+            return None
+        side = rng.choice(len(room), p=room / room.sum())
+        drawn = rng.uniform(lows[side], max(lows[side], highs[side]))
+        return self._on_grid(source, drawn)
+
+    def _joined(
+        self, source: Source, rng: np.random.Generator
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Draw pairs of windows of consecutive whole patches across epochs, sharing none."""
+        slack = source.spans[:, 1] - source.spans[:, 0] - source.length
+        phase = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, source.length)
+        run = np.concatenate(whole_patches(source, self._on_grid(source, phase)))
+        patches, length = source.config.patches, source.config.patch_seconds
+        nearest = max(patches, int(np.ceil(self.settings.min_view_distance / length)))
+        farthest = len(run)
+        if self.settings.max_view_distance is not None:
+            farthest = max(nearest, int(self.settings.max_view_distance / length))
+        pairs = []
+        for first in range(int(rng.integers(patches)), len(run) - patches + 1, patches):
+            away = np.abs(np.arange(len(run) - patches + 1) - first)
+            seconds = np.flatnonzero((away >= nearest) & (away <= farthest))
+            if len(seconds):
+                second = int(rng.choice(seconds))
+                pairs.append((run[first : first + patches], run[second : second + patches]))
+        return pairs
+
+    @staticmethod
+    def _on_grid(source: Source, value: Any) -> Any:
+        """Return a place in the source's own unit: frames are whole, seconds are not."""
+        if source.config.modality == "calcium":
+            return np.floor(np.asarray(value) + _POINT).astype(np.int64)
+        return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import pynapple as nap
 import xarray as xr
 from tqdm.auto import tqdm
 
+from pynapple_nuclr import __version__
 from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.columns import check_prefix, lay_out
 from pynapple_nuclr.inference import Precision, pick_device, run_windows
@@ -127,7 +127,7 @@ def encode(
             "windows": len(tiling.starts),
             "unused_seconds": tiling.unused_seconds,
             "config": json.dumps(encoder.config.to_dict()),
-            "pynapple_nuclr": version("pynapple-nuclr"),
+            "pynapple_nuclr": __version__,
             **source.attributes,
         },
     )

@@ -279,10 +279,10 @@ class Watch(pl.Callback):
         )
         if module.settings.keep_checks and self.out is not None:
             save_encoder(module.encoder, self.out / "checks" / f"step_{step:06d}", dtype="float16")
+        gained = not known or score > self.best
+        self.checks_without_gain = 0 if gained else self.checks_without_gain + 1
         if known and score < self.best:
-            self.checks_without_gain += 1
             return
-        self.checks_without_gain = 0
         self.best = score if known else self.best
         state = module.encoder.state_dict()
         self.best_weights = {key: value.detach().cpu().clone() for key, value in state.items()}

@@ -137,7 +137,9 @@ def pretrain(
     if steps is not None:
         warmup = min(warmup, max(steps // 5, 1))
     schedule = Schedule(steps, max_minutes, warmup)
-    module = ContrastiveTraining(encoder, settings, schedule, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # the projector's weights
+        module = ContrastiveTraining(encoder, settings, schedule, seed)
     facts = {
         "config": config.to_dict(),
         "settings": {k: v for k, v in asdict(settings).items() if k != "patience"},
@@ -185,7 +187,8 @@ def _start(
 
 
 def _size(recording: Recording) -> list[float]:
-    return [recording.n_units, round(recording.duration, 3), round(recording.activity().sum(), 3)]
+    sizes = (recording.n_units, recording.duration, recording.activity().sum())
+    return [round(float(size), 3) for size in sizes]
 
 
 def _reporter(folder: Path | None) -> Any:

@@ -1,0 +1,41 @@
+# Every target sets up what it needs in .venv; nothing else has to be installed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-all lint format benchmarks clean
+
+demo: $(READY)  ## the main job, end to end, on a simulated recording
+	$(BIN)/nap-nuclr demo
+
+test: $(READY)  ## the tests and the examples in the docstrings
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(READY)  ## the slow ones too
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)  ## style, types, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmarks: $(READY)  ## measure on real recordings; writes docs/benchmarks.md
+	$(BIN)/python benchmarks/first_steps.py
+
+clean:  ## what was built and cached; .venv stays
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find pynapple_nuclr tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed anew when the dependencies change. The stamp is written last, so that an installation
+# which was interrupted is taken up again.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	touch $@

@@ -1,0 +1,60 @@
+"""What several tests share: small populations, a small encoder, and the way to real recordings."""
+
+import os
+
+# Before torch and matplotlib are imported: small work is quicker on one thread, and no window.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pynapple as nap
+import pytest
+
+import recordings as readers  # benchmarks/recordings.py
+from pynapple_nuclr.config import EncoderConfig
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real recordings, which stands beside the repository and not in it."""
+    folder = Path(os.environ.get("NUCLR_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real recordings here: set NUCLR_DATA to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def steinmetz_session(data_dir: Path) -> nap.TsGroup:
+    """A trial-structured recording: 0.4 s trials, many regions, some silent units."""
+    (units,) = readers.steinmetz(data_dir, sessions=["cori_20161214"]).values()
+    return units
+
+
+@pytest.fixture(scope="session")
+def tiny_units() -> nap.TsGroup:
+    """Twelve Poisson units of 2 to 20 Hz for a minute; their ids are neither 0, 1, … nor sorted."""
+    rng = np.random.default_rng(0)
+    epochs = nap.IntervalSet(0, 60)
+    ids = [40, 3, 17, 8, 25, 1, 33, 12, 5, 28, 21, 9]
+    rates = np.linspace(2, 20, len(ids))
+    trains = {
+        unit: nap.Ts(np.sort(rng.uniform(0, 60, rng.poisson(60 * rate))), time_support=epochs)
+        for unit, rate in zip(ids, rates, strict=True)
+    }
+    metadata = pd.DataFrame(
+        {"cell_type": ["PV", "SST", "Pyr"] * 4, "depth": np.arange(12.0) * 20}, index=ids
+    )
+    return nap.TsGroup(trains, time_support=epochs, metadata=metadata)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> EncoderConfig:
+    """The smallest encoder that still has every part."""
+    return EncoderConfig(
+        dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1, dropout=0.0
+    )

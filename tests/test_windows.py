@@ -1,0 +1,228 @@
+"""Windows and patches: what is counted, where, and that nothing crosses a gap."""
+
+import numpy as np
+import pynapple as nap
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source, population_tensor, tile
+
+SMALL = EncoderConfig(patch_duration=0.2, window_duration=0.8)
+
+
+@st.composite
+def recordings(draw):
+    """A TsGroup of some units over some epochs, spikes on edges included."""
+    n_epochs = draw(st.integers(1, 6))
+    start = draw(st.sampled_from([0.0, -50.0, 3.3, 1e5]))
+    epochs, moment = [], start
+    for _ in range(n_epochs):
+        length = draw(st.sampled_from([0.05, 0.2, 0.4, 1.0, 1.7, 3.0]))
+        epochs.append((moment, moment + length))
+        moment += length + draw(st.sampled_from([0.01, 0.5, 2.0]))
+    support = nap.IntervalSet(*np.array(epochs).T)
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    trains = {}
+    for unit in rng.permutation(30)[: draw(st.integers(1, 5))]:
+        spikes = rng.uniform(start, moment, rng.integers(0, 60))
+        edges = start + rng.integers(0, 100, 5) * 0.02
+        trains[int(unit)] = nap.Ts(np.sort(np.concatenate((spikes, edges))))
+    return nap.TsGroup(trains, time_support=support)
+
+
+def windows_fit(units, config, gaps):
+    lengths = units.time_support.end - units.time_support.start
+    patches = np.floor((lengths + 1e-8) / config.patch_seconds)
+    if gaps == "split":
+        return (patches >= config.patches).any()
+    return patches.sum() >= config.patches
+
+
+@settings(max_examples=60, deadline=None)
+@given(units=recordings(), gaps=st.sampled_from(["split", "join"]))
+def test_every_spike_in_a_whole_patch_is_counted_once_and_no_patch_crosses_a_gap(units, gaps):
+    if len(np.concatenate([units[i].t for i in units.index])) == 0:
+        return
+    if not windows_fit(units, SMALL, gaps):
+        with pytest.raises(ValueError):
+            population_tensor(units, SMALL, gaps=gaps)
+        return
+    tensor = population_tensor(units, SMALL, gaps=gaps)
+    starts = tensor["start"].values
+    support = units.time_support.values
+    for window in starts:
+        epoch = [np.flatnonzero((support[:, 0] <= s + 1e-6) & (s + 0.2 <= support[:, 1] + 1e-6))
+                 for s in window]
+        assert all(len(e) == 1 for e in epoch), "a patch crosses a gap"
+        if gaps == "split":
+            assert len({int(e[0]) for e in epoch}) == 1, "a window crosses a gap"
+            np.testing.assert_allclose(np.diff(window), 0.2, atol=1e-6)
+    assert (np.diff(starts.ravel()) > 0.2 - 1e-6).all()
+    for row, unit in enumerate(units.index):
+        spikes = units[unit].t
+        inside = [
+            ((spikes >= s - 5e-10) & (spikes < s + 0.2 - 5e-10)).sum() for s in starts.ravel()
+        ]
+        counted = tensor.values[:, row].sum(axis=-1).ravel()
+        np.testing.assert_array_equal(counted, inside)
+    total = (units.time_support.end - units.time_support.start).sum()
+    used = len(starts) * SMALL.window_seconds
+    assert tensor.attrs["unused_seconds"] == pytest.approx(total - used, abs=1e-5)
+
+
+def test_bins_are_half_open_and_counted_from_the_epochs_start():
+    spikes = nap.Ts([10.0, 10.02, 10.0399, 10.04, 10.19999, 10.2])
+    units = nap.TsGroup({0: spikes}, time_support=nap.IntervalSet(10, 20))
+    first = population_tensor(units, SMALL).values[0, 0]
+    assert first[0].tolist() == [1, 2, 1, 0, 0, 0, 0, 0, 0, 1]
+    assert first[1, 0] == 1
+
+
+def test_split_and_join_differ_as_documented():
+    rng = np.random.default_rng(0)
+    spikes = nap.Ts(np.sort(rng.uniform(0, 10, 400)))
+    trials = nap.IntervalSet(np.arange(10.0), np.arange(10.0) + 0.5)
+    units = nap.TsGroup({0: spikes}, time_support=trials)
+    with pytest.raises(ValueError, match='gaps="join"'):
+        population_tensor(units, SMALL)
+    joined = population_tensor(units, SMALL, gaps="join")
+    assert joined.sizes == {"window": 5, "unit": 1, "patch": 4, "bin": 10}
+    np.testing.assert_allclose(joined["start"][0], [0, 0.2, 1, 1.2])
+    assert joined.attrs["unused_seconds"] == pytest.approx(1.0)
+
+
+def test_epochs_choose_the_time():
+    units = nap.TsGroup(
+        {0: nap.Ts(np.arange(0.005, 20, 0.01))}, time_support=nap.IntervalSet(0, 20)
+    )
+    tensor = population_tensor(units, SMALL, epochs=nap.IntervalSet(3, 4))
+    assert tensor.sizes["window"] == 1
+    assert float(tensor["start"][0, 0]) == 3
+
+
+def calcium(frames=600, rate=20.0, units=7, seed=0, jitter=0.0):
+    rng = np.random.default_rng(seed)
+    times = np.arange(frames) / rate + rng.uniform(-jitter, jitter, frames) / rate
+    return nap.TsdFrame(t=6e5 + times, d=rng.normal(1, 1, (frames, units)))
+
+
+def test_calcium_at_the_encoders_rate_is_only_scaled():
+    config = EncoderConfig(modality="calcium", frame_rate=20.0, window_frames=16)
+    units = calcium()
+    tensor = population_tensor(units, config)
+    scale = np.percentile(units.values.astype(np.float32), 99)
+    assert tensor.attrs["scale"] == pytest.approx(scale)
+    assert tensor.sizes == {"window": 37, "unit": 7, "patch": 4, "bin": 4}
+    flat = tensor.values.transpose(0, 2, 3, 1).reshape(-1, 7)
+    np.testing.assert_allclose(flat, units.values[: len(flat)] / scale, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [5.0, 20.0, 33.0])
+def test_traces_are_interpolated_to_the_encoders_rate(rate):
+    """A slow sine reads the same whatever the rate it was recorded at."""
+    times = np.arange(int(100 * rate)) / rate
+    traces = 2 + np.sin(2 * np.pi * 0.1 * times)[:, None] * np.ones(3)
+    config = EncoderConfig(modality="calcium", frame_rate=10.0, window_frames=16)
+    tensor = population_tensor(nap.TsdFrame(t=times, d=traces), config)
+    read = tensor.values[:, 0].reshape(-1) * tensor.attrs["scale"]
+    expected = 2 + np.sin(2 * np.pi * 0.1 * np.arange(len(read)) / 10)
+    np.testing.assert_allclose(read, expected, atol=0.02)
+    assert tensor.attrs["unused_seconds"] < 1.7
+
+
+@pytest.mark.parametrize("rate", [5.0, 20.0, 33.0])
+def test_events_are_summed_into_the_encoders_bins(rate):
+    rng = np.random.default_rng(1)
+    events = (rng.random((2000, 4)) < 0.02) * rng.uniform(1, 2, (2000, 4))
+    frame = nap.TsdFrame(t=np.arange(2000) / rate, d=events)
+    config = EncoderConfig(
+        modality="calcium", frame_rate=10.0, signal="events", window_frames=4
+    )
+    tensor = population_tensor(frame, config)
+    read = tensor.values.sum(axis=(0, 2, 3)) * tensor.attrs["scale"]
+    frames = round(tensor.sizes["window"] * 4 * rate / 10)
+    np.testing.assert_allclose(read, events[:frames].sum(axis=0), rtol=0.02)
+
+
+def test_jitter_of_the_clock_is_no_gap():
+    config = EncoderConfig(modality="calcium", frame_rate=20.0, window_frames=16)
+    even, uneven = calcium(), calcium(jitter=0.05)
+    same = nap.TsdFrame(t=uneven.t, d=even.values)
+    np.testing.assert_array_equal(
+        population_tensor(even, config).values, population_tensor(same, config).values
+    )
+
+
+def spikes(duration, support, n_units=30, seed=0):
+    rng = np.random.default_rng(seed)
+    trains = {i: nap.Ts(np.sort(rng.uniform(0, duration, 2000))) for i in range(n_units)}
+    return nap.TsGroup(trains, time_support=support)
+
+
+@pytest.mark.parametrize("least", [0.0, 2.0])
+def test_split_views_stay_in_an_epoch_at_an_allowed_distance(least):
+    support = nap.IntervalSet([0, 40, 90], [30, 80, 90.9])
+    source = open_source(as_recording(spikes(100, support)), SMALL)
+    view = ViewSettings(max_view_distance=5.0, min_view_distance=least)
+    sampler = ViewSampler([source], view, "split", seed=1)
+    distances = []
+    for epoch in range(3):
+        places = sampler.plan(epoch)
+        assert len(places) >= 80
+        for _, first, second in places:
+            distances.append(abs(second[0] - first[0]))
+            for view_starts in (first, second):
+                start, end = view_starts[0], view_starts[-1] + 0.2
+                inside = (support.start <= start + 1e-5) & (end <= support.end + 1e-5)
+                assert inside.any()
+    assert max(distances) <= 5 + 1e-5
+    assert min(distances) >= least - 1e-5
+    assert np.ptp(distances) > 2
+
+
+def test_joined_views_share_no_patch_and_lie_at_a_random_phase():
+    trials = nap.IntervalSet(np.arange(0, 100, 1.0), np.arange(0, 100, 1.0) + 0.4)
+    config = EncoderConfig(patch_duration=0.2, window_duration=0.8, gaps="join")
+    source = open_source(as_recording(spikes(100, trials)), config)
+    sampler = ViewSampler([source], ViewSettings(max_view_distance=3.0), "join", seed=1)
+    phases = []
+    for _, first, second in sampler.plan(0):
+        phases.extend(np.concatenate((first, second)) % 1.0)
+        assert (np.abs(first[:, None] - second[None, :]) > 0.2 - 1e-9).all()
+    phases = np.array(phases)
+    assert phases.min() >= -1e-9 and phases.max() <= 0.2 + 1e-9
+    assert np.ptp(phases) > 0.15
+
+
+def test_views_drop_units_and_repeat_with_the_seed():
+    source = open_source(as_recording(spikes(60, nap.IntervalSet(0, 60))), SMALL)
+    sampler = ViewSampler([source], ViewSettings(), "split", seed=3)
+    place = sampler.plan(0)[0]
+    pairs = [sampler.pair(place, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(pairs[0].patches1, pairs[1].patches1)
+    assert pairs[0].ids1.tolist() != pairs[2].ids1.tolist()
+    for pair in pairs:
+        assert 15 <= len(pair.ids1) <= 30
+        tensor = source.read(place[1])
+        np.testing.assert_array_equal(pair.patches1, tensor[pair.ids1])
+    again = ViewSampler([source], ViewSettings(), "split", seed=3).plan(0)
+    np.testing.assert_array_equal(again[0][1], place[1])
+
+
+def test_views_with_too_few_units_are_skipped():
+    source = open_source(as_recording(spikes(60, nap.IntervalSet(0, 60), n_units=9)), SMALL)
+    sampler = ViewSampler([source], ViewSettings(), "split")
+    assert sampler.pair(sampler.plan(0)[0], np.random.default_rng(0)) is None
+
+
+def test_tiling_of_real_trials_uses_both_halves(steinmetz_session):
+    config = EncoderConfig(patch_duration=0.2, window_duration=2.0, gaps="join")
+    tiling = tile(open_source(as_recording(steinmetz_session), config))
+    trials = len(steinmetz_session.time_support)
+    assert len(tiling.starts) == 2 * trials // 10
+    phase = tiling.starts.ravel()[:, None] - steinmetz_session.time_support.start
+    phase = np.where(phase < -1e-6, np.inf, phase).min(axis=1)
+    assert set(np.round(phase, 3)) == {0.0, 0.2}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pynapple as nap
@@ -13,14 +14,16 @@ from tqdm.auto import tqdm
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.checkpoints import as_encoder
-from pynapple_nuclr.columns import check_prefix, lay_out
+from pynapple_nuclr.columns import check_prefix, lay_out, metadata_frame, unit_coordinates
 from pynapple_nuclr.inference import Precision, pick_device, run_windows
-from pynapple_nuclr.recording import Recording, as_recording
+from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.stability import rank_of_itself
 from pynapple_nuclr.windows import open_source, tile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from pynapple_nuclr.config import Gaps
     from pynapple_nuclr.encoder import Encoder
@@ -134,7 +137,7 @@ def encode(
     if windows:
         dataset["window_embedding"] = (("window", "unit", "feature"), vectors)
         dataset = dataset.assign_coords(start=("window", source.seconds(tiling.starts)[:, 0]))
-    return _with_metadata(dataset, recording)
+    return dataset.assign_coords(_coordinates(units))
 
 
 def embed(
@@ -227,11 +230,8 @@ def embed(
     return lay_out(units, summary=summary, vectors=vectors, prefix=prefix)
 
 
-def _with_metadata(dataset: xr.Dataset, recording: Recording) -> xr.Dataset:
-    """Add the units' metadata as coordinates, but for names that the dataset has already."""
-    columns = {
-        name: ("unit", np.asarray(values))
-        for name, values in recording.metadata.items()
-        if name not in dataset and not str(name).startswith("nuclr_")
-    }
-    return dataset.assign_coords(columns)
+def _coordinates(units: Units) -> dict[str, tuple[str, NDArray[Any]]]:
+    """Return the units' metadata as coordinates, without an earlier embedding's vectors."""
+    metadata = metadata_frame(units)
+    vectors = [name for name in metadata.columns if re.fullmatch(r"nuclr_\d+", str(name))]
+    return unit_coordinates(metadata.drop(columns=vectors))

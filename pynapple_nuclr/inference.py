@@ -24,10 +24,23 @@ _TOKENS = {"cpu": 4_000, "cuda": 400_000, "mps": 50_000}
 def pick_device(device: str | torch.device) -> torch.device:
     """Return the device to run on; "auto" prefers CUDA, then MPS, then the CPU."""
     if device != "auto":
-        return torch.device(device)
+        return _available(device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _available(device: str | torch.device) -> torch.device:
+    """Return a device that this machine has, or raise ValueError."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f'device {str(device)!r} cannot be used here ({reason}); expected "auto", "cpu", or '
+            "an accelerator that torch sees"
+        ) from None
+    return torch.device(device)
 
 
 def run_windows(

@@ -88,9 +88,7 @@ def test_weights_of_another_encoder_are_refused(folder, tmp_path):
     shutil.copy(other / "model.safetensors", folder / "model.safetensors")
     with pytest.raises(ValueError, match="do not belong together"):
         load_encoder(folder)
-    wide = save_encoder(
-        Encoder(EncoderConfig(dim=48, heads=2, head_dim=16)), tmp_path / "wide"
-    )
+    wide = save_encoder(Encoder(EncoderConfig(dim=48, heads=2, head_dim=16)), tmp_path / "wide")
     shutil.copy(wide / "model.safetensors", folder / "model.safetensors")
     with pytest.raises(ValueError, match="does not fit its settings"):
         load_encoder(folder)

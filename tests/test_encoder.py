@@ -23,8 +23,10 @@ def test_permuting_units_permutes_embeddings_and_populations_do_not_meet(sizes, 
     generator = torch.Generator().manual_seed(seed)
     patches = torch.poisson(torch.full((sum(sizes), 4, 25), 0.3), generator=generator)
     order = torch.cat(
-        [part[torch.randperm(len(part), generator=generator)]
-         for part in torch.arange(sum(sizes)).split(sizes)]
+        [
+            part[torch.randperm(len(part), generator=generator)]
+            for part in torch.arange(sum(sizes)).split(sizes)
+        ]
     )
     with torch.no_grad():
         together = encoder(patches, sizes)

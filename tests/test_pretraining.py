@@ -12,8 +12,14 @@ from pynapple_nuclr.pretraining.settings import default_config, hold_out
 from pynapple_nuclr.recording import as_recording
 
 TINY = EncoderConfig(
-    dim=16, heads=2, head_dim=8, temporal_layers=1, spatiotemporal_layers=1,
-    patch_duration=0.5, window_duration=2.0, dropout=0.1,
+    dim=16,
+    heads=2,
+    head_dim=8,
+    temporal_layers=1,
+    spatiotemporal_layers=1,
+    patch_duration=0.5,
+    window_duration=2.0,
+    dropout=0.1,
 )
 
 
@@ -128,8 +134,9 @@ def test_calcium():
     rng = np.random.default_rng(0)
     traces = np.cumsum(rng.normal(size=(1200, 20)), axis=0)
     frame = nap.TsdFrame(t=np.arange(1200) / 5, d=traces - traces.min(axis=0))
-    config = EncoderConfig(modality="calcium", frame_rate=5.0, window_frames=40, dim=16, heads=2,
-                           head_dim=8)
+    config = EncoderConfig(
+        modality="calcium", frame_rate=5.0, window_frames=40, dim=16, heads=2, head_dim=8
+    )
     encoder = pretrain(frame, config, steps=2, progress=False)
     assert encoder.config.modality == "calcium"
     assert encoder.card["settings"]["learning_rate"] == 1.25e-4

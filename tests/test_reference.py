@@ -41,9 +41,7 @@ def test_encoder_equals_the_published_one(name):
 def test_the_test_would_see_a_tanh_gelu(monkeypatch):
     data, state, config = read("spikes_small")
     gelu = torch.nn.functional.gelu
-    monkeypatch.setattr(
-        torch.nn.functional, "gelu", lambda x, **_: gelu(x, approximate="tanh")
-    )
+    monkeypatch.setattr(torch.nn.functional, "gelu", lambda x, **_: gelu(x, approximate="tanh"))
     encoder = load_reference(state, config)
     patches = torch.tensor(data["bins"]).float().reshape(19, 8, 25)
     with torch.no_grad():
@@ -81,9 +79,7 @@ def test_populations_of_the_loss_never_meet():
     _, loss, (x1, x2), (ids1, ids2) = published_loss()
     parts1, parts2 = x1.split([20, 14]), x2.split([17, 16])
     matched = [int(torch.isin(a, b).sum()) for a, b in zip(ids1, ids2, strict=True)]
-    alone = [
-        loss(a, b, [c], [d]) for a, b, c, d in zip(parts1, parts2, ids1, ids2, strict=True)
-    ]
+    alone = [loss(a, b, [c], [d]) for a, b, c, d in zip(parts1, parts2, ids1, ids2, strict=True)]
     together = loss(x1, x2, ids1, ids2)
     expected = sum(n * part for n, part in zip(matched, alone, strict=True)) / sum(matched)
     assert together.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -54,8 +54,10 @@ def test_every_spike_in_a_whole_patch_is_counted_once_and_no_patch_crosses_a_gap
     starts = tensor["start"].values
     support = units.time_support.values
     for window in starts:
-        epoch = [np.flatnonzero((support[:, 0] <= s + 1e-6) & (s + 0.2 <= support[:, 1] + 1e-6))
-                 for s in window]
+        epoch = [
+            np.flatnonzero((support[:, 0] <= s + 1e-6) & (s + 0.2 <= support[:, 1] + 1e-6))
+            for s in window
+        ]
         assert all(len(e) == 1 for e in epoch), "a patch crosses a gap"
         if gaps == "split":
             assert len({int(e[0]) for e in epoch}) == 1, "a window crosses a gap"
@@ -138,9 +140,7 @@ def test_events_are_summed_into_the_encoders_bins(rate):
     rng = np.random.default_rng(1)
     events = (rng.random((2000, 4)) < 0.02) * rng.uniform(1, 2, (2000, 4))
     frame = nap.TsdFrame(t=np.arange(2000) / rate, d=events)
-    config = EncoderConfig(
-        modality="calcium", frame_rate=10.0, signal="events", window_frames=4
-    )
+    config = EncoderConfig(modality="calcium", frame_rate=10.0, signal="events", window_frames=4)
     tensor = population_tensor(frame, config)
     read = tensor.values.sum(axis=(0, 2, 3)) * tensor.attrs["scale"]
     frames = round(tensor.sizes["window"] * 4 * rate / 10)

@@ -1,0 +1,256 @@
+"""What the bundled encoder does on real recordings, written to docs/benchmarks.md.
+
+    python benchmarks/first_steps.py --data ../shared/data
+
+Steinmetz: four region groups, five folds over units, beside the floors that a score must clear to
+say anything about identity. Head direction: does a unit find itself again at another time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pynapple as nap
+from recordings import head_direction, steinmetz
+from scoring import (
+    by_correlation,
+    by_most_common,
+    by_probe,
+    machine,
+    macro_f1,
+    out_of_fold,
+    spread,
+    table,
+    trial_correlations,
+    untrained,
+    within_recordings,
+)
+
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.inference import reidentification
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+CHECKS = HERE / "runs" / "default" / "checks"
+SEEDS = range(5)
+SPLITS = range(20)
+
+
+def embedding(units: Any, encoder: Any, **options: Any) -> np.ndarray:
+    """Return the embedding (units, dim), zeros for silent units."""
+    dataset = nap_nuclr.encode(units, encoder, progress=False, **options)
+    return np.nan_to_num(dataset["embedding"].values)
+
+
+def regions(sessions: dict[str, Any], encoder: Any) -> str:
+    """Score the four region groups of the Steinmetz sessions; return a table."""
+    labels, session, place = _labelled(sessions)
+    features = {
+        f"encoder {encoder.identity}": _stacked(sessions, lambda u: embedding(u, encoder)),
+        "the same network, untrained": _stacked(
+            sessions, lambda u: embedding(u, untrained(encoder))
+        ),
+        "single-unit statistics": _stacked(
+            sessions, lambda u: nap_nuclr.unit_statistics(u).to_numpy()
+        ),
+    }
+    predictors = {name: by_probe(x, labels) for name, x in features.items()}
+    similarity = {name: trial_correlations(units) for name, units in sessions.items()}
+    predictors["prior: most common label of the session"] = by_most_common(session, labels)
+    predictors["prior: neighbours by trial-to-trial correlation"] = by_correlation(
+        session, similarity, place, labels
+    )
+    rows = [_score(name, predict, labels, session) for name, predict in predictors.items()]
+    x = next(iter(features.values()))
+    shuffled = np.random.default_rng(0).permutation(labels)
+    rows.append(_score("chance: shuffled labels", by_probe(x, shuffled), shuffled, session))
+    return table(rows)
+
+
+def _labelled(sessions: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return region, session and row of every unit of the four groups."""
+    labels, session, place = [], [], []
+    for name, units in sessions.items():
+        region = np.asarray(units["region"], dtype=str)
+        kept = np.flatnonzero(region != "")
+        labels.append(region[kept])
+        session.append(np.full(len(kept), name))
+        place.append(kept)
+    return tuple(np.concatenate(part) for part in (labels, session, place))
+
+
+def _stacked(sessions: dict[str, Any], describe: Any) -> np.ndarray:
+    """Return what `describe` says of the labelled units of all sessions (units, features)."""
+    kept = [describe(u)[np.asarray(u["region"], dtype=str) != ""] for u in sessions.values()]
+    return np.concatenate(kept)
+
+
+def _score(name: str, predict: Any, labels: np.ndarray, session: np.ndarray) -> dict[str, str]:
+    pooled, folds, within = [], [], []
+    for seed in SEEDS:
+        predicted, fold = out_of_fold(labels, predict, seed)
+        scores = macro_f1(labels, predicted, fold)
+        pooled.append(scores["pooled"])
+        folds.append(scores["fold mean"])
+        within.append(within_recordings(labels, predicted, session))
+    print(name, spread(pooled), spread(within), flush=True)
+    return {
+        "system": name,
+        "macro F1, pooled": spread(pooled),
+        "fold mean": spread(folds),
+        "within recordings": spread(within),
+    }
+
+
+def learning_curve(sessions: dict[str, Any], figure: Path) -> str:
+    """Score the encoders kept in the course of the training; return a table, write a figure."""
+    import matplotlib.pyplot as plt
+
+    kept = sorted(CHECKS.iterdir())
+    chosen = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, 6).astype(int))]
+    labels, session, _ = _labelled(sessions)
+    rows, points = [], []
+    for folder in chosen:
+        encoder = nap_nuclr.load_encoder(folder)
+        x = _stacked(sessions, lambda u, e=encoder: embedding(u, e))
+        predicted, fold = out_of_fold(labels, by_probe(x, labels), seed=0)
+        pairs = int(folder.name.split("_")[1]) * 2
+        score = macro_f1(labels, predicted, fold)["pooled"]
+        within = within_recordings(labels, predicted, session)
+        points.append((pairs, score, within))
+        rows.append({"pairs": pairs, "macro F1, pooled": f"{score:.3f}", "within": f"{within:.3f}"})
+        print("curve", rows[-1], flush=True)
+    pairs, scores, withins = zip(*points, strict=True)
+    axes = plt.subplots(figsize=(4.5, 3), layout="constrained")[1]
+    axes.plot(pairs, scores, "o-", color="#0072B2", label="pooled")
+    axes.plot(pairs, withins, "s--", color="#D55E00", label="within recordings")
+    axes.set(xlabel="pairs of views seen in training", ylabel="macro F1, four region groups")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    axes.figure.savefig(figure, dpi=150)
+    return table(rows) + f"\n\n![Learning curve]({figure.name})"
+
+
+def continuous(units: Any, encoder: Any) -> str:
+    """Ask of a continuous recording whether units find themselves again, and ADn against PoS."""
+    start, end = units.time_support.start[0], units.time_support.end[-1]
+    middle = (start + end) / 2
+    halves = [nap.IntervalSet(start, middle), nap.IntervalSet(middle, end)]
+    shifted = nap.IntervalSet(start + encoder.config.patch_seconds / 2, end)
+    whole = nap.IntervalSet(start, end)
+
+    def statistics(epochs: nap.IntervalSet) -> np.ndarray:
+        return nap_nuclr.unit_statistics(units, epochs=epochs).to_numpy()
+
+    blank = untrained(encoder)
+    systems = {
+        f"encoder {encoder.identity}": lambda epochs: embedding(units, encoder, epochs=epochs),
+        "the same network, untrained": lambda epochs: embedding(units, blank, epochs=epochs),
+        "single-unit statistics": statistics,
+    }
+    labels = np.asarray(units["brain_area"], dtype=str)
+    rows = []
+    for name, describe in systems.items():
+        first, second = (describe(half) for half in halves)
+        scale = np.concatenate((first, second)).std(axis=0) + 1e-9
+        row = {
+            "system": name,
+            "re-identification": f"{reidentification(first, second):.3f}",
+            "features standardised": f"{reidentification(first / scale, second / scale):.3f}",
+        }
+        x = describe(whole)
+        row["itself at another patch phase"] = "–"
+        if name != "single-unit statistics":
+            other = describe(shifted)
+            row["itself at another patch phase"] = (
+                f"{reidentification(x, other):.3f} (cosine {_agreement(x, other):.3f})"
+            )
+        scores = []
+        for seed in SPLITS:
+            predicted, fold = out_of_fold(labels, by_probe(x, labels), seed)
+            scores.append(macro_f1(labels, predicted, fold)["pooled"])
+        row["ADn against PoS, macro F1"] = spread(scores)
+        print(row, flush=True)
+        rows.append(row)
+    return table(rows)
+
+
+def _agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the median cosine of units with themselves, recording mean subtracted."""
+    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
+    cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return float(np.median(cosine))
+
+
+PAGE = """# Benchmarks
+
+Written by `python benchmarks/first_steps.py` on {machine}. Encoder `{identity}`, trained on the 14
+Steinmetz sessions ({training[minutes]} minutes on a CPU, {training[steps]} steps of
+{training[pairs_a_step]} pairs, seed {training[seed]}).
+
+## Steinmetz et al. 2019: four region groups, five folds over units (transductive)
+
+The units took part in pretraining, without labels. The probe is the same for every system;
+mean ± s.d. over {seeds} draws of the folds. The priors use labels of other units of the test
+unit's own session: **a score below them has learned less than which session a unit sits in**,
+and is no evidence of identity. “Within recordings” is the mean over recordings with at least two
+groups of 20 units, over the labels present in each.
+
+{regions}
+
+## Learning curve
+
+Encoders kept in the course of that training, same probe, one draw of the folds.
+
+{curve}
+
+## Head direction (Peyrache et al. 2015): 38 minutes, 32 units, never trained on
+
+`embed(units)` in one line. Re-identification: how often a unit's nearest neighbour in the other
+half of the recording is the unit itself (chance {chance:.3f}), on the features as they are and
+divided by their spread over units. Another patch phase: all windows begin half a patch later.
+ADn against PoS: five folds over 32 units, {splits} draws.
+
+{continuous}
+"""
+
+
+def main() -> None:
+    """Read the command line and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
+    arguments = parser.parse_args()
+    encoder = nap_nuclr.load_encoder()
+    sessions = steinmetz(arguments.data)
+    (recording,) = head_direction(arguments.data).values()
+    page = PAGE.format(
+        machine=machine(),
+        identity=encoder.identity,
+        training=encoder.card["training"],
+        seeds=len(SEEDS),
+        splits=len(SPLITS),
+        chance=1 / len(recording),
+        continuous=continuous(recording, encoder),
+        regions=regions(sessions, encoder),
+        curve=_curve(sessions),
+    )
+    DOCS.mkdir(exist_ok=True)
+    (DOCS / "benchmarks.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+def _curve(sessions: dict[str, Any]) -> str:
+    """Return the learning curve where the training run is at hand, else what the page had."""
+    if CHECKS.is_dir():
+        return learning_curve(sessions, DOCS / "learning_curve.png")
+    page = DOCS / "benchmarks.md"
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    _, _, rest = before.partition("one draw of the folds.\n\n")
+    return rest.partition("\n\n## ")[0] or "(the training run is not at hand)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The whole way once, on a simulated recording: what `nap-nuclr demo` and `make demo` run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pynapple as nap
+from sklearn.base import clone
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
+
+from pynapple_nuclr.checkpoints import as_encoder
+from pynapple_nuclr.columns import embeddings, lay_out
+from pynapple_nuclr.embedding import embed
+from pynapple_nuclr.features import unit_statistics
+from pynapple_nuclr.io.nwb import write_nwb, write_units
+from pynapple_nuclr.plotting import plot_embedding
+from pynapple_nuclr.pretraining import pretrain
+from pynapple_nuclr.probes import Probe
+from pynapple_nuclr.simulation import simulate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.encoder import Encoder
+
+_SHUFFLES = 20
+_COLUMNS = ["predicted_cell_type", "predicted_cell_type_confidence"]
+
+
+def run_demo(
+    out: str | os.PathLike[str] = "nuclr_demo",
+    *,
+    seed: int = 0,
+    encoder: Encoder | str | Path | None = None,
+    n_units: int = 120,
+    duration: float = 600.0,
+    minutes: float = 1.0,
+    progress: bool = True,
+) -> dict[str, float]:
+    """Simulate a recording, embed it, predict cell types, and say how well that went.
+
+    The cell types of the simulation differ in nothing but how they follow the population (the
+    world "context" of `simulate`), so that statistics of single units cannot tell them apart.
+
+    Parameters
+    ----------
+    out : str or path
+        Folder to write to; made if absent, files of an earlier demo are replaced.
+    seed : int
+        Seed of the simulation, the training and the split into halves.
+    encoder : Encoder, str or Path, optional
+        Encoder to start from. Default: the one that comes with the package.
+    n_units, duration : int, float
+        Size of the simulated recording, in units and seconds.
+    minutes : float
+        How long to fine-tune the encoder on the (unlabelled) recording; 0: use it as it is.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    dict
+        Macro F1 on the units that the probe has not seen: ``embedding``, ``unit_statistics`` and
+        ``chance`` (the mean over shuffled labels).
+
+    See Also
+    --------
+    pynapple_nuclr.simulate, pynapple_nuclr.embed, pynapple_nuclr.Probe
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    # 1. A recording as an NWB file, with a label for every unit.
+    simulated = simulate("context", n_units=n_units, duration=duration, seed=seed)
+    source = write_units(
+        simulated, folder / "session.nwb", session="simulated by pynapple-nuclr", overwrite=True
+    )
+
+    # 2. Load it, let the encoder get used to it (it sees no labels), and embed it.
+    units = nap.load_file(source)["units"]
+    encoder = as_encoder(encoder)
+    if minutes > 0:
+        encoder = pretrain(
+            {"demo": units}, init=encoder, max_minutes=minutes, seed=seed, progress=progress
+        )
+    units = embed(units, encoder, progress=progress)
+
+    # 3. Learn the cell types of one half, predict those of the other.
+    embedded = units[units["nuclr_n_windows"] > 0]
+    known, unknown = train_test_split(
+        np.asarray(embedded.index), test_size=0.5, stratify=embedded["cell_type"], random_state=seed
+    )
+    probe = Probe("cell_type").fit(units[np.sort(known)], progress=progress)
+    annotated = probe.annotate(units[np.sort(unknown)])
+    table = annotated[["rate", "nuclr_stability", "predicted_cell_type"]]
+    print(f"\n{table.to_string(max_rows=12)}\n")
+
+    # 4. How good is that, beside chance and what single units give away?
+    scores = _scores(embedded, probe, known, unknown, seed)
+    print(f"macro F1 on the {len(unknown)} units that the probe has not seen:")
+    for name, score in scores.items():
+        print(f"  {name.replace('_', ' '):<16} {score:.2f}")
+
+    # 5. Keep the result: labels where the probe predicted them, vectors for all.
+    predicted = {name: annotated[name].reindex(units.index).to_numpy() for name in _COLUMNS}
+    units = lay_out(units, predicted=predicted)
+    written = [
+        write_nwb(units, source, folder / "session_nuclr.nwb", overwrite=True),
+        _save_map(units, folder / "embedding_map.png"),
+    ]
+    print("\nwritten:", *(f"  {os.path.relpath(path)}" for path in [source, *written]), sep="\n")
+    return scores
+
+
+def _scores(
+    units: nap.TsGroup,
+    probe: Probe,
+    known: NDArray[Any],
+    unknown: NDArray[Any],
+    seed: int,
+) -> dict[str, float]:
+    """Score the probe's classifier on vectors, on single-unit statistics, on shuffled labels."""
+    rng = np.random.default_rng(seed)
+    labels = units["cell_type"]
+    vectors = embeddings(units).to_pandas()
+    statistics = unit_statistics(units)
+
+    def score(table: Any, taught: Any) -> float:
+        classifier = clone(probe.estimator_).fit(table.loc[known].to_numpy(), taught)
+        predicted = classifier.predict(table.loc[unknown].to_numpy())
+        return float(f1_score(labels.loc[unknown], predicted, average="macro"))
+
+    taught = labels.loc[known].to_numpy()
+    shuffled = [score(vectors, rng.permutation(taught)) for _ in range(_SHUFFLES)]
+    return {
+        "embedding": score(vectors, taught),
+        "unit_statistics": score(statistics, taught),
+        "chance": float(np.mean(shuffled)),
+    }
+
+
+def _save_map(units: nap.TsGroup, path: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained", dpi=150)
+    plot_embedding(units, "cell_type", ax=figure.subplots())
+    figure.savefig(path)
+    return path

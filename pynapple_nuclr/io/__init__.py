@@ -1,0 +1,1 @@
+"""Reading and writing the files that neuroscience keeps its recordings in."""

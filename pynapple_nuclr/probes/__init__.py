@@ -1,0 +1,5 @@
+"""Probes: small classifiers on frozen embeddings that say what kind of neuron each unit is."""
+
+from pynapple_nuclr.probes.classifier import Probe, load_probe
+
+__all__ = ["Probe", "load_probe"]

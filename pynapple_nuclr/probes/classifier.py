@@ -1,0 +1,398 @@
+"""The probe: a scikit-learn classifier that also takes embedded pynapple objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pynapple_nuclr.columns import check_name, is_embedded, lay_out
+from pynapple_nuclr.probes.annotation import UNKNOWN, embed_for_probe, prediction_columns
+from pynapple_nuclr.probes.populations import (
+    Rows,
+    are_groups,
+    array_rows,
+    as_populations,
+    common_encoder,
+    labelled,
+    read_rows,
+    row_animals,
+    with_labels,
+    without_nan,
+)
+from pynapple_nuclr.probes.storage import FITTED, read_probe, write_probe
+from pynapple_nuclr.probes.validation import check_classes, cross_validate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from pynapple_nuclr.recording import Units
+
+
+def _gives_probabilities(probe: Probe) -> bool:
+    fitted = getattr(probe, "estimator_", None)
+    return hasattr(probe._new_estimator() if fitted is None else fitted, "predict_proba")
+
+
+class Probe(ClassifierMixin, BaseEstimator):
+    """Predict a property of units (cell type, region, …) from their embedding.
+
+    A scikit-learn classifier that also takes embedded pynapple objects.
+
+    Parameters
+    ----------
+    target : str
+        Metadata column with the labels. Predictions go to ``predicted_<target>``.
+    estimator : classifier, optional
+        Default: ``StandardScaler`` and ``LogisticRegression(max_iter=1000,
+        class_weight="balanced")``, the same probe as in our benchmarks.
+    features : sequence of str
+        Numeric metadata columns (waveform width, depth) to join to the embedding. With arrays
+        they are the last columns of ``X``.
+    normalize : {"none", "recording"}
+        "recording": standardise the vectors within each recording, over all its embedded units,
+        before the classifier. It reads no labels, but needs the population: predict whole
+        recordings. Arrays count as one recording.
+    prefix : str
+        Prefix of the embedding's columns.
+
+    Attributes
+    ----------
+    classes_ : ndarray (classes,)
+        The labels, sorted.
+    encoder_ : str or None
+        Who made the vectors of training, as name@hash (None: fitted on arrays). Vectors of
+        another encoder are refused.
+    n_units_, n_features_in_ : int
+        Units and columns of training.
+    cv_score_, cv_chance_ : float
+        Cross-validated macro F1 of the pooled out-of-fold predictions; the mean of the same
+        with shuffled labels.
+    cv_by_ : {"animal", "recording", "unit"}
+        What the folds left out.
+    estimator_ : classifier
+        Fitted on all labelled units.
+
+    Examples
+    --------
+    >>> import numpy as np, pynapple as nap
+    >>> from pynapple_nuclr.columns import lay_out
+    >>> from pynapple_nuclr.probes import Probe
+    >>> cell_type = np.repeat(["PV", "SST"], 10)
+    >>> units = nap.TsGroup({i: nap.Ts([0.1, 0.9]) for i in range(20)},
+    ...     time_support=nap.IntervalSet(0, 1), metadata={"cell_type": cell_type})
+
+    In place of ``units = embed(units)``:
+
+    >>> vectors = np.random.default_rng(0).normal(size=(20, 4)) + 4 * (cell_type == "PV")[:, None]
+    >>> units = lay_out(units, vectors=vectors, summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 20})
+    >>> probe = Probe("cell_type").fit(units)
+    cell_type: macro F1 1.00 by unit (5 folds), chance 0.47, 20 units
+    >>> units = probe.annotate(units)
+    >>> pv = units[units["predicted_cell_type"] == "PV"]
+    >>> len(pv)
+    10
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        estimator: Any = None,
+        features: Any = (),
+        normalize: str = "none",
+        prefix: str = "nuclr",
+    ) -> None:
+        self.target = target
+        self.estimator = estimator
+        self.features = features
+        self.normalize = normalize
+        self.prefix = prefix
+
+    def fit(
+        self, groups: Any, y: ArrayLike | None = None, *, animals: Any = None, progress: bool = True
+    ) -> Probe:
+        """Learn from labelled units, and cross-validate.
+
+        Units without a label (None, NaN, "", "nan") or without an embedding are left out, counted
+        in one warning. Folds leave out animals where `animals` names at least two; else recordings
+        where every class is in at least two of them; else units.
+
+        Parameters
+        ----------
+        groups : TsGroup, TsdFrame, Dataset, list or mapping, or array-like (units, columns)
+            Embedded groups, results of ``encode``, several of one kind as a list or a mapping
+            name → object; or the matrix ``X``.
+        y : array-like (units,), optional
+            Labels of ``X``, or of one recording in place of its column `target`.
+        animals : mapping or str, optional
+            Recording name → animal, or the metadata column that says it. With ``X``: array-like
+            (units,).
+        progress : bool
+            Print the cross-validated score.
+
+        Returns
+        -------
+        Probe
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a column is not there, the vectors come from several encoders, or there are fewer
+            than two classes, or than two units of a class.
+        """
+        self._check_parameters()
+        if are_groups(groups):
+            populations = as_populations(groups, self.prefix)
+            if y is not None:
+                populations = with_labels(populations, y, self.target)
+            encoder: str | None = common_encoder(populations)
+            rows = labelled(self._read(populations, self.target, animals), self.target)
+        else:
+            if y is None:
+                raise ValueError(
+                    f"groups is a {type(groups).__name__}; expected embedded pynapple objects or "
+                    "results of encode. As an array X it requires y to be passed, but the target "
+                    "y is None"
+                )
+            encoder = None
+            x, labels = validate_data(self, groups, without_nan(y), dtype=np.float64)
+            animals = row_animals(animals, len(x))
+            rows = self._array_rows(x)._replace(labels=labels, animals=animals)
+            rows = labelled(rows, self.target)
+        check_classes(rows.labels, self.target)
+        self.encoder_ = encoder
+        self.classes_ = np.unique(rows.labels)
+        self.n_units_, self.n_features_in_ = rows.x.shape
+        self.estimator_ = self._new_estimator().fit(rows.x, rows.labels)
+        score = cross_validate(
+            self._new_estimator(), rows.x, rows.labels, rows.recordings, rows.animals
+        )
+        self.cv_score_, self.cv_chance_, self.cv_by_ = score.f1, score.chance, score.by
+        if progress:
+            print(
+                f"{self.target}: macro F1 {score.f1:.2f} by {score.by} ({score.folds} folds), "
+                f"chance {score.chance:.2f}, {self.n_units_} units"
+            )
+        return self
+
+    def predict(self, groups: Any) -> NDArray[Any]:
+        """Predict the label of every unit.
+
+        Parameters
+        ----------
+        groups : as in `fit`
+            Several recordings are answered one after the other.
+
+        Returns
+        -------
+        ndarray (units,)
+            "unknown" for silent units.
+        """
+        rows = self._rows(groups)
+        labels = np.full(len(rows.x), UNKNOWN, dtype=object)
+        if rows.heard.any():
+            labels[rows.heard] = self.estimator_.predict(rows.x[rows.heard])
+        if rows.heard.all():
+            return labels.astype(self.classes_.dtype)
+        return labels.astype(str) if self.classes_.dtype.kind == "U" else labels
+
+    @available_if(_gives_probabilities)
+    def predict_proba(self, groups: Any) -> NDArray[np.float64]:
+        """Return the probability of each class for every unit.
+
+        Parameters
+        ----------
+        groups : as in `fit`
+            Several recordings are answered one after the other.
+
+        Returns
+        -------
+        ndarray (units, classes)
+            In the order of ``classes_``; NaN for silent units.
+        """
+        rows = self._rows(groups)
+        probabilities = np.full((len(rows.x), len(self.classes_)), np.nan)
+        if rows.heard.any():
+            probabilities[rows.heard] = self.estimator_.predict_proba(rows.x[rows.heard])
+        return probabilities
+
+    def score(self, groups: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the macro F1, not the accuracy: classes of neurons are rarely balanced.
+
+        Parameters
+        ----------
+        groups, y : as in `fit`
+            Units without a label or without an embedding are left out, counted in one warning.
+        sample_weight : array-like (units,), optional
+            Weights, with ``X`` only.
+
+        Returns
+        -------
+        float
+            F1 averaged over the classes that occur in the labels or in the predictions.
+        """
+        if are_groups(groups):
+            rows = labelled(self._rows(groups, y, with_target=True), self.target)
+            y, predicted = rows.labels, self.estimator_.predict(rows.x)
+        else:
+            predicted = self.predict(groups)
+        return float(
+            f1_score(y, predicted, average="macro", zero_division=0, sample_weight=sample_weight)
+        )
+
+    def annotate(
+        self,
+        units: Units,
+        threshold: float | None = None,
+        probabilities: bool = False,
+        encoder: Any = None,
+    ) -> Units:
+        """Write predictions as metadata columns.
+
+        Parameters
+        ----------
+        units : TsGroup or TsdFrame
+            One recording; never changed. If it is not embedded, it is embedded first, with the
+            encoder that made this probe's training vectors.
+        threshold : float, optional
+            Units of a lower confidence are called "unknown".
+        probabilities : bool
+            Also write ``predicted_<target>_p_<class>``.
+        encoder : Encoder or str, optional
+            That encoder, where it is neither the bundled one nor used in this process before.
+
+        Returns
+        -------
+        TsGroup or TsdFrame
+            With ``predicted_<target>`` (strings) and ``predicted_<target>_confidence``, the
+            highest class probability. Silent units: "unknown" and NaN.
+
+        Raises
+        ------
+        ValueError
+            If the vectors come from another encoder than those of training, or the estimator
+            gives no probabilities.
+        """
+        check_is_fitted(self)
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold!r}; expected a probability, 0 to 1")
+        if not hasattr(self, "predict_proba"):
+            raise ValueError(
+                f"{self.estimator_!r} gives no probabilities; wrap it in scikit-learn's "
+                "CalibratedClassifierCV"
+            )
+        embedded = is_embedded(units, self.prefix)
+        check_name(self.target, "target", units)
+        if not embedded:
+            units = embed_for_probe(units, encoder, self.encoder_, self.prefix)
+        chances = self.predict_proba(units)
+        new = prediction_columns(self.target, self.classes_, chances, threshold, probabilities)
+        annotated = lay_out(units, predicted=new, prefix=self.prefix)
+        stem = f"predicted_{self.target}_p_"  # of an earlier probe with other classes
+        stale = {c for c in annotated.metadata_columns if c.startswith(stem)} - new.keys()
+        annotated.drop_info(sorted(stale))
+        return annotated
+
+    def save(self, path: str | Path) -> None:
+        """Save the fitted probe as one file, by custom ``.skops``; read it with `load_probe`.
+
+        Raises
+        ------
+        ValueError
+            If the estimator holds types that `load_probe` would refuse (trees, custom code).
+        """
+        check_is_fitted(self)
+        fitted = {name: getattr(self, name) for name in FITTED}
+        write_probe(path, self.get_params(deep=False), fitted)
+
+    def _check_parameters(self) -> None:
+        check_name(self.target, "target")
+        check_name(self.prefix, "prefix")
+        if self.normalize not in ("none", "recording"):
+            raise ValueError(f"normalize={self.normalize!r}; expected 'none' or 'recording'")
+        if isinstance(self.features, str):
+            raise ValueError(
+                f"features={self.features!r} is a string; expected names: [{self.features!r}]"
+            )
+
+    def _new_estimator(self) -> Any:
+        if self.estimator is not None:
+            return clone(self.estimator)
+        classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
+        return make_pipeline(StandardScaler(), classifier)
+
+    def _read(self, populations: Any, target: str | None = None, animals: Any = None) -> Rows:
+        return read_rows(
+            populations,
+            features=self.features,
+            normalize=self.normalize == "recording",
+            target=target,
+            animals=animals,
+        )
+
+    def _array_rows(self, x: NDArray[np.float64]) -> Rows:
+        return array_rows(x, len(self.features), self.normalize == "recording")
+
+    def _rows(self, groups: Any, y: Any = None, *, with_target: bool = False) -> Rows:
+        """Read what is to be predicted: it must look like what the probe was trained on."""
+        check_is_fitted(self)
+        if not are_groups(groups):
+            return self._array_rows(validate_data(self, groups, dtype=np.float64, reset=False))
+        populations = as_populations(groups, self.prefix)
+        common_encoder(populations, self.encoder_)
+        if y is not None:
+            populations = with_labels(populations, y, self.target)
+        rows = self._read(populations, self.target if with_target else None)
+        if rows.x.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"the recordings have {rows.x.shape[1]} columns of embedding and features; this "
+                f"probe was trained on {self.n_features_in_}"
+            )
+        return rows
+
+
+def load_probe(path: str | Path) -> Probe:
+    """Read a probe that `Probe.save` wrote. Nothing in the file is ever executed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    Probe
+        Fitted.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, a pickle, no probe, or holds types that are not trusted.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from pynapple_nuclr.probes import Probe, load_probe
+    >>> x = [[0.0], [0.1], [0.2], [1.0], [1.1], [1.2]]
+    >>> probe = Probe("layer").fit(x, ["L4", "L4", "L4", "L5", "L5", "L5"], progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "layer.skops")
+    ...     probe.save(path)
+    ...     load_probe(path).predict([[0.3], [0.9]]).tolist()
+    ['L4', 'L5']
+    """
+    params, fitted = read_probe(path)
+    probe = Probe(**params)
+    for name, value in fitted.items():
+        setattr(probe, name, value)
+    return probe

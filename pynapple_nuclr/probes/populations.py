@@ -1,0 +1,308 @@
+"""What a probe reads of embedded recordings: one row per unit, checked here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pynapple as nap
+import xarray as xr
+
+from pynapple_nuclr.columns import embeddings, is_missing
+from pynapple_nuclr.recording import name_groups
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class Rows(NamedTuple):
+    """The units of all recordings, one after the other.
+
+    Attributes
+    ----------
+    x : ndarray (units, columns)
+        Embedding and features.
+    heard : ndarray (units,)
+        False for silent units, which have no embedding.
+    recordings : ndarray (units,)
+        Name of the recording of each.
+    labels : ndarray (units,)
+        Empty where none were asked for.
+    animals : ndarray (units,), optional
+        Animal of each.
+    """
+
+    x: NDArray[np.float64]
+    heard: NDArray[np.bool_]
+    recordings: NDArray[Any]
+    labels: NDArray[Any] = np.empty(0)
+    animals: NDArray[Any] | None = None
+
+
+def are_groups(groups: Any) -> bool:
+    """Say whether these are embedded recordings (or meant to be), not plain arrays."""
+    if isinstance(groups, (list, tuple)):
+        return all(_is_population(one) for one in groups)
+    # Some sparse matrices are mappings too; scikit-learn has an answer to those.
+    is_mapping = isinstance(groups, Mapping) and not hasattr(groups, "shape")
+    return _is_population(groups) or is_mapping
+
+
+def _is_population(one: Any) -> bool:
+    if isinstance(one, xr.DataArray):
+        return "encoder" in one.attrs
+    return isinstance(one, (nap.TsGroup, nap.TsdFrame, xr.Dataset))
+
+
+def as_populations(groups: Any, prefix: str) -> dict[str, xr.DataArray]:
+    """Turn embedded groups, or results of ``encode``, into labelled arrays.
+
+    Parameters
+    ----------
+    groups : TsGroup, TsdFrame, Dataset, DataArray, list or mapping
+        One recording or several.
+    prefix : str
+        Prefix of the embedding's columns.
+
+    Returns
+    -------
+    dict
+        Recording name → DataArray (unit, feature), metadata as coordinates, ``attrs["encoder"]``.
+    """
+    if isinstance(groups, (xr.Dataset, xr.DataArray)):  # a Dataset is a mapping itself
+        groups = {groups.attrs.get("recording", "recording"): groups}
+    return {name: _vectors(one, name, prefix) for name, one in name_groups(groups).items()}
+
+
+def _vectors(one: Any, name: str, prefix: str) -> xr.DataArray:
+    if isinstance(one, (nap.TsGroup, nap.TsdFrame)):
+        return embeddings(one, prefix, name=name)
+    if not isinstance(one, (xr.Dataset, xr.DataArray)):
+        raise TypeError(
+            f"recording {name!r} is a {type(one).__name__}; expected an embedded TsGroup or "
+            "TsdFrame, or a result of encode"
+        )
+    if isinstance(one, xr.Dataset) and "embedding" not in one:
+        raise ValueError(f"recording {name!r} is a Dataset without a variable 'embedding'")
+    vectors = one if isinstance(one, xr.DataArray) else one["embedding"].assign_attrs(one.attrs)
+    if set(vectors.dims) != {"unit", "feature"} or "encoder" not in vectors.attrs:
+        raise ValueError(
+            f"recording {name!r} has dimensions {vectors.dims} and attributes "
+            f"{sorted(vectors.attrs)}; expected a result of encode: (unit, feature) and 'encoder'"
+        )
+    return vectors.transpose("unit", "feature")
+
+
+def common_encoder(populations: dict[str, xr.DataArray], known: str | None = None) -> str:
+    """Return the one encoder that made all these vectors.
+
+    Raises
+    ------
+    ValueError
+        If there are two, or it is not the `known` one of the probe's training: naming both.
+    """
+    made = {name: str(vectors.attrs["encoder"]) for name, vectors in populations.items()}
+    first = next(iter(made))
+    for name, encoder in made.items():
+        if known is not None and encoder != known:
+            raise ValueError(
+                f"recording {name!r} has vectors of the encoder {encoder}, but this probe was "
+                f"trained on vectors of {known}; embed it with that encoder"
+            )
+        if encoder != made[first]:
+            raise ValueError(
+                f"recording {name!r} has vectors of the encoder {encoder}, but recording "
+                f"{first!r} of {made[first]}; embed all of them with one encoder"
+            )
+    return made[first]
+
+
+def read_rows(
+    populations: dict[str, xr.DataArray],
+    *,
+    features: Sequence[str] = (),
+    normalize: bool = False,
+    target: str | None = None,
+    animals: Mapping[str, Any] | str | None = None,
+) -> Rows:
+    """Collect embedding, features, labels and animals of all units.
+
+    Parameters
+    ----------
+    populations : dict
+        From `as_populations`.
+    features : sequence of str
+        Metadata columns to join to the vectors.
+    normalize : bool
+        Standardise the vectors within each recording.
+    target : str, optional
+        Column of labels to read.
+    animals : mapping or str, optional
+        Recording name → animal, or a column.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    ValueError
+        If a column is not there or not numeric, a feature is not finite, or an animal missing.
+    """
+    x: list[NDArray[np.float64]] = []
+    heard: list[NDArray[np.bool_]] = []
+    for name, vectors in populations.items():
+        matrix = np.asarray(vectors.values, dtype=np.float64)
+        heard.append(np.asarray(np.isfinite(matrix).all(axis=1)))
+        if normalize:
+            matrix = standardize(matrix, heard[-1])
+        joined = [_feature(vectors, column, name, heard[-1]) for column in features]
+        x.append(np.column_stack([matrix, *joined]))
+    sizes = [len(matrix) for matrix in x]
+    labels: list[Any] = []
+    for name, vectors in populations.items():
+        labels += [] if target is None else list(_column(vectors, target, name))
+    return Rows(
+        np.concatenate(x),
+        np.concatenate(heard),
+        np.repeat(list(populations), sizes),
+        np.array(labels, dtype=object),
+        None if animals is None else _animals(populations, animals),
+    )
+
+
+def array_rows(x: NDArray[np.float64], n_features: int, normalize: bool) -> Rows:
+    """Take a matrix (units, columns) as one recording; its last `n_features` are no embedding."""
+    heard = np.ones(len(x), dtype=bool)
+    if normalize:
+        dim = x.shape[1] - n_features
+        x = np.column_stack([standardize(x[:, :dim], heard), x[:, dim:]])
+    return Rows(x, heard, np.zeros(len(x), dtype=int))
+
+
+def row_animals(animals: ArrayLike | None, n_rows: int) -> NDArray[Any] | None:
+    """Check the animals given beside a matrix: one a row."""
+    if animals is None:
+        return None
+    of_rows = np.asarray(animals)
+    if of_rows.shape != (n_rows,):
+        raise ValueError(f"animals has shape {of_rows.shape}; expected one a row of X: {n_rows}")
+    return of_rows
+
+
+def without_nan(labels: Any) -> Any:
+    """Write missing labels as None: scikit-learn, which checks them next, refuses NaN."""
+    values = np.asarray(labels, dtype=object)
+    if values.ndim != 1 or not is_missing(values).any():
+        return labels
+    values = values.copy()
+    values[is_missing(values)] = None
+    return values
+
+
+def standardize(x: NDArray[np.float64], heard: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give each column of (units, columns) mean 0 and deviation 1 over the units `heard`."""
+    if not heard.any():
+        return x
+    deviation = x[heard].std(axis=0)
+    return (x - x[heard].mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+
+
+def labelled(rows: Rows, target: str) -> Rows:
+    """Leave out units without a label or without an embedding, and warn of how many.
+
+    Raises
+    ------
+    ValueError
+        If labels mix strings and numbers.
+    """
+    missing = is_missing(rows.labels)
+    silent = ~rows.heard & ~missing
+    if missing.any() or silent.any():
+        warnings.warn(
+            f"left out {missing.sum()} units without a label in {target!r} and {silent.sum()} "
+            f"silent units without an embedding, of {len(missing)}",
+            UserWarning,
+            stacklevel=3,
+        )
+    keep = ~missing & ~silent
+    labels = rows.labels[keep].tolist()
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise ValueError(f"the labels in {target!r} are strings and numbers; expected one kind")
+    return Rows(
+        rows.x[keep],
+        rows.heard[keep],
+        rows.recordings[keep],
+        np.array(labels),
+        None if rows.animals is None else rows.animals[keep],
+    )
+
+
+def with_labels(
+    populations: dict[str, xr.DataArray], labels: ArrayLike, target: str
+) -> dict[str, xr.DataArray]:
+    """Use `labels` (units,) in place of the column `target` of the one recording."""
+    values = np.asarray(labels, dtype=object)
+    sizes = [vectors.sizes["unit"] for vectors in populations.values()]
+    if [len(values)] != sizes:
+        raise ValueError(
+            f"y has {len(values)} labels for {len(sizes)} recordings of {sizes} units; expected "
+            f"one label a unit of one recording; several have theirs in a column {target!r}"
+        )
+    return {
+        name: vectors.assign_coords({target: ("unit", values)})
+        for name, vectors in populations.items()
+    }
+
+
+def _column(vectors: xr.DataArray, column: str, name: str) -> NDArray[Any]:
+    there = [str(c) for c in vectors.coords if c != "unit" and vectors[c].dims == ("unit",)]
+    if column not in there:
+        raise ValueError(
+            f"recording {name!r} has no metadata column {column!r}; it has: {', '.join(there)}"
+        )
+    return vectors[column].values
+
+
+def _feature(
+    vectors: xr.DataArray, column: str, name: str, heard: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    values = _column(vectors, column, name)
+    try:
+        numbers = values.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"recording {name!r}: feature {column!r} holds {str(values[0])!r}; expected numbers"
+        ) from None
+    bad = np.flatnonzero(heard & ~np.isfinite(numbers))
+    if len(bad):
+        raise ValueError(
+            f"recording {name!r}: feature {column!r} is {numbers[bad[0]]} for unit "
+            f"{vectors['unit'].values[bad[0]]} and {len(bad) - 1} others; fill it, or leave those "
+            "units out"
+        )
+    return numbers
+
+
+def _animals(
+    populations: dict[str, xr.DataArray], animals: Mapping[str, Any] | str
+) -> NDArray[Any]:
+    of_units: list[str] = []
+    for name, vectors in populations.items():
+        if isinstance(animals, str):
+            values = _column(vectors, animals, name)
+        elif not isinstance(animals, Mapping):
+            raise ValueError(
+                f"animals is a {type(animals).__name__}; expected a mapping recording name → "
+                "animal, or the name of a metadata column"
+            )
+        elif name in animals:
+            values = np.full(vectors.sizes["unit"], animals[name], dtype=object)
+        else:
+            raise ValueError(f"animals does not name the animal of recording {name!r}")
+        if is_missing(values).any():
+            raise ValueError(f"recording {name!r} has units without an animal")
+        of_units += [str(animal) for animal in values]
+    return np.array(of_units)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pynapple as nap
-from recordings import head_direction, steinmetz
 from scoring import (
     by_correlation,
     by_most_common,
@@ -31,6 +30,7 @@ from scoring import (
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.inference import reidentification
+from recordings import head_direction, steinmetz
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"

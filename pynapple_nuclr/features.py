@@ -1,0 +1,323 @@
+"""Single-unit statistics: what one neuron tells about itself, without the others.
+
+They are the baseline against which an encoder that sees the population has to be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pynapple as nap
+
+from pynapple_nuclr.recording import Recording, Units, as_recording
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_EDGE = 1e-9  # s, tolerance for times that stand on the edge of an epoch or of a window
+_REFRACTORINESS = 0.005  # s, the constant R of the revised local variation
+_BURST = 0.008  # s, intervals shorter than this are taken for those within a burst
+_FEWEST = 5  # intervals (or pairs of intervals) below which a measure of them is not trusted
+_ISI_EDGES = np.geomspace(0.002, 2.0, 10)  # s, between the bins of the interval histogram
+_LAG_EDGES = np.append(0.001, np.geomspace(0.003, 1.0, 10))  # s, of the autocorrelogram
+_BIN = 0.1  # s, of the counts that make up the counting windows
+_FANO_WINDOWS = (0.1, 0.4, 1.0, 5.0)  # s
+_TRACE_LAGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # s
+_BLOCK = 2**17  # spikes that are handled at a time: what fits the processor's cache is fast
+_EULER = 0.5772156649015329
+
+
+def unit_statistics(units: Units, *, epochs: nap.IntervalSet | None = None) -> pd.DataFrame:
+    """Describe every unit by statistics of its own activity alone.
+
+    Nothing is counted across the gap between two epochs: no interval, no pair of spikes, no
+    counting window. Nothing is NaN: what a unit has too few spikes (or frames) for is filled with
+    what a Poisson process of the same rate would show (for traces: with 0).
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        Spike trains, or calcium traces.
+    epochs : IntervalSet, optional
+        Use only these epochs, cut to the object's time support. Default: the time support.
+
+    Returns
+    -------
+    DataFrame
+        Index: unit ids, in the object's order. All columns are float64. For spikes:
+
+        ========================= ============================================================
+        ``rate``, ``log_rate``    firing rate in Hz; log of (spikes + ½) per second
+        ``fano_…s``               variance / mean of counts in windows of that many seconds; 1
+        ``cv``                    s.d. / mean of the inter-spike intervals; 1
+        ``cv2``, ``lv``, ``lvr``  local irregularity: CV2, Lv and LvR (R = 5 ms); 1
+        ``isi_log_mean``, ``…sd`` mean and s.d. of the log interval (s); −0.58 − log rate, 1.28
+        ``isi_correlation``       between a log interval and the next; 0
+        ``burst_index``           fraction of the intervals below 8 ms; 0
+        ``isi_<…s``               fraction of the intervals up to that many seconds from the
+                                  bound before, ten bins in log steps; as Poisson
+        ``acg_…s``                autocorrelogram: log of the number of pairs of spikes at lags
+                                  up to that many seconds from the bound before, over the number
+                                  expected at this rate, one pair added to both; 0
+        ========================= ============================================================
+
+        The last entry is the fill value, taken below 5 intervals (cv, isi), pairs of intervals
+        (cv2, lv, lvr, isi_correlation) or counting windows, and where no epoch is long enough.
+        For calcium: ``mean``, ``sd``, ``skewness``, ``kurtosis`` (excess), ``active`` (fraction of
+        the frames above mean + 2 s.d.), ``event_rate`` (upward crossings of that level, per
+        second) and ``autocorrelation_…s`` (at the nearest number of frames, at least 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pynapple_nuclr.recording.as_recording`; ValueError if the epochs hold no time.
+
+    References
+    ----------
+    CV2: Holt, Softky, Koch & Douglas 1996, doi:10.1152/jn.1996.75.5.1806.
+    Lv: Shinomoto, Shima & Tanji 2003, doi:10.1162/089976603322518759.
+    LvR: Shinomoto et al. 2009, doi:10.1371/journal.pcbi.1000433.
+    Fano factor over repeated windows: Churchland et al. 2010, doi:10.1038/nn.2501.
+
+    Examples
+    --------
+    >>> import numpy as np, pynapple as nap, pynapple_nuclr as nap_nuclr
+    >>> units = nap.TsGroup({7: nap.Ts(np.arange(0, 60, 0.1)), 9: nap.Ts([0.0, 30.0])})
+    >>> nap_nuclr.unit_statistics(units)[["rate", "cv", "lv"]].round(2)
+        rate   cv   lv
+    7  10.02  0.0  0.0
+    9   0.03  1.0  1.0
+    """
+    recording = as_recording(units, epochs=epochs)
+    if not recording.duration > 0:
+        raise ValueError("the epochs hold no time of the recording; expected some to overlap it")
+    if recording.modality == "spikes":
+        table = pd.concat([_of_spikes(spikes) for spikes in _blocks_of_units(recording)])
+    else:
+        table = _of_traces(recording)
+    return table.set_index(recording.unit_ids).astype(np.float64)
+
+
+@dataclass
+class _Spikes:
+    """The spikes within the epochs of some units, sorted by unit, then by time.
+
+    Attributes
+    ----------
+    times : ndarray (spikes,)
+        Seconds.
+    units, epochs : ndarray (spikes,)
+        Index of the unit, and of the epoch.
+    per_unit : ndarray (units,)
+        Number of spikes.
+    starts, lengths : ndarray (epochs,)
+        Start and duration of each epoch in seconds.
+    """
+
+    times: Floats
+    units: NDArray[np.int64]
+    epochs: NDArray[np.int64]
+    per_unit: Floats
+    starts: Floats
+    lengths: Floats
+
+    def sum(self, values: Floats, units: NDArray[np.int64]) -> Floats:
+        """Sum values over each unit's own (units,)."""
+        return np.bincount(units, values, minlength=len(self.per_unit)).astype(np.float64)
+
+
+def _blocks_of_units(recording: Recording) -> Iterator[_Spikes]:
+    """Yield the spikes of all units, some units at a time, in order."""
+    starts, ends = recording.epochs.T
+    # 16-bit keys sort in linear time.
+    small = recording.units.astype(np.uint16) if recording.n_units < 2**16 else recording.units
+    order = np.argsort(small, kind="stable")
+    stops = np.cumsum(np.bincount(recording.units, minlength=recording.n_units))
+    most = max(1, int(32 * _BLOCK * _BIN / (ends - starts).sum()))  # units, for memory's sake
+    unit = 0
+    while unit < recording.n_units:
+        first = stops[unit - 1] if unit else 0
+        until = int(np.searchsorted(stops, first + _BLOCK, side="right"))
+        until = min(max(until, unit + 1), unit + most)
+        block = order[first : stops[until - 1]]
+        times = recording.times[block]
+        epochs = np.searchsorted(starts - _EDGE, times, side="right") - 1
+        inside = (epochs >= 0) & (times <= ends[epochs] + _EDGE)
+        units = recording.units[block][inside].astype(np.int64) - unit
+        per_unit = np.bincount(units, minlength=until - unit).astype(np.float64)
+        yield _Spikes(times[inside], units, epochs[inside], per_unit, starts, ends - starts)
+        unit = until
+
+
+def _of_spikes(spikes: _Spikes) -> pd.DataFrame:
+    seconds = spikes.lengths.sum()
+    log_rate = np.log((spikes.per_unit + 0.5) / seconds)
+    return pd.DataFrame(
+        {
+            "rate": spikes.per_unit / seconds,
+            "log_rate": log_rate,
+            **_fano_factors(spikes),
+            **_intervals(spikes, log_rate),
+            **_autocorrelogram(spikes),
+        }
+    )
+
+
+def _fano_factors(spikes: _Spikes) -> dict[str, Floats]:
+    """Variance over mean of the spike counts in windows within the epochs.
+
+    The windows slide in steps of a bin: side by side they would depend on where they start.
+    """
+    n_units = len(spikes.per_unit)
+    per_epoch = _whole(spikes.lengths / _BIN)
+    first = np.cumsum(per_epoch) - per_epoch  # bin of each epoch
+    n_bins = int(per_epoch.sum())
+    in_epoch = _whole((spikes.times - spikes.starts[spikes.epochs]) / _BIN)
+    whole = in_epoch < per_epoch[spikes.epochs]
+    bins = spikes.units * n_bins + first[spikes.epochs] + in_epoch
+    counts = np.bincount(bins[whole], minlength=n_units * n_bins).reshape(n_units, n_bins)
+    before = np.zeros((n_units, n_bins + 1))
+    np.cumsum(counts, axis=1, out=before[:, 1:])
+    left = np.repeat(first + per_epoch, per_epoch) - np.arange(n_bins)  # bins to the epoch's end
+
+    factors = {}
+    for seconds in _FANO_WINDOWS:
+        width = round(seconds / _BIN)
+        start = np.flatnonzero(left >= width)
+        independent = (per_epoch // width).sum()
+        factors[f"fano_{seconds:g}s"] = np.ones(n_units)
+        if independent >= _FEWEST:
+            windows = before[:, start + width] - before[:, start]
+            mean = windows.mean(axis=1)
+            variance = windows.var(axis=1) * independent / (independent - 1)
+            enough = mean * len(start) >= _FEWEST * width  # spikes in the windows
+            factors[f"fano_{seconds:g}s"] = _ratio(variance, mean, enough, 1.0)
+    return factors
+
+
+def _whole(number: Floats) -> NDArray[np.int64]:
+    return np.floor(number + 1e-6).astype(np.int64)
+
+
+def _intervals(spikes: _Spikes, log_rate: Floats) -> dict[str, Floats]:
+    """Statistics of the inter-spike intervals, and of pairs of neighbouring intervals."""
+    together = (np.diff(spikes.units) == 0) & (np.diff(spikes.epochs) == 0)
+    intervals = np.maximum(np.diff(spikes.times), _EDGE)[together]
+    units = spikes.units[1:][together]
+    n = spikes.sum(np.ones_like(intervals), units)
+    enough = n >= _FEWEST
+
+    def mean(values: Floats) -> Floats:
+        return spikes.sum(values, units) / np.maximum(n, 1)
+
+    average, log = mean(intervals), np.log(intervals)
+    spread = np.sqrt(mean((intervals - average[units]) ** 2))
+    log_mean = np.where(enough, mean(log), -_EULER - log_rate)
+    log_sd = np.where(enough, np.sqrt(mean((log - log_mean[units]) ** 2)), np.pi / np.sqrt(6))
+    statistics = {
+        "cv": _ratio(spread, average, enough, 1.0),
+        "isi_log_mean": log_mean,
+        "isi_log_sd": log_sd,
+        "burst_index": np.where(enough, mean((intervals < _BURST).astype(np.float64)), 0.0),
+    }
+
+    shape = (len(log_rate), len(_ISI_EDGES) + 1)
+    bins = units * shape[1] + np.searchsorted(_ISI_EDGES, intervals)
+    counts = np.bincount(bins, minlength=shape[0] * shape[1]).reshape(shape)
+    expected = 1 - np.exp(-np.exp(log_rate)[:, None] * _ISI_EDGES)
+    expected = np.diff(expected, axis=1, prepend=0, append=1)
+    fractions = np.where(enough[:, None], counts / np.maximum(n, 1)[:, None], expected)
+    names = [f"isi_<{edge:.3g}s" for edge in _ISI_EDGES]
+    statistics |= dict(zip([*names, "isi_longer"], fractions.T, strict=True))
+
+    # Neighbours share a spike: both of the intervals at spike i lie in its unit and epoch.
+    pair = np.flatnonzero(together[1:] & together[:-1])
+    gap = np.maximum(np.diff(spikes.times), _EDGE)
+    one, two, units = gap[pair], gap[pair + 1], spikes.units[pair]
+    n_pairs = spikes.sum(np.ones_like(one), units)
+
+    def over_pairs(values: Floats) -> Floats:
+        return _ratio(spikes.sum(values, units), n_pairs, n_pairs >= _FEWEST, 1.0)
+
+    both = one + two
+    local = 3 * ((one - two) / both) ** 2
+    z_one, z_two = (np.log(x) - log_mean[units] for x in (one, two))
+    covariance = spikes.sum(z_one * z_two, units)
+    power = np.sqrt(spikes.sum(z_one**2, units) * spikes.sum(z_two**2, units))
+    return statistics | {
+        "cv2": over_pairs(2 * np.abs(one - two) / both),
+        "lv": over_pairs(local),
+        "lvr": over_pairs(local * (1 + 4 * _REFRACTORINESS / both)),
+        "isi_correlation": _ratio(covariance, power, n_pairs >= _FEWEST, 0.0),
+    }
+
+
+def _autocorrelogram(spikes: _Spikes) -> dict[str, Floats]:
+    """Log ratio of the pairs of spikes in each lag bin to what the rate makes expect."""
+    n_units, n_bins = len(spikes.per_unit), len(_LAG_EDGES)
+    pairs = np.zeros(n_units * n_bins, np.int64)
+    # Pairs never span two segments, which are told apart here by a number.
+    segments = spikes.units * len(spikes.lengths) + spikes.epochs
+    first = np.arange(len(spikes.times) - 1)
+    step = 1  # each spike with the next, then the next but one, … while any is in reach
+    while first.size:
+        second = first + step
+        lag = spikes.times[second] - spikes.times[first]
+        reach = (lag < _LAG_EDGES[-1]) & (segments[second] == segments[first])
+        first, lag = first[reach], lag[reach]
+        bins = np.searchsorted(_LAG_EDGES, lag, side="right")
+        pairs += np.bincount(spikes.units[first] * n_bins + bins, minlength=len(pairs))
+        step += 1
+        first = first[first + step < len(spikes.times)]
+
+    # A lag has room in an epoch only where its second spike still lies in it too.
+    edges = np.minimum(np.append(0.0, _LAG_EDGES)[:, None], spikes.lengths)
+    room = np.diff((edges * spikes.lengths - edges**2 / 2).sum(axis=1))  # s², (bins,)
+    expected = (spikes.per_unit / spikes.lengths.sum())[:, None] ** 2 * room
+    ratio = np.log((pairs.reshape(n_units, n_bins) + 1) / (expected + 1))
+    names = [f"acg_{edge:.3g}s" for edge in _LAG_EDGES]
+    return dict(zip(names, ratio.T, strict=True))
+
+
+def _of_traces(recording: Recording) -> pd.DataFrame:
+    spans = [
+        np.searchsorted(recording.frame_times, (start - _EDGE, end + _EDGE))
+        for start, end in recording.epochs
+    ]
+    parts = [recording.traces[first:last].astype(np.float64) for first, last in spans]
+    frames = np.concatenate(parts)
+    if not len(frames):
+        raise ValueError("the epochs hold no frame of the recording; expected some to overlap it")
+    mean, sd = frames.mean(axis=0), frames.std(axis=0)
+    # Rounding leaves a constant trace a tiny s.d., which must not be divided by.
+    varies = sd > 1e-6 * np.abs(frames).max(axis=0)
+    parts = [(part - mean) / np.where(varies, sd, 1.0) for part in parts]
+    z = np.concatenate(parts)
+    rises = sum(((part[1:] > 2) & (part[:-1] <= 2)).sum(axis=0) for part in parts)
+    statistics = {
+        "mean": mean,
+        "sd": sd,
+        "skewness": np.where(varies, (z**3).mean(axis=0), 0.0),
+        "kurtosis": np.where(varies, (z**4).mean(axis=0) - 3, 0.0),
+        "active": (z > 2).mean(axis=0),
+        "event_rate": rises / (len(frames) * recording.frame_period),
+    }
+    for seconds in _TRACE_LAGS:
+        lag = max(1, round(seconds / recording.frame_period))
+        products = [(part[lag:] * part[:-lag]).sum(axis=0) for part in parts]
+        n = sum(max(0, len(part) - lag) for part in parts)
+        correlation = np.sum(products, axis=0) / max(n, 1)
+        statistics[f"autocorrelation_{seconds:g}s"] = np.where(varies, correlation, 0.0)
+    return pd.DataFrame(statistics)
+
+
+def _ratio(numerator: Floats, denominator: Floats, valid: NDArray[np.bool_], fill: float) -> Floats:
+    """Divide where valid and possible, else fill."""
+    valid = valid & (denominator > 0)
+    return np.where(valid, numerator / np.where(valid, denominator, 1.0), fill)

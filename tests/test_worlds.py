@@ -1,0 +1,78 @@
+"""The three simulated worlds: what an encoder learns, and what it cannot know.
+
+The probe is taught on one animal and asked about another, so that nothing that belongs to one
+recording can pass for identity.
+"""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr import Encoder, EncoderConfig, Probe
+
+CONFIG = EncoderConfig(
+    dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1, dropout=0.0,
+    patch_duration=0.2, window_duration=4.0,
+)  # fmt: skip
+TRAINING = {"batch_size": 2, "learning_rate": 2e-3, "max_view_distance": None, "checks": 3}
+CHANCE = 0.33  # of three classes; a probe that says one class only scores less
+
+
+def animals(world):
+    return nap_nuclr.simulate(world, n_units=80, duration=240, animals=2, seed=1)
+
+
+def across_animals(describe, recordings):
+    """Macro F1 of a probe taught on one animal and asked about the other, mean of both ways."""
+    x = {name: np.nan_to_num(describe(units)) for name, units in recordings.items()}
+    y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
+    scores = []
+    for taught, asked in (("animal0", "animal1"), ("animal1", "animal0")):
+        probe = Probe("cell_type").fit(x[taught], y[taught], progress=False)
+        scores.append(f1_score(y[asked], probe.predict(x[asked]), average="macro"))
+    return float(np.mean(scores))
+
+
+def statistics(units):
+    return nap_nuclr.unit_statistics(units).to_numpy()
+
+
+def by(encoder):
+    return lambda units: nap_nuclr.encode(units, encoder, progress=False)["embedding"].values
+
+
+@pytest.fixture(scope="module")
+def context():
+    return animals("context")
+
+
+def test_context_is_told_by_the_population_and_by_nothing_else(context):
+    encoder = nap_nuclr.pretrain(context, CONFIG, steps=300, progress=False, **TRAINING)
+    assert across_animals(by(encoder), context) > CHANCE + 0.3
+    assert across_animals(statistics, context) < CHANCE + 0.12
+
+
+def test_without_population_layers_context_is_at_chance(context):
+    blind = EncoderConfig(
+        **{**CONFIG.to_dict(), "temporal_layers": 3, "spatiotemporal_layers": 0}
+    )
+    encoder = nap_nuclr.pretrain(context, blind, steps=100, progress=False, **TRAINING)
+    assert across_animals(by(encoder), context) < CHANCE + 0.12
+
+
+def test_single_is_told_by_statistics_and_by_the_encoder():
+    recordings = animals("single")
+    encoder = nap_nuclr.pretrain(recordings, CONFIG, steps=60, progress=False, **TRAINING)
+    assert across_animals(statistics, recordings) > 0.9
+    assert across_animals(by(encoder), recordings) > CHANCE + 0.3
+
+
+def test_null_is_told_by_nothing():
+    recordings = animals("null")
+    torch.manual_seed(0)
+    assert across_animals(statistics, recordings) < CHANCE + 0.12
+    assert across_animals(by(Encoder(CONFIG)), recordings) < CHANCE + 0.12
+    encoder = nap_nuclr.pretrain(recordings, CONFIG, steps=60, progress=False, **TRAINING)
+    assert across_animals(by(encoder), recordings) < CHANCE + 0.12

@@ -55,9 +55,7 @@ def test_context_is_told_by_the_population_and_by_nothing_else(context):
 
 
 def test_without_population_layers_context_is_at_chance(context):
-    blind = EncoderConfig(
-        **{**CONFIG.to_dict(), "temporal_layers": 3, "spatiotemporal_layers": 0}
-    )
+    blind = EncoderConfig(**{**CONFIG.to_dict(), "temporal_layers": 3, "spatiotemporal_layers": 0})
     encoder = nap_nuclr.pretrain(context, blind, steps=100, progress=False, **TRAINING)
     assert across_animals(by(encoder), context) < CHANCE + 0.12
 

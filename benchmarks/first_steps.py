@@ -9,6 +9,7 @@ say anything about identity. Head direction: does a unit find itself again at an
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ from recordings import head_direction, steinmetz
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-CHECKS = HERE / "runs" / "default" / "checks"
+WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights"
+RUN = HERE / "runs" / "default"
+CHECKS = RUN / "checks"
 SEEDS = range(5)
 SPLITS = range(20)
 
@@ -45,8 +48,8 @@ def embedding(units: Any, encoder: Any, **options: Any) -> np.ndarray:
     return np.nan_to_num(dataset["embedding"].values)
 
 
-def regions(sessions: dict[str, Any], encoder: Any) -> str:
-    """Score the four region groups of the Steinmetz sessions; return a table."""
+def regions(sessions: dict[str, Any], encoder: Any) -> list[dict[str, str]]:
+    """Score the four region groups of the Steinmetz sessions; return the rows of a table."""
     labels, session, place = _labelled(sessions)
     features = {
         f"encoder {encoder.identity}": _stacked(sessions, lambda u: embedding(u, encoder)),
@@ -67,7 +70,7 @@ def regions(sessions: dict[str, Any], encoder: Any) -> str:
     x = next(iter(features.values()))
     shuffled = np.random.default_rng(0).permutation(labels)
     rows.append(_score("chance: shuffled labels", by_probe(x, shuffled), shuffled, session))
-    return table(rows)
+    return rows
 
 
 def _labelled(sessions: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,10 +108,12 @@ def _score(name: str, predict: Any, labels: np.ndarray, session: np.ndarray) -> 
     }
 
 
-def learning_curve(sessions: dict[str, Any], figure: Path) -> str:
+def learning_curve(sessions: dict[str, Any], pairs_a_step: int, figure: Path) -> str:
     """Score the encoders kept in the course of the training; return a table, write a figure."""
     import matplotlib.pyplot as plt
 
+    with (RUN / "metrics.csv").open() as file:
+        metrics = {int(row["step"]): row for row in csv.DictReader(file)}
     kept = sorted(CHECKS.iterdir())
     chosen = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, 6).astype(int))]
     labels, session, _ = _labelled(sessions)
@@ -117,11 +122,19 @@ def learning_curve(sessions: dict[str, Any], figure: Path) -> str:
         encoder = nap_nuclr.load_encoder(folder)
         x = _stacked(sessions, lambda u, e=encoder: embedding(u, e))
         predicted, fold = out_of_fold(labels, by_probe(x, labels), seed=0)
-        pairs = int(folder.name.split("_")[1]) * 2
+        at = metrics[int(folder.name.split("_")[1])]
+        pairs = int(at["step"]) * pairs_a_step
         score = macro_f1(labels, predicted, fold)["pooled"]
         within = within_recordings(labels, predicted, session)
         points.append((pairs, score, within))
-        rows.append({"pairs": pairs, "macro F1, pooled": f"{score:.3f}", "within": f"{within:.3f}"})
+        rows.append(
+            {
+                "pairs": pairs,
+                "held-out re-identification": f"{float(at['held_out_reidentification']):.3f}",
+                "macro F1, pooled": f"{score:.3f}",
+                "within recordings": f"{within:.3f}",
+            }
+        )
         print("curve", rows[-1], flush=True)
     pairs, scores, withins = zip(*points, strict=True)
     axes = plt.subplots(figsize=(4.5, 3), layout="constrained")[1]
@@ -134,7 +147,7 @@ def learning_curve(sessions: dict[str, Any], figure: Path) -> str:
     return table(rows) + f"\n\n![Learning curve]({figure.name})"
 
 
-def continuous(units: Any, encoder: Any) -> str:
+def continuous(units: Any, encoder: Any) -> list[dict[str, str]]:
     """Ask of a continuous recording whether units find themselves again, and ADn against PoS."""
     start, end = units.time_support.start[0], units.time_support.end[-1]
     middle = (start + end) / 2
@@ -175,7 +188,7 @@ def continuous(units: Any, encoder: Any) -> str:
         row["ADn against PoS, macro F1"] = spread(scores)
         print(row, flush=True)
         rows.append(row)
-    return table(rows)
+    return rows
 
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> float:
@@ -226,6 +239,7 @@ def main() -> None:
     encoder = nap_nuclr.load_encoder()
     sessions = steinmetz(arguments.data)
     (recording,) = head_direction(arguments.data).values()
+    region_rows, continuous_rows = regions(sessions, encoder), continuous(recording, encoder)
     page = PAGE.format(
         machine=machine(),
         identity=encoder.identity,
@@ -233,19 +247,25 @@ def main() -> None:
         seeds=len(SEEDS),
         splits=len(SPLITS),
         chance=1 / len(recording),
-        continuous=continuous(recording, encoder),
-        regions=regions(sessions, encoder),
-        curve=_curve(sessions),
+        continuous=table(continuous_rows),
+        regions=table(region_rows),
+        curve=_curve(sessions, encoder.card["training"]["pairs_a_step"]),
     )
     DOCS.mkdir(exist_ok=True)
     (DOCS / "benchmarks.md").write_text(page, encoding="utf-8")
     print(page)
+    encoder.card["scores"] = {
+        "measured_by": "benchmarks/first_steps.py, see docs/benchmarks.md",
+        "steinmetz2019_regions_transductive": region_rows,
+        "head_direction": continuous_rows,
+    }
+    nap_nuclr.save_encoder(encoder, WEIGHTS, dtype="float16")
 
 
-def _curve(sessions: dict[str, Any]) -> str:
+def _curve(sessions: dict[str, Any], pairs_a_step: int) -> str:
     """Return the learning curve where the training run is at hand, else what the page had."""
     if CHECKS.is_dir():
-        return learning_curve(sessions, DOCS / "learning_curve.png")
+        return learning_curve(sessions, pairs_a_step, DOCS / "learning_curve.png")
     page = DOCS / "benchmarks.md"
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     _, _, rest = before.partition("one draw of the folds.\n\n")

@@ -243,11 +243,22 @@ def describe(encoder: Encoder) -> str:
     return "\n".join(lines)
 
 
-def _as_text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "\n".join(f"- {key}: {item}" for key, item in value.items())
+def _as_text(value: Any, indent: str = "") -> str:
+    """Return a value of the card as Markdown: mappings and lists as bullets."""
     if isinstance(value, list):
-        return "\n".join(f"- {item}" for item in value)
+        return "\n".join(f"{indent}- {_in_line(item)}" for item in value)
+    if not isinstance(value, Mapping):
+        return str(value)
+    lines = []
+    for key, item in value.items():
+        text = "\n" + _as_text(item, indent + "  ") if isinstance(item, list) else _in_line(item)
+        lines.append(f"{indent}- {key}: {text}")
+    return "\n".join(lines)
+
+
+def _in_line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {item}" for key, item in value.items())
     return str(value)
 
 

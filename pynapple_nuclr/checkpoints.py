@@ -1,27 +1,19 @@
-"""Encoders on disk and on the hub: weights are safetensors, settings JSON, nothing is executed."""
+"""Where encoders come from: the package, a folder, the hub, the published code."""
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from pynapple_nuclr.config import EncoderConfig
-from pynapple_nuclr.encoder import Encoder, encoder_in_use
+from pynapple_nuclr.encoder import Encoder, Stored, build, encoder_in_use
 
-WEIGHTS = "model.safetensors"
-SETTINGS = "config.json"
-CARD = "README.md"
 _BUNDLED = Path(__file__).parent / "weights"
-_FORMAT = "pynapple-nuclr encoder 1"
-_LARGEST_SETTINGS = 1_000_000  # bytes
 
 _REFERENCE_SETTINGS = {
     "bin_size": "bin_size",
@@ -51,7 +43,7 @@ def save_encoder(
     encoder: Encoder,
     folder: str | Path,
     *,
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: Stored = "float32",
 ) -> Path:
     """Write an encoder to a folder: weights, settings and a card for people.
 
@@ -78,24 +70,8 @@ def save_encoder(
     ...     load_encoder(save_encoder(encoder, folder)).identity == encoder.identity
     True
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    kind = {"float32": torch.float32, "float16": torch.float16}[dtype]
-    state = {k: v.detach().cpu().to(kind).contiguous() for k, v in encoder.state_dict().items()}
-    stored = Encoder(encoder.config, name=encoder.name, card=encoder.card)
-    stored.load_state_dict({key: value.float() for key, value in state.items()})
-    settings = {
-        "format": _FORMAT,
-        "name": encoder.name,
-        "hash": stored.hash,
-        "config": encoder.config.to_dict(),
-        "card": encoder.card,
-    }
-    save_file(state, folder / f"{WEIGHTS}.part", metadata={"format": "pt"})
-    (folder / f"{WEIGHTS}.part").replace(folder / WEIGHTS)
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(describe(stored), encoding="utf-8")
-    return folder
+    encoder.write(Path(folder), dtype)
+    return Path(folder)
 
 
 def load_encoder(source: str | Path | None = None) -> Encoder:
@@ -125,29 +101,7 @@ def load_encoder(source: str | Path | None = None) -> Encoder:
     >>> nap_nuclr.load_encoder().config.modality
     'spikes'
     """
-    folder = _BUNDLED if source is None else Path(source)
-    if source is not None and not folder.exists():
-        folder = _download(str(source))
-    if folder.is_file():
-        raise ValueError(
-            f"{folder} is a file; expected the folder that save_encoder writes ({SETTINGS} and "
-            f"{WEIGHTS}); for a file of the published code see load_reference"
-        )
-    settings = _read_settings(folder / SETTINGS)
-    try:
-        config = EncoderConfig.from_dict(settings["config"])
-        name, expected, card = settings["name"], settings["hash"], settings.get("card", {})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / SETTINGS} lacks an encoder's settings: {error!r}") from None
-    if not isinstance(name, str) or not isinstance(card, dict):
-        raise ValueError(f"{folder / SETTINGS}: name or card are not of an encoder")
-    encoder = _build(config, _read_weights(folder / WEIGHTS, config), name=name, card=card)
-    if encoder.hash != expected:
-        raise ValueError(
-            f"{folder}: the weights have hash {encoder.hash}, the settings say {expected}; the "
-            "files do not belong together"
-        )
-    return encoder
+    return Encoder.from_pretrained(_BUNDLED if source is None else source)
 
 
 def as_encoder(encoder: Encoder | str | Path | None) -> Encoder:
@@ -230,106 +184,7 @@ def load_reference(
             more = f" … ({len(keys)} in all)" if len(keys) > 3 else ""
             raise ValueError(f"the weights {problem} {', '.join(keys[:3])}{more}")
     ours = {names[key]: torch.as_tensor(np.asarray(value)) for key, value in state.items()}
-    return _build(config, ours, name=name, card={"origin": "weights of the published code"})
-
-
-def describe(encoder: Encoder) -> str:
-    """Return the encoder's card as Markdown."""
-    lines = [f"# {encoder.identity}", ""]
-    lines += [f"A NuCLR encoder for {encoder.config.modality} (pynapple-nuclr).", ""]
-    for heading, value in encoder.card.items():
-        lines += [f"## {heading.replace('_', ' ').capitalize()}", "", _as_text(value), ""]
-    lines += ["## Configuration", "", _as_text(encoder.config.to_dict()), ""]
-    return "\n".join(lines)
-
-
-def _as_text(value: Any, indent: str = "") -> str:
-    """Return a value of the card as Markdown: mappings and lists as bullets."""
-    if isinstance(value, list):
-        return "\n".join(f"{indent}- {_in_line(item)}" for item in value)
-    if not isinstance(value, Mapping):
-        return str(value)
-    lines = []
-    for key, item in value.items():
-        text = "\n" + _as_text(item, indent + "  ") if isinstance(item, list) else _in_line(item)
-        lines.append(f"{indent}- {key}: {text}")
-    return "\n".join(lines)
-
-
-def _in_line(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {item}" for key, item in value.items())
-    return str(value)
-
-
-def _download(name: str) -> Path:
-    """Fetch an encoder's files from the hub into its cache."""
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise FileNotFoundError(
-            f"no encoder at {name!r}; expected a folder written by save_encoder, or a hub name "
-            '"owner/name"'
-        )
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ImportError(
-            f"{name!r} is no folder; to load it from the hub: pip install 'pynapple-nuclr[hub]'"
-        ) from None
-    try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, SETTINGS, CARD]))
-    except Exception as error:  # the hub's errors are many; all mean the same to the user
-        raise FileNotFoundError(f"no folder and no hub repository {name!r}: {error}") from error
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; expected the folder that save_encoder writes")
-    if path.stat().st_size > _LARGEST_SETTINGS:
-        raise ValueError(f"{path} is larger than any encoder's settings")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no readable JSON: {error}") from None
-    if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
-        raise ValueError(f"{path} does not say {_FORMAT!r}; expected an encoder's settings")
-    return settings
-
-
-def _read_weights(path: Path, config: EncoderConfig) -> dict[str, torch.Tensor]:
-    """Read weights whose names and shapes are those of the configuration, before allocating."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; expected the folder that save_encoder writes")
-    with torch.device("meta"):
-        expected = {k: tuple(v.shape) for k, v in Encoder(config).state_dict().items()}
-    try:
-        with safe_open(path, framework="pt") as file:
-            keys = list(file.keys())
-            found = {key: tuple(file.get_slice(key).get_shape()) for key in keys}
-            if found != expected:
-                wrong = sorted(set(found.items()) ^ set(expected.items()))
-                raise ValueError(
-                    f"{path} does not fit its settings: {len(wrong)} differences, the first at "
-                    f"{wrong[0][0]}"
-                )
-            return {key: file.get_tensor(key) for key in keys}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no whole safetensors file ({error}); it may be truncated, or a pickle, "
-            "which is never loaded"
-        ) from None
-
-
-def _build(
-    config: EncoderConfig, state: Mapping[str, torch.Tensor], *, name: str, card: dict[str, Any]
-) -> Encoder:
-    encoder = Encoder(config, name=name, card=card)
-    try:
-        encoder.load_state_dict({key: value.float() for key, value in state.items()})
-    except RuntimeError as error:
-        raise ValueError(f"the weights do not fit the configuration: {error}") from None
-    if not all(value.isfinite().all() for value in encoder.state_dict().values()):
-        raise ValueError("the weights are not all finite; expected those of a trained encoder")
-    return encoder.eval()
+    return build(config, ours, name=name, card={"origin": "weights of the published code"})
 
 
 def _published(key: str) -> str:

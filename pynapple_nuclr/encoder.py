@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import weakref
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.layers import Block, Rotary, SpatiotemporalBlock
+from pynapple_nuclr.storage import FILES, as_markdown, read_settings, read_weights, write_folder
+
+Stored = Literal["float32", "float16"]
 
 _in_use: weakref.WeakValueDictionary[str, Encoder] = weakref.WeakValueDictionary()
+_sources: dict[str, str] = {}  # name@hash → where it was loaded from
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
     """Spatiotemporal transformer over the units of a population.
 
     Equivariant to the order of the units, and blind to everything but their activity: it can be
-    applied to populations that it has never seen, of any size.
+    applied to populations that it has never seen, of any size. `save_pretrained` and
+    `push_to_hub` are those of huggingface_hub's mixin.
 
     Parameters
     ----------
@@ -114,7 +121,128 @@ class Encoder(nn.Module):
         size = f"{self.n_parameters:,} parameters"
         return f"<Encoder {self.identity}: {self.config.modality}, {size}>"
 
+    def write(self, folder: Path, dtype: Stored = "float32") -> None:
+        """Write the encoder's folder; the hash is that of the weights as stored."""
+        if dtype not in ("float32", "float16"):
+            raise ValueError(f'dtype is {dtype!r}; expected "float32" or "float16"')
+        kind = torch.float16 if dtype == "float16" else torch.float32
+        # Rotary frequencies are constants of the configuration: rounding would make others.
+        constants = {name for name, _ in self.named_buffers()}
+        weights = {
+            key: value.detach().cpu().to(torch.float32 if key in constants else kind).contiguous()
+            for key, value in self.state_dict().items()
+        }
+        stored = Encoder(self.config, name=self.name, card=self.card)
+        stored.load_state_dict({key: value.float() for key, value in weights.items()})
+        settings = {
+            "name": self.name,
+            "hash": stored.hash,
+            "config": self.config.to_dict(),
+            "card": self.card,
+        }
+        write_folder(folder, weights, settings, stored.describe())
+
+    def describe(self) -> str:
+        """Return the encoder's card as Markdown."""
+        lines = [f"# {self.identity}", ""]
+        lines += [f"A NuCLR encoder for {self.config.modality} (pynapple-nuclr).", ""]
+        for heading, value in self.card.items():
+            lines += [f"## {heading.replace('_', ' ').capitalize()}", "", as_markdown(value), ""]
+        lines += ["## Configuration", "", as_markdown(self.config.to_dict()), ""]
+        return "\n".join(lines)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.write(save_directory)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # the mixin would read our settings its way
+        cls, pretrained_model_name_or_path: str | Path, **hub: Any
+    ) -> Encoder:
+        """Load an encoder from a folder or from the Hugging Face hub.
+
+        Parameters
+        ----------
+        pretrained_model_name_or_path : str or Path
+            A folder, or ``"owner/name"`` on the hub.
+        **hub
+            Passed to ``huggingface_hub.snapshot_download``: ``revision``, ``token``,
+            ``local_files_only`` and the like.
+
+        Returns
+        -------
+        Encoder
+            In evaluation mode, on the CPU, in float32.
+
+        Raises
+        ------
+        ValueError
+            If the files are damaged, of another kind, or do not fit together.
+        FileNotFoundError
+            If there is no such folder and no such repository.
+        """
+        source = str(pretrained_model_name_or_path)
+        folder = Path(source) if Path(source).exists() else _download(source, hub)
+        if folder.is_file():
+            raise ValueError(
+                f"{folder} is a file; expected the folder that save_encoder writes "
+                f"({', '.join(FILES)}); for a file of the published code see load_reference"
+            )
+        settings = read_settings(folder)
+        try:
+            config = EncoderConfig.from_dict(settings["config"])
+            name, expected, card = settings["name"], settings["hash"], settings.get("card", {})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder} lacks an encoder's settings: {error!r}") from None
+        if not isinstance(name, str) or not isinstance(card, dict):
+            raise ValueError(f"{folder}: name or card are not of an encoder")
+        with torch.device("meta"):  # shapes alone: nothing is allocated before they agree
+            shapes = {k: tuple(v.shape) for k, v in cls(config).state_dict().items()}
+        encoder = build(config, read_weights(folder, shapes), name=name, card=card)
+        if encoder.hash != expected:
+            raise ValueError(
+                f"{folder}: the weights have hash {encoder.hash}, the settings say {expected}; "
+                "the files do not belong together"
+            )
+        _sources[encoder.identity] = source
+        return encoder
+
+
+def build(
+    config: EncoderConfig, state: dict[str, Tensor], *, name: str, card: dict[str, Any]
+) -> Encoder:
+    """Return an encoder with these weights, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit the configuration, or are not finite.
+    """
+    encoder = Encoder(config, name=name, card=card)
+    try:
+        encoder.load_state_dict({key: value.float() for key, value in state.items()})
+    except RuntimeError as error:
+        raise ValueError(f"the weights do not fit the configuration: {error}") from None
+    if not all(value.isfinite().all() for value in encoder.state_dict().values()):
+        raise ValueError("the weights are not all finite; expected those of a trained encoder")
+    return encoder.eval()
+
 
 def encoder_in_use(identity: str) -> Encoder | None:
-    """Return the encoder of this name@hash if this process holds it, else None."""
-    return _in_use.get(identity)
+    """Return the encoder of this name@hash if this process holds it or has loaded it."""
+    encoder = _in_use.get(identity)
+    if encoder is None and identity in _sources:
+        encoder = Encoder.from_pretrained(_sources[identity])
+    return encoder if encoder is not None and encoder.identity == identity else None
+
+
+def _download(name: str, hub: dict[str, Any]) -> Path:
+    """Fetch an encoder's files from the hub into its cache."""
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise FileNotFoundError(
+            f"no encoder at {name!r}; expected a folder written by save_encoder, or a hub name "
+            '"owner/name"'
+        )
+    try:
+        return Path(snapshot_download(name, allow_patterns=FILES, **hub))
+    except Exception as error:  # the hub's errors are many; all mean the same to the user
+        raise FileNotFoundError(f"no folder and no hub repository {name!r}: {error}") from error

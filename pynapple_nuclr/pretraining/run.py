@@ -146,6 +146,7 @@ def pretrain(
         "recordings": {name: _size(recording) for name, recording in recordings.items()},
         "batch_size": batch_size,
         "seed": seed,
+        "init": encoder.card.get("fine_tuned_from"),
     }
     folder = None if out is None else Path(out)
     watch = Watch(held_out, folder, progress, facts, _reporter(folder))

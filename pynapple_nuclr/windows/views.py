@@ -197,6 +197,9 @@ class ViewSampler:
         """Draw pairs of windows of consecutive whole patches across epochs, sharing none."""
         slack = source.spans[:, 1] - source.spans[:, 0] - source.length
         phase = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, source.length)
+        # Half of the epochs begin at their start: a later phase can cost a short trial a patch,
+        # and windows of whole trials, which `tile` makes, must be seen in training, too.
+        phase *= rng.random(len(slack)) < 0.5
         run = np.concatenate(whole_patches(source, self._on_grid(source, phase)))
         patches, length = source.config.patches, source.config.patch_seconds
         nearest = max(patches, int(np.ceil(self.settings.min_view_distance / length)))

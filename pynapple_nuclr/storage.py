@@ -1,0 +1,127 @@
+"""An encoder's folder: weights as safetensors, settings as JSON, a card; nothing is executed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS = "model.safetensors"
+SETTINGS = "config.json"
+CARD = "README.md"
+FILES = [WEIGHTS, SETTINGS, CARD]
+_FORMAT = "pynapple-nuclr encoder 1"
+_LARGEST_SETTINGS = 1_000_000  # bytes
+
+
+def write_folder(
+    folder: Path, weights: Mapping[str, Tensor], settings: Mapping[str, Any], card: str
+) -> None:
+    """Write an encoder's files; each is whole or as it was before.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if absent.
+    weights : mapping
+        Name → tensor.
+    settings : mapping
+        JSON-able.
+    card : str
+        Markdown, for people.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": _FORMAT, **settings}, indent=2) + "\n"
+    contents = {
+        WEIGHTS: save(dict(weights), metadata={"format": "pt"}),
+        SETTINGS: text.encode(),
+        CARD: card.encode(),
+    }
+    for name, content in contents.items():
+        part = folder / f"{name}.part"
+        part.write_bytes(content)
+        part.replace(folder / name)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read the settings of an encoder's folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If they are missing.
+    ValueError
+        If the file is no JSON, or not an encoder's.
+    """
+    path = _existing(folder / SETTINGS)
+    if path.stat().st_size > _LARGEST_SETTINGS:
+        raise ValueError(f"{path} is larger than any encoder's settings")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no readable JSON: {error}") from None
+    if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
+        raise ValueError(f"{path} does not say {_FORMAT!r}; expected an encoder's settings")
+    return settings
+
+
+def read_weights(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Read weights after comparing their names and shapes with those expected.
+
+    Raises
+    ------
+    FileNotFoundError
+        If they are missing.
+    ValueError
+        If the file is damaged or of another kind, or holds other tensors.
+    """
+    path = _existing(folder / WEIGHTS)
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in keys}
+            wrong = sorted(set(found.items()) ^ set(expected.items()))
+            if wrong:
+                raise ValueError(
+                    f"{path} does not fit its settings: {len(wrong)} differences, the first at "
+                    f"{wrong[0][0]}"
+                )
+            return {key: file.get_tensor(key) for key in keys}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no whole safetensors file ({error}); it may be truncated, or a pickle, "
+            "which is never loaded"
+        ) from None
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; expected the folder that save_encoder writes")
+    return path
+
+
+def as_markdown(value: Any, indent: str = "") -> str:
+    """Return a value of a card as Markdown: mappings and lists as bullets."""
+    if isinstance(value, list):
+        return "\n".join(f"{indent}- {_in_line(item)}" for item in value)
+    if not isinstance(value, Mapping):
+        return str(value)
+    lines = []
+    for key, item in value.items():
+        nested = isinstance(item, list)
+        text = "\n" + as_markdown(item, indent + "  ") if nested else " " + _in_line(item)
+        lines.append(f"{indent}- {key}:{text}")
+    return "\n".join(lines)
+
+
+def _in_line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {item}" for key, item in value.items())
+    return str(value)

@@ -31,6 +31,7 @@ from scoring import (
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.inference import reidentification
+from pynapple_nuclr.stability import unit_length
 from recordings import head_direction, steinmetz
 
 HERE = Path(__file__).parent
@@ -67,9 +68,7 @@ def regions(sessions: dict[str, Any], encoder: Any) -> list[dict[str, str]]:
         session, similarity, place, labels
     )
     rows = [_score(name, predict, labels, session) for name, predict in predictors.items()]
-    x = next(iter(features.values()))
-    shuffled = np.random.default_rng(0).permutation(labels)
-    rows.append(_score("chance: shuffled labels", by_probe(x, shuffled), shuffled, session))
+    rows.append(_chance(next(iter(features.values())), labels, session))
     return rows
 
 
@@ -99,13 +98,36 @@ def _score(name: str, predict: Any, labels: np.ndarray, session: np.ndarray) -> 
         pooled.append(scores["pooled"])
         folds.append(scores["fold mean"])
         within.append(within_recordings(labels, predicted, session))
-    print(name, spread(pooled), spread(within), flush=True)
-    return {
+    return _row(name, pooled, folds, within)
+
+
+def _chance(x: np.ndarray, labels: np.ndarray, session: np.ndarray) -> dict[str, str]:
+    """Score shuffled labels, anew for every seed; for the last column within each session."""
+    pooled, folds, within = [], [], []
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        shuffled = rng.permutation(labels)
+        predicted, fold = out_of_fold(shuffled, by_probe(x, shuffled), seed)
+        scores = macro_f1(shuffled, predicted, fold)
+        pooled.append(scores["pooled"])
+        folds.append(scores["fold mean"])
+        shuffled = labels.copy()
+        for name in np.unique(session):
+            shuffled[session == name] = rng.permutation(labels[session == name])
+        predicted, _ = out_of_fold(shuffled, by_probe(x, shuffled), seed)
+        within.append(within_recordings(shuffled, predicted, session))
+    return _row("chance: shuffled labels", pooled, folds, within)
+
+
+def _row(name: str, pooled: list[float], folds: list[float], within: list[float]) -> dict[str, str]:
+    row = {
         "system": name,
         "macro F1, pooled": spread(pooled),
         "fold mean": spread(folds),
         "within recordings": spread(within),
     }
+    print(row, flush=True)
+    return row
 
 
 def learning_curve(sessions: dict[str, Any], pairs_a_step: int, figure: Path) -> str:
@@ -193,9 +215,8 @@ def continuous(units: Any, encoder: Any) -> list[dict[str, str]]:
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> float:
     """Return the median cosine of units with themselves, recording mean subtracted."""
-    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
-    cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return float(np.median(cosine))
+    a, b = (unit_length(x - x.mean(axis=0)) for x in (first, second))
+    return float(np.median((a * b).sum(axis=1)))
 
 
 PAGE = """# Benchmarks
@@ -210,7 +231,7 @@ The units took part in pretraining, without labels. The probe is the same for ev
 mean ± s.d. over {seeds} draws of the folds. The priors use labels of other units of the test
 unit's own session: **a score below them has learned less than which session a unit sits in**,
 and is no evidence of identity. “Within recordings” is the mean over recordings with at least two
-groups of 20 units, over the labels present in each.
+groups of 20 units, over the labels present in each; its chance shuffles labels within sessions.
 
 {regions}
 

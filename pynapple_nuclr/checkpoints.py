@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pynapple_nuclr.config import EncoderConfig
@@ -174,6 +173,11 @@ def load_reference(
     """
     if isinstance(state_dict_or_path, (str, Path)):
         state_dict_or_path = _read_reference(Path(state_dict_or_path))
+    if not isinstance(state_dict_or_path, Mapping):
+        raise TypeError(
+            f"state_dict_or_path is a {type(state_dict_or_path).__name__}; expected a state dict "
+            "(model.state_dict()) or a file's path"
+        )
     state = dict(state_dict_or_path.get("model_state_dict", state_dict_or_path))
     if not isinstance(config, EncoderConfig):
         config = _reference_config(config)
@@ -183,7 +187,7 @@ def load_reference(
         if keys:
             more = f" … ({len(keys)} in all)" if len(keys) > 3 else ""
             raise ValueError(f"the weights {problem} {', '.join(keys[:3])}{more}")
-    ours = {names[key]: torch.as_tensor(np.asarray(value)) for key, value in state.items()}
+    ours = {names[key]: torch.as_tensor(value).detach().cpu() for key, value in state.items()}
     return build(config, ours, name=name, card={"origin": "weights of the published code"})
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,9 @@ class _Commands(TyperGroup):
             warnings.showwarning = _show_warning
             try:
                 return super().invoke(ctx)
-            except (ValueError, TypeError, OSError, ImportError) as error:
+            except (typer.Exit, typer.Abort):  # RuntimeErrors themselves
+                raise
+            except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
                 _say(f"error: {_as_options(str(error))}")
                 raise typer.Exit(1) from None
             except KeyboardInterrupt as interrupt:
@@ -102,7 +105,8 @@ def embed_command(
     nap-nuclr embed session.nwb -o embedding.csv
     """
     from pynapple_nuclr.columns import metadata_frame
-    from pynapple_nuclr.io.nwb import check_output, read_units, write_nwb
+    from pynapple_nuclr.io.files import check_output
+    from pynapple_nuclr.io.nwb import read_units, write_nwb
 
     as_table = output is not None and output.suffix == ".csv"
     if as_table and output is not None:
@@ -158,7 +162,13 @@ def pretrain_command(
 
     nap-nuclr pretrain day1.nwb -o tuned --init my_encoder --steps 2000
     """
-    from pynapple_nuclr.config import EncoderConfig
+    sizes = _given(
+        dim=dim, bin_size=bin_size, patch_duration=patch_duration, window_duration=window_duration
+    )
+    if init is not None and sizes:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in sizes)
+        raise ValueError(f"--init keeps the sizes of its encoder; leave out {options}, or --init")
+
     from pynapple_nuclr.io.nwb import read_units
 
     stems = [file.stem for file in files]
@@ -166,15 +176,17 @@ def pretrain_command(
     recordings = {
         name: read_units(file, epochs=epochs) for name, file in zip(names, files, strict=True)
     }
-    changes = _given(
-        dim=dim, bin_size=bin_size, patch_duration=patch_duration, window_duration=window_duration
-    )
 
     from pynapple_nuclr.pretraining import pretrain
+    from pynapple_nuclr.pretraining.settings import default_config
+    from pynapple_nuclr.recording import as_recordings
 
+    config = None
+    if sizes:  # the others are made to fit the recordings, as without sizes
+        config = replace(default_config(list(as_recordings(recordings).values())), **sizes)
     encoder = pretrain(
         recordings,
-        EncoderConfig(**changes) if changes else None,
+        config,
         out=out,
         resume=not no_resume,
         progress=not no_progress,
@@ -205,9 +217,9 @@ def info_command(
     if what is not None and what.endswith(".nwb"):
         _show_file(Path(what))
     else:
-        from pynapple_nuclr.checkpoints import describe, load_encoder
+        from pynapple_nuclr.checkpoints import load_encoder
 
-        typer.echo(describe(load_encoder(what)))
+        typer.echo(load_encoder(what).describe())
     _show_table("Versions", _versions())
 
 

@@ -70,6 +70,20 @@ def run_demo(
     See Also
     --------
     pynapple_nuclr.simulate, pynapple_nuclr.embed, pynapple_nuclr.Probe
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pynapple_nuclr.demo import run_demo
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     scores = run_demo(folder, n_units=24, duration=40, minutes=0, progress=False)
+    <BLANKLINE>
+           rate  nuclr_stability predicted_cell_type
+    ...
+    macro F1 on the 12 units that the probe has not seen:
+    ...
+    >>> list(scores)
+    ['embedding', 'unit_statistics', 'chance']
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,21 @@ def encode(
     >>> dataset["embedding"].dims, int(dataset["n_windows"].max())
     (('unit', 'feature'), 6)
     """
+    dataset = _encode(units, encoder, epochs, gaps, windows, device, precision, progress)
+    _warn_of_silent_units(dataset, "n_windows")
+    return dataset
+
+
+def _encode(
+    units: Units,
+    encoder: Encoder | str | Path | None,
+    epochs: nap.IntervalSet | None,
+    gaps: Gaps | None,
+    windows: bool,
+    device: str,
+    precision: Precision,
+    progress: bool,
+) -> xr.Dataset:
     encoder = as_encoder(encoder)
     recording = as_recording(units, epochs=epochs)
     source = open_source(recording, encoder.config)
@@ -117,7 +132,7 @@ def encode(
     dataset = xr.Dataset(
         {
             "embedding": (("unit", "feature"), mean.astype(np.float32)),
-            "stability": ("unit", rank_of_itself(vectors, recording.activity())),
+            "stability": ("unit", rank_of_itself(vectors, recording.order())),
             "n_windows": ("unit", n_windows),
         },
         coords={"unit": recording.unit_ids, "feature": np.arange(shape[2])},
@@ -204,23 +219,8 @@ def embed(
         raise ValueError(f'columns is {columns!r}; expected "all" or "summary"')
     if isinstance(units, (nap.TsGroup, nap.TsdFrame)):
         check_prefix(prefix, units)
-    dataset = encode(
-        units,
-        encoder,
-        epochs=epochs,
-        gaps=gaps,
-        device=device,
-        precision=precision,
-        progress=progress,
-    )
-    silent = int((dataset["n_windows"] == 0).sum())
-    if silent:
-        warnings.warn(
-            f"{silent} of {dataset.sizes['unit']} units have no spike in any window: their "
-            f"embedding is NaN and {prefix}_n_windows is 0",
-            UserWarning,
-            stacklevel=2,
-        )
+    dataset = _encode(units, encoder, epochs, gaps, False, device, precision, progress)
+    _warn_of_silent_units(dataset, f"{prefix}_n_windows")
     summary = {
         f"{prefix}_stability": dataset["stability"].values,
         f"{prefix}_n_windows": dataset["n_windows"].values,
@@ -228,6 +228,17 @@ def embed(
     }
     vectors = dataset["embedding"].values if columns == "all" else None
     return lay_out(units, summary=summary, vectors=vectors, prefix=prefix)
+
+
+def _warn_of_silent_units(dataset: xr.Dataset, column: str) -> None:
+    silent = int((dataset["n_windows"] == 0).sum())
+    if silent:
+        warnings.warn(
+            f"{silent} of {dataset.sizes['unit']} units have no spike in any window: their "
+            f"embedding is NaN and {column} is 0",
+            UserWarning,
+            stacklevel=3,  # at the line that called embed or encode
+        )
 
 
 def _coordinates(units: Units) -> dict[str, tuple[str, NDArray[Any]]]:

@@ -74,14 +74,14 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
             SpatiotemporalBlock(*size, self.rotary) for _ in range(config.spatiotemporal_layers)
         )
 
-    def forward(self, patches: Tensor, sizes: list[int]) -> Tensor:
+    def forward(self, patches: Tensor, population_sizes: list[int]) -> Tensor:
         """Embed the units of one or more populations.
 
         Parameters
         ----------
         patches : Tensor (units, patches, features)
             The activity of all units, population after population; float.
-        sizes : list of int
+        population_sizes : list of int
             Units of each population; their sum is the first axis of `patches`.
 
         Returns
@@ -92,7 +92,7 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
         for block in self.temporal:
             x = block(x)
         for block in self.spatiotemporal:
-            x = block(x, sizes)
+            x = block(x, population_sizes)
         mean: Tensor = x.mean(dim=1)
         return mean
 
@@ -155,9 +155,7 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
         self.write(save_directory)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # the mixin would read our settings its way
-        cls, pretrained_model_name_or_path: str | Path, **hub: Any
-    ) -> Encoder:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **hub: Any) -> Encoder:
         """Load an encoder from a folder or from the Hugging Face hub.
 
         Parameters

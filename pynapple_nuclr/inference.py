@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pynapple_nuclr.encoder import Encoder
+from pynapple_nuclr.stability import unit_length
 from pynapple_nuclr.windows import Source
 
 if TYPE_CHECKING:
@@ -150,14 +151,8 @@ def reidentification(first: NDArray[Any], second: NDArray[Any]) -> float:
     known = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
     if known.sum() < 2:
         return float("nan")
-    similar = _centred(first[known]) @ _centred(second[known]).T
+    a, b = (unit_length(x[known] - x[known].mean(axis=0)) for x in (first, second))
+    similar = a @ b.T
     itself = np.arange(len(similar))
     hits = [similar.argmax(axis=axis) == itself for axis in (0, 1)]
     return float(np.mean(hits))
-
-
-def _centred(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """Return unit vectors (units, features) after subtracting the mean over units."""
-    centred = vectors - vectors.mean(axis=0)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(length, 1e-12))

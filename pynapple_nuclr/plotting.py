@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from pynapple_nuclr.columns import embeddings, is_missing, metadata_frame
+from pynapple_nuclr.columns import embeddings, is_missing, metadata_frame, vector_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,8 +118,8 @@ def _column(units: Units, name: str | None) -> pd.Series:
     if name is None:
         return pd.Series(np.zeros(len(metadata)), index=metadata.index)
     if name not in metadata:
-        columns = ", ".join(str(c) for c in metadata.columns if not str(c)[-1].isdigit())
-        raise ValueError(f"color_by={name!r} is no metadata column; there are {columns}")
+        columns = metadata.columns.drop(vector_columns(metadata.columns))
+        raise ValueError(f"color_by={name!r} is no metadata column; there are {', '.join(columns)}")
     return metadata[name]
 
 

@@ -73,6 +73,15 @@ class Recording:
             return np.bincount(self.units, minlength=self.n_units).astype(float)
         return self.traces.sum(axis=0, dtype=np.float64)
 
+    def order(self) -> NDArray[np.int64]:
+        """Return each unit's place (units,) when they are sorted by their data alone."""
+        if self.modality == "spikes":
+            weights = self.times - self.times[0]
+            when = np.bincount(self.units, weights, minlength=self.n_units).astype(np.float64)
+        else:
+            when = self.frame_times @ self.traces.astype(np.float64)
+        return np.argsort(np.lexsort((when, self.activity())))
+
 
 def as_recording(
     units: Units, *, name: str = "recording", epochs: nap.IntervalSet | None = None
@@ -183,17 +192,25 @@ def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) 
             f"recording {name!r} has no spikes at all in its {len(ids)} units; was it restricted "
             "to epochs without data?"
         )
-    _warn_if_not_seconds(group, name)
     units = np.repeat(np.arange(len(ids), dtype=np.int32), [len(train) for train in trains])
     order = np.argsort(times, kind="stable")
+    times, units = times[order], units[order]
+    used = _epochs(group, epochs)
+    first, last = np.searchsorted(times, used).T
+    if len(used) and not (last > first).any():
+        raise ValueError(
+            f"recording {name!r} has no spikes at all in the epochs chosen ({used.min():g} to "
+            f"{used.max():g} s); its spikes lie between {times[0]:g} and {times[-1]:g} s"
+        )
+    _warn_if_not_seconds(group, name)
     return Recording(
         name=name,
         unit_ids=ids,
         metadata=group.metadata,
-        epochs=_epochs(group, epochs),
+        epochs=used,
         modality="spikes",
-        times=times[order],
-        units=units[order],
+        times=times,
+        units=units,
     )
 
 

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 _RIVALS = 200
 
 
-def rank_of_itself(
-    vectors: NDArray[np.float32], activity: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def rank_of_itself(vectors: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return how often each unit's embedding is nearer to its own mean than to other units'.
 
     A unit's embedding in a window is compared (cosine, recording mean subtracted) with its own
@@ -25,9 +23,9 @@ def rank_of_itself(
     ----------
     vectors : ndarray (windows, units, dim)
         Embeddings; NaN where a unit does not take part in a window.
-    activity : ndarray (units,)
-        A number per unit that depends on its data alone. It orders the units before the up to 200
-        rivals are drawn (seeded), so that the draw does not depend on their order.
+    order : ndarray (units,)
+        Each unit's place when they are sorted by their data alone. The up to 200 rivals are drawn
+        (seeded) from the units so sorted, so that the draw does not depend on how they are given.
 
     Returns
     -------
@@ -39,7 +37,7 @@ def rank_of_itself(
     >>> import numpy as np
     >>> from pynapple_nuclr.stability import rank_of_itself
     >>> constant = np.tile(np.eye(3, dtype=np.float32), (4, 1, 1))
-    >>> rank_of_itself(constant, np.array([5.0, 2.0, 9.0]))
+    >>> rank_of_itself(constant, np.array([1, 0, 2]))
     array([1., 1., 1.])
     """
     result = np.full(vectors.shape[1], np.nan)
@@ -47,17 +45,16 @@ def rank_of_itself(
     usable = np.flatnonzero(present.sum(axis=0) >= 2)
     if len(usable) < 2:
         return result
-    present, activity = present[:, usable], activity[usable]
+    present = present[:, usable]
     count = present.sum(axis=0)
     total = np.nansum(vectors[:, usable], axis=0, dtype=np.float64)
     centre = (total / count[:, None]).mean(axis=0)
-    order = np.argsort(activity, kind="stable")
-    rivals = np.random.default_rng(0).permutation(order)[:_RIVALS]
+    rivals = np.random.default_rng(0).permutation(np.argsort(order[usable]))[:_RIVALS]
     ranks = np.zeros(len(usable))
     for window, here in zip(vectors[:, usable], present, strict=True):
         now = np.where(here[:, None], window, 0.0)
-        others = _unit_length((total - now) / (count - here)[:, None] - centre)
-        ranks[here] += _ranks(_unit_length(now - centre), others, rivals)[here]
+        others = unit_length((total - now) / (count - here)[:, None] - centre)
+        ranks[here] += _ranks(unit_length(now - centre), others, rivals)[here]
     result[usable] = ranks / count
     return result
 
@@ -73,5 +70,6 @@ def _ranks(
     return np.asarray((wins * foreign).sum(axis=1) / foreign.sum(axis=1))
 
 
-def _unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vectors (…, features) divided by their length; zeros stay zeros."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

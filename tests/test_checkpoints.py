@@ -130,18 +130,51 @@ def test_a_missing_encoder_is_named(tmp_path):
 
 
 def test_a_hub_name_goes_to_the_hub(folder, monkeypatch):
-    import huggingface_hub
-
     asked = []
 
     def download(name, **kwargs):
         asked.append((name, kwargs))
         return str(folder)
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr("pynapple_nuclr.encoder.snapshot_download", download)
     assert load_encoder("lab/tiny").name == "tiny"
     assert asked[0][0] == "lab/tiny"
     assert set(asked[0][1]["allow_patterns"]) == {"model.safetensors", "config.json", "README.md"}
+
+
+def test_pretrained_folders_of_the_hubs_mixin(encoder, tmp_path):
+    encoder.save_pretrained(tmp_path / "tiny")
+    assert Encoder.from_pretrained(tmp_path / "tiny").identity == encoder.identity
+    assert load_encoder(tmp_path / "tiny").card == encoder.card
+
+
+def test_push_to_hub_uploads_the_folder(encoder, monkeypatch, tmp_path):
+    from huggingface_hub import HfApi
+
+    def upload(self, *, repo_id, folder_path, **_):
+        shutil.copytree(folder_path, tmp_path / repo_id)
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: type("Url", (), {"repo_id": "a/b"}))
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    encoder.push_to_hub("a/b")
+    assert load_encoder(tmp_path / "a" / "b").identity == encoder.identity
+
+
+def test_an_encoder_loaded_by_its_folder_is_found_again(folder):
+    identity = load_encoder(folder).identity  # nobody keeps the encoder itself
+    assert find_encoder(identity).identity == identity
+
+
+def test_rotary_frequencies_are_not_rounded(encoder, tmp_path):
+    half = load_encoder(save_encoder(encoder, tmp_path / "half", dtype="float16"))
+    assert torch.equal(half.rotary.omega, encoder.rotary.omega)
+
+
+def test_others_may_read_what_is_saved(folder):
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    probe = folder / "probe"
+    probe.touch()
+    assert modes == {probe.stat().st_mode & 0o777}
 
 
 def test_loading_an_encoder_does_not_load_lightning():

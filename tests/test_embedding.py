@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig
+from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.stability import rank_of_itself
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16, patch_duration=0.5, window_duration=2.0)
@@ -150,7 +151,7 @@ def test_stability_is_one_for_constant_and_half_for_random_embeddings():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(40, 60, 16)).astype(np.float32)
     identity = 20 * rng.normal(size=(1, 60, 16)).astype(np.float32)
-    order = np.arange(60.0)
+    order = np.arange(60)
     np.testing.assert_allclose(rank_of_itself(noise + identity, order), 1)
     chance = rank_of_itself(noise, order)
     assert abs(chance.mean() - 0.5) < 0.02
@@ -163,18 +164,40 @@ def test_stability_is_nan_below_two_windows_and_without_rivals():
     vectors = np.random.default_rng(0).normal(size=(3, 4, 8)).astype(np.float32)
     vectors[1:, 0] = np.nan
     vectors[:, 1] = np.nan
-    stability = rank_of_itself(vectors, np.arange(4.0))
+    stability = rank_of_itself(vectors, np.arange(4))
     assert np.isnan(stability[:2]).all() and np.isfinite(stability[2:]).all()
-    assert np.isnan(rank_of_itself(vectors[:, 2:3], np.zeros(1))).all()
+    assert np.isnan(rank_of_itself(vectors[:, 2:3], np.zeros(1, int))).all()
 
 
 def test_stability_has_at_most_two_hundred_rivals_and_ignores_the_order_of_units():
     rng = np.random.default_rng(0)
     vectors = (rng.normal(size=(10, 500, 8)) + rng.normal(size=(1, 500, 8))).astype(np.float32)
-    activity = rng.random(500)
-    order = rng.permutation(500)
+    place, order = rng.permutation(500), rng.permutation(500)
     np.testing.assert_allclose(
-        rank_of_itself(vectors[:, order], activity[order]),
-        rank_of_itself(vectors, activity)[order],
+        rank_of_itself(vectors[:, order], place[order]),
+        rank_of_itself(vectors, place)[order],
         atol=1e-9,
     )
+
+
+def test_units_with_as_many_spikes_are_sorted_by_when_they_fire():
+    rng = np.random.default_rng(0)
+    trains = [np.sort(rng.uniform(0, 50, 20)) for _ in range(300)]
+    support = nap.IntervalSet(0, 50)
+    order = rng.permutation(300)
+    first, other = (
+        as_recording(nap.TsGroup({i: nap.Ts(t) for i, t in enumerate(ts)}, time_support=support))
+        for ts in (trains, [trains[i] for i in order])
+    )
+    np.testing.assert_array_equal(other.order(), first.order()[order])
+
+
+def test_a_users_columns_never_stand_for_ours(tiny_units, encoder):
+    plain = nap_nuclr.embed(tiny_units, encoder, progress=False)
+    trains = {int(i): tiny_units[i] for i in tiny_units.index}
+    named = nap.TsGroup(trains, time_support=tiny_units.time_support)
+    named.set_info(stability=np.zeros(12), n_windows=np.zeros(12), embedding=np.ones(12))
+    embedded = nap_nuclr.embed(named, encoder, progress=False)
+    for column in ("nuclr_stability", "nuclr_n_windows", "nuclr_0"):
+        np.testing.assert_array_equal(embedded[column], plain[column])
+    assert list(embedded["stability"]) == [0] * 12

@@ -58,6 +58,21 @@ def test_no_two_windows_to_compare(tiny_units):
         nap_nuclr.pretrain({"short": short}, SPIKES, steps=1, gaps="join", progress=False)
 
 
+@pytest.mark.parametrize("seconds", [2.0, 3.9])
+def test_one_window_alone_has_nothing_to_compare_with(tiny_units, seconds):
+    short = tiny_units.restrict(nap.IntervalSet(0, seconds))
+    with pytest.raises(ValueError, match="'short'.*2 needed"):
+        nap_nuclr.pretrain({"short": short}, SPIKES, steps=1, progress=False)
+
+
+def test_no_spikes_in_the_epochs_chosen(tiny_units, encoder):
+    support = nap.IntervalSet(0, 200)
+    trains = {int(i): nap.Ts(tiny_units[i].t) for i in tiny_units.index}
+    quiet_later = nap.TsGroup(trains, time_support=support)
+    with pytest.raises(ValueError, match="no spikes at all in the epochs chosen"):
+        embed(quiet_later, encoder, epochs=nap.IntervalSet(100, 150))
+
+
 def test_what_is_no_pynapple_object(encoder):
     with pytest.raises(TypeError, match=r"ndarray.*TsGroup.*nap\.load_file"):
         embed(np.zeros((3, 3)), encoder)
@@ -116,6 +131,13 @@ def test_a_scale_of_zero(calcium_encoder):
 def test_epochs_outside_the_time_support(tiny_units, encoder):
     with pytest.raises(ValueError, match="longest found is 0 s, a patch needs 0.5 s"):
         embed(tiny_units, encoder, epochs=nap.IntervalSet(100, 200))
+
+
+def test_epochs_of_calcium(calcium_encoder):
+    with pytest.raises(ValueError, match="longest found is 0 s"):
+        embed(traces(), calcium_encoder, epochs=nap.IntervalSet(100, 200))
+    with pytest.raises(ValueError, match="no epoch holds one whole patch"):
+        embed(traces(), calcium_encoder, epochs=nap.IntervalSet(0, 0.3))
 
 
 def test_epochs_too_short_for_a_patch(tiny_units, encoder):
@@ -242,5 +264,5 @@ def test_missing_labels_are_left_out_and_counted(tiny_units, encoder):
     embedded.set_info(kind=np.array(labels, dtype=object))
     with pytest.warns(UserWarning) as caught:
         probe = Probe("kind").fit(embedded, progress=False)
-    assert [w for w in caught if "4" in str(w.message) and "kind" in str(w.message)]
+    (warning,) = [w for w in caught if "4" in str(w.message) and "kind" in str(w.message)]
     assert list(probe.classes_) == ["a", "b"]

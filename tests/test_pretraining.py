@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from pynapple_nuclr import EncoderConfig, load_encoder, pretrain
-from pynapple_nuclr.pretraining.settings import default_config, hold_out
+from pynapple_nuclr.pretraining.data import hold_out
+from pynapple_nuclr.pretraining.settings import default_config
 from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
 
 TINY = EncoderConfig(
     dim=16,
@@ -168,8 +170,41 @@ def test_the_held_out_block_is_contiguous_and_never_trained_on(steinmetz_session
         assert total == pytest.approx(recording.duration, rel=1e-6)
         between = block_time.time_span().intersect(kept_time)
         assert len(between) == 0 or between.tot_length() < 1e-6
-    short, nothing = hold_out(as_recording(population(seconds=6)), config, 0.1)
-    assert nothing is not None or short.duration == pytest.approx(6)
+        source = open_source(kept, config)
+        sampler = ViewSampler([source], ViewSettings(max_view_distance=None), config.gaps)
+        start, end = block.epochs[0, 0], block.epochs[-1, 1]
+        for epoch in range(2):
+            for _, first, second in sampler.plan(epoch):
+                seen = np.concatenate((first, second))
+                assert ((seen + 0.2 <= start + 1e-6) | (seen >= end - 1e-6)).all()
+    short, nothing = hold_out(as_recording(population(seconds=5)), config, 0.1)
+    assert nothing is None and short.duration == pytest.approx(5)
+
+
+def test_a_block_without_two_windows_is_trained_on_instead():
+    """Long epochs outside, short ones in the middle, where the block would lie."""
+    support = nap.IntervalSet([0, 30, 32, 34, 36, 40], [20, 31, 33, 35, 37, 60])
+    encoder = pretrain(
+        population(seconds=60, support=support), TINY, steps=2, holdout=0.07, progress=False
+    )
+    assert encoder.card["training"]["best_held_out_reidentification"] is None
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    first = pretrain(population(), TINY, steps=3, out=tmp_path, progress=False)
+    metrics = (tmp_path / "metrics.csv").read_text()
+    again = pretrain(population(), TINY, steps=3, out=tmp_path, progress=False)
+    assert torch.equal(weights(first), weights(again))
+    assert again.card["training"]["steps"] == 3
+    assert (tmp_path / "metrics.csv").read_text() == metrics
+
+
+def test_the_callers_random_numbers_are_left_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    pretrain(population(), TINY, steps=1, progress=False)
+    assert torch.equal(torch.rand(1), expected)
 
 
 def test_what_cannot_be_trained_on_is_said():
@@ -181,3 +216,8 @@ def test_what_cannot_be_trained_on_is_said():
         pretrain(population(), TINY, steps=1, learnig_rate=1)
     with pytest.raises(ValueError, match="holdout"):
         pretrain(population(), TINY, steps=1, holdout=1.0)
+    for name in ("steps", "max_minutes", "batch_size", "checks", "patience", "gradient_clip"):
+        with pytest.raises(ValueError, match=f"{name} is 0"):
+            pretrain(population(), TINY, **{"steps": 1, name: 0})
+    with pytest.raises(ValueError, match="one device"):
+        pretrain(population(), TINY, steps=1, devices=2, progress=False)

@@ -49,14 +49,14 @@ def context():
 
 
 def test_context_is_told_by_the_population_and_by_nothing_else(context):
-    encoder = nap_nuclr.pretrain(context, CONFIG, steps=300, progress=False, **TRAINING)
+    encoder = nap_nuclr.pretrain(context, CONFIG, steps=450, progress=False, **TRAINING)
     assert across_animals(by(encoder), context) > CHANCE + 0.3
     assert across_animals(statistics, context) < CHANCE + 0.12
 
 
 def test_without_population_layers_context_is_at_chance(context):
     blind = EncoderConfig(**{**CONFIG.to_dict(), "temporal_layers": 3, "spatiotemporal_layers": 0})
-    encoder = nap_nuclr.pretrain(context, blind, steps=100, progress=False, **TRAINING)
+    encoder = nap_nuclr.pretrain(context, blind, steps=450, progress=False, **TRAINING)
     assert across_animals(by(encoder), context) < CHANCE + 0.12
 
 

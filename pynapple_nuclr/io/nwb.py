@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pynapple as nap
 
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, lay_out
 from pynapple_nuclr.io import units_table
+from pynapple_nuclr.io.files import check_output, existing_file, replacing
 
 
 def write_nwb(
@@ -35,8 +35,12 @@ def write_nwb(
     The vectors become one column ``nuclr_embedding`` (units × dim, float32); stability, windows,
     encoder and every ``predicted_*`` column of `units` become scalar columns, which
     ``nap.load_file`` reads. Rows are matched by unit id; units of the file that are not in
-    `units` get NaN, 0 windows and "". Columns of an earlier `write_nwb` are replaced. Where they
-    came from (version, encoder, date, settings) stands in ``processing/nuclr``.
+    `units` get NaN, 0 windows and "". Where they came from (version, encoder, date, settings)
+    stands in ``processing/nuclr``.
+
+    Columns of the same name are replaced. Vectors that the file has already, and their summary,
+    stay as they are if `units` have none (``nap.load_file`` reads no vectors); but they go, and
+    labels predicted from them too, with a warning, if `units` are signed by another encoder.
 
     Parameters
     ----------
@@ -86,7 +90,7 @@ def write_nwb(
     ...     print(path.name, nap.load_file(path)["units"]["nuclr_stability"].tolist())
     day1_nuclr.nwb [0.9, 0.8]
     """
-    source = _existing(source)
+    source = existing_file(source)
     output = check_output(output, source=source, overwrite=overwrite)
     columns = units_table.embedding_columns(units, prefix)
     if not columns:
@@ -97,15 +101,24 @@ def write_nwb(
     with units_table.open_table(source) as table:
         rows = units_table.match_rows(units, table)
         n_rows = len(table["id"])
-    with _replacing(output) as draft:
+        columns, outdated = units_table.reconcile(table, columns, prefix)
+        if not any(name.startswith(f"{prefix}_") for name in columns):
+            settings = units_table.provenance(table, prefix) | dict(settings or {})
+    with replacing(output) as draft:
         shutil.copyfile(source, draft)
-        units_table.remove_columns(draft, list(columns), prefix)
+        units_table.remove_columns(draft, [*columns, *outdated], prefix)
         with _open(draft, "r+") as (io, nwbfile):
             for name, (values, description) in columns.items():
                 data = units_table.spread(values, rows, n_rows, zero=name.endswith("_n_windows"))
                 nwbfile.units.add_column(name=name, description=description, data=data)
             units_table.add_provenance(nwbfile, units, prefix, settings or {})
             io.write(nwbfile)
+    if outdated:
+        warnings.warn(
+            f"removed from {output}: {', '.join(outdated)}, which belong to the earlier embedding",
+            UserWarning,
+            stacklevel=2,
+        )
     return output
 
 
@@ -115,8 +128,9 @@ def read_units(
     """Read the units of an NWB file with the time in which they were observed.
 
     Like ``nap.load_file(path)["units"]``, except that the time support is the file's
-    ``obs_intervals``, where it has them and all units share them; pynapple itself takes the
-    time from the first spike to the last, gaps between trials included.
+    ``obs_intervals``, where it has them; pynapple itself takes the time from the first spike to
+    the last, gaps between trials included. Where units were observed at different times, it is
+    the time that all share, with a warning; if they share none, it is pynapple's.
 
     Parameters
     ----------
@@ -135,7 +149,7 @@ def read_units(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no NWB file, has no units, or no intervals of the name `epochs`.
+        If it is no NWB file, has no units with spikes, or no intervals of the name `epochs`.
 
     Examples
     --------
@@ -150,7 +164,7 @@ def read_units(
           1       10     11
     shape: (2, 2), time unit: sec.
     """
-    path = _existing(path)
+    path = existing_file(path)
     with units_table.open_table(path) as table:
         support = units_table.observed(table)
     with _open(path, "r") as (_, nwbfile):
@@ -166,7 +180,9 @@ def read_units(
                 )
             epochs = loaded[epochs]
     if not isinstance(units, nap.TsGroup):  # it gives the NWB table
-        raise ValueError(f"pynapple cannot read the units table of {path}; has it any spikes?")
+        raise ValueError(
+            f"pynapple cannot read the units table of {path}; has any unit two spikes or more?"
+        )
     if epochs is not None:
         # Without observation intervals the epochs are taken as they are: pynapple's support
         # would cut the first and the last at a spike.
@@ -293,7 +309,7 @@ def write_units(
         nwbfile.epochs.add_interval(start_time=float(start), stop_time=float(stop))
     if columns:
         units_table.add_provenance(nwbfile, units, "nuclr", {})
-    with _replacing(path) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
+    with replacing(path) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
         io.write(nwbfile)
     return path
 
@@ -312,7 +328,7 @@ def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
     FileNotFoundError, ValueError
         As `read_units`.
     """
-    with units_table.open_table(_existing(path)) as table:
+    with units_table.open_table(existing_file(path)) as table:
         names = units_table.column_names(table)
         prefixes = [name.removesuffix("_embedding") for name in names]
         return {
@@ -328,50 +344,6 @@ def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
                 if name != prefix and units_table.is_ours(table, name)
             },
         }
-
-
-def check_output(
-    output: str | os.PathLike[str] | None,
-    *,
-    source: Path | None = None,
-    overwrite: bool = False,
-    suffix: str = ".nwb",
-) -> Path:
-    """Return where to write, default ``<source>_nuclr.nwb``; called before any long work.
-
-    Raises
-    ------
-    FileNotFoundError, FileExistsError
-        If its folder is missing; if it exists and `overwrite` is False.
-    ValueError
-        If its name does not end in `suffix`.
-    """
-    if output is None and source is not None:
-        output = source.with_name(f"{source.stem}_nuclr{suffix}")
-    path = Path(output or "")
-    if path.suffix != suffix:
-        raise ValueError(f"output is {str(path)!r}; expected a name that ends in {suffix}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; choose another name, or overwrite=True")
-    return path
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; check the path")
-    return path
-
-
-@contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Give a file to write that takes the place of `output` once it is whole, or goes."""
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".nuclr-") as folder:
-        draft = Path(folder) / output.name
-        yield draft
-        os.replace(draft, output)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import warnings
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,14 @@ import pandas as pd
 import pynapple as nap
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.columns import PREDICTED, SUMMARIES, embeddings, is_missing, metadata_frame
+from pynapple_nuclr.columns import (
+    PREDICTED,
+    SUMMARIES,
+    embeddings,
+    is_missing,
+    metadata_frame,
+    vector_columns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,16 +66,27 @@ def open_table(path: Path) -> Iterator[h5py.Group]:
 
 
 def observed(table: h5py.Group) -> nap.IntervalSet | None:
-    """Return the observation intervals that all units share; None if there are none such."""
+    """Return when all units were observed; None if they say nothing of it, or never were."""
     if "obs_intervals" not in table:
         return None
-    counts = np.diff(table["obs_intervals_index"][:].astype(np.int64), prepend=0)
-    if len(counts) == 0 or counts[0] == 0 or (counts != counts[0]).any():
-        return None
-    intervals = table["obs_intervals"][:].reshape(len(counts), counts[0], 2)
-    if (intervals != intervals[0]).any():
-        return None
-    return nap.IntervalSet(intervals[0, :, 0], intervals[0, :, 1])
+    intervals = np.asarray(table["obs_intervals"][:], dtype=np.float64)
+    parts = np.split(intervals, table["obs_intervals_index"][:-1].astype(np.int64))
+    different = {part.tobytes(): part for part in parts if len(part)}
+    sets = [nap.IntervalSet(part) for part in different.values()]
+    if len(sets) < 2:
+        return sets[0] if sets else None
+    with warnings.catch_warnings():  # pynapple warns of an empty intersection; so do we
+        warnings.simplefilter("ignore")
+        common = functools.reduce(nap.IntervalSet.intersect, sets)
+    answer = "share no time, so none are used: epochs= says which time to use"
+    if len(common):
+        answer = f"only the time that all share is used, {common.tot_length():g} s"
+    warnings.warn(
+        f"{table.file.filename}: units have {len(sets)} different obs_intervals; {answer}",
+        UserWarning,
+        stacklevel=3,
+    )
+    return common if len(common) else None
 
 
 def match_rows(units: nap.TsGroup, table: h5py.Group) -> NDArray[np.int64]:
@@ -115,10 +135,10 @@ def embedding_columns(units: nap.TsGroup, prefix: str) -> Columns:
             if name.endswith("_confidence"):
                 description = f"Confidence of {name.removesuffix('_confidence')}, 0 to 1"
             elif values.dtype.kind == "f":
-                description = "Probability of this label by a probe on the NuCLR embedding"
+                description = "Probability of this label"
             else:
-                description = "Label predicted by a probe on the NuCLR embedding ('': none)"
-            columns[name] = (values, f"{description} {MARK}")
+                description = "Predicted label ('': none)"
+            columns[name] = (values, f"{description}{_predicted_from(prefix)}")
     for part in SUMMARIES:
         description = _SUMMARY[part]
         if (name := f"{prefix}_{part}") in metadata:
@@ -133,10 +153,12 @@ def embedding_columns(units: nap.TsGroup, prefix: str) -> Columns:
 def user_columns(units: nap.TsGroup, written: Columns, prefix: str) -> Columns:
     """Gather the other metadata columns that have one value per unit."""
     columns: Columns = {}
-    for name, values in metadata_frame(units).items():
-        vector = name.removeprefix(f"{prefix}_").isdigit()
-        scalar = all(np.ndim(value) == 0 for value in values)
-        if name == "rate" or name in written or vector or not scalar:
+    metadata = metadata_frame(units)
+    elsewhere = {"rate", *written}
+    if f"{prefix}_embedding" in written:
+        elsewhere |= set(vector_columns(metadata.columns, prefix))
+    for name, values in metadata.drop(columns=elsewhere, errors="ignore").items():
+        if any(np.ndim(value) for value in values):
             continue
         if name in _RESERVED or "/" in name:
             raise ValueError(
@@ -166,27 +188,51 @@ def spread(
     return column
 
 
-def remove_columns(path: Path, new: list[str], prefix: str) -> None:
-    """Delete the columns about to be written, and those left of an earlier embedding."""
+def reconcile(table: h5py.Group, new: Columns, prefix: str) -> tuple[Columns, list[str]]:
+    """Say which columns to write beside an earlier embedding, and which of its columns must go.
+
+    The file's vectors and their summary end with new vectors or a summary by another encoder;
+    that also ends the labels predicted from them. Else they stay as they are, together.
+    """
+    names = column_names(table)
+    vectors, *summary = own = [f"{prefix}_{part}" for part in ("embedding", *SUMMARIES)]
+    made, earlier = _encoders(new, prefix), _encoders_of_file(table, prefix)
+    another = bool(made and earlier and made != earlier)
+    if vectors in names and vectors not in new and not another:
+        return {name: new[name] for name in new if name not in {*summary} & {*names}}, []
+    going = set(own) if another or vectors in new else set()
+    if another:
+        going |= {name for name in names if is_ours(table, name, _predicted_from(prefix))}
+    return new, [name for name in names if name in going - new.keys()]
+
+
+def _encoders(columns: Columns, prefix: str) -> set[str]:
+    values = columns.get(f"{prefix}_encoder", (np.empty(0, dtype=object), ""))[0]
+    return {str(name) for name in values[~is_missing(values)]}
+
+
+def _encoders_of_file(table: h5py.Group, prefix: str) -> set[str]:
+    name = f"{prefix}_encoder"
+    if name not in table or not is_ours(table, name):
+        return set()
+    return _encoders({name: (table[name].asstr()[:], "")}, prefix)
+
+
+def remove_columns(path: Path, names: Collection[str], prefix: str) -> None:
+    """Delete columns of the units table, and the notes of `add_provenance`."""
     import h5py
 
-    earlier = tuple(f"{prefix}_{part}" for part in ("embedding", *SUMMARIES))
     with h5py.File(path, "r+") as file:
         table = file["units"]
-        stale = [
-            name
-            for name in column_names(table)
-            if name in (*new, *earlier) or (name.startswith(PREDICTED) and is_ours(table, name))
-        ]
-        for name in stale:
+        kept = [name for name in column_names(table) if name not in names]
+        for name in set(column_names(table)) - set(kept):
             while name in table:  # a ragged column has an index, which may have one itself
                 del table[name]
                 name += "_index"
-        kept = [name for name in column_names(table) if name not in stale]
         table.attrs["colnames"] = np.array(kept, dtype=h5py.string_dtype())
-        provenance = f"processing/{_MODULE}/{prefix}_provenance"
-        if provenance in file:
-            del file[provenance]
+        notes = f"processing/{_MODULE}/{prefix}_provenance"
+        if notes in file:
+            del file[notes]
 
 
 def add_provenance(
@@ -228,9 +274,13 @@ def provenance(table: h5py.Group, prefix: str) -> dict[str, str]:
     return dict(zip(notes["setting"].asstr()[:], notes["value"].asstr()[:], strict=True))
 
 
-def is_ours(table: h5py.Group, name: str) -> bool:
-    """Say whether `write_nwb` wrote this column."""
-    return MARK in str(table[name].attrs.get("description", ""))
+def is_ours(table: h5py.Group, name: str, ending: str = MARK) -> bool:
+    """Say whether `write_nwb` wrote this column, as the end of its description tells."""
+    return str(table[name].attrs.get("description", "")).endswith(ending)
+
+
+def _predicted_from(prefix: str) -> str:
+    return f", by a probe on {prefix}_0 … {MARK}"
 
 
 def column_names(table: h5py.Group) -> list[str]:

@@ -61,11 +61,9 @@ class PairBatches(IterableDataset[Batch]):
     sampler : ViewSampler
         Draws the pairs.
     batch_size : int
-        Pairs a step, over all processes.
+        Pairs a step.
     place : (int, int)
         Where to begin.
-    rank, world : int
-        This process takes every `world`-th pair, from `rank` on.
     """
 
     def __init__(
@@ -73,14 +71,10 @@ class PairBatches(IterableDataset[Batch]):
         sampler: ViewSampler,
         batch_size: int,
         place: tuple[int, int] = (0, 0),
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
         self.place = place
-        self.rank = rank
-        self.world = world
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self.place
@@ -91,7 +85,7 @@ class PairBatches(IterableDataset[Batch]):
             while first < len(places):
                 last = min(first + self.batch_size, len(places))
                 pairs = [self._pair(places, epoch, i) for i in range(first, last)]
-                kept = [pair for pair in pairs[self.rank :: self.world] if pair is not None]
+                kept = [pair for pair in pairs if pair is not None]
                 first = last
                 if kept:
                     found = True

@@ -24,10 +24,13 @@ from pynapple_nuclr.pretraining.settings import TrainingSettings
 from pynapple_nuclr.windows import Source, tile
 
 LAST = "last.ckpt"
+CHECKS = "checks"
 _TOKENS_AT_ONCE = {"cpu": 20_000, "cuda": 1_000_000, "mps": 100_000}
 _SAVE_EVERY = 300.0  # seconds
+_SHOW_EVERY = 0.5
 _MOST_WINDOWS = 16  # of a held-out block, to keep a check short
 _MOST_RECORDINGS = 8
+_WARMUP = 5
 
 
 class Schedule:
@@ -67,8 +70,12 @@ class Schedule:
         return min(max(by_steps, by_time), 1.0)
 
     def factor(self, step: int) -> float:
-        """Return the learning rate of a step as a fraction: linear warm-up, then cosine to 0."""
-        rise = min((step + 1) / max(self.warmup, 1), 1.0)
+        """Return the learning rate of a step as a fraction: linear warm-up, then cosine to 0.
+
+        A training shorter than five times the warm-up warms up over its first fifth.
+        """
+        rise = max((step + 1) / max(self.warmup, 1), self.progress(step) * _WARMUP)
+        rise = min(rise, 1.0)
         return rise * 0.5 * (1 + math.cos(math.pi * self.progress(step)))
 
 
@@ -179,7 +186,7 @@ class Watch(pl.Callback):
         facts: dict[str, Any],
         report: Callable[[dict[str, float]], None],
     ) -> None:
-        self.held_out = held_out[:_MOST_RECORDINGS]
+        self.held_out = held_out[:: -(-len(held_out) // _MOST_RECORDINGS) or 1]
         self.out = out
         self.facts = facts
         self.report = report
@@ -188,6 +195,7 @@ class Watch(pl.Callback):
         self.checks_without_gain = 0
         self.next_check = 0.0
         self.saved_at = time.monotonic()
+        self.shown_at = 0.0
         self.bar = tqdm(disable=not progress, desc="pretraining", unit="step", total=1.0)
         self.bar.bar_format = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
         self.estimated = False
@@ -209,10 +217,13 @@ class Watch(pl.Callback):
         schedule.lap()
         step = trainer.global_step
         done = schedule.progress(step)
-        self.bar.update(done - self.bar.n)
+        self.bar.n = done
         self.bar.set_postfix(
             step=step, loss=f"{pl_module.last_loss:.3f}", reid=f"{self.best:.3f}", refresh=False
         )
+        if time.monotonic() - self.shown_at > _SHOW_EVERY:
+            self.shown_at = time.monotonic()
+            self.bar.refresh()
         if not self.estimated and step >= 5:
             self.estimated = True
             self.bar.write(self._estimate(schedule, step)) if not self.bar.disable else None
@@ -278,7 +289,7 @@ class Watch(pl.Callback):
             }
         )
         if module.settings.keep_checks and self.out is not None:
-            save_encoder(module.encoder, self.out / "checks" / f"step_{step:06d}", dtype="float16")
+            save_encoder(module.encoder, self.out / CHECKS / f"step_{step:06d}", dtype="float16")
         gained = not known or score > self.best
         self.checks_without_gain = 0 if gained else self.checks_without_gain + 1
         if known and score < self.best:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -19,16 +20,17 @@ from pynapple_nuclr.checkpoints import as_encoder, save_encoder
 from pynapple_nuclr.config import EncoderConfig, Gaps
 from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.pretraining.batches import PairBatches
-from pynapple_nuclr.pretraining.module import LAST, ContrastiveTraining, Schedule, Watch
+from pynapple_nuclr.pretraining.data import open_sources
+from pynapple_nuclr.pretraining.module import CHECKS, LAST, ContrastiveTraining, Schedule, Watch
 from pynapple_nuclr.pretraining.settings import (
     TrainingSettings,
+    check_positive,
     default_batch_size,
     default_config,
     default_minutes,
-    hold_out,
 )
 from pynapple_nuclr.recording import Recording, as_recordings
-from pynapple_nuclr.windows import ViewSampler, open_source
+from pynapple_nuclr.windows import ViewSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +88,9 @@ def pretrain(
     resume : bool
         Continue from the checkpoint in `out` if there is one.
     devices : "auto", int or list
-        Lightning's devices.
+        Lightning's devices; one at a time as yet.
     precision : str
-        Lightning's precision; "auto" is bfloat16 on CUDA and float32 elsewhere.
+        Lightning's precision; "auto" is bfloat16 where CUDA has it and float32 elsewhere.
     progress : bool
         Show a progress bar with loss, held-out re-identification and time left.
     **training
@@ -124,22 +126,14 @@ def pretrain(
     encoder = _start(list(recordings.values()), config, init, gaps, seed)
     config = encoder.config
     settings = TrainingSettings.for_config(config, training)
-    pairs = [hold_out(recording, config, settings.holdout) for recording in recordings.values()]
-    sampler = ViewSampler(
-        [open_source(kept, config) for kept, _ in pairs], settings.views, config.gaps, seed
-    )
-    held_out = [open_source(block, config) for _, block in pairs if block is not None]
+    for name, value in (("steps", steps), ("max_minutes", max_minutes), ("batch_size", batch_size)):
+        check_positive(name, value)
+    training_data, held_out = open_sources(list(recordings.values()), config, settings.holdout)
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     batch_size = batch_size or default_batch_size(config, accelerator)
+    sampler = ViewSampler(training_data, settings, config.gaps, seed)
     batches = PairBatches(sampler, batch_size)
-    max_minutes = default_minutes(steps, max_minutes)
-    warmup = batches.steps_per_epoch()
-    if steps is not None:
-        warmup = min(warmup, max(steps // 5, 1))
-    schedule = Schedule(steps, max_minutes, warmup)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # the projector's weights
-        module = ContrastiveTraining(encoder, settings, schedule, seed)
+    schedule = Schedule(steps, default_minutes(steps, max_minutes), batches.steps_per_epoch())
     facts = {
         "config": config.to_dict(),
         "settings": {k: v for k, v in asdict(settings).items() if k != "patience"},
@@ -150,13 +144,15 @@ def pretrain(
     }
     folder = None if out is None else Path(out)
     watch = Watch(held_out, folder, progress, facts, _reporter(folder))
-    checkpoint = _resume(folder, resume, facts, watch, module)
-    batches.place = module.place
-    trainer = _trainer(devices, precision, watch, folder)
-    batches.rank, batches.world = trainer.global_rank, trainer.world_size
-    if schedule.progress(0) < 1:
-        _fit(trainer, module, batches, checkpoint, folder)
-    return _finish(module, watch, recordings, facts, trainer.global_step, folder)
+    with torch.random.fork_rng():  # the caller's own draws go on as if nothing had been
+        torch.manual_seed(seed)  # the projector's weights
+        module = ContrastiveTraining(encoder, settings, schedule, seed)
+        checkpoint, step = _resume(folder, resume, facts, watch, module)
+        batches.place = module.place
+        if schedule.progress(step) < 1 and watch.checks_without_gain < settings.patience:
+            trainer = _trainer(devices, precision, watch, folder)
+            step = _fit(trainer, module, batches, checkpoint, folder)
+    return _finish(module, watch, recordings, facts, step, folder)
 
 
 def _start(
@@ -216,17 +212,19 @@ def _resume(
     facts: dict[str, Any],
     watch: Watch,
     module: ContrastiveTraining,
-) -> Path | None:
-    """Return the checkpoint to continue from, after restoring what Lightning does not know."""
+) -> tuple[Path | None, int]:
+    """Return the checkpoint to continue from and its step; restore what Lightning does not know."""
     path = None if folder is None else folder / LAST
     if path is None or not path.exists():
-        return None
+        return None, 0
     if not resume:
         path.unlink()
         (path.parent / _METRICS).unlink(missing_ok=True)
-        return None
+        shutil.rmtree(path.parent / CHECKS, ignore_errors=True)
+        return None, 0
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)["nuclr"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        saved, step = checkpoint["nuclr"], checkpoint["global_step"]
     except Exception as error:  # torch names damage in many ways; all mean the same here
         raise ValueError(
             f"{path} is no whole checkpoint of pretrain ({type(error).__name__}); resume=False "
@@ -240,8 +238,11 @@ def _resume(
             "resume=False to start anew"
         )
     watch.restore(module, saved)
-    _log.info("resuming from %s", path.name)
-    return path
+    module.encoder.load_state_dict(
+        {k[8:]: v for k, v in checkpoint["state_dict"].items() if k.startswith("encoder.")}
+    )
+    _log.info("resuming from %s at step %d", path.name, step)
+    return path, step
 
 
 def _plain(value: Any) -> Any:
@@ -252,12 +253,15 @@ def _plain(value: Any) -> Any:
 
 
 def _trainer(devices: Any, precision: str, watch: Watch, folder: Path | None) -> pl.Trainer:
+    """Return a Lightning trainer for one process; views are not yet shared among several."""
     if precision == "auto":
-        precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
+        # Emulated bfloat16 is slower than float32.
+        native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
+        precision = "bf16-mixed" if native else "32-true"
     with _quiet():
-        return pl.Trainer(
+        trainer = pl.Trainer(
             accelerator="auto",
-            devices=devices,
+            devices=1 if devices == "auto" else devices,
             precision=precision,
             max_steps=-1,
             max_epochs=1,
@@ -269,6 +273,12 @@ def _trainer(devices: Any, precision: str, watch: Watch, folder: Path | None) ->
             use_distributed_sampler=False,
             default_root_dir=folder,
         )
+    if trainer.world_size > 1:
+        raise ValueError(
+            f"devices={devices!r} asks for {trainer.world_size} processes; pretrain runs on one "
+            "device as yet: devices=1"
+        )
+    return trainer
 
 
 def _fit(
@@ -277,7 +287,8 @@ def _fit(
     batches: PairBatches,
     checkpoint: Path | None,
     folder: Path | None,
-) -> None:
+) -> int:
+    """Train; return the step at which the training ended."""
     loader = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
     try:
         with _quiet():
@@ -287,6 +298,7 @@ def _fit(
         if folder is not None:
             kept = f"the checkpoint is in {folder}; call pretrain again with out= to continue"
         raise KeyboardInterrupt(f"training interrupted; {kept}") from None
+    return trainer.global_step
 
 
 @contextmanager
@@ -327,7 +339,7 @@ def _finish(
         "pairs_a_step": facts["batch_size"],
         "minutes": round(module.schedule.spent / 60, 1),
         "seed": facts["seed"],
-        "held_out_reidentification": round(watch.best, 4) if watch.best >= 0 else None,
+        "best_held_out_reidentification": round(watch.best, 4) if watch.best >= 0 else None,
         "torch": torch.__version__,
     }
     encoder.card["settings"] = facts["settings"]

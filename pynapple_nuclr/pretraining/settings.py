@@ -19,8 +19,10 @@ _DEFAULT_MINUTES = 30.0
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(ViewSettings):
     """How an encoder is trained; every field is a keyword of `pretrain`.
+
+    The fields of `ViewSettings` belong to it, too.
 
     Parameters
     ----------
@@ -28,11 +30,9 @@ class TrainingSettings:
         AdamW's step size and decay (none on norms and biases), and the largest gradient norm.
     temperature, within_view_temperature : float
         Of the loss, between and within views.
-    max_view_distance, min_view_distance, min_units, units_kept, max_units
-        How views are drawn, see `ViewSettings`.
     holdout : float
-        Fraction of every recording, a contiguous block, that is never trained on and on which
-        re-identification is measured; 0 for none.
+        Fraction of every recording, a contiguous block, that is never trained on; 0 for none.
+        Re-identification is measured between the halves of up to 8 of these blocks.
     checks : int
         How often re-identification is measured in the course of the training.
     patience : int
@@ -46,21 +46,20 @@ class TrainingSettings:
     gradient_clip: float = 1.0
     temperature: float = 0.2
     within_view_temperature: float = 1.0
-    max_view_distance: float | None = 30.0
-    min_view_distance: float = 0.0
-    min_units: int = 10
-    units_kept: tuple[float, float] = (0.5, 1.0)
-    max_units: int | None = None
     holdout: float = 0.1
     checks: int = 20
     patience: int = 8
     keep_checks: bool = False
 
-    @property
-    def views(self) -> ViewSettings:
-        """How views are drawn."""
-        names = [field.name for field in fields(ViewSettings)]
-        return ViewSettings(**{name: getattr(self, name) for name in names})
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.holdout < 0.9:
+            raise ValueError(f"holdout is {self.holdout}; expected 0 to 0.9")
+        if self.learning_rate < 0 or self.weight_decay < 0:
+            raise ValueError("learning_rate and weight_decay must not be negative")
+        positive = ("gradient_clip", "temperature", "within_view_temperature")
+        for name in (*positive, "checks", "patience"):
+            check_positive(name, getattr(self, name))
 
     @classmethod
     def for_config(cls, config: EncoderConfig, changes: dict[str, Any]) -> TrainingSettings:
@@ -83,11 +82,13 @@ class TrainingSettings:
         rate, _, distance = _PUBLISHED[config.modality]
         if "min_view_distance" in changes:
             distance = max(distance, changes["min_view_distance"])
-        settings = cls(**{"learning_rate": rate, "max_view_distance": distance, **changes})
-        if not 0 <= settings.holdout < 0.9:
-            raise ValueError(f"holdout is {settings.holdout}; expected 0 to 0.9")
-        _ = settings.views  # checks itself
-        return settings
+        return cls(**{"learning_rate": rate, "max_view_distance": distance, **changes})
+
+
+def check_positive(name: str, value: float | None) -> None:
+    """Raise ValueError unless the value is None or above 0."""
+    if value is not None and not value > 0:
+        raise ValueError(f"{name} is {value}; expected more than 0")
 
 
 def default_config(recordings: Sequence[Recording]) -> EncoderConfig:
@@ -126,42 +127,3 @@ def default_batch_size(config: EncoderConfig, accelerator: str) -> int:
 def default_minutes(steps: int | None, max_minutes: float | None) -> float | None:
     """Return the time limit: half an hour unless steps or minutes are given."""
     return _DEFAULT_MINUTES if steps is None and max_minutes is None else max_minutes
-
-
-def hold_out(
-    recording: Recording, config: EncoderConfig, fraction: float
-) -> tuple[Recording, Recording | None]:
-    """Cut a contiguous block from the middle of a recording's time.
-
-    The block holds at least two windows and the rest at least two; where there is no such room
-    nothing is held out.
-
-    Returns
-    -------
-    (Recording, Recording or None)
-        What is trained on, and what is held out.
-    """
-    need = 2 * config.window_seconds
-    # Trials lose what does not fill a patch: room is asked for with a margin.
-    block = max(fraction * recording.duration, 1.5 * need)
-    if fraction == 0 or recording.duration - block < 1.5 * need:
-        return recording, None
-    start = (recording.duration - block) / 2
-    inside = _between(recording, start, start + block)
-    before = _between(recording, 0, start)
-    after = _between(recording, start + block, recording.duration)
-    return (
-        replace(recording, epochs=np.concatenate((before, after))),
-        replace(recording, epochs=inside),
-    )
-
-
-def _between(recording: Recording, start: float, end: float) -> np.ndarray[Any, Any]:
-    """Return the epochs (epochs, 2) between two moments of joined time."""
-    lengths = np.diff(recording.epochs, axis=1).ravel()
-    joined = np.cumsum(lengths) - lengths
-    low = np.clip(start - joined, 0, lengths)
-    high = np.clip(end - joined, 0, lengths)
-    kept = high > low
-    begin = recording.epochs[:, 0]
-    return np.stack((begin + low, begin + high), axis=1)[kept]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pynapple_nuclr.columns import PREDICTED, SUMMARIES, embeddings, lay_out, metadata_frame
+from pynapple_nuclr.probes.populations import check_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,17 +20,20 @@ UNKNOWN = "unknown"
 """What a unit is called that is silent, or about which the probe is not sure enough."""
 
 
-def prediction_columns(
+def write_predictions(
+    units: Units,
     target: str,
     classes: NDArray[Any],
     chances: NDArray[np.float64],
     threshold: float | None,
     probabilities: bool,
-) -> dict[str, NDArray[Any]]:
-    """Make the columns that a probe writes.
+) -> Units:
+    """Return a new object with the columns that a probe writes.
 
     Parameters
     ----------
+    units : TsGroup or TsdFrame
+        What was predicted.
     target : str
         What is predicted.
     classes : ndarray (classes,)
@@ -40,18 +47,21 @@ def prediction_columns(
 
     Returns
     -------
-    dict
-        Column → values (units,).
+    TsGroup or TsdFrame
     """
-    column = f"predicted_{target}"
+    column = f"{PREDICTED}{target}"
     confidence = chances.max(axis=1)
     labels = classes.astype(str)[np.nan_to_num(chances).argmax(axis=1)]
     # NaN is not above any threshold: silent units become unknown here.
     labels = np.where(confidence >= (threshold or 0), labels, UNKNOWN)
-    columns = {column: labels, f"{column}_confidence": confidence}
+    new = {column: labels, f"{column}_confidence": confidence}
     if probabilities:
-        columns |= zip(_probability_columns(column, classes), chances.T, strict=True)
-    return columns
+        new |= zip(_probability_columns(column, classes), chances.T, strict=True)
+    annotated = lay_out(units, predicted=new)
+    stem = f"{column}_p_"  # of an earlier probe with other classes
+    stale = {name for name in annotated.metadata_columns if name.startswith(stem)} - new.keys()
+    annotated.drop_info(sorted(stale))
+    return annotated
 
 
 def _probability_columns(column: str, classes: NDArray[Any]) -> list[str]:
@@ -64,19 +74,67 @@ def _probability_columns(column: str, classes: NDArray[Any]) -> list[str]:
     return names
 
 
-def embed_for_probe(units: Units, encoder: Any, known: str | None, prefix: str) -> Units:
+def check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str, Any]) -> None:
+    """Refuse to annotate vectors that are not those asked for.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        One embedded recording.
+    prefix : str
+        Prefix of its columns.
+    encoder : Encoder, str or Path, optional
+        Who should have made its vectors.
+    options : mapping
+        Options of `embed`.
+
+    Raises
+    ------
+    ValueError
+        If another encoder made them, or the options would have made others.
+    """
+    steering = sorted(options.keys() - {"device", "progress"})
+    if steering:
+        raise ValueError(
+            f"units are embedded already, so {', '.join(steering)} would have no effect; leave it "
+            "out, or embed them anew: embed(units, …)"
+        )
+    if encoder is None:
+        return
+    from pynapple_nuclr.checkpoints import as_encoder  # loads torch
+
+    asked, made = as_encoder(encoder).identity, embeddings(units, prefix).attrs["encoder"]
+    if asked != made:
+        raise ValueError(
+            f"encoder={asked}, but units have vectors of {made} in {prefix}_0 …; leave encoder "
+            "out, or embed them anew: embed(units, encoder)"
+        )
+
+
+def embed_for_probe(
+    units: Units,
+    prefix: str,
+    features: Sequence[str],
+    known: str | None,
+    encoder: Any,
+    options: Mapping[str, Any],
+) -> Units:
     """Embed units with the encoder that made a probe's training vectors.
 
     Parameters
     ----------
     units : TsGroup or TsdFrame
         One recording.
-    encoder : Encoder, str or Path, optional
-        The encoder or where it is; default: the `known` one, where it can be found.
-    known : str, optional
-        Its name@hash; None for a probe that was fitted on arrays.
     prefix : str
         Prefix of the columns.
+    features : sequence of str
+        Metadata columns that the probe will need.
+    known : str, optional
+        Name@hash of that encoder; None for a probe that was fitted on arrays.
+    encoder : Encoder, str or Path, optional
+        The encoder or where it is; default: the `known` one, where it can be found.
+    options : mapping
+        More options of `embed`.
 
     Returns
     -------
@@ -85,8 +143,15 @@ def embed_for_probe(units: Units, encoder: Any, known: str | None, prefix: str) 
     Raises
     ------
     ValueError
-        If `encoder` is another one, or there is none.
+        If `encoder` is another one, or there is none; if a feature is not there; if the options
+        choose the columns.
     """
+    made = {f"{prefix}_{part}" for part in SUMMARIES}
+    check_columns(list(metadata_frame(units)), [name for name in features if name not in made])
+    chosen = sorted(options.keys() & {"columns", "prefix"})
+    if chosen:
+        raise ValueError(f"the probe sets {', '.join(chosen)} of embed itself; leave it out")
+
     # Imported only here, because it loads torch: a probe of embedded groups needs none.
     from pynapple_nuclr.checkpoints import as_encoder, find_encoder
     from pynapple_nuclr.embedding import embed
@@ -104,4 +169,4 @@ def embed_for_probe(units: Units, encoder: Any, known: str | None, prefix: str) 
             f"encoder={encoder.identity} cannot embed units for a probe that was trained on "
             f"vectors of {known}; pass that encoder"
         )
-    return embed(units, encoder, prefix=prefix)
+    return embed(units, encoder, prefix=prefix, **options)

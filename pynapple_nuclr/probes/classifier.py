@@ -12,23 +12,18 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pynapple_nuclr.columns import check_name, is_embedded, lay_out
-from pynapple_nuclr.probes.annotation import UNKNOWN, embed_for_probe, prediction_columns
-from pynapple_nuclr.probes.populations import (
-    Rows,
-    are_groups,
-    array_rows,
-    as_populations,
-    common_encoder,
-    labelled,
-    read_rows,
-    row_animals,
-    with_labels,
-    without_nan,
+from pynapple_nuclr.columns import check_name, is_embedded, is_missing
+from pynapple_nuclr.probes.annotation import (
+    UNKNOWN,
+    check_embedded,
+    embed_for_probe,
+    write_predictions,
 )
-from pynapple_nuclr.probes.storage import FITTED, read_probe, write_probe
+from pynapple_nuclr.probes.populations import labelled
+from pynapple_nuclr.probes.reading import rows_to_learn, rows_to_predict
+from pynapple_nuclr.probes.storage import FITTED, write_probe
 from pynapple_nuclr.probes.validation import check_classes, cross_validate
 
 if TYPE_CHECKING:
@@ -123,8 +118,8 @@ class Probe(ClassifierMixin, BaseEstimator):
         """Learn from labelled units, and cross-validate.
 
         Units without a label (None, NaN, "", "nan") or without an embedding are left out, counted
-        in one warning. Folds leave out animals where `animals` names at least two; else recordings
-        where every class is in at least two of them; else units.
+        in one warning. Folds leave out animals where there are at least two; else recordings where
+        every class is in at least two of them; else units.
 
         Parameters
         ----------
@@ -133,9 +128,10 @@ class Probe(ClassifierMixin, BaseEstimator):
             name → object; or the matrix ``X``.
         y : array-like (units,), optional
             Labels of ``X``, or of one recording in place of its column `target`.
-        animals : mapping or str, optional
-            Recording name → animal, or the metadata column that says it. With ``X``: array-like
-            (units,).
+        animals : mapping, list or str, optional
+            Recording name → animal, a list as long as the recordings, or the metadata column that
+            says it. Default: the column ``animal``, else ``subject``, where every recording has
+            it. With ``X``: array-like (units,).
         progress : bool
             Print the cross-validated score.
 
@@ -151,31 +147,14 @@ class Probe(ClassifierMixin, BaseEstimator):
             than two classes, or than two units of a class.
         """
         self._check_parameters()
-        if are_groups(groups):
-            populations = as_populations(groups, self.prefix)
-            if y is not None:
-                populations = with_labels(populations, y, self.target)
-            encoder: str | None = common_encoder(populations)
-            rows = labelled(self._read(populations, self.target, animals), self.target)
-        else:
-            if y is None:
-                raise ValueError(
-                    f"groups is a {type(groups).__name__}; expected embedded pynapple objects or "
-                    "results of encode. As an array X it requires y to be passed, but the target "
-                    "y is None"
-                )
-            encoder = None
-            x, labels = validate_data(self, groups, without_nan(y), dtype=np.float64)
-            animals = row_animals(animals, len(x))
-            rows = self._array_rows(x)._replace(labels=labels, animals=animals)
-            rows = labelled(rows, self.target)
+        rows, encoder = rows_to_learn(self, groups, y, animals)
         check_classes(rows.labels, self.target)
         self.encoder_ = encoder
         self.classes_ = np.unique(rows.labels)
         self.n_units_, self.n_features_in_ = rows.x.shape
         self.estimator_ = self._new_estimator().fit(rows.x, rows.labels)
         score = cross_validate(
-            self._new_estimator(), rows.x, rows.labels, rows.recordings, rows.animals
+            self._new_estimator(), rows.x, rows.labels, rows.recordings, rows.animals, self.target
         )
         self.cv_score_, self.cv_chance_, self.cv_by_ = score.f1, score.chance, score.by
         if progress:
@@ -198,7 +177,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         ndarray (units,)
             "unknown" for silent units.
         """
-        rows = self._rows(groups)
+        rows = rows_to_predict(self, groups)
         labels = np.full(len(rows.x), UNKNOWN, dtype=object)
         if rows.heard.any():
             labels[rows.heard] = self.estimator_.predict(rows.x[rows.heard])
@@ -219,8 +198,16 @@ class Probe(ClassifierMixin, BaseEstimator):
         -------
         ndarray (units, classes)
             In the order of ``classes_``; NaN for silent units.
+
+        Examples
+        --------
+        >>> from pynapple_nuclr.probes import Probe
+        >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
+        >>> probe = Probe("layer").fit(x, layers, progress=False)
+        >>> probe.predict_proba([[0.2]]).round(1)
+        array([[0.8, 0.2]])
         """
-        rows = self._rows(groups)
+        rows = rows_to_predict(self, groups)
         probabilities = np.full((len(rows.x), len(self.classes_)), np.nan)
         if rows.heard.any():
             probabilities[rows.heard] = self.estimator_.predict_proba(rows.x[rows.heard])
@@ -240,14 +227,29 @@ class Probe(ClassifierMixin, BaseEstimator):
         -------
         float
             F1 averaged over the classes that occur in the labels or in the predictions.
+
+        Examples
+        --------
+        >>> from pynapple_nuclr.probes import Probe
+        >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
+        >>> probe = Probe("layer").fit(x, layers, progress=False)
+        >>> probe.score([[0.2], [0.9], [1.2]], ["L4", "L5", "L5"])
+        1.0
         """
-        if are_groups(groups):
-            rows = labelled(self._rows(groups, y, with_target=True), self.target)
-            y, predicted = rows.labels, self.estimator_.predict(rows.x)
-        else:
-            predicted = self.predict(groups)
+        rows = rows_to_predict(self, groups, y, with_target=True)
+        if sample_weight is not None:
+            check_consistent_length(rows.labels, sample_weight)
+            sample_weight = np.asarray(sample_weight)[~is_missing(rows.labels)]
+        rows = labelled(rows, self.target)
+        predicted = self.estimator_.predict(rows.x)
         return float(
-            f1_score(y, predicted, average="macro", zero_division=0, sample_weight=sample_weight)
+            f1_score(
+                rows.labels,
+                predicted,
+                average="macro",
+                zero_division=0,
+                sample_weight=sample_weight,
+            )
         )
 
     def annotate(
@@ -256,6 +258,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         threshold: float | None = None,
         probabilities: bool = False,
         encoder: Any = None,
+        **embedding: Any,
     ) -> Units:
         """Write predictions as metadata columns.
 
@@ -270,6 +273,9 @@ class Probe(ClassifierMixin, BaseEstimator):
             Also write ``predicted_<target>_p_<class>``.
         encoder : Encoder or str, optional
             That encoder, where it is neither the bundled one nor used in this process before.
+        **embedding
+            Options of `embed` for units that are not embedded: ``gaps``, ``epochs``, ``device``,
+            ``precision``, ``progress``.
 
         Returns
         -------
@@ -280,8 +286,22 @@ class Probe(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the vectors come from another encoder than those of training, or the estimator
-            gives no probabilities.
+            If the vectors come from another encoder than `encoder` or those of training, the
+            estimator gives no probabilities, or `embedding` would change vectors that are there.
+
+        Examples
+        --------
+        In place of ``units = embed(units)``:
+
+        >>> import pynapple as nap
+        >>> from pynapple_nuclr.columns import lay_out
+        >>> units = nap.TsGroup({i: nap.Ts([0.1, 0.9]) for i in range(4)},
+        ...     metadata={"layer": ["L4", "L4", "L5", "L5"]})
+        >>> units = lay_out(units, vectors=[[0.0], [0.1], [1.0], [1.1]],
+        ...     summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 4})
+        >>> probe = Probe("layer").fit(units, progress=False)
+        >>> probe.annotate(units, threshold=0.8)["predicted_layer"].tolist()
+        ['L4', 'unknown', 'unknown', 'L5']
         """
         check_is_fitted(self)
         if threshold is not None and not 0 <= threshold <= 1:
@@ -293,15 +313,16 @@ class Probe(ClassifierMixin, BaseEstimator):
             )
         embedded = is_embedded(units, self.prefix)
         check_name(self.target, "target", units)
-        if not embedded:
-            units = embed_for_probe(units, encoder, self.encoder_, self.prefix)
+        if embedded:
+            check_embedded(units, self.prefix, encoder, embedding)
+        else:
+            units = embed_for_probe(
+                units, self.prefix, self.features, self.encoder_, encoder, embedding
+            )
         chances = self.predict_proba(units)
-        new = prediction_columns(self.target, self.classes_, chances, threshold, probabilities)
-        annotated = lay_out(units, predicted=new, prefix=self.prefix)
-        stem = f"predicted_{self.target}_p_"  # of an earlier probe with other classes
-        stale = {c for c in annotated.metadata_columns if c.startswith(stem)} - new.keys()
-        annotated.drop_info(sorted(stale))
-        return annotated
+        return write_predictions(
+            units, self.target, self.classes_, chances, threshold, probabilities
+        )
 
     def save(self, path: str | Path) -> None:
         """Save the fitted probe as one file, by custom ``.skops``; read it with `load_probe`.
@@ -310,6 +331,17 @@ class Probe(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If the estimator holds types that `load_probe` would refuse (trees, custom code).
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pynapple_nuclr.probes import Probe, load_probe
+        >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
+        >>> probe = Probe("layer").fit(x, layers, progress=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     probe.save(f"{folder}/layer.skops")
+        ...     load_probe(f"{folder}/layer.skops").classes_.tolist()
+        ['L4', 'L5']
         """
         check_is_fitted(self)
         fitted = {name: getattr(self, name) for name in FITTED}
@@ -330,69 +362,3 @@ class Probe(ClassifierMixin, BaseEstimator):
             return clone(self.estimator)
         classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
         return make_pipeline(StandardScaler(), classifier)
-
-    def _read(self, populations: Any, target: str | None = None, animals: Any = None) -> Rows:
-        return read_rows(
-            populations,
-            features=self.features,
-            normalize=self.normalize == "recording",
-            target=target,
-            animals=animals,
-        )
-
-    def _array_rows(self, x: NDArray[np.float64]) -> Rows:
-        return array_rows(x, len(self.features), self.normalize == "recording")
-
-    def _rows(self, groups: Any, y: Any = None, *, with_target: bool = False) -> Rows:
-        """Read what is to be predicted: it must look like what the probe was trained on."""
-        check_is_fitted(self)
-        if not are_groups(groups):
-            return self._array_rows(validate_data(self, groups, dtype=np.float64, reset=False))
-        populations = as_populations(groups, self.prefix)
-        common_encoder(populations, self.encoder_)
-        if y is not None:
-            populations = with_labels(populations, y, self.target)
-        rows = self._read(populations, self.target if with_target else None)
-        if rows.x.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"the recordings have {rows.x.shape[1]} columns of embedding and features; this "
-                f"probe was trained on {self.n_features_in_}"
-            )
-        return rows
-
-
-def load_probe(path: str | Path) -> Probe:
-    """Read a probe that `Probe.save` wrote. Nothing in the file is ever executed.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    Probe
-        Fitted.
-
-    Raises
-    ------
-    ValueError
-        If the file is truncated, a pickle, no probe, or holds types that are not trusted.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> from pynapple_nuclr.probes import Probe, load_probe
-    >>> x = [[0.0], [0.1], [0.2], [1.0], [1.1], [1.2]]
-    >>> probe = Probe("layer").fit(x, ["L4", "L4", "L4", "L5", "L5", "L5"], progress=False)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "layer.skops")
-    ...     probe.save(path)
-    ...     load_probe(path).predict([[0.3], [0.9]]).tolist()
-    ['L4', 'L5']
-    """
-    params, fitted = read_probe(path)
-    probe = Probe(**params)
-    for name, value in fitted.items():
-        setattr(probe, name, value)
-    return probe

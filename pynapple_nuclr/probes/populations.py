@@ -10,11 +10,13 @@ import numpy as np
 import pynapple as nap
 import xarray as xr
 
-from pynapple_nuclr.columns import embeddings, is_missing
+from pynapple_nuclr.columns import coordinate_name, embeddings, is_missing
 from pynapple_nuclr.recording import name_groups
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+_ANIMAL_COLUMNS = ("animal", "subject")
 
 
 class Rows(NamedTuple):
@@ -125,7 +127,7 @@ def read_rows(
     features: Sequence[str] = (),
     normalize: bool = False,
     target: str | None = None,
-    animals: Mapping[str, Any] | str | None = None,
+    animals: Mapping[Any, Any] | Sequence[Any] | str | None = None,
 ) -> Rows:
     """Collect embedding, features, labels and animals of all units.
 
@@ -139,8 +141,8 @@ def read_rows(
         Standardise the vectors within each recording.
     target : str, optional
         Column of labels to read.
-    animals : mapping or str, optional
-        Recording name → animal, or a column.
+    animals : mapping, list or str, optional
+        Recording name → animal; one per recording; or a column.
 
     Returns
     -------
@@ -252,17 +254,46 @@ def with_labels(
             f"one label a unit of one recording; several have theirs in a column {target!r}"
         )
     return {
-        name: vectors.assign_coords({target: ("unit", values)})
+        name: vectors.assign_coords({coordinate_name(target): ("unit", values)})
         for name, vectors in populations.items()
     }
 
 
+def animal_column(populations: dict[str, xr.DataArray], target: str) -> str | None:
+    """Return the column that says the animals: ``animal``, else ``subject``, else None.
+
+    It counts where every recording has it, and not as missing throughout; a probe that predicts
+    animals leaves none out.
+    """
+    if target in _ANIMAL_COLUMNS:
+        return None
+    for column in _ANIMAL_COLUMNS:
+        if all(
+            column in _columns(vectors) and not is_missing(vectors[column].values).all()
+            for vectors in populations.values()
+        ):
+            return column
+    return None
+
+
+def check_columns(there: Sequence[str], needed: Sequence[str], name: str = "recording") -> None:
+    """Refuse a recording that lacks a metadata column; ValueError naming those that it has."""
+    for column in needed:
+        if column not in there:
+            raise ValueError(
+                f"recording {name!r} has no metadata column {column!r}; it has: {', '.join(there)}"
+            )
+
+
+def _columns(vectors: xr.DataArray) -> list[str]:
+    return [str(c) for c in vectors.coords if c != "unit" and vectors[c].dims == ("unit",)]
+
+
 def _column(vectors: xr.DataArray, column: str, name: str) -> NDArray[Any]:
-    there = [str(c) for c in vectors.coords if c != "unit" and vectors[c].dims == ("unit",)]
-    if column not in there:
-        raise ValueError(
-            f"recording {name!r} has no metadata column {column!r}; it has: {', '.join(there)}"
-        )
+    there = _columns(vectors)
+    if coordinate_name(column) in there:
+        column = coordinate_name(column)
+    check_columns(there, [column], name)
     return vectors[column].values
 
 
@@ -287,22 +318,38 @@ def _feature(
 
 
 def _animals(
-    populations: dict[str, xr.DataArray], animals: Mapping[str, Any] | str
+    populations: dict[str, xr.DataArray], animals: Mapping[Any, Any] | Sequence[Any] | str
 ) -> NDArray[Any]:
+    given = {} if isinstance(animals, str) else _animal_of_each(populations, animals)
     of_units: list[str] = []
     for name, vectors in populations.items():
+        values = [given.get(name)] * vectors.sizes["unit"]
         if isinstance(animals, str):
-            values = _column(vectors, animals, name)
-        elif not isinstance(animals, Mapping):
+            values = list(_column(vectors, animals, name))
+        missing = is_missing(values)
+        known = {str(animal) for animal, gone in zip(values, missing, strict=True) if not gone}
+        if missing.any() and len(known) != 1:
             raise ValueError(
-                f"animals is a {type(animals).__name__}; expected a mapping recording name → "
-                "animal, or the name of a metadata column"
+                f"recording {name!r} has {missing.sum()} units without an animal, of {len(values)}"
             )
-        elif name in animals:
-            values = np.full(vectors.sizes["unit"], animals[name], dtype=object)
-        else:
-            raise ValueError(f"animals does not name the animal of recording {name!r}")
-        if is_missing(values).any():
-            raise ValueError(f"recording {name!r} has units without an animal")
-        of_units += [str(animal) for animal in values]
+        # Where a recording knows one animal, units that do not say theirs are of this one.
+        of_units += [*known] * len(values) if len(known) == 1 else [str(one) for one in values]
     return np.array(of_units)
+
+
+def _animal_of_each(
+    populations: dict[str, xr.DataArray], animals: Mapping[Any, Any] | Sequence[Any]
+) -> dict[str, Any]:
+    """Return recording name → animal."""
+    if isinstance(animals, Mapping):
+        given = {str(name): animal for name, animal in animals.items()}
+        for name in populations:
+            if name not in given:
+                raise ValueError(f"animals does not name the animal of recording {name!r}")
+        return given
+    if len(animals) != len(populations):
+        raise ValueError(
+            f"animals has {len(animals)} entries for {len(populations)} recordings; expected one "
+            "for each, a mapping recording name → animal, or the name of a metadata column"
+        )
+    return dict(zip(populations, animals, strict=True))

@@ -69,6 +69,7 @@ def cross_validate(
     labels: NDArray[Any],
     recordings: NDArray[Any],
     animals: NDArray[Any] | None = None,
+    target: str = "y",
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
@@ -83,33 +84,46 @@ def cross_validate(
     animals : ndarray (units,), optional
         Animal of each unit. At least two: folds leave out animals. Else recordings, if every
         class is in at least two of them; else units, stratified.
+    target : str
+        What the labels are called, in warnings.
 
     Returns
     -------
     Score
         Folds and shuffles are seeded; shuffled labels use the same folds.
     """
-    by, folds = _folds(labels, recordings, animals)
+    by, folds = _folds(labels, recordings, animals, target)
     shuffled = [np.random.default_rng(seed).permutation(labels) for seed in range(_SHUFFLES)]
     scores = [_pooled_f1(estimator, x, y, folds) for y in (labels, *shuffled)]
     return Score(scores[0], float(np.mean(scores[1:])), by, len(folds))
 
 
 def _folds(
-    labels: NDArray[Any], recordings: NDArray[Any], animals: NDArray[Any] | None
+    labels: NDArray[Any], recordings: NDArray[Any], animals: NDArray[Any] | None, target: str
 ) -> tuple[str, Folds]:
+    n_classes, n_recordings = len(np.unique(labels)), len(np.unique(recordings))
     if animals is not None and len(np.unique(animals)) > 1:
-        fewest = _fewest_groups_with_a_class(labels, animals)
-        if fewest < 2:
+        lonely = _lonely_classes(labels, animals)
+        if lonely:
             warnings.warn(
-                "some classes are in one animal only: leaving animals out, they cannot be "
-                "predicted and count as 0 in the cross-validated macro F1",
+                f"{target!r}: {lonely} of {n_classes} classes in one animal only: leaving "
+                "animals out, they cannot be predicted and count as 0 in the cross-validated "
+                "macro F1",
                 UserWarning,
                 stacklevel=4,
             )
         return "animal", _by_group(labels, animals)
-    if _fewest_groups_with_a_class(labels, recordings) > 1:
+    lonely = _lonely_classes(labels, recordings)
+    if not lonely:
         return "recording", _by_group(labels, recordings)
+    if n_recordings > 1:
+        warnings.warn(
+            f"{target!r}: {lonely} of {n_classes} classes in one of {n_recordings} recordings "
+            "only: folds leave out units, not recordings, and where classes and recordings "
+            "coincide the score may be that of telling recordings apart",
+            UserWarning,
+            stacklevel=4,
+        )
     # As many folds as the largest class has units: rarer classes are spread one to a fold.
     most = int(np.unique(labels, return_counts=True)[1].max())
     splitter = StratifiedKFold(min(_FOLDS_OF_UNITS, most), shuffle=True, random_state=0)
@@ -123,8 +137,9 @@ def _by_group(labels: NDArray[Any], groups: NDArray[Any]) -> Folds:
     return list(GroupKFold(n_folds).split(labels, labels, groups))
 
 
-def _fewest_groups_with_a_class(labels: NDArray[Any], groups: NDArray[Any]) -> int:
-    return min(len(np.unique(groups[labels == one])) for one in np.unique(labels))
+def _lonely_classes(labels: NDArray[Any], groups: NDArray[Any]) -> int:
+    """Count the classes that are in one group only."""
+    return sum(len(np.unique(groups[labels == one])) < 2 for one in np.unique(labels))
 
 
 def _pooled_f1(estimator: Any, x: NDArray[np.float64], labels: NDArray[Any], folds: Folds) -> float:

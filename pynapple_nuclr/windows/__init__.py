@@ -1,7 +1,7 @@
 """Windows and patches: what the encoder reads, where windows lie, and pairs of views."""
 
 from pynapple_nuclr.windows.sources import Source, SpikeSource, TraceSource, open_source
-from pynapple_nuclr.windows.tiling import Tiling, population_tensor, tile
+from pynapple_nuclr.windows.tiling import Tiling, population_tensor, tile, windows_in
 from pynapple_nuclr.windows.views import Pair, Place, ViewSampler, ViewSettings
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "open_source",
     "population_tensor",
     "tile",
+    "windows_in",
 ]

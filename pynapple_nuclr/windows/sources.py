@@ -174,6 +174,8 @@ def _whole(frames: float) -> int:
 def _scale(recording: Recording, config: EncoderConfig) -> float:
     """Return the 99th percentile over all frames and units; of the non-zero values for events."""
     values = recording.traces
+    if not len(values):
+        return 1.0  # no frame in any epoch: whoever lays windows says so
     if config.signal == "events":
         values = values[values != 0]
     scale = float(np.percentile(values, 99)) if values.size else 0.0

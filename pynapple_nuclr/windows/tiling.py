@@ -93,6 +93,15 @@ def tile(source: Source, *, gaps: Gaps | None = None) -> Tiling:
     return Tiling(starts, max(_seconds(source) - used, 0.0))
 
 
+def windows_in(source: Source) -> int:
+    """Return how many windows `tile` finds in a recording, which may be none."""
+    counts = [len(run) for run in whole_patches(source)]
+    per_window = source.config.patches
+    if source.config.gaps == "join":
+        return sum(counts) // per_window
+    return sum(count // per_window for count in counts)
+
+
 def _cut(run: NDArray[Any], per_window: int) -> NDArray[Any]:
     """Cut a run of patches into consecutive windows (windows, patches); drop what is left."""
     windows = len(run) // per_window

@@ -110,11 +110,7 @@ class ViewSampler:
         self.gaps = gaps
         self.seed = seed
         for source in self.sources:
-            check_room(source, whole_patches(source), gaps, windows=self._windows_needed)
-
-    @property
-    def _windows_needed(self) -> int:
-        return 2 if self.gaps == "join" or self.settings.min_view_distance else 1
+            check_room(source, whole_patches(source), gaps, windows=2)
 
     def plan(self, epoch: int) -> list[Place]:
         """Return the places of all pairs of a training epoch, shuffled across recordings.
@@ -161,11 +157,10 @@ class ViewSampler:
         """Draw pairs of windows that cross no gap."""
         window = source.length * source.config.patches
         slack = source.spans[:, 1] - source.spans[:, 0] - window
-        roomy = slack > -_POINT * window
         offset = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, window)
         steps = np.arange(source.config.patches) * source.length
         pairs = []
-        for run in whole_patches(source, self._on_grid(source, offset * roomy)):
+        for run in whole_patches(source, self._on_grid(source, offset)):
             for start in run[: len(run) // len(steps) * len(steps) : len(steps)]:
                 second = self._second_start(source, start, slack, rng)
                 if second is not None:

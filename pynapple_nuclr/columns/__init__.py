@@ -1,0 +1,33 @@
+"""The layout of our metadata columns on pynapple objects.
+
+pynapple's ``repr`` shows only the first columns, so what people read comes first and the many
+vector columns come last: ``predicted_*``, the summaries (``nuclr_stability``,
+``nuclr_n_windows``, ``nuclr_encoder``), the user's own columns, then ``nuclr_0``, ``nuclr_1``, …
+"""
+
+from pynapple_nuclr.columns.layout import lay_out
+from pynapple_nuclr.columns.metadata import is_missing, metadata_frame
+from pynapple_nuclr.columns.names import (
+    PREDICTED,
+    SUMMARIES,
+    check_name,
+    check_prefix,
+    coordinate_name,
+    vector_columns,
+)
+from pynapple_nuclr.columns.vectors import embeddings, is_embedded, unit_coordinates
+
+__all__ = [
+    "PREDICTED",
+    "SUMMARIES",
+    "check_name",
+    "check_prefix",
+    "coordinate_name",
+    "embeddings",
+    "is_embedded",
+    "is_missing",
+    "lay_out",
+    "metadata_frame",
+    "unit_coordinates",
+    "vector_columns",
+]

@@ -1,0 +1,114 @@
+"""What a probe is handed, to learn from or to predict, as rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from pynapple_nuclr.probes.populations import (
+    Rows,
+    animal_column,
+    are_groups,
+    array_rows,
+    as_populations,
+    common_encoder,
+    labelled,
+    read_rows,
+    row_animals,
+    with_labels,
+    without_nan,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.probes.classifier import Probe
+
+
+def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
+    """Read labelled units; see `Probe.fit` for the arguments.
+
+    Returns
+    -------
+    (Rows, str or None)
+        Labelled units with an embedding, and who made it (None: arrays).
+
+    Raises
+    ------
+    ValueError
+        If a column or `y` is not there, or several encoders made the vectors.
+    """
+    if are_groups(groups):
+        populations = as_populations(groups, probe.prefix)
+        if y is not None:
+            populations = with_labels(populations, y, probe.target)
+        encoder = common_encoder(populations)
+        if animals is None:
+            animals = animal_column(populations, probe.target)
+        return labelled(_read(probe, populations, probe.target, animals), probe.target), encoder
+    if y is None:
+        raise ValueError(
+            f"groups is a {type(groups).__name__}; expected embedded pynapple objects or results "
+            "of encode. As an array X it requires y to be passed, but the target y is None"
+        )
+    x, labels = validate_data(probe, groups, without_nan(y), dtype=np.float64)
+    rows = _array_rows(probe, x)._replace(labels=labels, animals=row_animals(animals, len(x)))
+    return labelled(rows, probe.target), None
+
+
+def rows_to_predict(probe: Probe, groups: Any, y: Any = None, *, with_target: bool = False) -> Rows:
+    """Read units that must look like those that the probe was trained on.
+
+    Parameters
+    ----------
+    probe : Probe
+        Fitted.
+    groups, y
+        As in `Probe.score`.
+    with_target : bool
+        Also read the labels.
+
+    Returns
+    -------
+    Rows
+        All units, silent ones and those without a label included.
+
+    Raises
+    ------
+    ValueError
+        If a column is not there, or another encoder made the vectors.
+    """
+    check_is_fitted(probe)
+    if not are_groups(groups):
+        rows = _array_rows(probe, validate_data(probe, groups, dtype=np.float64, reset=False))
+        if not with_target:
+            return rows
+        check_consistent_length(rows.x, y)
+        return rows._replace(labels=np.asarray(y, dtype=object))
+    populations = as_populations(groups, probe.prefix)
+    common_encoder(populations, probe.encoder_)
+    if y is not None:
+        populations = with_labels(populations, y, probe.target)
+    rows = _read(probe, populations, probe.target if with_target else None)
+    if rows.x.shape[1] != probe.n_features_in_:
+        raise ValueError(
+            f"the recordings have {rows.x.shape[1]} columns of embedding and features; this "
+            f"probe was trained on {probe.n_features_in_}"
+        )
+    return rows
+
+
+def _read(probe: Probe, populations: Any, target: str | None, animals: Any = None) -> Rows:
+    return read_rows(
+        populations,
+        features=probe.features,
+        normalize=probe.normalize == "recording",
+        target=target,
+        animals=animals,
+    )
+
+
+def _array_rows(probe: Probe, x: NDArray[np.float64]) -> Rows:
+    return array_rows(x, len(probe.features), probe.normalize == "recording")

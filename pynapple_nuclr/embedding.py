@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -14,7 +13,13 @@ from tqdm.auto import tqdm
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.checkpoints import as_encoder
-from pynapple_nuclr.columns import check_prefix, lay_out, metadata_frame, unit_coordinates
+from pynapple_nuclr.columns import (
+    check_prefix,
+    lay_out,
+    metadata_frame,
+    unit_coordinates,
+    vector_columns,
+)
 from pynapple_nuclr.inference import Precision, pick_device, run_windows
 from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.stability import rank_of_itself
@@ -244,5 +249,4 @@ def _warn_of_silent_units(dataset: xr.Dataset, column: str) -> None:
 def _coordinates(units: Units) -> dict[str, tuple[str, NDArray[Any]]]:
     """Return the units' metadata as coordinates, without an earlier embedding's vectors."""
     metadata = metadata_frame(units)
-    vectors = [name for name in metadata.columns if re.fullmatch(r"nuclr_\d+", str(name))]
-    return unit_coordinates(metadata.drop(columns=vectors))
+    return unit_coordinates(metadata.drop(columns=vector_columns(metadata.columns)))

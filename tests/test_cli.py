@@ -138,6 +138,18 @@ def test_pretrain_writes_an_encoder_that_embeds(recording, tmp_path):
     assert encoder.identity in embedded.stdout
 
 
+def test_pretrain_fits_what_is_not_given_to_the_recordings(units, tmp_path):
+    starts = np.arange(0, 58, 2.0)
+    trials = units.restrict(nap.IntervalSet(starts, starts + 1.6))
+    path = write_units(trials, tmp_path / "trials.nwb")
+    out = tmp_path / "mine"
+    options = ["--dim", 8, "--batch-size", 2, "--no-progress"]
+    result = run("pretrain", path, "-o", out, "--steps", 1, *options)
+    assert result.exit_code == 0, result.output
+    config = load_encoder(out).config
+    assert (config.dim, config.gaps, config.patch_duration) == (8, "join", 0.5)
+
+
 def test_pretrain_tunes_an_encoder_on_files_of_the_same_name(recording, units, encoder, tmp_path):
     (tmp_path / "day2").mkdir()
     other = write_units(units, tmp_path / "day2" / "session.nwb")
@@ -155,6 +167,19 @@ def test_pretrain_names_what_is_wrong(recording, tmp_path):
     odd = run("pretrain", recording, "-o", tmp_path / "e", "--patch-duration", 0.33)
     assert "whole multiple" in error_of(odd)
     assert run("pretrain", recording).exit_code == 2  # --out is missing
+    sizes = ["--dim", 8, "--window-duration", 5]
+    both = run("pretrain", recording, "-o", tmp_path / "e", "--init", "any", *sizes)
+    assert "--init keeps the sizes of its encoder" in error_of(both)
+    assert "--dim, --window-duration" in error_of(both)
+
+
+def test_errors_from_below_are_one_line_too(recording, encoder, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error:\nout of memory")
+
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", fail)
+    failed = run("embed", recording, "--encoder", encoder)
+    assert error_of(failed) == "error: CUDA error: out of memory"
 
 
 def test_info_about_an_encoder(encoder):

@@ -12,11 +12,14 @@ import pytest
 from pynapple_nuclr.columns import (
     check_name,
     check_prefix,
+    coordinate_name,
     embeddings,
     is_embedded,
     is_missing,
     lay_out,
     metadata_frame,
+    unit_coordinates,
+    vector_columns,
 )
 
 OWN = {
@@ -317,3 +320,24 @@ def test_metadata_frame_keeps_values(make):
     assert frame["channel"].dtype == np.int16
     assert frame["good"].dtype == bool
     assert ("rate" in frame) == (make is spikes)
+
+
+def test_vector_columns_are_those_of_embeddings():
+    own = ["layer2", "7", "band_1", "nuclr_x", "nuclr_01"]
+    names = ["late_1", *own, "nuclr_10", "nuclr_9", "late_0", "nuclr_encoder", "nuclr_stability"]
+    assert vector_columns(names, "nuclr") == ["nuclr_9", "nuclr_10"]
+    assert vector_columns(names) == ["nuclr_9", "nuclr_10"]  # `late` has no encoder
+    found = vector_columns([*names, "late_encoder"])
+    assert found == ["nuclr_9", "nuclr_10", "late_0", "late_1"]
+    units = spikes()
+    units.set_info({name: [1, 2, 3, 4] for name in ("layer2", "band_1")})
+    assert {"layer2", "band_1"} <= set(embeddings(embedded(units)).coords)
+
+
+def test_names_that_a_result_of_encode_has_itself_get_an_underscore():
+    taken = ["unit", "feature", "window", "embedding", "stability", "n_windows"]
+    taken += ["window_embedding", "start"]
+    assert [coordinate_name(name) for name in taken] == [f"{name}_" for name in taken]
+    frame = metadata_frame(spikes())[[]].assign(**dict.fromkeys([*taken, "stability_", "depth"], 1))
+    coordinates = unit_coordinates(frame)
+    assert list(coordinates) == [*(f"{name}_" for name in taken), "stability__", "depth"]

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pynapple as nap
+import pynwb
 import pytest
+from nwb_recordings import DIM, TRIALS, embedded, foreign_file, make_units
 
 from pynapple_nuclr.columns import embeddings, lay_out
 from pynapple_nuclr.io.nwb import (
@@ -16,47 +18,6 @@ from pynapple_nuclr.io.nwb import (
     write_nwb,
     write_units,
 )
-
-pynwb = pytest.importorskip("pynwb")
-
-DIM = 16
-TRIALS = nap.IntervalSet(np.arange(0, 50, 5.0), np.arange(0, 50, 5.0) + 0.4)
-
-
-def make_units(ids=(2, 5, 9, 11), support=None, seed=0):
-    """Return units of which the second is silent, with one column of each kind."""
-    rng = np.random.default_rng(seed)
-    support = nap.IntervalSet(0, 50) if support is None else support
-    trains = {unit: nap.Ts(np.sort(rng.uniform(0, 50, 400))) for unit in ids}
-    trains[ids[1]] = nap.Ts(np.array([]))
-    metadata = {
-        "cell_type": ["PV", "", "SST", "é"][: len(ids)],
-        "depth": np.linspace(100, 400, len(ids)),
-        "shank": np.arange(len(ids)),
-    }
-    return nap.TsGroup(trains, time_support=support, metadata=metadata)
-
-
-def embedded(units, *, seed=0, labels=True, prefix="nuclr", encoder="tiny@0a1b2c3d"):
-    """Lay out an embedding as `embed` does, the second unit silent."""
-    rng = np.random.default_rng(seed)
-    n = len(units)
-    vectors = rng.normal(size=(n, DIM)).astype(np.float32)
-    stability = rng.uniform(0.5, 1, n)
-    windows = np.full(n, 5)
-    vectors[1], stability[1], windows[1] = np.nan, np.nan, 0
-    predicted = {
-        "predicted_cell_type": np.array(["PV", "unknown", "SST", "PV"][:n]),
-        "predicted_cell_type_confidence": np.array([0.9, np.nan, 0.6, 0.7][:n]),
-    }
-    summary = {"stability": stability, "n_windows": windows, "encoder": np.repeat(encoder, n)}
-    return lay_out(
-        units,
-        predicted=predicted if labels else None,
-        summary={f"{prefix}_{name}": values for name, values in summary.items()},
-        vectors=vectors,
-        prefix=prefix,
-    )
 
 
 @pytest.fixture
@@ -115,74 +76,6 @@ def test_a_column_that_nwb_keeps_for_itself_is_refused(tmp_path):
     with pytest.raises(ValueError, match="electrodes.*rename"):
         write_units(units, tmp_path / "x.nwb")
     assert stem_names(tmp_path) == []
-
-
-# --- reading --------------------------------------------------------------------------------
-
-
-def test_epochs_by_name_and_as_intervals(tmp_path):
-    path = write_units(make_units(support=TRIALS), tmp_path / "trials.nwb")
-    first = read_units(path, epochs=nap.IntervalSet(0, 12))
-    np.testing.assert_array_equal(first.time_support.values, TRIALS.values[:3])
-    named = read_units(path, epochs="epochs")
-    np.testing.assert_array_equal(named.time_support.values, TRIALS.values)
-    with pytest.raises(ValueError, match=r"no intervals 'trials'; it has epochs"):
-        read_units(path, epochs="trials")
-
-
-def foreign_file(path, obs_intervals=None):
-    """Write a file as other software does: row by row, with its own columns and tables."""
-    nwbfile = pynwb.NWBFile(
-        session_description="x",
-        identifier="x",
-        session_start_time=datetime(2020, 1, 1, tzinfo=UTC),
-        notes="kept",
-    )
-    nwbfile.add_unit_column("quality", "sorting quality")
-    nwbfile.add_unit_column("template", "2-D column")
-    for i, unit in enumerate([7, 3, 20]):
-        intervals = None if obs_intervals is None else obs_intervals[i]
-        more = {} if intervals is None else {"obs_intervals": intervals}
-        times = np.arange(20) * (i + 1) * 0.1
-        nwbfile.add_unit(id=unit, spike_times=times, quality="good", template=np.full(4, i), **more)
-    nwbfile.add_trial(start_time=0.0, stop_time=1.0)
-    nwbfile.add_trial(start_time=1.5, stop_time=2.0)
-    with pynwb.NWBHDF5IO(path, "w") as io:
-        io.write(nwbfile)
-    return path
-
-
-def test_support_of_a_foreign_file(tmp_path):
-    plain = read_units(foreign_file(tmp_path / "plain.nwb"))
-    np.testing.assert_allclose(plain.time_support.values, [[0, 5.7]])
-    trials = read_units(tmp_path / "plain.nwb", epochs="trials")
-    np.testing.assert_allclose(trials.time_support.values, [[0, 1], [1.5, 2]])
-    shared = [[[0.0, 2.5], [3.0, 6.0]]] * 3
-    common = read_units(foreign_file(tmp_path / "common.nwb", shared))
-    np.testing.assert_allclose(common.time_support.values, shared[0])
-    different = [[[0.0, 6.0]], [[0.0, 5.0]], [[0.0, 6.0]]]
-    own = read_units(foreign_file(tmp_path / "different.nwb", different))
-    np.testing.assert_allclose(own.time_support.values, [[0, 5.7]])
-
-
-def test_files_that_hold_no_units(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"missing\.nwb"):
-        read_units(tmp_path / "missing.nwb")
-    (tmp_path / "text.nwb").write_text("not HDF5")
-    with pytest.raises(ValueError, match=r"text\.nwb is no NWB file"):
-        read_units(tmp_path / "text.nwb")
-    empty = pynwb.NWBFile("x", "x", datetime(2020, 1, 1, tzinfo=UTC))
-    with pynwb.NWBHDF5IO(tmp_path / "empty.nwb", "w") as io:
-        io.write(empty)
-    for function in (read_units, read_embedding, describe_nwb):
-        with pytest.raises(ValueError, match=r"empty\.nwb has no units table.*write_units"):
-            function(tmp_path / "empty.nwb")
-
-
-def test_reading_an_embedding_that_is_not_there(source):
-    with pytest.raises(ValueError, match="no column 'nuclr_embedding'.*write_nwb"):
-        read_embedding(source)
-    assert describe_nwb(source)["embeddings"] == {}
 
 
 # --- writing embeddings -----------------------------------------------------------------------
@@ -283,7 +176,8 @@ def test_labels_that_are_numbers_or_bools_survive(units, source):
 def test_rewriting_replaces_every_earlier_column(units, source):
     path = write_nwb(embedded(units), source)
     newer = embedded(units, seed=1, labels=False, encoder="new@ffffffff")
-    assert write_nwb(newer, path, path, overwrite=True) == path
+    with pytest.warns(UserWarning, match=r"removed from .*: predicted_cell_type, .*_confidence,"):
+        assert write_nwb(newer, path, path, overwrite=True) == path
     assert pynwb.validate(path=path) == []
     back = read_embedding(path)
     np.testing.assert_array_equal(embeddings(back).values, embeddings(newer).values)
@@ -306,6 +200,56 @@ def test_two_prefixes_live_side_by_side(units, source):
         embeddings(read_embedding(path)).values, embeddings(embedded(units)).values
     )
     assert set(describe_nwb(path)["embeddings"]) == {"nuclr", "late"}
+
+
+def test_what_pynapple_loads_can_be_written_back_over_the_vectors(units, source):
+    path = write_nwb(embedded(units), source, settings={"gaps": "join"})
+    notes = describe_nwb(path)["embeddings"]["nuclr"]
+    loaded = nap.load_file(path)["units"]  # all but the vectors
+    some = lay_out(loaded[[2, 5]], predicted={"predicted_region": ["CA1", "CA3"]})
+    write_nwb(some, path, path, overwrite=True)
+    assert pynwb.validate(path=path) == []
+    back = read_embedding(path)
+    np.testing.assert_array_equal(embeddings(back).values, embeddings(embedded(units)).values)
+    for name in ("nuclr_stability", "nuclr_n_windows", "nuclr_encoder"):
+        np.testing.assert_array_equal(back[name], loaded[name])
+    assert list(back["predicted_region"]) == ["CA1", "CA3", "", ""]
+    assert describe_nwb(path)["embeddings"]["nuclr"] == notes
+
+
+def test_a_summary_by_another_encoder_ends_the_vectors(units, source):
+    path = write_nwb(embedded(units), source)
+    summary = {"nuclr_n_windows": [9] * 4, "nuclr_encoder": ["new@ffffffff"] * 4}
+    with pytest.warns(UserWarning, match=r"removed .*nuclr_stability, nuclr_embedding"):
+        write_nwb(lay_out(units, summary=summary), path, path, overwrite=True)
+    assert pynwb.validate(path=path) == []
+    columns = describe_nwb(path)["columns"]
+    assert {"nuclr_embedding", "nuclr_stability", "predicted_cell_type"}.isdisjoint(columns)
+    assert set(nap.load_file(path)["units"]["nuclr_encoder"]) == {"new@ffffffff"}
+
+
+def test_labels_end_with_the_vectors_they_were_predicted_from_only(units, source):
+    path = write_nwb(embedded(units), source)
+
+    def write(**options):
+        newer = embedded(units, seed=1, labels=False, **options)
+        write_nwb(newer, path, path, overwrite=True, prefix=options.get("prefix", "nuclr"))
+        return "predicted_cell_type" in describe_nwb(path)["labels"]
+
+    assert write(encoder="tiny@0a1b2c3d")  # the same encoder
+    assert write(prefix="late")
+    assert write(prefix="late", encoder="new@ffffffff")
+    with pytest.warns(UserWarning, match="removed"):
+        assert not write(encoder="new@ffffffff")
+
+
+def test_a_users_column_that_ends_in_a_number_is_written(tmp_path):
+    units = make_units()
+    units.set_info({"layer2": [1, 2, 3, 4], "7": [5, 6, 7, 8], "nuclr_5": [0, 0, 1, 1]})
+    back = read_units(write_units(units, tmp_path / "x.nwb"))
+    assert list(back["layer2"]) == [1, 2, 3, 4]
+    assert list(back.get_info("7")) == [5, 6, 7, 8]
+    assert list(back["nuclr_5"]) == [0, 0, 1, 1]
 
 
 def test_source_is_untouched_and_nothing_else_remains(units, source, tmp_path):

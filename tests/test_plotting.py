@@ -160,8 +160,10 @@ def test_calcium_traces_are_drawn_too():
 
 def test_faulty_input_is_named():
     units = population()
-    with pytest.raises(ValueError, match=r"color_by='layer' is no metadata column.*cell_type"):
+    units.set_info({"layer2": np.arange(24)})
+    with pytest.raises(ValueError, match="color_by='layer' is no metadata column") as refused:
         plot_embedding(units, "layer")
+    assert str(refused.value).endswith("there are rate, nuclr_encoder, cell_type, layer2")
     with pytest.raises(ValueError, match=r"method='mds'; expected 'pca', 'tsne' or 'umap'"):
         plot_embedding(units, method="mds")
     with pytest.raises(ValueError, match="needs at least 3"):

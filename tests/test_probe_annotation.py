@@ -12,7 +12,13 @@ from embedded_groups import KINDS, dataset, embedded, fitted
 from sklearn.svm import LinearSVC
 
 from pynapple_nuclr.columns import embeddings
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.probes import Probe
+
+LITTLE = EncoderConfig(
+    bin_size=0.02, patch_duration=0.2, window_duration=1.0, dim=32, heads=2, head_dim=16
+)
 
 
 @pytest.mark.parametrize("modality", ["spikes", "calcium"])
@@ -118,20 +124,26 @@ def test_an_estimator_without_probabilities():
         probe.annotate(embedded())
 
 
-def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder():
-    from pynapple_nuclr.config import EncoderConfig
-    from pynapple_nuclr.embedding import embed
+@pytest.fixture(scope="module")
+def encoder():
     from pynapple_nuclr.encoder import Encoder
 
-    config = EncoderConfig(
-        bin_size=0.02, patch_duration=0.2, window_duration=1.0, dim=32, heads=2, head_dim=16
-    )
-    encoder = Encoder(config, name="little").eval()
+    return Encoder(LITTLE, name="little").eval()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Twelve units that are not embedded, half of them fast."""
     rng = np.random.default_rng(0)
-    support = nap.IntervalSet(0, 20)
     trains = {i: nap.Ts(np.sort(rng.uniform(0, 20, 40 + 400 * (i % 2)))) for i in range(12)}
-    plain = nap.TsGroup(trains, time_support=support)
-    plain.set_info({"kind": ["slow", "fast"] * 6})
+    units = nap.TsGroup(trains, time_support=nap.IntervalSet(0, 20))
+    units.set_info({"kind": ["slow", "fast"] * 6, "depth": np.arange(12.0)})
+    return units
+
+
+def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder(encoder, plain):
+    from pynapple_nuclr.encoder import Encoder
+
     units = embed(plain, encoder, progress=False)
     probe = Probe("kind").fit(units, progress=False)
     assert probe.encoder_ == encoder.identity
@@ -140,10 +152,48 @@ def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder():
         assert found.metadata_columns == by_hand.metadata_columns
         assert found["predicted_kind"].tolist() == by_hand["predicted_kind"].tolist()
     assert "nuclr_0" not in plain.metadata_columns
-    other = Encoder(config, name="other").eval()
+    other = Encoder(LITTLE, name="other").eval()
     with pytest.raises(ValueError, match=f"{other.identity}.*{encoder.identity}"):
         probe.annotate(plain, encoder=other)
+    with pytest.raises(ValueError, match=f"{other.identity}.*{encoder.identity}"):
+        probe.annotate(units, encoder=other)
     on_arrays = Probe("kind").fit(embeddings(units).values, ["slow", "fast"] * 6, progress=False)
     with pytest.raises(ValueError, match="encoder="):
         on_arrays.annotate(plain)
+    with pytest.raises(ValueError, match=f"{other.identity}.*{encoder.identity}"):
+        on_arrays.annotate(units, encoder=other)
     assert on_arrays.annotate(plain, encoder=encoder)["predicted_kind"].isin(["slow", "fast"]).all()
+    assert on_arrays.annotate(units, encoder=encoder)["predicted_kind"].isin(["slow", "fast"]).all()
+
+
+def test_the_embedding_in_annotate_can_be_steered(encoder, plain, capfd):
+    units = embed(plain, encoder, progress=False)
+    probe = Probe("kind").fit(units, progress=False)
+    capfd.readouterr()
+    trials = nap.IntervalSet(np.arange(0, 20, 1.0), np.arange(0, 20, 1.0) + 0.5)
+    with pytest.raises(ValueError, match='gaps="join"'):
+        probe.annotate(plain, epochs=trials)
+    found = probe.annotate(plain, epochs=trials, gaps="join", device="cpu", progress=False)
+    assert capfd.readouterr().err == ""
+    by_hand = embed(plain, encoder, epochs=trials, gaps="join", progress=False)
+    np.testing.assert_array_equal(embeddings(found).values, embeddings(by_hand).values)
+    with pytest.raises(ValueError, match="embedded already, so epochs, gaps would"):
+        probe.annotate(units, epochs=trials, gaps="join")
+    with pytest.raises(ValueError, match="threshhold"):
+        probe.annotate(units, threshhold=0.9)
+    with pytest.raises(ValueError, match="columns, prefix"):
+        probe.annotate(plain, columns="summary", prefix="mine")
+    assert "predicted_kind" in probe.annotate(units, progress=False).metadata_columns
+
+
+def test_missing_features_are_noticed_before_anything_is_embedded(encoder, plain, monkeypatch):
+    features = ["depth", "nuclr_n_windows"]
+    probe = Probe("kind", features=features).fit(
+        embed(plain, encoder, progress=False), progress=False
+    )
+    assert len(probe.annotate(plain, progress=False)) == 12
+    bare = plain[plain.index]
+    bare.drop_info("depth")
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", lambda *_, **__: pytest.fail("embedded"))
+    with pytest.raises(ValueError, match="no metadata column 'depth'; it has: rate, kind"):
+        probe.annotate(bare)

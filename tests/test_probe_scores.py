@@ -118,22 +118,64 @@ def test_a_class_of_one_animal_only_is_said():
     groups = {"r0": embedded(12, seed=0), "r1": embedded(12, seed=1)}
     for name, kind in (("r0", "PV"), ("r1", "SST")):
         groups[name].set_info({"cell_type": [kind] * 12})
-    with pytest.warns(UserWarning, match="in one animal only"):
+    with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one animal only"):
         probe = Probe("cell_type").fit(groups, animals={"r0": "A", "r1": "B"}, progress=False)
     assert probe.cv_score_ == 0
-    # Without animals such recordings cannot be left out: folds are of units.
-    assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "unit"
+    # Without animals such recordings cannot be left out: folds are of units, and leak.
+    with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one of 2 recordings") as w:
+        assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "unit"
+    assert len(w) == 1
+    assert w[0].filename == __file__
+    groups["r2"] = embedded(12, seed=2).getby_category("cell_type")["PV"]
+    with pytest.warns(UserWarning, match="'cell_type': 1 of 2 classes in one of 3 recordings"):
+        assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "unit"
+
+
+@pytest.mark.parametrize("column", ["animal", "subject"])
+def test_a_column_of_animals_is_used_by_itself(column, capsys):
+    # Two recordings of each animal, which it can be told by: leaving out recordings would leak.
+    groups = [
+        embedded(12, seed=i, shift=9.0 * (i // 2), **{column: [f"m{i // 2}"] * 12})
+        for i in range(4)
+    ]
+    probe = Probe("cell_type").fit(groups)
+    assert probe.cv_by_ == "animal"
+    assert "by animal (2 folds)" in capsys.readouterr().out
+    named = Probe("cell_type").fit(groups, animals=list("AABB"), progress=False)
+    assert (named.cv_by_, named.cv_score_) == ("animal", probe.cv_score_)
+    some = np.array([None] * 11 + ["m0"], dtype=object)  # said of one unit: so are the others
+    groups[0].set_info({column: some})
+    assert Probe("cell_type").fit(groups, progress=False).cv_score_ == probe.cv_score_
+    assert Probe("cell_type").fit(groups[:2], progress=False).cv_by_ == "recording"
+    groups[0].set_info({column: np.array([None] * 12, dtype=object)})
+    assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "recording"
+    groups[0].drop_info(column)
+    assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "recording"
+
+
+def test_a_probe_of_animals_leaves_none_out():
+    groups = [embedded(12, seed=i, animal=["A", "B"] * 6) for i in range(2)]
+    assert Probe("animal").fit(groups, progress=False).cv_by_ == "recording"
+
+
+def test_animals_of_a_list_of_recordings():
+    groups = [embedded(12, seed=i) for i in range(3)]
+    expected = Probe("cell_type").fit(groups, animals={"0": "A", "1": "A", "2": "B"})
+    assert expected.cv_by_ == "animal"
+    for animals in ({0: "A", 1: "A", 2: "B"}, ["A", "A", "B"], np.array([1, 1, 2])):
+        probe = Probe("cell_type").fit(groups, animals=animals, progress=False)
+        assert (probe.cv_by_, probe.cv_score_) == ("animal", expected.cv_score_)
 
 
 def test_wrong_animals():
     groups = {"r0": embedded(12), "r1": embedded(12)}
     with pytest.raises(ValueError, match="'r1'"):
         Probe("cell_type").fit(groups, animals={"r0": "A"})
-    with pytest.raises(ValueError, match="animals is a list"):
-        Probe("cell_type").fit(groups, animals=["A", "B"])
+    with pytest.raises(ValueError, match="animals has 3 entries for 2 recordings"):
+        Probe("cell_type").fit(groups, animals=["A", "B", "C"])
     with pytest.raises(ValueError, match="animals has shape"):
         Probe("cell_type").fit(np.eye(4), list("aabb"), animals=["A", "B"])
-    with pytest.raises(ValueError, match="without an animal"):
+    with pytest.raises(ValueError, match="1 units without an animal, of 6"):
         Probe("cell_type").fit(embedded(6, animal=[None, *"AABBB"]), animals="animal")
 
 
@@ -156,3 +198,27 @@ def test_score_is_the_macro_f1():
     assert probe.score(units) == pytest.approx(np.mean(f1))
     assert probe.score(embeddings(units).values, truth.astype(str)) == pytest.approx(np.mean(f1))
     assert probe.score(units) != pytest.approx(np.mean(truth == found), abs=1e-6)
+
+
+def test_score_leaves_out_missing_labels_of_arrays_too():
+    units = embedded(30, seed=3, separation=0.8)
+    x, labels = embeddings(units).values, units["cell_type"].to_numpy().astype(object)
+    weights = np.linspace(0.1, 1, 30)
+    probe, some = fitted(), slice(4, None)
+    expected = probe.score(x[some], labels[some])
+    weighted = probe.score(x[some], labels[some], weights[some])
+    labels[:4] = [None, np.nan, "", "nan"]
+    with pytest.warns(UserWarning, match="4 units without a label in 'cell_type'"):
+        assert probe.score(x, labels) == expected
+    with pytest.warns(UserWarning, match="4 units without a label"):
+        assert probe.score(x, labels, weights) == weighted
+    with pytest.raises(ValueError, match="inconsistent"):
+        probe.score(x, labels[1:])
+
+
+def test_columns_called_as_variables_of_encode_can_be_read():
+    stability = np.array([0.1, 0.5, 0.9] * 30)
+    units = embedded(90, separation=0.0, stability=stability, start=["x", "y", "z"] * 30)
+    assert Probe("cell_type", features=["stability"]).fit(units, progress=False).cv_score_ > 0.95
+    assert Probe("start").fit(units, progress=False).classes_.tolist() == ["x", "y", "z"]
+    assert Probe("unit").fit(units, ["x", "y", "z"] * 30, progress=False).n_units_ == 90

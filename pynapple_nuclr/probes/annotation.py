@@ -27,6 +27,7 @@ def write_predictions(
     chances: NDArray[np.float64],
     threshold: float | None,
     probabilities: bool,
+    prefix: str,
 ) -> Units:
     """Return a new object with the columns that a probe writes.
 
@@ -44,6 +45,8 @@ def write_predictions(
         Units of a lower confidence are called "unknown".
     probabilities : bool
         Also a column per class.
+    prefix : str
+        Prefix of the vectors that were read.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def write_predictions(
     new = {column: labels, f"{column}_confidence": confidence}
     if probabilities:
         new |= zip(_probability_columns(column, classes), chances.T, strict=True)
-    annotated = lay_out(units, predicted=new)
+    annotated = lay_out(units, predicted=new, prefix=prefix)
     stem = f"{column}_p_"  # of an earlier probe with other classes
     stale = {name for name in annotated.metadata_columns if name.startswith(stem)} - new.keys()
     annotated.drop_info(sorted(stale))

@@ -148,6 +148,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         """
         self._check_parameters()
         rows, encoder = rows_to_learn(self, groups, y, animals)
+        rows = labelled(rows, self.target)
         check_classes(rows.labels, self.target)
         self.encoder_ = encoder
         self.classes_ = np.unique(rows.labels)
@@ -205,7 +206,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
         >>> probe = Probe("layer").fit(x, layers, progress=False)
         >>> probe.predict_proba([[0.2]]).round(1)
-        array([[0.8, 0.2]])
+        array([[0.7, 0.3]])
         """
         rows = rows_to_predict(self, groups)
         probabilities = np.full((len(rows.x), len(self.classes_)), np.nan)
@@ -221,7 +222,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         groups, y : as in `fit`
             Units without a label or without an embedding are left out, counted in one warning.
         sample_weight : array-like (units,), optional
-            Weights, with ``X`` only.
+            Weights of all units given.
 
         Returns
         -------
@@ -239,7 +240,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         rows = rows_to_predict(self, groups, y, with_target=True)
         if sample_weight is not None:
             check_consistent_length(rows.labels, sample_weight)
-            sample_weight = np.asarray(sample_weight)[~is_missing(rows.labels)]
+            sample_weight = np.asarray(sample_weight)[rows.heard & ~is_missing(rows.labels)]
         rows = labelled(rows, self.target)
         predicted = self.estimator_.predict(rows.x)
         return float(
@@ -297,11 +298,11 @@ class Probe(ClassifierMixin, BaseEstimator):
         >>> from pynapple_nuclr.columns import lay_out
         >>> units = nap.TsGroup({i: nap.Ts([0.1, 0.9]) for i in range(4)},
         ...     metadata={"layer": ["L4", "L4", "L5", "L5"]})
-        >>> units = lay_out(units, vectors=[[0.0], [0.1], [1.0], [1.1]],
+        >>> units = lay_out(units, vectors=[[0.0], [0.4], [1.0], [1.4]],
         ...     summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 4})
         >>> probe = Probe("layer").fit(units, progress=False)
-        >>> probe.annotate(units, threshold=0.8)["predicted_layer"].tolist()
-        ['L4', 'unknown', 'unknown', 'L5']
+        >>> print(*probe.annotate(units, threshold=0.7)["predicted_layer"])
+        L4 unknown unknown L5
         """
         check_is_fitted(self)
         if threshold is not None and not 0 <= threshold <= 1:
@@ -321,7 +322,7 @@ class Probe(ClassifierMixin, BaseEstimator):
             )
         chances = self.predict_proba(units)
         return write_predictions(
-            units, self.target, self.classes_, chances, threshold, probabilities
+            units, self.target, self.classes_, chances, threshold, probabilities, self.prefix
         )
 
     def save(self, path: str | Path) -> None:

@@ -14,7 +14,6 @@ from pynapple_nuclr.probes.populations import (
     array_rows,
     as_populations,
     common_encoder,
-    labelled,
     read_rows,
     row_animals,
     with_labels,
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
-    """Read labelled units; see `Probe.fit` for the arguments.
+    """Read units and their labels; see `Probe.fit` for the arguments.
 
     Returns
     -------
     (Rows, str or None)
-        Labelled units with an embedding, and who made it (None: arrays).
+        All units, and who made their vectors (None: arrays).
 
     Raises
     ------
@@ -47,15 +46,15 @@ def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows
         encoder = common_encoder(populations)
         if animals is None:
             animals = animal_column(populations, probe.target)
-        return labelled(_read(probe, populations, probe.target, animals), probe.target), encoder
+        return _read(probe, populations, probe.target, animals), encoder
     if y is None:
         raise ValueError(
             f"groups is a {type(groups).__name__}; expected embedded pynapple objects or results "
             "of encode. As an array X it requires y to be passed, but the target y is None"
         )
     x, labels = validate_data(probe, groups, without_nan(y), dtype=np.float64)
-    rows = _array_rows(probe, x)._replace(labels=labels, animals=row_animals(animals, len(x)))
-    return labelled(rows, probe.target), None
+    of_rows = row_animals(animals, len(x))
+    return _array_rows(probe, x)._replace(labels=labels, animals=of_rows), None
 
 
 def rows_to_predict(probe: Probe, groups: Any, y: Any = None, *, with_target: bool = False) -> Rows:

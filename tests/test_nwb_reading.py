@@ -1,0 +1,73 @@
+"""NWB files: which units are read, and the time in which they were observed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pynapple as nap
+import pynwb
+import pytest
+from nwb_recordings import TRIALS, foreign_file, make_units
+
+from pynapple_nuclr.io.nwb import describe_nwb, read_embedding, read_units, write_units
+
+
+def test_epochs_by_name_and_as_intervals(tmp_path):
+    path = write_units(make_units(support=TRIALS), tmp_path / "trials.nwb")
+    first = read_units(path, epochs=nap.IntervalSet(0, 12))
+    np.testing.assert_array_equal(first.time_support.values, TRIALS.values[:3])
+    named = read_units(path, epochs="epochs")
+    np.testing.assert_array_equal(named.time_support.values, TRIALS.values)
+    with pytest.raises(ValueError, match=r"no intervals 'trials'; it has epochs"):
+        read_units(path, epochs="trials")
+
+
+def test_support_of_a_foreign_file(tmp_path):
+    plain = read_units(foreign_file(tmp_path / "plain.nwb"))
+    np.testing.assert_allclose(plain.time_support.values, [[0, 5.7]])
+    trials = read_units(tmp_path / "plain.nwb", epochs="trials")
+    np.testing.assert_allclose(trials.time_support.values, [[0, 1], [1.5, 2]])
+    shared = [[[0.0, 2.5], [3.0, 6.0]]] * 3
+    common = read_units(foreign_file(tmp_path / "common.nwb", shared))
+    np.testing.assert_allclose(common.time_support.values, shared[0])
+
+
+def test_units_that_were_observed_at_different_times(tmp_path):
+    different = [[[0.0, 6.0]], [[0.0, 2.0], [3.0, 5.0]], [[1.0, 6.0]]]
+    path = foreign_file(tmp_path / "different.nwb", different)
+    with pytest.warns(UserWarning, match=r"different\.nwb: units have 3 .*all share is used, 3 s"):
+        common = read_units(path)
+    np.testing.assert_allclose(common.time_support.values, [[1, 2], [3, 5]])
+    apart = [[[0.0, 2.0]], [[3.0, 5.0]], [[0.0, 2.0]]]
+    path = foreign_file(tmp_path / "apart.nwb", apart)
+    with pytest.warns(UserWarning, match=r"2 different .*share no time.*epochs=") as said:
+        plain = read_units(path)
+    assert len(said) == 1
+    np.testing.assert_allclose(plain.time_support.values, [[0, 5.7]])
+
+
+def test_files_that_hold_no_units(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing\.nwb"):
+        read_units(tmp_path / "missing.nwb")
+    (tmp_path / "text.nwb").write_text("not HDF5")
+    with pytest.raises(ValueError, match=r"text\.nwb is no NWB file"):
+        read_units(tmp_path / "text.nwb")
+    empty = pynwb.NWBFile("x", "x", datetime(2020, 1, 1, tzinfo=UTC))
+    with pynwb.NWBHDF5IO(tmp_path / "empty.nwb", "w") as io:
+        io.write(empty)
+    for function in (read_units, read_embedding, describe_nwb):
+        with pytest.raises(ValueError, match=r"empty\.nwb has no units table.*write_units"):
+            function(tmp_path / "empty.nwb")
+    # pynapple finds no time support: "Union of time supports is empty".
+    once = nap.TsGroup({0: nap.Ts([0.5]), 1: nap.Ts([0.7])}, time_support=nap.IntervalSet(0, 1))
+    write_units(once, tmp_path / "once.nwb")
+    with pytest.raises(ValueError, match=r"once\.nwb; has any unit two spikes"):
+        read_units(tmp_path / "once.nwb")
+
+
+def test_reading_an_embedding_that_is_not_there(tmp_path):
+    source = write_units(make_units(), tmp_path / "day1.nwb")
+    with pytest.raises(ValueError, match="no column 'nuclr_embedding'.*write_nwb"):
+        read_embedding(source)
+    assert describe_nwb(source)["embeddings"] == {}

@@ -132,8 +132,7 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
             key: value.detach().cpu().to(torch.float32 if key in constants else kind).contiguous()
             for key, value in self.state_dict().items()
         }
-        stored = Encoder(self.config, name=self.name, card=self.card)
-        stored.load_state_dict({key: value.float() for key, value in weights.items()})
+        stored = build(self.config, weights, name=self.name, card=self.card)
         settings = {
             "name": self.name,
             "hash": stored.hash,
@@ -215,9 +214,10 @@ def build(
     ValueError
         If the weights do not fit the configuration, or are not finite.
     """
-    encoder = Encoder(config, name=name, card=card)
+    with torch.device("meta"):  # no random weights are drawn only to be replaced
+        encoder = Encoder(config, name=name, card=card)
     try:
-        encoder.load_state_dict({key: value.float() for key, value in state.items()})
+        encoder.load_state_dict({k: v.float().clone() for k, v in state.items()}, assign=True)
     except RuntimeError as error:
         raise ValueError(f"the weights do not fit the configuration: {error}") from None
     if not all(value.isfinite().all() for value in encoder.state_dict().values()):

@@ -22,8 +22,7 @@ from pynapple_nuclr.probes.populations import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from pynapple_nuclr.probes.classifier import Probe
+    from sklearn.base import BaseEstimator as Probe  # the probe itself stands a floor above
 
 
 def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:

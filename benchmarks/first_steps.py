@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ SPLITS = range(20)
 
 def embedding(units: Any, encoder: Any, **options: Any) -> np.ndarray:
     """Return the embedding (units, dim), zeros for silent units."""
-    dataset = nap_nuclr.encode(units, encoder, progress=False, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*no spike in any window")  # zeros, as said
+        dataset = nap_nuclr.encode(units, encoder, progress=False, **options)
     return np.nan_to_num(dataset["embedding"].values)
 
 

@@ -50,6 +50,13 @@ CARD = {
     "data_licence": "CC BY 4.0",
     "licence": "MIT",
     "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
+    "recipe": (
+        "benchmarks/pretrain_default.py; patches of half a trial. In the first 2,148 steps every "
+        "trial began at a random phase and so gave one patch; the run was then interrupted and "
+        "went on with half of the trials whole, as the script does now from the start."
+    ),
+    "choice": "one configuration, chosen beforehand; the step by held-out re-identification",
+    "no_probe": "no region probe comes with it: prediction on left-out mice is not measured yet",
 }
 
 

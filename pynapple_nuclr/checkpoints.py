@@ -169,7 +169,7 @@ def load_reference(
     >>> load_reference({}, {"kind": "bin", "dim": 32})
     Traceback (most recent call last):
     ...
-    ValueError: the weights lack read_in.bias, read_in.weight, rotary_emb.omega … (99 in all)
+    ValueError: the weights lack read_in.bias, read_in.weight, rotary_emb.omega … (75 in all)
     """
     if isinstance(state_dict_or_path, (str, Path)):
         state_dict_or_path = _read_reference(Path(state_dict_or_path))

@@ -195,12 +195,13 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
         with torch.device("meta"):  # shapes alone: nothing is allocated before they agree
             shapes = {k: tuple(v.shape) for k, v in cls(config).state_dict().items()}
         encoder = build(config, read_weights(folder, shapes), name=name, card=card)
-        if encoder.hash != expected:
+        found = encoder.hash  # reads all weights: once is enough
+        if found != expected:
             raise ValueError(
-                f"{folder}: the weights have hash {encoder.hash}, the settings say {expected}; "
-                "the files do not belong together"
+                f"{folder}: the weights have hash {found}, the settings say {expected}; the files "
+                "do not belong together"
             )
-        _sources[encoder.identity] = source
+        _sources[f"{name}@{found}"] = source
         return encoder
 
 

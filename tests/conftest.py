@@ -58,3 +58,15 @@ def tiny_config() -> EncoderConfig:
     return EncoderConfig(
         dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1, dropout=0.0
     )
+
+
+@pytest.fixture
+def terminal_of_80_columns(monkeypatch):
+    """What a user sees in a terminal of the usual width."""
+
+    def no_terminal(*_):
+        raise OSError
+
+    monkeypatch.setattr(os, "get_terminal_size", no_terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import numpy as np
 import pynapple as nap
@@ -78,16 +77,6 @@ def assert_same_columns(found: dict, expected: dict) -> None:
     for name, values in expected.items():
         assert found[name].dtype == values.dtype, name
         np.testing.assert_array_equal(found[name], values, err_msg=name)
-
-
-@pytest.fixture
-def terminal_of_80_columns(monkeypatch):
-    def no_terminal(*_):
-        raise OSError
-
-    monkeypatch.setattr(os, "get_terminal_size", no_terminal)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "24")
 
 
 @pytest.mark.parametrize("make", [spikes, traces])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 
 import numpy as np
@@ -77,13 +76,7 @@ def test_class_names_become_safe_columns_and_old_ones_go():
     assert not [name for name in plain.metadata_columns if "_p_" in name]
 
 
-def test_two_probes_side_by_side_show_in_repr(monkeypatch):
-    def no_terminal(*_):
-        raise OSError
-
-    monkeypatch.setattr(os, "get_terminal_size", no_terminal)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "24")
+def test_two_probes_side_by_side_show_in_repr(terminal_of_80_columns):
     units = embedded(region=["CA1", "CA3"] * 15, depth=np.arange(30))
     for target in ("region", "cell_type"):
         units = Probe(target).fit(units, progress=False).annotate(units)

@@ -226,7 +226,8 @@ class Watch(pl.Callback):
             self.bar.refresh()
         if not self.estimated and step >= 5:
             self.estimated = True
-            self.bar.write(self._estimate(schedule, step)) if not self.bar.disable else None
+            if not self.bar.disable:
+                self.bar.write(self._estimate(schedule, step))
         if done >= self.next_check or done >= 1:
             self._check(pl_module, step, done)
             self.next_check = done + 1 / pl_module.settings.checks
@@ -305,16 +306,13 @@ class Watch(pl.Callback):
             return
         part = self.out / f"{LAST}.part"
         trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            os.replace(part, self.out / LAST)
+        os.replace(part, self.out / LAST)
 
 
 def held_out_score(encoder: Encoder, source: Source) -> float:
-    """Return the re-identification between the two halves of a recording's windows."""
+    """Return the re-identification between the halves of a block of at least two windows."""
     starts = tile(source).starts[:_MOST_WINDOWS]
     half = len(starts) // 2
-    if not half:
-        return float("nan")
     device = next(encoder.parameters()).device
     halves = [
         mean_embeddings(encoder, source, part, device=device)

@@ -1,0 +1,7 @@
+from .interface import EmbeddingSystem, LabelSystem, System
+
+__all__ = [
+    "EmbeddingSystem",
+    "LabelSystem",
+    "System",
+]

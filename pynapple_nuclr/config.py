@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 Modality = Literal["spikes", "calcium"]
 Gaps = Literal["split", "join"]
 Signal = Literal["dff", "events"]
+Scores = Literal["patch", "window"]
 
 _CHOICES = {
     "modality": ("spikes", "calcium"),
     "gaps": ("split", "join"),
     "signal": ("dff", "events"),
+    "population_scores": ("patch", "window"),
 }
+# Added since encoders are signed: as long as it has this value, it is not part of the signature.
+_ADDED = {"population_scores": "patch"}
 # Wide enough for any encoder of this kind, narrow enough that a forged file cannot ask for a
 # model that does not fit into memory.
 _LARGEST = {"dim": 4096, "heads": 64, "head_dim": 512, "temporal_layers": 64}
@@ -46,6 +51,9 @@ class EncoderConfig:
         Blocks over a unit's own time, then blocks over the population and time.
     rotary_fraction : float
         Fraction of a head's frequencies that encode the patch index.
+    population_scores : {"patch", "window"}
+        Whether a unit decides at every patch anew whom in the population to listen to (as
+        published), or once for the window, by all its patches.
     dropout : float
         Dropout probability in training.
 
@@ -83,6 +91,7 @@ class EncoderConfig:
     spatiotemporal_layers: int = 2
     rotary_fraction: float = 0.5
     dropout: float = 0.2
+    population_scores: Scores = "patch"
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -169,6 +178,11 @@ class EncoderConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a plain dictionary (for JSON)."""
         return asdict(self)
+
+    def signature(self) -> str:
+        """Return the settings as text, the same in every version that knows them."""
+        values = {k: v for k, v in self.to_dict().items() if _ADDED.get(k, ...) != v}
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import weakref
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,13 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
 from pynapple_nuclr.config import EncoderConfig
-from pynapple_nuclr.layers import Block, Rotary, SpatiotemporalBlock
+from pynapple_nuclr.layers import (
+    Attention,
+    Block,
+    PopulationAttention,
+    Rotary,
+    SpatiotemporalBlock,
+)
 from pynapple_nuclr.storage import FILES, as_markdown, read_settings, read_weights, write_folder
 
 Stored = Literal["float32", "float16"]
@@ -65,14 +70,24 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
         self.name = name
         self.card: dict[str, Any] = dict(card or {})
         self.rotary = Rotary(config.patches, config.head_dim, config.rotary_fraction)
-        size = (config.dim, config.heads, config.head_dim, config.dropout)
         self.read_in = nn.Linear(config.features, config.dim)
-        self.temporal = nn.ModuleList(
-            Block(*size, self.rotary) for _ in range(config.temporal_layers)
-        )
+        self.temporal = nn.ModuleList(self._over_time() for _ in range(config.temporal_layers))
         self.spatiotemporal = nn.ModuleList(
-            SpatiotemporalBlock(*size, self.rotary) for _ in range(config.spatiotemporal_layers)
+            SpatiotemporalBlock(self._among_units(), self._over_time())
+            for _ in range(config.spatiotemporal_layers)
         )
+
+    def _over_time(self) -> Block:
+        config = self.config
+        attention = Attention(config.dim, config.heads, config.head_dim, self.rotary)
+        return Block(attention, config.dim, config.dropout)
+
+    def _among_units(self) -> Block:
+        config = self.config
+        attention = PopulationAttention(
+            config.dim, config.heads, config.head_dim, config.population_scores
+        )
+        return Block(attention, config.dim, config.dropout)
 
     def forward(self, patches: Tensor, population_sizes: list[int]) -> Tensor:
         """Embed the units of one or more populations.
@@ -104,7 +119,7 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
     @property
     def hash(self) -> str:
         """Eight hexadecimal digits of the weights and the configuration."""
-        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        digest = hashlib.sha256(self.config.signature().encode())
         for key, value in sorted(self.state_dict().items()):
             digest.update(key.encode())
             digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())

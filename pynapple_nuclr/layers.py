@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pynapple_nuclr.config import Scores
+
 
 class Rotary(nn.Module):
     """Rotate pairs of features by an angle that grows with the patch index.
@@ -69,30 +71,60 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(heads * head_dim, dim)
         self.rotary = [rotary]  # in a list: one shared buffer, registered once by the encoder
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix tokens (batch, tokens, dim) within each row of the batch."""
+        qkv = self._projected(x)
+        rotary = self.rotary[0]
+        if rotary is None:
+            return self._out(_attend(qkv))
+        turns = rotary.turns(x.shape[1])
+        mixed = _attend(rotary.rotate(qkv, turns[:, None]))  # all three by one product
+        return self._out(rotary.rotate(mixed, turns.conj()))
+
+    def _projected(self, x: Tensor) -> Tensor:
+        """Return query, key and value (batch, tokens, 3, heads, head_dim)."""
+        qkv: Tensor = self.to_qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1))
+        return qkv
+
+    def _out(self, mixed: Tensor) -> Tensor:
+        """Join the heads of (batch, tokens, heads, head_dim)."""
+        out: Tensor = self.to_out(mixed.flatten(2))
+        return out
+
+
+class PopulationAttention(Attention):
+    """Attention among the units of each population, without positions.
+
+    Parameters
+    ----------
+    dim, heads, head_dim : int
+        As `Attention`.
+    scores : {"patch", "window"}
+        Whom a unit listens to is decided at every patch anew (published), or once for the whole
+        window, by the scores summed over its patches: then units that go together throughout the
+        window find each other, although a single patch of sparse spikes could not tell.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int, scores: Scores = "patch") -> None:
+        super().__init__(dim, heads, head_dim)
+        self.attend = _attend if scores == "patch" else _attend_by_window
+
     def forward(self, x: Tensor, sizes: list[int] | None = None) -> Tensor:
-        """Mix tokens along the second-last axis.
+        """Mix tokens (patches, units, dim); units of different populations never meet.
 
         Parameters
         ----------
-        x : Tensor (batch, tokens, dim)
-            Without `sizes` each row of the batch attends within itself.
+        x : Tensor (patches, units, dim)
+            Tokens, population after population.
         sizes : list of int, optional
-            Tokens of each population; tokens of different populations never meet.
+            Units of each population. Default: all are of one.
 
         Returns
         -------
-        Tensor (batch, tokens, dim)
+        Tensor (patches, units, dim)
         """
-        qkv = self.to_qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1))
-        rotary = self.rotary[0]
-        if rotary is None:
-            mixed = _attend_within(qkv, sizes or [x.shape[1]])
-        else:
-            turns = rotary.turns(x.shape[1])
-            mixed = _attend(rotary.rotate(qkv, turns[:, None]))  # all three by one product
-            mixed = rotary.rotate(mixed, turns.conj())
-        out: Tensor = self.to_out(mixed.flatten(2))
-        return out
+        parts = self._projected(x).split(sizes or [x.shape[1]], dim=1)
+        return self._out(torch.cat([self.attend(part) for part in parts], dim=1))
 
 
 def _attend(qkv: Tensor) -> Tensor:
@@ -106,9 +138,16 @@ def _attend(qkv: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
-def _attend_within(qkv: Tensor, sizes: list[int]) -> Tensor:
-    """Attend among the tokens of each population; shapes as in `_attend`."""
-    return torch.cat([_attend(part) for part in qkv.split(sizes, dim=1)], dim=1)
+def _attend_by_window(qkv: Tensor) -> Tensor:
+    """As `_attend`, with one set of weights for all rows: scores summed over the batch.
+
+    A product of vectors laid end to end is the sum of their products, so that this is attention
+    between tokens of batch × head_dim features.
+    """
+    patches = len(qkv)
+    query, key, value = qkv.permute(2, 3, 1, 0, 4).flatten(3)[:, None]
+    mixed = F.scaled_dot_product_attention(query, key, value)[0]
+    return mixed.unflatten(-1, (patches, -1)).permute(2, 1, 0, 3)
 
 
 class FeedForward(nn.Module):
@@ -141,25 +180,23 @@ class Block(nn.Module):
 
     Parameters
     ----------
-    dim, heads, head_dim : int
-        As `Attention`.
+    attention : Attention
+        How tokens are mixed.
+    dim : int
+        Width of the tokens.
     dropout : float
         Dropout on both branches and inside the feed-forward network.
-    rotary : Rotary, optional
-        Positions of the tokens.
     """
 
-    def __init__(
-        self, dim: int, heads: int, head_dim: int, dropout: float, rotary: Rotary | None = None
-    ) -> None:
+    def __init__(self, attention: Attention, dim: int, dropout: float) -> None:
         super().__init__()
-        self.attention = Attention(dim, heads, head_dim, rotary)
+        self.attention = attention
         self.feed_forward = FeedForward(dim, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, sizes: list[int] | None = None) -> Tensor:
-        """Transform tokens (batch, tokens, dim); `sizes` as in `Attention.forward`."""
-        x = x + self.dropout(self.attention(x, sizes))
+    def forward(self, x: Tensor, *sizes: list[int]) -> Tensor:
+        """Transform tokens (batch, tokens, dim); `sizes` for a `PopulationAttention`."""
+        x = x + self.dropout(self.attention(x, *sizes))
         x = x + self.dropout(self.feed_forward(x))
         return x
 
@@ -169,14 +206,14 @@ class SpatiotemporalBlock(nn.Module):
 
     Parameters
     ----------
-    dim, heads, head_dim, dropout, rotary
-        As `Block`; only the block over time knows positions.
+    population, time : Block
+        Only the block over time knows positions.
     """
 
-    def __init__(self, dim: int, heads: int, head_dim: int, dropout: float, rotary: Rotary) -> None:
+    def __init__(self, population: Block, time: Block) -> None:
         super().__init__()
-        self.population = Block(dim, heads, head_dim, dropout)
-        self.time = Block(dim, heads, head_dim, dropout, rotary)
+        self.population = population
+        self.time = time
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
         """Transform tokens (units, patches, dim); `sizes` are the units of each population."""

@@ -1,5 +1,7 @@
 """What always holds for the encoder: order, populations, hashes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pynapple_nuclr import Encoder, EncoderConfig
+from pynapple_nuclr.layers import PopulationAttention
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16, patch_duration=0.5, window_duration=2)
 
@@ -17,9 +20,13 @@ def seeded(seed=0, config=CONFIG):
 
 
 @settings(max_examples=20, deadline=None)
-@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4), seed=st.integers(0, 99))
-def test_permuting_units_permutes_embeddings_and_populations_do_not_meet(sizes, seed):
-    encoder = seeded()
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+    scores=st.sampled_from(["patch", "window"]),
+)
+def test_permuting_units_permutes_embeddings_and_populations_do_not_meet(sizes, seed, scores):
+    encoder = seeded(config=replace(CONFIG, population_scores=scores))
     generator = torch.Generator().manual_seed(seed)
     patches = torch.poisson(torch.full((sum(sizes), 4, 25), 0.3), generator=generator)
     order = torch.cat(
@@ -46,6 +53,34 @@ def test_context_matters_only_with_population_layers():
         with torch.no_grad():
             before, after = encoder(patches, [6])[0], encoder(other, [6])[0]
         assert (not torch.allclose(before, after, atol=1e-5)) is changes
+
+
+def test_scores_of_a_window_of_one_patch_are_those_of_the_patch():
+    patches = torch.poisson(torch.full((7, 4, 25), 0.3))
+    for duration, agree in ((0.5, True), (2.0, False)):
+        config = replace(CONFIG, window_duration=duration)
+        patch, window = (
+            seeded(config=replace(config, population_scores=scores))
+            for scores in ("patch", "window")
+        )
+        part = patches[:, : config.patches]
+        with torch.no_grad():
+            assert torch.allclose(patch(part, [7]), window(part, [7]), atol=1e-6) is agree
+
+
+def test_units_find_those_that_go_with_them_throughout_the_window():
+    """Scores of a window: exactly what attention over the units' whole courses gives."""
+    attention = PopulationAttention(8, 2, 4, "window").eval()
+    x = torch.randn(5, 6, 8)  # patches, units, dim
+    query, key, value = attention.to_qkv(attention.norm(x)).unflatten(-1, (3, 2, 4)).unbind(2)
+    scores = torch.einsum("puhd,pvhd->huv", query, key) / (5 * 4) ** 0.5
+    mixed = torch.einsum("huv,pvhd->puhd", scores.softmax(-1), value)
+    torch.testing.assert_close(attention(x, [6]), attention.to_out(mixed.flatten(2)))
+
+
+def test_an_addition_at_its_default_leaves_old_signatures_as_they_were():
+    assert "population_scores" not in CONFIG.signature()
+    assert "population_scores" in replace(CONFIG, population_scores="window").signature()
 
 
 def test_hash_follows_weights_and_configuration():

@@ -1,7 +1,9 @@
 from .interface import EmbeddingSystem, LabelSystem, System
+from .nuclr import Nuclr
 
 __all__ = [
     "EmbeddingSystem",
     "LabelSystem",
+    "Nuclr",
     "System",
 ]

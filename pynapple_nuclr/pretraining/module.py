@@ -153,8 +153,11 @@ class ContrastiveTraining(pl.LightningModule):
 
     def _loss(self, part: Batch) -> Tensor:
         patches, sizes, ids1, ids2 = part.tensors(self.device)
-        x1, x2 = self.encoder(patches, sizes).split([sum(map(len, ids1)), sum(map(len, ids2))])
-        loss: Tensor = self.loss(x1, x2, ids1, ids2)
+        x = self.encoder(patches, sizes)
+        x1, x2 = x.float().split([sum(map(len, ids1)), sum(map(len, ids2))])
+        # Similarities divided by a small temperature need more digits than bfloat16 has.
+        with torch.autocast(self.device.type, enabled=False):
+            loss: Tensor = self.loss(x1, x2, ids1, ids2)
         return loss
 
     def _step_seed(self, step: int) -> int:

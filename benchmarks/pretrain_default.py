@@ -22,8 +22,9 @@ WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights"
 RUN = HERE / "runs" / "default"
 CONFIG = {
     "patch_duration": 0.2,
-    "window_duration": 3.2,
+    "window_duration": 6.4,
     "gaps": "join",
+    "population_scores": "window",
     "dim": 64,
     "heads": 4,
     "head_dim": 16,
@@ -32,8 +33,9 @@ CONFIG = {
 RECIPE = {
     "batch_size": 2,
     "learning_rate": 1e-3,
-    "max_units": 256,
+    "max_units": 192,
     "max_view_distance": None,
+    "precision": "bf16-mixed",
     "patience": 1000,
     "keep_checks": True,
     "seed": 0,
@@ -50,12 +52,12 @@ CARD = {
     "data_licence": "CC BY 4.0",
     "licence": "MIT",
     "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
-    "recipe": (
-        "benchmarks/pretrain_default.py; patches of half a trial. In the first 2,148 steps every "
-        "trial began at a random phase and so gave one patch; the run was then interrupted and "
-        "went on with half of the trials whole, as the script does now from the start."
+    "recipe": "benchmarks/pretrain_default.py; patches of half a trial, half of the trials whole",
+    "choice": (
+        "population_scores='window' by the ablations in docs/benchmarks.md; patches of half a "
+        "trial, because encoders that only knew patches from stimulus onset on found the units of "
+        "a continuous recording again less often; the step by held-out re-identification"
     ),
-    "choice": "one configuration, chosen beforehand; the step by held-out re-identification",
     "no_probe": "no region probe comes with it: prediction on left-out mice is not measured yet",
 }
 
@@ -87,11 +89,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--minutes", type=float, default=85)
     parser.add_argument("--out", type=Path, default=RUN)
-    parser.add_argument("--install", action="store_true", help="only store the trained encoder")
+    parser.add_argument("--install", action="store_true", help="store the trained encoder")
     arguments = parser.parse_args()
-    if not arguments.install:
+    if arguments.install:
+        install(arguments.out)
+    else:
         train(arguments.data, arguments.minutes, arguments.out)
-    install(arguments.out)
 
 
 if __name__ == "__main__":

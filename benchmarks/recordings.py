@@ -67,6 +67,36 @@ def steinmetz(folder: str | Path, sessions: Iterable[str] | None = None) -> dict
     return recordings
 
 
+def steinmetz_trials(
+    folder: str | Path, sessions: Iterable[str] | None = None
+) -> dict[str, nap.IntervalSet]:
+    """Read what was shown and what came of it in the trials of `steinmetz`.
+
+    Parameters
+    ----------
+    folder : path
+        The folder that holds ``steinmetz2019``.
+    sessions : iterable of str, optional
+        Names (``subject_yyyymmdd``) of the sessions to read. Default: all 14.
+
+    Returns
+    -------
+    dict
+        Name → IntervalSet, an interval a trial, with metadata `contrast_left`, `contrast_right`
+        (0 to 1) and `feedback` (1 reward, −1 not).
+    """
+    trials = {}
+    for path in _files(folder, "steinmetz2019", sessions):
+        data = np.load(path)
+        seconds = data["counts"].shape[2] * float(data["bin_size"])
+        trials[path.stem] = nap.IntervalSet(
+            data["trial_start"],
+            data["trial_start"] + seconds,
+            metadata={key: data[key] for key in ("contrast_left", "contrast_right", "feedback")},
+        )
+    return trials
+
+
 def head_direction(folder: str | Path) -> dict[str, nap.TsGroup]:
     """Read the continuous recording of Peyrache et al. 2015: 38 min awake, 32 units.
 

@@ -1,0 +1,85 @@
+"""What is compared with what, on which recordings, and at which budget.
+
+One reduced budget for everything that is trained within a protocol, an ablation or a curve; only
+the encoder that comes with the package had a long run of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pynapple as nap
+from variants import Variant
+
+from pynapple_nuclr import EncoderConfig
+from pynapple_nuclr.baselines import Lolcat, Nemo, Neuprint, Poyo, Statistics, System
+from pynapple_nuclr.windows import ViewSettings
+
+PAIRS = 500
+DIM = 64
+SIZE = {"dim": DIM, "heads": 4, "head_dim": DIM // 4, "dropout": 0.0}
+
+TRIALS = EncoderConfig(
+    patch_duration=0.4,
+    window_duration=6.4,
+    gaps="join",
+    population_scores="window",
+    **SIZE,  # type: ignore[arg-type]
+)
+"""Steinmetz: a patch is a trial of 0.4 s, a window 16 of them."""
+
+CONTINUOUS = replace(TRIALS, window_duration=9.6, gaps="split")
+WORMS = EncoderConfig(
+    modality="calcium",
+    frame_rate=1 / 0.6,
+    window_frames=64,
+    population_scores="window",
+    **SIZE,  # type: ignore[arg-type]
+)
+EVENTS = replace(WORMS, frame_rate=5.0, window_frames=128, signal="events", gaps="join")
+
+
+def ours(config: EncoderConfig, pairs: int = PAIRS, **views: Any) -> Variant:
+    """Return the encoder as we train it, at the reduced budget."""
+    settings = {"max_view_distance": None, "max_units": 256} | views
+    return Variant("nuclr", config, pairs=pairs, views=ViewSettings(**settings))
+
+
+def ablations(pairs: int = PAIRS) -> list[Variant]:
+    """Return our encoder, and with one thing changed in each."""
+    base = ours(TRIALS, pairs)
+    views = base.views
+    no_context = replace(TRIALS, temporal_layers=4, spatiotemporal_layers=0)
+    return [
+        base,
+        base.but("scores by patch (published)", config=replace(TRIALS, population_scores="patch")),
+        base.but("no population attention", config=no_context),
+        base.but("context relative to the population", context="relative"),
+        base.but("standardised in the population, inside", standardise=True),
+        base.but("hears a random half or more", listens_to=0.5),
+        base.but("penalty on the session's mean", penalty=0.3),
+        base.but("negatives across recordings", across_recordings=True),
+        base.but("no unit dropout", views=replace(views, units_kept=(1.0, 1.0))),
+        base.but("InfoNCE", objective="infonce"),
+    ]
+
+
+def baselines(config: EncoderConfig, behaviour: dict[str, nap.IntervalSet]) -> list[System]:
+    """Return every other system that reads spikes, with the same windows."""
+    return [
+        Statistics(),
+        Lolcat(config=config),
+        Nemo(config=config),
+        Neuprint(config=config),
+        Poyo(behaviour=behaviour),
+    ]
+
+
+def source_of(units: nap.TsGroup) -> str:
+    """Return which laboratory an opto-tagged session comes from."""
+    subject = str(np.asarray(units["subject"])[0])
+    if subject.startswith("AllenInstitute"):
+        return "Allen"
+    return "hippocampus" if set(np.asarray(units["brain_area"])) == {"HIP"} else "cortex"

@@ -1,0 +1,96 @@
+"""How the benchmarks' page is written: machine, tables, figures."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn
+import torch
+import xarray as xr
+
+import pynapple_nuclr as nap_nuclr
+
+SCORES = ("macro_f1", "macro_f1_fold", "within_recordings", "recording_decodability")
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return rows as a Markdown table."""
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(row[key]) for key in head) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> str:
+    """Return several results on the same units as one Markdown table, each row once."""
+    tables = [one.scores.table(list(scores)) for one in datasets]
+    whole = pd.concat([one.reset_index() for one in tables])
+    keys = [name for name in ("protocol", "normalize", "system") if name in whole]
+    whole = whole.fillna({"normalize": "none"}).drop_duplicates(keys)
+    return markdown(whole.fillna("–").to_dict("records"))
+
+
+def who(dataset: xr.Dataset) -> str:
+    """Return who made the vectors and what each system has seen, as a list."""
+    lines = []
+    for name, identity, seen in zip(
+        dataset["system"].values, dataset["identity"].values, dataset["seen"].values, strict=True
+    ):
+        signed = f" (`{identity}`)" if identity else ""
+        lines.append(f"- {name}{signed}: {seen}")
+    return "\n".join(lines)
+
+
+def best(dataset: xr.Dataset, score: str, systems: Sequence[str], **where: Any) -> float:
+    """Return the best mean score of some systems, over normalisations."""
+    of_these = dataset[score].sel(where).sel(system=list(systems))
+    return float(
+        of_these.mean([d for d in of_these.dims if d not in ("system", "normalize")]).max()
+    )
+
+
+def bootstrap(
+    dataset: xr.Dataset, system: str, normalize: str = "none", draws: int = 2000
+) -> tuple[float, float]:
+    """Return the 95 % interval of the macro F1 over units drawn anew, mean over the seeds."""
+    from sklearn.metrics import f1_score
+
+    labels = dataset["label"].values
+    told = dataset["predicted"].sel(system=system, normalize=normalize).isel(protocol=0).values
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(draws // len(told)):
+        drawn = rng.integers(len(labels), size=len(labels))
+        scores += [f1_score(labels[drawn], one[drawn], average="macro") for one in told]
+    low, high = np.quantile(scores, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def figure(path: Path, draw: Callable[[Any], Any], size: tuple[float, float] = (6.5, 4.0)) -> str:
+    """Draw a figure into a file; return the Markdown that shows it."""
+    import matplotlib.pyplot as plt
+
+    drawing, axes = plt.subplots(figsize=size, layout="constrained")
+    draw(axes)
+    drawing.savefig(path, dpi=150)
+    plt.close(drawing)
+    return f"![{path.stem.replace('_', ' ')}]({path.name})"
+
+
+def machine() -> str:
+    """Return the machine and the versions, for the head of the page."""
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].split(":")[1].strip() if names else processor
+    return (
+        f"{processor}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
+        f"pynapple-nuclr {nap_nuclr.__version__}, torch {torch.__version__}, "
+        f"scikit-learn {sklearn.__version__}, numpy {np.__version__}"
+    )

@@ -1,0 +1,309 @@
+"""The questions that are asked of real recordings: each returns what it measured, and its text.
+
+All fits go through `evaluate` and its cache, so that an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pynapple as nap
+import xarray as xr
+from lineups import (
+    CONTINUOUS,
+    EVENTS,
+    PAIRS,
+    TRIALS,
+    WORMS,
+    ablations,
+    baselines,
+    ours,
+    source_of,
+)
+from page import SCORES, best, bootstrap, figure, joined, markdown, who
+
+from pynapple_nuclr.baselines import Lolcat, Nemo, Neuprint, Nuclr, Statistics
+from pynapple_nuclr.evaluation import data_scaling, evaluate, label_efficiency
+from recordings import (
+    head_direction,
+    hippocampus,
+    optotagged,
+    steinmetz,
+    steinmetz_trials,
+    worms,
+)
+
+PROTOCOLS = ["transductive", "transductive_zero_shot", "inductive_zero_shot"]
+PRIORS = ["prior: most common label", "prior: correlated neighbours"]
+BOTH = ["none", "recording"]
+
+
+@dataclass
+class Bench:
+    """Where recordings are, where results are kept, and how much is computed.
+
+    Parameters
+    ----------
+    data, cache, docs : Path
+        Recordings; what was fitted; where figures go.
+    seeds : int
+        Of the fits that are compared with one another.
+    pairs : int
+        Pairs of views of the reduced budget.
+    targets : list of dict
+        Rows of the table of aims, filled as tasks are done.
+    """
+
+    data: Path
+    cache: Path
+    docs: Path
+    seeds: int = 2
+    pairs: int = PAIRS
+    targets: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, groups: Any, target: str, systems: Any, **how: Any) -> xr.Dataset:
+        """Evaluate, keeping what is fitted."""
+        return evaluate(groups, target, systems=systems, cache=self.cache, **how)
+
+    def aim(self, task: str, aim: str, found: float, reached: bool, among: str = "") -> None:
+        """Write down an aim and whether it was reached."""
+        verdict = "reached" if reached else "**missed**"
+        self.targets.append(
+            {"task": task, "aim": aim, "measured": f"{found:.3f}", "beside": among, "": verdict}
+        )
+
+
+def steinmetz_regions(bench: Bench) -> str:
+    """Tell four groups of regions, in all protocols."""
+    sessions = steinmetz(bench.data)
+    systems = [ours(TRIALS, bench.pairs), *baselines(TRIALS, steinmetz_trials(bench.data))]
+    how = {"normalize": BOTH, "seeds": bench.seeds}
+    scores = bench.run(sessions, "region", systems, protocol=PROTOCOLS, **how)
+    # The bundled encoder has seen all of these sessions: it has no inductive score.
+    bundled = {"bundled encoder": Nuclr()}
+    shipped = bench.run(sessions, "region", bundled, protocol=PROTOCOLS[:2], **how)
+    others = [name for name in scores["system"].values if name not in ("nuclr", "shuffled labels")]
+    _regions_aims(bench, scores, shipped, [name for name in others if name not in PRIORS])
+    drawn = figure(
+        bench.docs / "regions.png",
+        lambda axes: scores.scores.plot("macro_f1_fold", ax=axes),
+        (7.0, 5.0),
+    )
+    calibration = ("macro_f1", "macro_f1_confident_half", "ece", "brier")
+    return "\n\n".join(
+        [
+            joined([scores, shipped]),
+            drawn,
+            "How sure the probes are, and whether they may be:",
+            joined([scores, shipped], calibration),
+            "Who has seen what:",
+            who(scores) + "\n" + who(shipped).split("\n")[0],
+        ]
+    )
+
+
+def _regions_aims(bench: Bench, scores: xr.Dataset, shipped: xr.Dataset, others: list[str]) -> None:
+    for score, name in (("macro_f1", "regions"), ("within_recordings", "regions, within")):
+        where = {"protocol": "transductive"}
+        own = max(
+            best(scores, score, ["nuclr"], **where),
+            best(shipped, score, ["bundled encoder"], **where),
+        )
+        prior = best(scores, score, PRIORS, **where)
+        other = best(scores, score, others, **where)
+        beside = f"priors {prior:.3f}, others {other:.3f}"
+        bench.aim(
+            f"Steinmetz {name}", "above priors and others", own, own > max(prior, other), beside
+        )
+        if score == "macro_f1":
+            bench.aim(f"Steinmetz {name}", "0.70", own, own >= 0.70)
+    for protocol in PROTOCOLS[1:]:
+        own = best(scores, "macro_f1_fold", ["nuclr"], protocol=protocol)
+        other = best(scores, "macro_f1_fold", others, protocol=protocol)
+        name = f"Steinmetz regions, mean over mice, {protocol}"
+        bench.aim(name, "above others", own, own > other, f"others {other:.3f}")
+        bench.aim(name, "0.35", own, own >= 0.35)
+
+
+def ablation(bench: Bench) -> str:
+    """Change one thing at a time."""
+    scores = bench.run(
+        steinmetz(bench.data),
+        "region",
+        ablations(bench.pairs),
+        protocol=PROTOCOLS[:2],
+        normalize=BOTH,
+    )
+    keep = [name for name in scores["system"].values if name not in PRIORS]
+    return joined([scores.sel(system=keep)], SCORES)
+
+
+def curves(bench: Bench) -> str:
+    """Draw label efficiency and data scaling."""
+    sessions = steinmetz(bench.data)
+    own = ours(TRIALS, bench.pairs)
+    labels = label_efficiency(
+        sessions,
+        "region",
+        [0.01, 0.03, 0.1, 0.3, 1.0],
+        [own, Statistics()],
+        cache=bench.cache,
+    )
+    animals = data_scaling(
+        sessions,
+        "region",
+        [own, Statistics()],
+        orders=3,
+        normalize="recording",
+        cache=bench.cache,
+    )
+    return "\n\n".join(
+        [
+            "Share of the training labels that the probe sees (transductive):",
+            str(labels.scores.table(markdown=True)),
+            figure(bench.docs / "label_efficiency.png", lambda axes: labels.scores.plot(ax=axes)),
+            "Animals in pretraining (inductive zero-shot, standardised within recordings):",
+            str(animals.scores.table(markdown=True)),
+            figure(bench.docs / "data_scaling.png", lambda axes: animals.scores.plot(ax=axes)),
+        ]
+    )
+
+
+def head_direction_cells(bench: Bench) -> str:
+    """Tell ADn from PoS: 20 splits of the same units."""
+    groups = head_direction(bench.data)
+    own = ours(CONTINUOUS, bench.pairs, max_view_distance=None).fit(groups, seed=0)
+    systems = {
+        "bundled encoder": Nuclr(),
+        "nuclr, trained on this recording": Nuclr(own.encoder_),
+        "statistics": Statistics(),
+    }
+    scores = bench.run(groups, "brain_area", systems, seeds=20)
+    rows = []
+    for name in scores["system"].values:
+        if name != "shuffled labels":
+            low, high = bootstrap(scores, name)
+            rows.append(
+                {
+                    "system": name,
+                    "macro F1": scores.scores.table(["macro_f1"]).loc[name, "macro F1"],
+                    "95 % over units": f"{low:.2f} to {high:.2f}",
+                }
+            )
+    ours_best = best(scores, "macro_f1", list(systems)[:2])
+    beside = f"statistics {best(scores, 'macro_f1', ['statistics']):.3f}"
+    bench.aim("head direction, ADn against PoS", "0.85", ours_best, ours_best >= 0.85, beside)
+    return markdown(rows) + "\n\n" + who(scores)
+
+
+def tagged_cells(bench: Bench) -> str:
+    """Tell opto-tagged types within one laboratory, each animal left out."""
+    cells = optotagged(bench.data)
+    systems = [Nuclr(name="bundled encoder"), Statistics(), Lolcat(), Nemo()]
+    text = []
+    for source, kinds in (("Allen", ("SST", "VIP")), ("hippocampus", ("PV", "Axo_Axonic"))):
+        chosen = {
+            n: u
+            for n, u in cells.items()
+            if source_of(u) == source and u["cell_type"].iloc[0] in kinds
+        }
+        scores = bench.run(chosen, "cell_type", systems, protocol=PROTOCOLS[2], seeds=bench.seeds)
+        text += [
+            f"**{' against '.join(kinds)}** ({source}; {int(scores['n'].sum() / bench.seeds)} cells, "
+            f"{scores.attrs['n_animals']} animals)",
+            joined([scores], ("macro_f1", "balanced_accuracy")),
+        ]
+    sourced = {
+        name: _with_column(units, "source", source_of(units)) for name, units in cells.items()
+    }
+    scores = bench.run(sourced, "source", systems, protocol=PROTOCOLS[2], seeds=1)
+    text += [
+        "**The source**, from the same features (all cells):",
+        joined([scores], ("macro_f1", "balanced_accuracy")),
+    ]
+    return "\n\n".join(text)
+
+
+def worm_classes(bench: Bench) -> str:
+    """Tell the class of every neuron of a worm that was left out."""
+    recordings = {
+        name: _common_classes(traces, 4, worms(bench.data))
+        for name, traces in worms(bench.data).items()
+    }
+    systems = [ours(WORMS, bench.pairs), Statistics(), Neuprint(config=WORMS)]
+    scores = bench.run(
+        recordings,
+        "neuron_class",
+        systems,
+        protocol=PROTOCOLS[2],
+        animals="subject",
+        seeds=bench.seeds,
+        normalize=BOTH,
+    )
+    own, chance = best(scores, "top1", ["nuclr"]), best(scores, "top1", ["shuffled labels"])
+    other = best(
+        scores,
+        "top1",
+        ["statistics", "neuprint"]
+        if "neuprint" in scores["system"]
+        else [Statistics.row, Neuprint.row],
+    )
+    bench.aim(
+        "worms, neuron class, top 1",
+        "5 × shuffled labels",
+        own,
+        own >= 5 * chance,
+        f"shuffled {chance:.3f}",
+    )
+    bench.aim("worms, neuron class, top 1", "above others", own, own > other, f"others {other:.3f}")
+    return (
+        joined([scores], ("top1", "top5", "macro_f1", "recording_decodability"))
+        + "\n\n"
+        + who(scores)
+    )
+
+
+def calcium_regions(bench: Bench) -> str:
+    """Tell CA1 from CA3, each mouse left out, beside the control that tells the mouse."""
+    sessions = {n: t for n, t in hippocampus(bench.data).items() if n.endswith("day0")}
+    systems = [ours(EVENTS, bench.pairs), Statistics()]
+    how = {"seeds": 1, "normalize": BOTH}
+    regions = bench.run(sessions, "region", systems, protocol=PROTOCOLS[1:], **how)
+    mice = bench.run(sessions, "subject", systems, **how)
+    return "\n\n".join(
+        [
+            joined([regions], ("macro_f1", "balanced_accuracy")),
+            "The control: which of the seven mice a cell is from (transductive).",
+            joined([mice], ("macro_f1", "balanced_accuracy")),
+        ]
+    )
+
+
+def _common_classes(
+    traces: nap.TsdFrame, least: int, all_worms: Mapping[str, nap.TsdFrame]
+) -> nap.TsdFrame:
+    """Return a worm without the labels of classes that fewer worms have."""
+    worms_with = Counter(
+        one for other in all_worms.values() for one in set(np.asarray(other["neuron_class"], str))
+    )
+    labels = np.asarray(traces["neuron_class"], str)
+    kept = [label if worms_with[label] >= least else "" for label in labels]
+    return _with_column(traces, "neuron_class", kept)
+
+
+def _with_column(units: Any, name: str, values: Any) -> Any:
+    """Return a new object with a metadata column."""
+    new = units[:] if isinstance(units, nap.TsdFrame) else units[list(units.index)]
+    new.set_info(
+        {
+            name: [values] * len(np.asarray(new["subject"]))
+            if isinstance(values, str)
+            else list(values)
+        }
+    )
+    return new

@@ -1,0 +1,230 @@
+"""One encoder, changed in one thing: what each choice of the method is worth, at one budget.
+
+`Variant` trains an encoder by a plain loop on the package's own views and objective, so that any
+part can be exchanged. It stands behind the interface of all systems, and so goes through
+`pynapple_nuclr.evaluation.evaluate` like any other. What wins here moves into the package; what
+does not stays here, to be measured again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from pynapple_nuclr import ContrastiveLoss, Encoder, EncoderConfig
+from pynapple_nuclr.baselines import EmbeddingSystem
+from pynapple_nuclr.embedding import encode
+from pynapple_nuclr.inference import Precision
+from pynapple_nuclr.layers import PopulationAttention
+from pynapple_nuclr.pretraining.batches import PairBatches
+from pynapple_nuclr.recording import as_recordings
+from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
+
+WARMUP = 50  # steps
+
+
+@dataclass
+class Variant(EmbeddingSystem):
+    """An encoder that is trained on the recordings of every fit, with parts exchanged.
+
+    Parameters
+    ----------
+    name : str
+        Name of the row.
+    config : EncoderConfig
+        Windows and size.
+    pairs, batch_size : int
+        Pairs of views to train on, and in each step.
+    learning_rate : float
+        Of AdamW; warm-up and cosine.
+    views : ViewSettings
+        How views are drawn.
+    context : {"absolute", "relative"}
+        "relative": what a unit hears from its population is centred over the population, so
+        that context cannot shift all units of a session alike.
+    standardise : bool
+        Standardise the embeddings within each population, inside the model.
+    listens_to : float
+        In training, a unit hears a random part of the population: this fraction at least.
+    across_recordings : bool
+        Units of other recordings in the step are negatives, too.
+    objective : {"published", "infonce"}
+        Decoupled with negatives within views, or plain InfoNCE between views.
+    penalty : float
+        Weight of a penalty on the variance of the embedding between sessions, relative to that
+        within.
+    precision : {"bfloat16", "float32"}
+        Arithmetic of the encoder.
+    """
+
+    row: ClassVar[str] = "variant"
+
+    name: str
+    config: EncoderConfig
+    pairs: int = 600
+    batch_size: int = 2
+    learning_rate: float = 1e-3
+    views: ViewSettings = field(default_factory=ViewSettings)
+    context: str = "absolute"
+    standardise: bool = False
+    listens_to: float = 1.0
+    across_recordings: bool = False
+    objective: str = "published"
+    penalty: float = 0.0
+    precision: Precision = "bfloat16"
+
+    def __post_init__(self) -> None:
+        self.row = self.name  # type: ignore[misc]
+        self.modalities = (self.config.modality,)  # type: ignore[misc]
+
+    def but(self, name: str, **changes: Any) -> Variant:
+        """Return this system, changed."""
+        return replace(self, name=name, **changes)
+
+    def fit(self, groups: Any, *, seed: int = 0, progress: bool = False) -> Variant:
+        """Train an encoder on the recordings."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self._train(groups, seed, progress)
+        return self
+
+    def embed(self, groups: Any) -> dict[str, np.ndarray]:
+        """Return the mean embedding of every unit over its windows."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*no spike in any window")
+            return {
+                name: encode(units, self.encoder_, precision=self.precision, progress=False)[
+                    "embedding"
+                ].values
+                for name, units in groups.items()
+            }
+
+    def _train(self, groups: Any, seed: int, progress: bool) -> None:
+        encoder = _VariedEncoder(self)
+        loss = ContrastiveLoss(self.config.dim) if self.objective == "published" else _InfoNCE(self)
+        sources = [open_source(one, self.config) for one in as_recordings(groups).values()]
+        sampler = ViewSampler(sources, self.views, self.config.gaps, seed)
+        batches = iter(PairBatches(sampler, self.batch_size))
+        weights = [*encoder.parameters(), *loss.parameters()]
+        optimizer = torch.optim.AdamW(weights, lr=self.learning_rate)
+        begun, steps = time.perf_counter(), max(self.pairs // self.batch_size, 1)
+        for step in tqdm(range(steps), desc=self.name, disable=not progress):
+            progressed = step / steps
+            rise = min(1.0, (step + 1) / WARMUP, 10 * (progressed + 1 / steps))
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * progressed))
+            value = self._loss(encoder, loss, next(batches))
+            optimizer.zero_grad()
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            self.history_.append(
+                {"step": step, "seconds": time.perf_counter() - begun, "loss": value.item()}
+            )
+        self.encoder_ = encoder.eval()
+
+    def _loss(self, encoder: Encoder, loss: Any, batch: Any) -> Tensor:
+        patches, sizes, ids1, ids2 = batch.tensors(torch.device("cpu"))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+            x = encoder(patches, sizes)
+        x = x.float()
+        penalty = self.penalty * _session_variance(x.split(sizes)) if self.penalty else 0.0
+        x1, x2 = x.split([sum(map(len, ids1)), sum(map(len, ids2))])
+        if self.across_recordings:
+            ids1, ids2 = _one_population(ids1), _one_population(ids2)
+        return loss(x1, x2, ids1, ids2) + penalty
+
+
+class _VariedEncoder(Encoder):
+    """An encoder whose population attention and output may be changed."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__(variant.config, name="variant")
+        self.standardise = variant.standardise
+        for block in self.spatiotemporal:
+            attention = block.population.attention
+            attention.attend = _Attend(attention, variant)
+
+    def forward(self, patches: Tensor, population_sizes: list[int]) -> Tensor:
+        """Embed, and standardise within each population if asked to."""
+        x = super().forward(patches, population_sizes)
+        if not self.standardise:
+            return x
+        return torch.cat([_standardised(part) for part in x.split(population_sizes)])
+
+
+class _Attend:
+    """Attention among the units of one population, changed in whom they hear and what."""
+
+    def __init__(self, attention: PopulationAttention, variant: Variant) -> None:
+        self.whole = attention.attend
+        self.module = [attention]  # in a list: no circle among modules
+        self.variant = variant
+
+    def __call__(self, qkv: Tensor) -> Tensor:
+        """Attend along qkv (patches, units, 3, heads, head_dim)."""
+        if self.module[0].training and self.variant.listens_to < 1:
+            mixed = self._hear_some(qkv)
+        else:
+            mixed = self.whole(qkv)
+        if self.variant.context == "relative":
+            mixed = mixed - mixed.mean(dim=1, keepdim=True)
+        return mixed
+
+    def _hear_some(self, qkv: Tensor) -> Tensor:
+        """Attend to a random part of the units, by windows or by patches."""
+        units = qkv.shape[1]
+        share = float(torch.empty(()).uniform_(self.variant.listens_to, 1))
+        heard = torch.randperm(units)[: max(int(share * units), 1)]
+        if self.variant.config.population_scores == "window":
+            query, key, value = qkv.permute(2, 3, 1, 0, 4).flatten(3)[:, None]
+            mixed = F.scaled_dot_product_attention(query, key[:, :, heard], value[:, :, heard])[0]
+            return mixed.unflatten(-1, (len(qkv), -1)).permute(2, 1, 0, 3)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(
+            query, key[:, :, heard], value[:, :, heard]
+        ).transpose(1, 2)
+
+
+class _InfoNCE(ContrastiveLoss):
+    """Plain InfoNCE between views: the positive stays in the denominator, no negatives within."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__(variant.config.dim)
+
+    def _population(self, z1: Tensor, z2: Tensor, ids1: Tensor, ids2: Tensor) -> tuple[Tensor, int]:
+        row1, row2 = (ids1[:, None] == ids2[None, :]).nonzero(as_tuple=True)
+        across = z1 @ z2.T / self.temperature
+        there = F.cross_entropy(across[row1], row2, reduction="sum")
+        back = F.cross_entropy(across.T[row2], row1, reduction="sum")
+        return (there + back) / 2, len(row1)
+
+
+def _session_variance(populations: Sequence[Tensor]) -> Tensor:
+    """Return the variance between the means of sessions, in units of that within them."""
+    half = len(populations) // 2  # first views, then second views of the same sessions
+    means = torch.stack([part.mean(0) for part in populations])
+    means = (means[:half] + means[half:]) / 2
+    within = torch.stack([part.var(0) for part in populations]).mean(0)
+    return ((means - means.mean(0)) ** 2 / (within + 1e-4)).mean()
+
+
+def _standardised(x: Tensor) -> Tensor:
+    if len(x) < 2:
+        return x - x.mean(0)
+    return (x - x.mean(0)) / (x.std(0) + 1e-3)
+
+
+def _one_population(ids: Sequence[Tensor]) -> list[Tensor]:
+    """Return the ids of several populations as those of one, kept apart."""
+    return [torch.cat([one + number * 1_000_000 for number, one in enumerate(ids)])]

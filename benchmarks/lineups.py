@@ -71,7 +71,7 @@ def baselines(config: EncoderConfig, behaviour: dict[str, nap.IntervalSet]) -> l
     return [
         Statistics(),
         Lolcat(config=config),
-        Nemo(config=config),
+        Nemo(),
         Neuprint(config=config),
         Poyo(behaviour=behaviour),
     ]

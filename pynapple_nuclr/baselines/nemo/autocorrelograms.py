@@ -1,0 +1,315 @@
+"""Autocorrelograms of units, resolved by how fast the unit fires at the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pynapple_nuclr.baselines.reading import once
+from pynapple_nuclr.recording import as_recording
+
+if TYPE_CHECKING:
+    import pynapple as nap
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Recording
+
+    Floats = NDArray[np.float64]
+    Counts = NDArray[np.float32]
+    Indices = NDArray[np.int64]
+
+PARTS = 8  # of the time of a recording, between which its blocks are dealt
+_BLOCKS = 2 * PARTS  # into which a recording is cut, at least
+_BLOCK = 20.0  # longest lags, in a block at most
+_SMOOTHING = 0.25  # s, of the boxcar that gives the instantaneous firing rate
+_EDGE = 1e-9  # s, tolerance for times that stand on an edge
+_SPIKES = 2**16  # spikes that are handled at a time, for memory's sake
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The axes of the images, the same for all units of all recordings.
+
+    Attributes
+    ----------
+    longest : float
+        Longest lag, in seconds.
+    rates, lags : int
+        Number of rows (quantiles of the instantaneous rate) and of columns (lags: one up to 1 ms,
+        then in log steps).
+    """
+
+    longest: float
+    rates: int
+    lags: int
+
+    @property
+    def edges(self) -> Floats:
+        """Edges of the lag bins in seconds (lags + 1,)."""
+        return np.append(0.0, np.geomspace(min(0.001, self.longest / 2), self.longest, self.lags))
+
+    @property
+    def smoothing(self) -> float:
+        """Width of the window of the instantaneous rate, in seconds."""
+        return min(_SMOOTHING, self.longest)
+
+
+@dataclass(frozen=True)
+class LagCounts:
+    """What the images of a recording are made of, counted apart in parts of its time.
+
+    Attributes
+    ----------
+    pairs : ndarray (units, parts, rates, lags)
+        Number of spikes at each lag, on either side, from the unit's own spikes of each rate.
+    room : ndarray (units, parts, rates, lags)
+        Seconds in which these could have been: pairs / room is a firing rate, without bias by the
+        length of epochs.
+    spikes : ndarray (units, parts)
+        Number of spikes within the epochs.
+    seconds : ndarray (units, parts)
+        Duration.
+    order : ndarray (units,)
+        Each unit's place when they are sorted by their data alone.
+    """
+
+    pairs: Counts
+    room: Counts
+    spikes: Floats
+    seconds: Floats
+    order: Indices
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.spikes)
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """Which units (units,) have a spike."""
+        return self.spikes.sum(axis=1) > 0
+
+
+@dataclass(frozen=True)
+class _Spikes:
+    """Spikes of some units, sorted by unit, then by time.
+
+    Attributes
+    ----------
+    segment, part, unit : ndarray (spikes,)
+        Index of the unit's block, of the part to which the block belongs, and of the unit.
+    since, until : ndarray (spikes,)
+        Seconds from the start of the block, and to its end.
+    """
+
+    segment: Indices
+    part: Indices
+    unit: Indices
+    since: Floats
+    until: Floats
+
+
+def longest_lag(groups: Mapping[str, nap.TsGroup], at_most: float) -> float:
+    """Return the longest lag in seconds for which half of an epoch of median length has room."""
+    lengths = np.concatenate([np.diff(group.time_support.values) for group in groups.values()])
+    longest = round(float(min(at_most, np.median(lengths) / 2)), 6)  # as if clocks were exact
+    if not longest > 0:
+        raise ValueError(
+            f"recordings {', '.join(map(repr, groups))} have epochs of {np.median(lengths):g} s "
+            "(median); expected time in which spikes can follow each other"
+        )
+    return longest
+
+
+def lag_counts(group: nap.TsGroup, layout: Layout, *, name: str = "recording") -> LagCounts:
+    """Count a group's pairs of spikes by lag and instantaneous rate, once for each object.
+
+    The time of the recording is cut into blocks, none across two epochs, which are dealt between
+    `PARTS` parts. Neither pairs nor instantaneous rates reach across blocks. The rate at a spike
+    is that of the unit's other spikes in a window around it, as far as the block reaches; the
+    rows of an image are the quantiles of this rate among the unit's spikes.
+
+    Parameters
+    ----------
+    group : TsGroup
+        Spike trains.
+    layout : Layout
+        The axes of the images.
+    name : str
+        Name to use in errors.
+
+    Returns
+    -------
+    LagCounts
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pynapple_nuclr.recording.as_recording`; ValueError if its epochs have no duration.
+
+    Examples
+    --------
+    >>> import numpy as np, pynapple as nap
+    >>> from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts
+    >>> units = nap.TsGroup({7: nap.Ts(np.arange(0, 60, 0.1)), 9: nap.Ts([0.0, 60.0])})
+    >>> counts = lag_counts(units, Layout(0.5, rates=2, lags=12))
+    >>> images(counts).shape
+    (2, 2, 12)
+    """
+    return once(group, layout, lambda: _count(as_recording(group, name=name), layout))
+
+
+def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts:
+    """Return the image of every unit: the log of its firing rate at each lag, in Hz.
+
+    A spike is added to those counted, and the time that the unit takes to fire one: where there
+    is no room at all the image shows the mean rate.
+
+    Parameters
+    ----------
+    counts : LagCounts
+        What was counted.
+    chosen : ndarray (units, parts), optional
+        The parts of the recording to use for each unit. Default: all.
+
+    Returns
+    -------
+    ndarray (units, rates, lags)
+    """
+    used = np.ones(counts.spikes.shape, np.float32) if chosen is None else chosen.astype(np.float32)
+    rate = ((counts.spikes * used).sum(axis=1) + 0.5) / (counts.seconds * used).sum(axis=1)
+    pairs, room = (
+        np.einsum("up,uprl->url", used, values) for values in (counts.pairs, counts.room)
+    )
+    return np.asarray(np.log((pairs + 1) / (room + 1 / rate[:, None, None])), dtype=np.float32)
+
+
+def pool(counts: Sequence[LagCounts], units: Sequence[Indices]) -> LagCounts:
+    """Return the counts of chosen units of several recordings, one after the other."""
+    chosen = list(zip(counts, units, strict=True))
+    return LagCounts(
+        pairs=np.concatenate([c.pairs[u] for c, u in chosen]),
+        room=np.concatenate([c.room[u] for c, u in chosen]),
+        spikes=np.concatenate([c.spikes[u] for c, u in chosen]),
+        seconds=np.concatenate([c.seconds[u] for c, u in chosen]),
+        order=np.arange(sum(map(len, units))),
+    )
+
+
+def _count(recording: Recording, layout: Layout) -> LagCounts:
+    starts, ends = _cut(recording, layout)
+    part_of = np.random.default_rng(0).permutation(len(starts)) % PARTS
+    pairs, room, spikes = [], [], []
+    for some, n_units in _some_units(recording, starts, ends, part_of):
+        row = some.part * layout.rates + _quantile(some, n_units, layout)
+        cell = some.unit * PARTS * layout.rates + row
+        shape = (n_units, PARTS, layout.rates, layout.lags)
+        pairs.append(_pairs(some, cell, shape, layout))
+        room.append(_room(some, cell, shape, layout))
+        per_part = np.bincount(some.unit * PARTS + some.part, minlength=n_units * PARTS)
+        spikes.append(per_part.reshape(n_units, PARTS))
+    return LagCounts(
+        pairs=np.concatenate(pairs),
+        room=np.concatenate(room),
+        spikes=np.concatenate(spikes).astype(np.float64),
+        seconds=np.tile(np.bincount(part_of, ends - starts, PARTS), (recording.n_units, 1)),
+        order=recording.order(),
+    )
+
+
+def _cut(recording: Recording, layout: Layout) -> tuple[Floats, Floats]:
+    """Cut the epochs into blocks; return their starts and ends in seconds."""
+    if not recording.duration > 0:
+        raise ValueError(f"recording {recording.name!r} has epochs of no duration")
+    length = min(_BLOCK * layout.longest, recording.duration / _BLOCKS)
+    starts, ends = [], []
+    for start, end in recording.epochs:
+        edges = np.linspace(start, end, max(1, round((end - start) / length)) + 1)
+        starts.append(edges[:-1])
+        ends.append(edges[1:])
+    return np.concatenate(starts), np.concatenate(ends)
+
+
+def _some_units(
+    recording: Recording, starts: Floats, ends: Floats, part_of: Indices
+) -> Iterator[tuple[_Spikes, int]]:
+    """Yield the spikes in blocks of some units at a time, and how many units these are."""
+    order = np.argsort(recording.units, kind="stable")
+    stops = np.cumsum(np.bincount(recording.units, minlength=recording.n_units))
+    unit = 0
+    while unit < recording.n_units:
+        first = stops[unit - 1] if unit else 0
+        until = int(np.searchsorted(stops, first + _SPIKES, side="right"))
+        until = max(until, unit + 1)
+        these = order[first : stops[until - 1]]
+        times = recording.times[these]
+        block = np.searchsorted(starts - _EDGE, times, side="right") - 1
+        inside = (block >= 0) & (times <= ends[block] + _EDGE)
+        times, block = times[inside], block[inside]
+        units = recording.units[these][inside].astype(np.int64) - unit
+        yield (
+            _Spikes(
+                segment=units * len(starts) + block,
+                part=part_of[block],
+                unit=units,
+                since=np.maximum(times - starts[block], 0.0),
+                until=np.maximum(ends[block] - times, 0.0),
+            ),
+            until - unit,
+        )
+        unit = until
+
+
+def _quantile(spikes: _Spikes, n_units: int, layout: Layout) -> Indices:
+    """Return the quantile, among its unit's spikes, of the rate at each spike (spikes,)."""
+    reach = layout.smoothing / 2
+    # Segments laid far apart on one line, so that no window reaches the next.
+    apart = float((spikes.since + spikes.until).max(initial=0.0)) + 2 * layout.smoothing
+    line = spikes.segment * apart + spikes.since
+    near = np.searchsorted(line, line + reach) - np.searchsorted(line, line - reach)
+    window = np.minimum(spikes.since, reach) + np.minimum(spikes.until, reach)
+    rate = (near - 1) / np.maximum(window, _EDGE)  # without itself, or the edge would seem fast
+    per_unit = np.bincount(spikes.unit, minlength=n_units)
+    first = np.cumsum(per_unit) - per_unit
+    rank = np.empty(len(rate), np.int64)
+    rank[np.lexsort((rate, spikes.unit))] = np.arange(len(rate))
+    rank -= first[spikes.unit]
+    return np.asarray(rank * layout.rates // per_unit[spikes.unit], dtype=np.int64)
+
+
+def _pairs(
+    spikes: _Spikes, cell: Indices, shape: tuple[int, int, int, int], layout: Layout
+) -> Counts:
+    """Count the spikes at each lag from the spikes of each cell (units, parts, rates, lags)."""
+    edges, n = layout.edges, len(cell)
+    found = [np.empty(0, np.int64)]
+    first = np.arange(n - 1)
+    step = 1  # each spike with the next, then the next but one, … while any is in reach
+    while first.size:
+        second = first + step
+        lag = spikes.since[second] - spikes.since[first] + _EDGE
+        reach = (lag < edges[-1]) & (spikes.segment[second] == spikes.segment[first])
+        first, second = first[reach], second[reach]
+        column = np.searchsorted(edges, lag[reach], side="right") - 1
+        found += [cell[first] * layout.lags + column, cell[second] * layout.lags + column]
+        step += 1
+        first = first[first + step < n]
+    counted = np.bincount(np.concatenate(found), minlength=int(np.prod(shape)))
+    return counted.reshape(shape).astype(np.float32)
+
+
+def _room(
+    spikes: _Spikes, cell: Indices, shape: tuple[int, int, int, int], layout: Layout
+) -> Counts:
+    """Sum the time within the block at each lag from the spikes of each cell, in seconds."""
+    room = np.zeros((shape[0] * PARTS * layout.rates, layout.lags + 1))
+    order = np.argsort(cell, kind="stable")
+    cells, first = np.unique(cell[order], return_index=True)
+    for side in (spikes.since, spikes.until):
+        reached = np.minimum(layout.edges, side[order][:, None])
+        if len(cells):
+            room[cells] += np.add.reduceat(reached, first, axis=0)
+    return np.diff(room, axis=1).reshape(shape).astype(np.float32)

@@ -1,0 +1,148 @@
+"""The two encoders, what blurs their inputs in training, and how they are compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NOISE = 0.1  # s.d. of the noise on images (of unit variance) and on waveforms (of peak 1)
+_SCALING = 0.1  # largest relative change of an image's amplitude
+_PEPPER = 0.05  # fraction of an image's pixels that are set to zero
+_AT_ONCE = 1024  # units that are encoded at a time
+
+
+class ImageEncoder(nn.Module):
+    """Two convolutions with pooling, then a perceptron: (units, rates, lags) → (units, dim)."""
+
+    def __init__(self, rates: int, lags: int, dim: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, 8, (3, 5), padding="same"),
+            nn.GELU(),
+            nn.AvgPool2d(2, ceil_mode=True),
+            nn.Conv2d(8, 16, (3, 5), padding="same"),
+            nn.GELU(),
+            nn.AvgPool2d(2, ceil_mode=True),
+            nn.Flatten(),
+        )
+        width = 16 * -(-rates // 4) * -(-lags // 4)
+        self.perceptron = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU(), nn.Linear(dim, dim)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode images (units, rates, lags)."""
+        return self.perceptron(self.convolutions(images[:, None]))
+
+
+class WaveformEncoder(nn.Module):
+    """A perceptron of two hidden layers: (units, samples) → (units, dim)."""
+
+    def __init__(self, samples: int, dim: int) -> None:
+        super().__init__()
+        self.perceptron = nn.Sequential(
+            nn.Linear(samples, 2 * dim),
+            nn.GELU(),
+            nn.Dropout(0.1),
+            nn.Linear(2 * dim, dim),
+            nn.GELU(),
+            nn.Dropout(0.1),
+            nn.LayerNorm(dim),
+            nn.Linear(dim, dim),
+        )
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Encode waveforms (units, samples)."""
+        return self.perceptron(waveforms)
+
+
+class Pair(nn.Module):
+    """An encoder and a projector for each of two views of a unit, or the same for both.
+
+    Parameters
+    ----------
+    rates, lags : int
+        Size of the images.
+    samples : int or None
+        Samples of a waveform; None where both views are images.
+    dim, projection : int
+        Width of a representation, and of what is compared.
+    """
+
+    def __init__(
+        self, rates: int, lags: int, samples: int | None, dim: int, projection: int
+    ) -> None:
+        super().__init__()
+        self.image = ImageEncoder(rates, lags, dim)
+        self.project_image = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, projection))
+        self.partner: nn.Module = WaveformEncoder(samples, dim) if samples else self.image
+        self.project_partner = (
+            nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, projection))
+            if samples
+            else self.project_image
+        )
+
+    @property
+    def alike(self) -> bool:
+        """Whether both views are images."""
+        return self.partner is self.image
+
+    def forward(self, images: Tensor, partners: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the projections (units, projection) of images and of their partners."""
+        one = self.project_image(self.image(images))
+        return one, self.project_partner(self.partner(partners))
+
+
+def similarities(one: Tensor, two: Tensor, temperature: float) -> Tensor:
+    """Return the cosines between all vectors (units, dim) of both, over the temperature."""
+    return F.normalize(one, dim=1) @ F.normalize(two, dim=1).T / temperature
+
+
+def matching_loss(logits: Tensor) -> Tensor:
+    """Return the symmetric InfoNCE: each unit is to find its partner among all, both ways."""
+    own = torch.arange(len(logits))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def matching_accuracy(logits: Tensor) -> float:
+    """Return how often a unit's most similar partner is its own, mean of both ways."""
+    own = torch.arange(len(logits))
+    found = [(logits.argmax(dim=axis) == own).float().mean() for axis in (0, 1)]
+    return float(sum(found) / 2)
+
+
+def blur_images(images: Tensor) -> Tensor:
+    """Augment images (units, rates, lags) of unit variance at random.
+
+    They are smoothed along the lags, shifted by up to one lag, scaled, given noise, and pixels
+    are set to zero.
+    """
+    n, _, lags = images.shape
+    strength = torch.rand(n, 1, 1)
+    padded = F.pad(images, (1, 1), mode="replicate")
+    neighbours = (padded[..., :-2] + padded[..., 2:]) / 2
+    images = images + strength * (neighbours - images) / 2
+    shifted = (torch.arange(lags) + torch.randint(-1, 2, (n, 1))).clamp(0, lags - 1)
+    images = images.gather(2, shifted[:, None].expand_as(images))
+    images = images * (1 + _SCALING * (2 * torch.rand(n, 1, 1) - 1))
+    images = images + _NOISE * torch.randn_like(images)
+    return images * (torch.rand_like(images) > _PEPPER)
+
+
+def blur_waveforms(waveforms: Tensor) -> Tensor:
+    """Give waveforms (units, samples) of peak 1 noise."""
+    return waveforms + _NOISE * torch.randn_like(waveforms)
+
+
+def run_in_pieces(network: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Apply a network to arrays (units, …), some units at a time."""
+    pieces = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).split(_AT_ONCE)
+    with torch.no_grad():
+        return torch.cat([network(piece) for piece in pieces]).numpy()

@@ -1,0 +1,206 @@
+"""What NEMO learns from, and how."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pynapple_nuclr.baselines.nemo.autocorrelograms import (
+    PARTS,
+    LagCounts,
+    Layout,
+    images,
+    lag_counts,
+    pool,
+)
+from pynapple_nuclr.baselines.nemo.networks import (
+    Pair,
+    blur_images,
+    blur_waveforms,
+    matching_accuracy,
+    matching_loss,
+    similarities,
+)
+from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
+
+if TYPE_CHECKING:
+    import pynapple as nap
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+    Indices = NDArray[np.int64]
+
+_FEWEST = 8  # units, below which there is nothing to compare
+_HELD_OUT = 10  # one unit in so many is held out …
+_FEWEST_HELD_OUT, _MOST_HELD_OUT = 5, 500  # … but none if it would be fewer, and never more
+_CHECKS = 20
+
+
+@dataclass(frozen=True)
+class Material:
+    """The units to learn from, of all recordings, in an order that their data alone decide.
+
+    Attributes
+    ----------
+    counts : LagCounts
+        What their images are made of.
+    waveforms : ndarray (units, samples) or None
+        Their waveforms; None if no unit of any recording has one.
+    mean : ndarray (rates, lags)
+        Mean image.
+    scale : float
+        Standard deviation of all pixels around it.
+    """
+
+    counts: LagCounts
+    waveforms: Array | None
+    mean: Array
+    scale: float
+
+    def views(self, units: Indices, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return two views of units: image and waveform, or images of two random halves."""
+        counts = pool([self.counts], [units])
+        if self.waveforms is not None:
+            return self._images(counts), torch.from_numpy(self.waveforms[units])
+        half = np.argsort(rng.random(counts.spikes.shape), axis=1) < PARTS // 2
+        return self._images(counts, half), self._images(counts, ~half)
+
+    def _images(self, counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Tensor:
+        return torch.from_numpy((images(counts, chosen) - self.mean) / self.scale)
+
+
+def gather(groups: Mapping[str, nap.TsGroup], layout: Layout, waveform: str | None) -> Material:
+    """Collect the units that can be learned from: active, and with a waveform if any has one.
+
+    Raises
+    ------
+    ValueError
+        If they are fewer than 8, or their waveforms differ in length.
+    """
+    names = sorted(groups)  # neither the order of recordings nor that of units may matter
+    counts = [lag_counts(groups[name], layout, name=name) for name in names]
+    waveforms = {
+        name: found
+        for name in names
+        if waveform and (found := read_waveforms(groups[name], waveform, name=name)) is not None
+    }
+    chosen = []
+    for name, counted in zip(names, counts, strict=True):
+        usable = counted.active
+        if waveforms:
+            usable = usable & _known(waveforms.get(name), len(usable))
+        in_order = np.argsort(counted.order)
+        chosen.append(in_order[usable[in_order]])
+    pooled = pool(counts, chosen)
+    if pooled.n_units < _FEWEST:
+        raise ValueError(
+            f"recordings {', '.join(map(repr, names))} have {pooled.n_units} units with "
+            f"{'spikes and a waveform' if waveforms else 'spikes'}; expected at least {_FEWEST}"
+        )
+    whole = images(pooled)
+    return Material(
+        counts=pooled,
+        waveforms=_join(waveforms, dict(zip(names, chosen, strict=True))),
+        mean=whole.mean(axis=0),
+        scale=max(float((whole - whole.mean(axis=0)).std()), 1e-6),
+    )
+
+
+def _known(waveforms: Array | None, n_units: int) -> NDArray[np.bool_]:
+    """Return which units (units,) have a waveform."""
+    if waveforms is None:
+        return np.zeros(n_units, dtype=bool)
+    return np.asarray(np.isfinite(waveforms).all(axis=1))
+
+
+def _join(waveforms: Mapping[str, Array], chosen: Mapping[str, Indices]) -> Array | None:
+    """Lay the waveforms of the chosen units of all recordings one after the other."""
+    if not waveforms:
+        return None
+    lengths = {name: found.shape[1] for name, found in waveforms.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"recordings differ in the number of samples of their waveforms: {lengths}; expected "
+            "the same number in all, at the same sampling rate"
+        )
+    return np.concatenate([found[chosen[name]] for name, found in waveforms.items()])
+
+
+def train(
+    networks: Pair,
+    material: Material,
+    rng: np.random.Generator,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    temperature: float,
+    progress: bool,
+) -> list[dict[str, float]]:
+    """Train networks in place, keep those of the best check, and return the course of it.
+
+    A tenth of the units are held out; the best check is that of the lowest loss among them.
+    """
+    units = rng.permutation(material.counts.n_units)
+    n_held_out = min(len(units) // _HELD_OUT, _MOST_HELD_OUT)
+    n_held_out *= n_held_out >= _FEWEST_HELD_OUT
+    held_out, units = units[:n_held_out], units[n_held_out:]
+    questions = material.views(held_out, rng)
+    optimizer = torch.optim.AdamW(networks.parameters(), lr=learning_rate)
+    history: list[dict[str, float]] = []
+    best = float("inf")
+    weights = networks.state_dict()
+    began = time.perf_counter()
+    for step in tqdm(range(1, steps + 1), desc="NEMO", unit="step", disable=not progress):
+        views = material.views(rng.permutation(units)[:batch_size], rng)
+        loss = _learn(networks, views, optimizer, temperature)
+        if step % max(1, steps // _CHECKS) and step != steps:
+            continue
+        history.append({"step": step, "seconds": time.perf_counter() - began, "loss": loss})
+        if n_held_out:
+            history[-1] |= _check(networks, questions, temperature)
+        # Without units held out, the last are the best.
+        score = history[-1].get("held_out_loss", -step)
+        if score < best:
+            best, weights = score, copy.deepcopy(networks.state_dict())
+    networks.load_state_dict(weights)
+    networks.eval()
+    return history
+
+
+def _learn(
+    networks: Pair,
+    views: tuple[Tensor, Tensor],
+    optimizer: torch.optim.Optimizer,
+    temperature: float,
+) -> float:
+    """Take one step on augmented views; return the loss."""
+    networks.train()
+    image, partner = views
+    partner = blur_images(partner) if networks.alike else blur_waveforms(partner)
+    one, two = networks(blur_images(image), partner)
+    loss = matching_loss(similarities(one, two, temperature))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.item())
+
+
+def _check(networks: Pair, views: tuple[Tensor, Tensor], temperature: float) -> dict[str, float]:
+    """Measure how well views of units held out are matched."""
+    networks.eval()
+    with torch.no_grad():
+        one, two = networks(*views)
+        logits = similarities(one, two, temperature)
+    return {
+        "held_out_loss": float(matching_loss(logits)),
+        "held_out_accuracy": matching_accuracy(logits),
+    }

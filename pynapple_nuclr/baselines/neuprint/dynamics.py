@@ -1,0 +1,101 @@
+"""The network that predicts what a unit does next, from the past and from who it is."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pynapple_nuclr.baselines.neuprint.segments import Batch
+    from pynapple_nuclr.config import Modality
+
+Network = Literal["transformer", "gru"]
+
+HEADS = 2
+_LARGEST_LOG_RATE = 10.0
+_LEAST_VARIANCE = 1e-3  # of a trace; that of all traces over all frames is 1
+
+
+class Dynamics(nn.Module):
+    """Predict each step of a unit from those before, its population's, and its embedding.
+
+    Parameters
+    ----------
+    network : {"transformer", "gru"}
+        What looks back in time.
+    dim, hidden : int
+        Width of an embedding, and of the network.
+    length : int
+        Steps of a segment.
+    modality : {"spikes", "calcium"}
+        Counts get a log rate, traces a mean and a log variance.
+    """
+
+    later: Tensor
+
+    def __init__(
+        self, network: Network, dim: int, hidden: int, length: int, modality: Modality
+    ) -> None:
+        super().__init__()
+        self.modality = modality
+        self.read_in = nn.Linear(3, hidden)
+        self.read_embedding = nn.Linear(dim, hidden, bias=False)
+        self.place = nn.Parameter(0.02 * torch.randn(length, hidden))
+        self.past: nn.Module
+        if network == "gru":
+            self.past = nn.GRU(hidden, hidden, batch_first=True)
+        else:
+            layer = nn.TransformerEncoderLayer(
+                hidden, HEADS, 2 * hidden, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            norm = nn.LayerNorm(hidden)
+            self.past = nn.TransformerEncoder(layer, 1, norm, enable_nested_tensor=False)
+        later = torch.full((length, length), -math.inf).triu(1)
+        self.register_buffer("later", later, persistent=False)
+        self.read_out = nn.Linear(hidden, 1 if modality == "spikes" else 2)
+        nn.init.zeros_(self.read_out.weight)
+        nn.init.zeros_(self.read_out.bias)
+
+    def forward(self, batch: Batch, embeddings: Tensor) -> Tensor:
+        """Return the parameters of each step's distribution (pairs, steps, 1 or 2).
+
+        Parameters
+        ----------
+        batch : Batch
+            What was done: only steps before the one that is predicted are looked at.
+        embeddings : Tensor (pairs, dim)
+            Of the units.
+        """
+        own = batch.activity.sqrt() if self.modality == "spikes" else batch.activity
+        seen = torch.cat([own[..., None], batch.context], dim=-1)
+        before = F.pad(seen, (0, 0, 1, 0))[:, :-1]
+        x = self.read_in(before) + self.read_embedding(embeddings)[:, None] + self.place
+        if isinstance(self.past, nn.GRU):
+            x = self.past(F.gelu(x))[0]
+        else:
+            x = self.past(x, mask=self.later, is_causal=True)
+        predicted: Tensor = self.read_out(x)
+        return predicted
+
+    def log_likelihood(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """Return the mean log likelihood of a step, in nats."""
+        if self.modality == "spikes":
+            log_rate = predicted[..., 0].clamp(max=_LARGEST_LOG_RATE)
+            loss = F.poisson_nll_loss(log_rate, batch.activity, reduction="none")
+            loss = loss + torch.lgamma(batch.activity + 1)
+        else:
+            mean, variance = predicted[..., 0], predicted[..., 1].exp() + _LEAST_VARIANCE
+            loss = F.gaussian_nll_loss(mean, batch.activity, variance, full=True, reduction="none")
+        return -loss[batch.valid].mean()
+
+    def constant(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """Return the parameters (units, 1 or 2) that predict these moments (units,) always."""
+        if self.modality == "spikes":
+            return mean.log()[:, None]
+        return torch.stack([mean, variance.clamp(min=_LEAST_VARIANCE).log()], dim=1)

@@ -1,0 +1,221 @@
+"""Systems are fitted here: each once, on what the fold shows, and the result kept."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pynapple_nuclr import __version__
+from pynapple_nuclr.evaluation.store import Store, hash_array, hash_columns, hash_recording, key_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.baselines.interface import EmbeddingSystem, LabelSystem, System
+    from pynapple_nuclr.evaluation.task import Task
+
+_FORMAT = "pynapple_nuclr fit 1"
+_NOTES = ("seconds", "history", "identity")
+
+
+class Fit(NamedTuple):
+    """What a fitted system says of all units.
+
+    Attributes
+    ----------
+    values : ndarray (rows, features or classes)
+        float32; NaN for units about which nothing was said.
+    seconds : float
+        That fitting and asking took, when they were done.
+    history : list of dict
+        The course of the training.
+    identity : str
+        Name@hash of the encoder that was used, if the system says it.
+    key : str
+        Hash of all that it depends on.
+    """
+
+    values: NDArray[np.float32]
+    seconds: float
+    history: list[dict[str, float]]
+    identity: str
+    key: str
+
+
+class Fits:
+    """The fits of systems to the recordings of a task.
+
+    Parameters
+    ----------
+    task : Task
+        The recordings.
+    store : Store
+        Where fits are kept.
+    """
+
+    def __init__(self, task: Task, store: Store) -> None:
+        self.task = task
+        self.store = store
+        self._hashes = {name: hash_recording(units) for name, units in task.groups.items()}
+
+    def vectors(self, system: EmbeddingSystem, seen: Sequence[str], seed: int) -> Fit:
+        """Return the vectors of all units, by a system fitted on the recordings `seen`.
+
+        Where a system says that it does not learn (``learns = False``: a frozen encoder), neither
+        the seed nor the recordings that it would be fitted on matter.
+        """
+        names = tuple(self.task.groups)
+        if not getattr(system, "learns", True):
+            seen, seed = names, 0
+
+        def work(fresh: EmbeddingSystem) -> Mapping[str, Any]:
+            fitted = fresh.fit(self._groups(seen), seed=seed)
+            return fitted.embed(self._groups(names))
+
+        return self._once(system, work, seen, names, seed, {})
+
+    def chances(
+        self,
+        system: LabelSystem,
+        seen: Sequence[str],
+        shown: NDArray[np.bool_],
+        asked: Sequence[str],
+        seed: int,
+    ) -> Fit:
+        """Return the probability of each class of the task, by a system that saw labels.
+
+        Parameters
+        ----------
+        system : LabelSystem
+            Is copied, and the copy fitted.
+        seen : sequence of str
+            Recordings whose units it sees.
+        shown : ndarray (rows,)
+            Units whose label it sees.
+        asked : sequence of str
+            Recordings that it is asked about; the others stay NaN.
+        seed : int
+            Of all that it draws.
+        """
+        labels = np.where(shown, self.task.labels, "")
+        by_name = {name: labels[self.task.rows_of(name)] for name in seen}
+
+        def work(fresh: LabelSystem) -> Mapping[str, Any]:
+            fitted = fresh.fit(self._groups(seen), by_name, seed=seed)
+            answers = fitted.predict_proba(self._groups(asked))
+            return {k: self._by_class(fitted, v, k) for k, v in answers.items()}
+
+        # Among these classes the answers stand, whatever labels a fold happens to show.
+        also = {
+            "labels": {name: hash_array(one) for name, one in by_name.items()},
+            "classes": self.task.classes.tolist(),
+        }
+        return self._once(system, work, seen, asked, seed, also)
+
+    def _groups(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: self.task.groups[name] for name in names}
+
+    def _once(
+        self,
+        system: System,
+        work: Any,
+        seen: Sequence[str],
+        asked: Sequence[str],
+        seed: int,
+        also: dict[str, Any],
+    ) -> Fit:
+        key = key_of(
+            {
+                "format": [_FORMAT, __version__],
+                "system": [type(system).__module__, type(system).__qualname__],
+                "settings": system.settings(),
+                "seen": self._content(system, seen),
+                "asked": self._content(system, asked),
+                "seed": seed,
+                **also,
+            }
+        )
+        stored = self.store.read(key)
+        if stored is None:
+            fresh, begun = copy.deepcopy(system), time.perf_counter()
+            with _named(system, seen):
+                values = self._rows(work(fresh), system, asked)
+            seconds = time.perf_counter() - begun
+            notes: dict[str, Any] = {
+                "seconds": seconds,
+                "history": _plain_history(fresh),
+                "identity": str(getattr(fresh, "identity", "")),
+                "row": system.row,
+            }
+            self.store.write(key, {"values": values}, notes)
+            stored = {"values": values}, notes
+        arrays, notes = stored
+        return Fit(arrays["values"], key=key, **{name: notes[name] for name in _NOTES})
+
+    def _content(self, system: System, names: Sequence[str]) -> dict[str, Any]:
+        """Return the hashes of recordings, and of the columns that the settings name."""
+        words = _words(system.settings())
+        return {n: [self._hashes[n], hash_columns(self.task.groups[n], words)] for n in names}
+
+    def _rows(
+        self, answers: Mapping[str, Any], system: System, asked: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Lay the answers about recordings one below the other (rows, columns)."""
+        arrays = {name: np.asarray(answers[name], dtype=np.float32) for name in asked}
+        widths = {one.shape[1] if one.ndim == 2 else -1 for one in arrays.values()}
+        n_units = {name: len(self.task.labels[self.task.rows_of(name)]) for name in asked}
+        wrong = [name for name, one in arrays.items() if len(one) != n_units[name]]
+        if wrong or len(widths) != 1 or -1 in widths:
+            name = (wrong or list(asked))[0]
+            raise ValueError(
+                f"system {system.row!r} answered with shape {arrays[name].shape} about recording "
+                f"{name!r} of {n_units[name]} units; expected (units, columns), and as many "
+                "columns for every recording"
+            )
+        values = np.full((len(self.task.labels), widths.pop()), np.nan, dtype=np.float32)
+        for name, one in arrays.items():
+            values[self.task.rows_of(name)] = one
+        return values
+
+    def _by_class(self, system: LabelSystem, chances: Any, name: str) -> NDArray[np.float64]:
+        """Return probabilities (units, classes) in the order of the task's classes."""
+        chances, known = np.asarray(chances, dtype=np.float64), np.asarray(system.classes_)
+        if chances.ndim != 2 or chances.shape[1] != len(known):
+            raise ValueError(
+                f"system {system.row!r} answered with shape {chances.shape} about recording "
+                f"{name!r}; expected (units, {len(known)} classes)"
+            )
+        ordered = np.zeros((len(chances), len(self.task.classes)))
+        ordered[:, np.searchsorted(self.task.classes, known)] = chances
+        ordered[~np.isfinite(chances).all(axis=1)] = np.nan
+        return ordered
+
+
+@contextmanager
+def _named(system: System, seen: Sequence[str]) -> Iterator[None]:
+    """Say in an error which system raised it, and on which recordings."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while the system {system.row!r} was fitted on {', '.join(seen)}")
+        raise
+
+
+def _words(settings: Any) -> set[str]:
+    """Return all strings among the values of settings: some name metadata columns."""
+    if isinstance(settings, str):
+        return {settings}
+    if isinstance(settings, Mapping):
+        settings = list(settings.values())
+    return set().union(*map(_words, settings)) if isinstance(settings, list) else set()
+
+
+def _plain_history(system: System) -> list[dict[str, float]]:
+    history = getattr(system, "history_", [])
+    return json.loads(json.dumps(history, default=float))

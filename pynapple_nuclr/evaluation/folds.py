@@ -1,0 +1,162 @@
+"""Who is tested on what: the folds of the three protocols."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.evaluation.task import Task
+
+Protocol: TypeAlias = Literal["transductive", "transductive_zero_shot", "inductive_zero_shot"]
+
+PROTOCOLS: tuple[Protocol, ...] = (
+    "transductive",
+    "transductive_zero_shot",
+    "inductive_zero_shot",
+)
+"""What a protocol may be called."""
+
+INNER = 3
+"""Folds inside the training units or animals, among which nested validation chooses."""
+
+
+class Fold(NamedTuple):
+    """One part of the units, told from what the others show.
+
+    Attributes
+    ----------
+    name : str
+        The animal that is left out, or a number.
+    train, test : ndarray (scored,)
+        Which scored units show their label, and which are told.
+    seen : tuple of str
+        Recordings on which systems may be fitted.
+    """
+
+    name: str
+    train: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+    seen: tuple[str, ...]
+
+
+def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[Fold]:
+    """Divide the scored units as a protocol says.
+
+    Parameters
+    ----------
+    task : Task
+        The units.
+    protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
+        "transductive": stratified parts of all units, whatever their recording. Else a fold
+        leaves out an animal: its labels, or its recordings as well.
+    n_folds, seed : int
+        Of the transductive folds. Never more folds than the most frequent class has units.
+
+    Returns
+    -------
+    list of Fold
+    """
+    everything = np.ones(len(task.scored), dtype=bool)
+    names = tuple(task.groups)
+    if protocol == "transductive":
+        return _by_unit(task, everything, n_folds, seed, names)
+    folds = _by_animal(task, everything, names)
+    if protocol == "transductive_zero_shot":
+        return folds
+    return [without_test(task, fold) for fold in folds]
+
+
+def inner_folds(task: Task, fold: Fold, protocol: Protocol, seed: int) -> list[Fold]:
+    """Divide the training units of a fold once more, in the same way.
+
+    Where only one animal is left to train on, the inner folds leave out units.
+
+    Returns
+    -------
+    list of Fold
+        Of the units that `fold` shows; never one that it tests.
+    """
+    animals = np.unique(task.animals[task.scored][fold.train])
+    if protocol == "transductive" or len(animals) < 2:
+        return _by_unit(task, fold.train, INNER, seed, fold.seen)
+    parts = _by_animal(task, fold.train, fold.seen, INNER)
+    if protocol == "transductive_zero_shot":
+        return parts
+    return [without_test(task, part) for part in parts]
+
+
+def check_animals(task: Task, protocol: Protocol) -> None:
+    """Refuse to leave out animals where there are not two; warn of classes in one only.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two animals have labelled units.
+    """
+    if protocol == "transductive":
+        return
+    of_unit = task.animals[task.scored]
+    animals = np.unique(of_unit)
+    if len(animals) < 2:
+        found = f"only {str(animals[0])!r}" if animals[0] else "none is named"
+        raise ValueError(
+            f"protocol={protocol!r} leaves out animals, and needs labelled units of at least two; "
+            f"{found}. Say whose recordings they are: animals={{'recording': 'animal', …}}, or a "
+            "metadata column 'animal'"
+        )
+    lonely = [c for c in task.classes if len(np.unique(of_unit[task.labels[task.scored] == c])) < 2]
+    if lonely:
+        warnings.warn(
+            f"{task.target!r}: in one animal only: {', '.join(lonely)}. With that animal left out "
+            "they cannot be told, and count as 0 in the macro F1",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def without_test(task: Task, fold: Fold) -> Fold:
+    """Return the fold with no recording of a tested animal among those that are seen."""
+    tested = np.unique(task.animals[task.scored][fold.test]).tolist()
+    hidden = set(task.recordings_of(tested))
+    return fold._replace(seen=tuple(name for name in fold.seen if name not in hidden))
+
+
+def _by_unit(
+    task: Task, use: NDArray[np.bool_], n_folds: int, seed: int, seen: tuple[str, ...]
+) -> list[Fold]:
+    rows = np.flatnonzero(use)
+    y = task.y[rows]
+    n_folds = max(2, min(n_folds, int(np.bincount(y).max())))
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        parts = [rows[test] for _, test in splitter.split(y, y)]
+    return [_fold(f"fold {i + 1}", part, use, seen) for i, part in enumerate(parts)]
+
+
+def _by_animal(
+    task: Task, use: NDArray[np.bool_], seen: tuple[str, ...], at_most: int | None = None
+) -> list[Fold]:
+    """Leave out each animal in turn, or `at_most` so many groups of them."""
+    of_unit = task.animals[task.scored]
+    animals = np.unique(of_unit[use])
+    groups = [animals[i :: at_most or len(animals)] for i in range(at_most or len(animals))]
+    return [
+        _fold(" ".join(group), np.flatnonzero(use & np.isin(of_unit, group)), use, seen)
+        for group in groups
+        if len(group)
+    ]
+
+
+def _fold(
+    name: str, tested: NDArray[np.intp], use: NDArray[np.bool_], seen: tuple[str, ...]
+) -> Fold:
+    test = np.zeros(len(use), dtype=bool)
+    test[tested] = True
+    return Fold(name, use & ~test, test, seen)

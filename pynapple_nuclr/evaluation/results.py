@@ -1,0 +1,188 @@
+"""The labelled arrays that scores are written into."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sklearn
+import xarray as xr
+
+from pynapple_nuclr import __version__
+from pynapple_nuclr.baselines.interface import EmbeddingSystem, LabelSystem, System
+from pynapple_nuclr.evaluation.lineup import SHUFFLED, shuffled_system
+from pynapple_nuclr.evaluation.scoring import (
+    POOLED,
+    confusion,
+    f1_of_folds,
+    most_likely,
+    score,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.evaluation.engine import Answer
+    from pynapple_nuclr.evaluation.folds import Fold
+    from pynapple_nuclr.evaluation.task import Task
+
+    Scores = dict[str, Any]
+
+
+def blank(
+    coords: Mapping[str, Sequence[Any]], variables: Mapping[str, Sequence[str]]
+) -> xr.Dataset:
+    """Return a Dataset of NaN.
+
+    Parameters
+    ----------
+    coords : mapping
+        Dimension → its labels.
+    variables : mapping
+        Variable → its dimensions.
+    """
+    shapes = {
+        name: tuple(len(coords[dim]) for dim in dims if dim in coords)
+        for name, dims in variables.items()
+    }
+    return xr.Dataset(
+        {name: (tuple(dims), np.full(shapes[name], np.nan)) for name, dims in variables.items()},
+        coords={dim: np.asarray(labels) for dim, labels in coords.items()},
+    )
+
+
+def write(dataset: xr.Dataset, scores: Scores, **where: Any) -> None:
+    """Write scores at a place of a Dataset; folds at their names."""
+    for name, value in scores.items():
+        place = {dim: at for dim, at in where.items() if dim in dataset[name].dims}
+        if isinstance(value, Mapping):
+            place["fold"], value = list(value), list(value.values())
+        dataset[name].loc[place] = value
+
+
+def scores_of(
+    chances: NDArray[np.float64],
+    task: Task,
+    folds: Sequence[Fold],
+    y: NDArray[np.intp] | None = None,
+) -> Scores:
+    """Return all scores of out-of-fold probabilities.
+
+    Parameters
+    ----------
+    chances : ndarray (scored, classes)
+        Probabilities.
+    task : Task
+        The units.
+    folds : sequence of Fold
+        For ``macro_f1_fold``.
+    y : ndarray (scored,), optional
+        Other labels than the true ones (shuffled).
+    """
+    y = task.y if y is None else y
+    of_folds = f1_of_folds(chances, y, [fold.test for fold in folds])
+    return {
+        **score(chances, y, task.recordings[task.scored]),
+        "macro_f1_fold": dict(zip([fold.name for fold in folds], of_folds, strict=True)),
+        "confusion": confusion(y, most_likely(chances), len(task.classes)),
+    }
+
+
+def mean_of(several: Sequence[Scores]) -> Scores:
+    """Return the mean of several runs' scores, each by itself."""
+    means: Scores = {}
+    for name, first in several[0].items():
+        values = [one[name] for one in several]
+        if isinstance(first, Mapping):
+            means[name] = {key: float(np.mean([v[key] for v in values])) for key in first}
+        else:
+            means[name] = np.mean(values, axis=0)
+    return means
+
+
+def scores_only(scores: Scores, names: Sequence[str] = (*POOLED, "macro_f1_fold")) -> Scores:
+    """Return some of the scores."""
+    return {name: value for name, value in scores.items() if name in names}
+
+
+def system_coordinates(
+    rows: Mapping[str, System], answers: Mapping[str, Sequence[Answer]]
+) -> dict[str, Any]:
+    """Return what the table says of every system, as coordinates on ``system``.
+
+    Parameters
+    ----------
+    rows : mapping
+        Row → system; the shuffled row comes last.
+    answers : mapping
+        Row → what it has answered.
+
+    Returns
+    -------
+    dict
+        ``identity`` (name@hash of all encoders that were used), ``seen`` (what it was fitted on)
+        and ``settings`` (JSON).
+    """
+    used: dict[str, set[str]] = {row: set() for row in rows}
+    for row, several in answers.items():
+        used[row] = {fit.identity for one in several for fit in one.fits.values()} - {""}
+    chance = shuffled_system(rows)
+    name = next((row for row, one in rows.items() if one is chance), chance.row)
+    seen = [*map(_seen, rows.values()), f"shuffled labels; vectors of {name}"]
+    settings = [*(json.dumps(one.settings()) for one in rows.values()), "{}"]
+    return {
+        "identity": ("system", [*(", ".join(sorted(one)) for one in used.values()), ""]),
+        "seen": ("system", seen),
+        "settings": ("system", settings),
+    }
+
+
+def _seen(system: System) -> str:
+    """Return in a few words what a system was fitted on."""
+    if getattr(system, "seen", ""):
+        return str(system.seen)  # type: ignore[attr-defined]
+    if isinstance(system, LabelSystem) and system.needs_labels_here:
+        return "labels of the same recording"
+    if isinstance(system, EmbeddingSystem):
+        return "unlabelled recordings of the protocol"
+    return "labelled units of the training folds"
+
+
+def row_names(rows: Mapping[str, System]) -> list[str]:
+    """Return the rows of the table."""
+    return [*rows, SHUFFLED]
+
+
+def attributes(kind: str, task: Task, **more: Any) -> dict[str, Any]:
+    """Return what a result says of itself.
+
+    Parameters
+    ----------
+    kind : {"scores", "label efficiency", "data scaling"}
+        What it is.
+    task : Task
+        What was told.
+    **more
+        How.
+    """
+    return {
+        "kind": kind,
+        "target": task.target,
+        "modality": task.modality,
+        "n_recordings": len(task.groups),
+        "n_animals": len(set(task.animals) - {""}),
+        "n_units": len(task.scored),
+        "n_silent": task.n_silent,
+        "n_unlabelled": len(task.labels) - len(task.scored) - task.n_silent,
+        "n_classes": len(task.classes),
+        **more,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": (
+            f"pynapple-nuclr {__version__}, scikit-learn {sklearn.__version__}, "
+            f"numpy {np.__version__}, Python {platform.python_version()}"
+        ),
+    }

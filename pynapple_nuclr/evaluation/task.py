@@ -1,0 +1,252 @@
+"""What is to be told: the labelled units of recordings, and the animal that each comes from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pynapple_nuclr.columns import PREDICTED, is_missing, metadata_frame
+from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
+from pynapple_nuclr.probes.validation import check_classes
+from pynapple_nuclr.recording import Recording, as_recordings, name_groups
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.config import Modality
+    from pynapple_nuclr.recording import Units
+
+ANIMAL_COLUMNS = ("animal", "subject")
+"""Where the animal stands, if nobody says it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Recordings, and the labels that systems shall tell.
+
+    Rows are the units of all recordings, these sorted by name, each with its units as given.
+
+    Attributes
+    ----------
+    groups : dict
+        Name → TsGroup or TsdFrame, sorted by name, without the column of the labels: a system
+        cannot read what it is not shown.
+    modality : {"spikes", "calcium"}
+        What they are.
+    target : str
+        What the labels are called.
+    labels, recordings, animals : ndarray (rows,)
+        Label ("" = missing), name of the recording, and animal ("" = not said) of each unit.
+    unit_ids : ndarray (rows,)
+        As in the pynapple objects.
+    sorted_rows : ndarray (rows,)
+        The rows, each recording's sorted by their data alone: what is drawn in this order does
+        not depend on how units were given.
+    scored : ndarray (scored,)
+        Rows that count in the scores, in that order: with a label, and with a spike (if spikes).
+    given : ndarray (scored,)
+        Which of the scored units comes first, second, … in the objects as they were given.
+    n_silent : int
+        Labelled units that never fire, which are not scored.
+    """
+
+    groups: dict[str, Units]
+    modality: Modality
+    target: str
+    labels: NDArray[np.str_]
+    recordings: NDArray[np.str_]
+    animals: NDArray[np.str_]
+    unit_ids: NDArray[Any]
+    sorted_rows: NDArray[np.intp]
+    scored: NDArray[np.intp]
+    given: NDArray[np.intp]
+    n_silent: int
+
+    @cached_property
+    def classes(self) -> NDArray[np.str_]:
+        """The labels that are scored, sorted (classes,)."""
+        return np.unique(self.labels[self.scored])
+
+    @cached_property
+    def y(self) -> NDArray[np.intp]:
+        """Index among the classes of each scored unit (scored,)."""
+        return np.searchsorted(self.classes, self.labels[self.scored])
+
+    def rows_of(self, name: str) -> slice:
+        """Return the rows of a recording."""
+        first = np.searchsorted(self.recordings, name, side="left")
+        return slice(int(first), int(np.searchsorted(self.recordings, name, side="right")))
+
+    def recordings_of(self, animals: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the recordings of these animals."""
+        return tuple(np.unique(self.recordings[np.isin(self.animals, animals)]).tolist())
+
+
+def read_task(groups: Any, target: str, animals: Any = None) -> Task:
+    """Read recordings, the labels of their units and their animals; check them once.
+
+    Parameters
+    ----------
+    groups : TsGroup, TsdFrame, list or mapping
+        The recordings.
+    target : str
+        Metadata column of the labels. A recording without it is unlabelled (one warning).
+    animals : mapping, list or str, optional
+        Recording name → animal, one per recording, or a column. Default: ``animal``, else
+        ``subject``, where every recording has it.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    TypeError, ValueError
+        If recordings cannot be read or are of two modalities, no recording has the column,
+        there are fewer than two classes or than two units of one, or an animal is not clear.
+    """
+    given = name_groups(groups)
+    recordings = as_recordings(dict(sorted(given.items())))
+    modality = _one_modality(recordings)
+    _check_target(recordings, target)
+    raw = [_labels(given[name], target) for name in recordings]
+    missing = is_missing(np.concatenate(raw))
+    labels = np.where(missing, "", np.concatenate(raw).astype(str))
+    silent = np.concatenate([_silent(one) for one in recordings.values()])
+    sizes = [one.n_units for one in recordings.values()]
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    order = [
+        start + np.argsort(one.order())
+        for start, one in zip(starts, recordings.values(), strict=True)
+    ]
+    rows = np.concatenate(order).astype(np.intp)
+    counts = ~missing & ~silent
+    check_classes(np.array(np.concatenate(raw)[counts].tolist()), target)
+    of_recording = _animal_of_each(given, animals, target)
+    return Task(
+        groups={name: _without_labels(given[name], target) for name in recordings},
+        modality=modality,
+        target=target,
+        labels=labels,
+        recordings=np.repeat(list(recordings), sizes),
+        animals=np.repeat([of_recording[name] for name in recordings], sizes),
+        unit_ids=_unit_ids(recordings),
+        sorted_rows=rows,
+        scored=rows[counts[rows]],
+        given=_as_given(list(given), list(recordings), starts, sizes, rows, counts),
+        n_silent=int((~missing & silent).sum()),
+    )
+
+
+def _one_modality(recordings: Mapping[str, Recording]) -> Modality:
+    of_each = {one.modality: name for name, one in recordings.items()}
+    if len(of_each) > 1:
+        raise ValueError(
+            f"recording {of_each['spikes']!r} holds spikes and {of_each['calcium']!r} calcium; "
+            "evaluate them apart"
+        )
+    return next(iter(of_each))
+
+
+def _check_target(recordings: Mapping[str, Recording], target: str) -> None:
+    without = [name for name, one in recordings.items() if target not in one.metadata]
+    if len(without) == len(recordings):
+        first = next(iter(recordings.values()))
+        raise ValueError(
+            f"no recording has a metadata column {target!r}; {first.name!r} has: "
+            f"{', '.join(map(str, first.metadata.columns))}"
+        )
+    if without:
+        warnings.warn(
+            f"taken for unlabelled, because they have no column {target!r}: {', '.join(without)}",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _labels(units: Units, target: str) -> NDArray[Any]:
+    metadata = metadata_frame(units)
+    if target not in metadata:
+        return np.full(len(metadata), "", dtype=object)
+    return metadata[target].to_numpy(dtype=object)
+
+
+def _silent(recording: Recording) -> NDArray[np.bool_]:
+    if recording.modality == "calcium":
+        return np.zeros(recording.n_units, dtype=bool)
+    return np.asarray(recording.activity() == 0)
+
+
+def _without_labels(units: Units, target: str) -> Units:
+    columns = stored_columns(units)
+    hidden = {target} | {name for name in columns if name.startswith(f"{PREDICTED}{target}")}
+    return with_metadata(units, {k: v for k, v in columns.items() if k not in hidden})
+
+
+def _unit_ids(recordings: Mapping[str, Recording]) -> NDArray[Any]:
+    ids = [one.unit_ids for one in recordings.values()]
+    kinds = {one.dtype.kind for one in ids}
+    return np.concatenate(ids if kinds <= {"i", "u"} else [one.astype(str) for one in ids])
+
+
+def _as_given(
+    given: Sequence[str],
+    names: Sequence[str],
+    starts: Sequence[int],
+    sizes: Sequence[int],
+    rows: NDArray[np.intp],
+    counts: NDArray[np.bool_],
+) -> NDArray[np.intp]:
+    """Return the places among the scored units, in the order in which units were given."""
+    place = np.full(len(rows), -1, dtype=np.intp)
+    scored = rows[counts[rows]]
+    place[scored] = np.arange(len(scored))
+    number = {name: i for i, name in enumerate(names)}
+    spans = [slice(starts[number[n]], starts[number[n]] + sizes[number[n]]) for n in given]
+    ordered = np.concatenate([place[span] for span in spans])
+    return ordered[ordered >= 0]
+
+
+def _animal_of_each(groups: Mapping[str, Units], animals: Any, target: str) -> dict[str, str]:
+    """Return recording name → animal; "" where nobody says it."""
+    if isinstance(animals, Mapping):
+        said = {str(name): str(animal) for name, animal in animals.items()}
+        unknown = [name for name in groups if name not in said]
+        if unknown:
+            raise ValueError(f"animals does not name the animal of recording {unknown[0]!r}")
+        return {name: said[name] for name in groups}
+    if animals is None:
+        frames = [metadata_frame(units) for units in groups.values()]
+        columns = [c for c in ANIMAL_COLUMNS if c != target and all(c in f for f in frames)]
+        if not columns:
+            return dict.fromkeys(groups, "")
+        animals = columns[0]
+    if isinstance(animals, str):
+        return {name: _animal_in(units, animals, name) for name, units in groups.items()}
+    if len(animals) != len(groups):
+        raise ValueError(
+            f"animals has {len(animals)} entries for {len(groups)} recordings; expected one for "
+            "each, a mapping recording name → animal, or the name of a metadata column"
+        )
+    return dict(zip(groups, map(str, animals), strict=True))
+
+
+def _animal_in(units: Units, column: str, name: str) -> str:
+    metadata = metadata_frame(units)
+    if column not in metadata:
+        raise ValueError(
+            f"recording {name!r} has no metadata column {column!r} that says its animal; it has: "
+            f"{', '.join(map(str, metadata.columns))}"
+        )
+    values = metadata[column][~is_missing(metadata[column])].unique()
+    if len(values) != 1:
+        raise ValueError(
+            f"recording {name!r} has {len(values)} animals in its column {column!r}; expected one "
+            "for all its units"
+        )
+    return str(values[0])

@@ -1,0 +1,145 @@
+"""Nothing is fitted twice, and nothing that is out of date is used."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pynapple as nap
+import pytest
+from evaluation_systems import Counting, RemembersLabels, mice, recording
+
+from pynapple_nuclr.evaluation import evaluate
+
+PROTOCOLS = ["transductive", "transductive_zero_shot", "inductive_zero_shot"]
+
+
+@dataclass
+class Deep(Counting):
+    """Has a setting, and can be interrupted."""
+
+    dim: int = 8
+    fails_at: object = None
+
+    def settings(self):
+        return {"row": self.row, "dim": self.dim}
+
+    def fit(self, groups, *, seed=0, progress=False):
+        if len(Counting.fits) == self.fails_at:
+            raise KeyboardInterrupt
+        return super().fit(groups, seed=seed)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def evaluate_(groups, protocol=PROTOCOLS, systems=None, **options):
+        systems = [Counting(), RemembersLabels()] if systems is None else systems
+        Counting.fits.clear()
+        RemembersLabels.shown.clear()
+        options = {"shuffles": 1, "cache": tmp_path / "cache", "progress": False} | options
+        dataset = evaluate(groups, "cell_type", protocol, systems, **options)
+        return dataset, len(Counting.fits), len(RemembersLabels.shown)
+
+    return evaluate_
+
+
+def test_a_second_run_fits_nothing_and_says_the_same(run):
+    groups = mice(3)
+    first, fits, shown = run(groups)
+    assert (fits, shown) == (1 + 3, 5 + 3 + 3)
+    second, *again = run(groups)
+    assert again == [0, 0]
+    assert first.identical(second)  # the seconds are those that fitting took then
+
+
+def test_without_a_cache_nothing_is_fitted_twice_either(run, tmp_path):
+    _, fits, shown = run(mice(3), normalize=["none", "recording"], cache=None)
+    assert (fits, shown) == (4, 11)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_changed_label_changes_scores_but_no_fit_of_an_embedding(run):
+    groups = mice(3)
+    first, *_ = run(groups)
+    labels = groups["day_0"]["cell_type"].to_numpy()
+    groups["day_0"]["cell_type"] = np.where(labels == "PV", "SST", labels)
+    second, fits, shown = run(groups)
+    assert fits == 0
+    assert shown == 9  # the two folds that leave m0 out hide these labels anyway
+    gap = first["macro_f1"].sel(system="counting") - second["macro_f1"].sel(system="counting")
+    assert (gap > 0.03).all()
+
+
+def test_changed_spikes_fit_anew(run):
+    groups = mice(3)
+    run(groups)
+    groups["day_0"] = recording(seed=77, animal="m0")
+    _, fits, _ = run(groups, "transductive")
+    assert fits == 1
+    groups["day_1"] = groups["day_1"].restrict(nap.IntervalSet(0, 99))
+    _, fits, _ = run(groups, "transductive")
+    assert fits == 1
+    groups["new"] = recording(seed=78, animal="m9")
+    _, fits, _ = run(groups, "transductive")
+    assert fits == 1
+    _, fits, _ = run(dict(reversed(groups.items())), "transductive")
+    assert fits == 0
+
+
+def test_seeds_settings_and_columns_that_settings_name(run):
+    groups = mice(2)
+    assert run(groups, "transductive", [Deep()])[1] == 1
+    assert run(groups, "transductive", [Deep()])[1] == 0
+    assert run(groups, "transductive", [Deep(dim=9)])[1] == 1
+    assert run(groups, "transductive", [Deep()], seeds=[0, 4])[1] == 1
+
+    class Waves(Counting):
+        def settings(self):
+            return {"row": "waves", "inputs": ["waveform"]}
+
+    for value, fits in ((1.0, 1), (1.0, 0), (2.0, 1)):
+        for units in groups.values():
+            units.set_info(waveform=np.full((30, 4), value), depth=np.full(30, value))
+        assert run(groups, "transductive", [Waves()])[1] == fits
+    groups["day_0"].set_info(depth=np.zeros(30))  # named by nobody
+    assert run(groups, "transductive", [Waves()])[1] == 0
+
+
+def test_a_system_that_does_not_learn_is_asked_once(run):
+    class Frozen(Counting):
+        learns = False
+
+    _, fits, _ = run(mice(3), PROTOCOLS, [Frozen()], seeds=3)
+    assert fits == 1
+
+
+def test_an_interrupted_run_goes_on(run):
+    groups = mice(4)
+    with pytest.raises(KeyboardInterrupt):
+        run(groups, "inductive_zero_shot", [Deep(fails_at=2)])
+    dataset, fits, _ = run(groups, "inductive_zero_shot", [Deep()])
+    assert fits == 2
+    fresh, *_ = run(groups, "inductive_zero_shot", [Deep()], cache=None)
+    np.testing.assert_array_equal(dataset["predicted"], fresh["predicted"])
+    np.testing.assert_array_equal(dataset["confidence"], fresh["confidence"])
+
+
+def test_a_file_that_was_cut_off_is_made_anew(run, tmp_path):
+    groups = mice(2)
+    first, *_ = run(groups, "transductive", [Counting()])
+    (path,) = (
+        path for path in (tmp_path / "cache").iterdir() if "counting" in _text(path.read_bytes())
+    )
+    path.write_bytes(path.read_bytes()[:200])
+    second, fits, _ = run(groups, "transductive", [Counting()])
+    assert fits == 1
+    np.testing.assert_array_equal(first["macro_f1"], second["macro_f1"])
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def _text(content: bytes) -> str:
+    return content.replace(b"\0", b"").decode("latin-1")
+
+
+def test_nested_choice_shares_fits_among_folds(run):
+    system = Counting(options=(False,))
+    _, fits, _ = run(mice(3), "transductive", [system], choose="nested")
+    assert fits == 2

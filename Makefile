@@ -27,7 +27,7 @@ format: $(READY)  ## mend what ruff can mend
 	$(BIN)/ruff format .
 
 benchmarks: $(READY)  ## measure on real recordings; writes docs/benchmarks.md
-	$(BIN)/python benchmarks/first_steps.py
+	$(BIN)/python benchmarks/identity.py
 
 clean:  ## what was built and cached; .venv stays
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -14,7 +14,6 @@ import pynapple as nap
 from variants import Variant
 
 from pynapple_nuclr import EncoderConfig
-from pynapple_nuclr.baselines import Lolcat, Nemo, Neuprint, Poyo, Statistics, System
 from pynapple_nuclr.windows import ViewSettings
 
 PAIRS = 500
@@ -63,17 +62,6 @@ def ablations(pairs: int = PAIRS) -> list[Variant]:
         base.but("negatives across recordings", across_recordings=True),
         base.but("no unit dropout", views=replace(views, units_kept=(1.0, 1.0))),
         base.but("InfoNCE", objective="infonce"),
-    ]
-
-
-def baselines(config: EncoderConfig, behaviour: dict[str, nap.IntervalSet]) -> list[System]:
-    """Return every other system that reads spikes, with the same windows."""
-    return [
-        Statistics(),
-        Lolcat(config=config),
-        Nemo(),
-        Neuprint(config=config),
-        Poyo(behaviour=behaviour),
     ]
 
 

@@ -35,23 +35,28 @@ def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> st
     return markdown(whole.fillna("–").to_dict("records"))
 
 
-def who(dataset: xr.Dataset) -> str:
+def who(*datasets: xr.Dataset) -> str:
     """Return who made the vectors and what each system has seen, as a list."""
-    lines = []
-    for name, identity, seen in zip(
-        dataset["system"].values, dataset["identity"].values, dataset["seen"].values, strict=True
-    ):
-        signed = f" (`{identity}`)" if identity else ""
-        lines.append(f"- {name}{signed}: {seen}")
-    return "\n".join(lines)
+    lines = {}
+    for dataset in datasets:
+        coordinates = (dataset[name].values for name in ("system", "identity", "seen"))
+        for name, identity, seen in zip(*coordinates, strict=True):
+            signed = f" (`{identity}`)" if identity else ""
+            lines.setdefault(name, f"- {name}{signed}: {seen}")
+    return "\n".join(lines.values())
 
 
-def best(dataset: xr.Dataset, score: str, systems: Sequence[str], **where: Any) -> float:
-    """Return the best mean score of some systems, over normalisations."""
-    of_these = dataset[score].sel(where).sel(system=list(systems))
-    return float(
-        of_these.mean([d for d in of_these.dims if d not in ("system", "normalize")]).max()
-    )
+def best(datasets: Sequence[xr.Dataset], score: str, systems: Sequence[str], **where: Any) -> float:
+    """Return the best mean score of some systems, over normalisations and results."""
+    found = []
+    for dataset in datasets:
+        if any(value not in dataset[dim] for dim, value in where.items()):
+            continue
+        there = [name for name in systems if name in dataset["system"]]
+        scores = dataset[score].sel(where).sel(system=there)
+        means = scores.mean([dim for dim in scores.dims if dim not in ("system", "normalize")])
+        found += means.values[np.isfinite(means.values)].tolist()
+    return max(found)
 
 
 def bootstrap(

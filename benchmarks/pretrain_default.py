@@ -6,7 +6,7 @@ Can be interrupted and started again with the same arguments: it goes on where i
 the Steinmetz sessions alone (CC BY 4.0). Patches are half a trial long and lie at a random phase
 in it, so that the encoder does not only know stimulus onsets. `--install` then stores the result
 in half precision in pynapple_nuclr/weights, as loaded by everybody; its scores are added to the
-card by benchmarks/first_steps.py.
+card by benchmarks/bundled_encoder.py.
 """
 
 from __future__ import annotations

@@ -21,13 +21,14 @@ from lineups import (
     TRIALS,
     WORMS,
     ablations,
-    baselines,
     ours,
     source_of,
 )
 from page import SCORES, best, bootstrap, figure, joined, markdown, who
+from scoring import untrained
 
-from pynapple_nuclr.baselines import Lolcat, Nemo, Neuprint, Nuclr, Statistics
+from pynapple_nuclr import load_encoder
+from pynapple_nuclr.baselines import Lolcat, Nemo, Neuprint, Nuclr, Poyo, Statistics
 from pynapple_nuclr.evaluation import data_scaling, evaluate, label_efficiency
 from recordings import (
     head_direction,
@@ -62,7 +63,7 @@ class Bench:
     data: Path
     cache: Path
     docs: Path
-    seeds: int = 2
+    seeds: int = 1
     pairs: int = PAIRS
     targets: list[dict[str, Any]] = field(default_factory=list)
 
@@ -81,14 +82,19 @@ class Bench:
 def steinmetz_regions(bench: Bench) -> str:
     """Tell four groups of regions, in all protocols."""
     sessions = steinmetz(bench.data)
-    systems = [ours(TRIALS, bench.pairs), *baselines(TRIALS, steinmetz_trials(bench.data))]
     how = {"normalize": BOTH, "seeds": bench.seeds}
-    scores = bench.run(sessions, "region", systems, protocol=PROTOCOLS, **how)
-    # The bundled encoder has seen all of these sessions: it has no inductive score.
-    bundled = {"bundled encoder": Nuclr()}
-    shipped = bench.run(sessions, "region", bundled, protocol=PROTOCOLS[:2], **how)
-    others = [name for name in scores["system"].values if name not in ("nuclr", "shuffled labels")]
-    _regions_aims(bench, scores, shipped, [name for name in others if name not in PRIORS])
+    everywhere = [ours(TRIALS, bench.pairs), Statistics(), Lolcat(config=TRIALS), Nemo()]
+    scores = bench.run(sessions, "region", everywhere, protocol=PROTOCOLS, **how)
+    # The bundled encoder has seen all of these sessions: it has no inductive score. The other two
+    # learn a vector for each unit; fits for every left-out animal are beyond the reduced budget.
+    fitted_once = {
+        "bundled encoder": Nuclr(),
+        "the same network, untrained": Nuclr(untrained(load_encoder())),
+        Neuprint.row: Neuprint(config=TRIALS),
+        Poyo.row: Poyo(behaviour=steinmetz_trials(bench.data)),
+    }
+    once = bench.run(sessions, "region", fitted_once, protocol=PROTOCOLS[:2], **how)
+    _regions_aims(bench, scores, once)
     drawn = figure(
         bench.docs / "regions.png",
         lambda axes: scores.scores.plot("macro_f1_fold", ax=axes),
@@ -97,37 +103,36 @@ def steinmetz_regions(bench: Bench) -> str:
     calibration = ("macro_f1", "macro_f1_confident_half", "ece", "brier")
     return "\n\n".join(
         [
-            joined([scores, shipped]),
+            joined([scores, once]),
             drawn,
             "How sure the probes are, and whether they may be:",
-            joined([scores, shipped], calibration),
+            joined([scores, once], calibration),
             "Who has seen what:",
-            who(scores) + "\n" + who(shipped).split("\n")[0],
+            who(scores, once),
         ]
     )
 
 
-def _regions_aims(bench: Bench, scores: xr.Dataset, shipped: xr.Dataset, others: list[str]) -> None:
+def _regions_aims(bench: Bench, scores: xr.Dataset, once: xr.Dataset) -> None:
+    own, others = ["nuclr", "bundled encoder"], ["statistics", Lolcat.row, Nemo.row]
+    others += [Neuprint.row, Poyo.row]
+    both = [scores, once]
     for score, name in (("macro_f1", "regions"), ("within_recordings", "regions, within")):
-        where = {"protocol": "transductive"}
-        own = max(
-            best(scores, score, ["nuclr"], **where),
-            best(shipped, score, ["bundled encoder"], **where),
+        found, prior, other = (
+            best(both, score, systems, protocol="transductive") for systems in (own, PRIORS, others)
         )
-        prior = best(scores, score, PRIORS, **where)
-        other = best(scores, score, others, **where)
         beside = f"priors {prior:.3f}, others {other:.3f}"
-        bench.aim(
-            f"Steinmetz {name}", "above priors and others", own, own > max(prior, other), beside
-        )
+        reached = found > max(prior, other)
+        bench.aim(f"Steinmetz {name}", "above priors and others", found, reached, beside)
         if score == "macro_f1":
-            bench.aim(f"Steinmetz {name}", "0.70", own, own >= 0.70)
+            bench.aim(f"Steinmetz {name}", "0.70", found, found >= 0.70)
     for protocol in PROTOCOLS[1:]:
-        own = best(scores, "macro_f1_fold", ["nuclr"], protocol=protocol)
-        other = best(scores, "macro_f1_fold", others, protocol=protocol)
+        found, other = (
+            best(both, "macro_f1_fold", systems, protocol=protocol) for systems in (own, others)
+        )
         name = f"Steinmetz regions, mean over mice, {protocol}"
-        bench.aim(name, "above others", own, own > other, f"others {other:.3f}")
-        bench.aim(name, "0.35", own, own >= 0.35)
+        bench.aim(name, "above others", found, found > other, f"others {other:.3f}")
+        bench.aim(name, "0.35", found, found >= 0.35)
 
 
 def ablation(bench: Bench) -> str:
@@ -195,8 +200,8 @@ def head_direction_cells(bench: Bench) -> str:
                     "95 % over units": f"{low:.2f} to {high:.2f}",
                 }
             )
-    ours_best = best(scores, "macro_f1", list(systems)[:2])
-    beside = f"statistics {best(scores, 'macro_f1', ['statistics']):.3f}"
+    ours_best = best([scores], "macro_f1", list(systems)[:2])
+    beside = f"statistics {best([scores], 'macro_f1', ['statistics']):.3f}"
     bench.aim("head direction, ADn against PoS", "0.85", ours_best, ours_best >= 0.85, beside)
     return markdown(rows) + "\n\n" + who(scores)
 
@@ -204,7 +209,7 @@ def head_direction_cells(bench: Bench) -> str:
 def tagged_cells(bench: Bench) -> str:
     """Tell opto-tagged types within one laboratory, each animal left out."""
     cells = optotagged(bench.data)
-    systems = [Nuclr(name="bundled encoder"), Statistics(), Lolcat(), Nemo()]
+    systems = [Nuclr(name="bundled encoder"), Statistics()]
     text = []
     for source, kinds in (("Allen", ("SST", "VIP")), ("hippocampus", ("PV", "Axo_Axonic"))):
         chosen = {
@@ -212,10 +217,11 @@ def tagged_cells(bench: Bench) -> str:
             for n, u in cells.items()
             if source_of(u) == source and u["cell_type"].iloc[0] in kinds
         }
-        scores = bench.run(chosen, "cell_type", systems, protocol=PROTOCOLS[2], seeds=bench.seeds)
+        both = [*systems, Lolcat(), Nemo()]
+        scores = bench.run(chosen, "cell_type", both, protocol=PROTOCOLS[2], seeds=1)
+        size = f"{scores.attrs['n_units']} cells, {scores.attrs['n_animals']} animals"
         text += [
-            f"**{' against '.join(kinds)}** ({source}; {int(scores['n'].sum() / bench.seeds)} cells, "
-            f"{scores.attrs['n_animals']} animals)",
+            f"**{' against '.join(kinds)}** ({source}; {size})",
             joined([scores], ("macro_f1", "balanced_accuracy")),
         ]
     sourced = {
@@ -245,14 +251,8 @@ def worm_classes(bench: Bench) -> str:
         seeds=bench.seeds,
         normalize=BOTH,
     )
-    own, chance = best(scores, "top1", ["nuclr"]), best(scores, "top1", ["shuffled labels"])
-    other = best(
-        scores,
-        "top1",
-        ["statistics", "neuprint"]
-        if "neuprint" in scores["system"]
-        else [Statistics.row, Neuprint.row],
-    )
+    own, chance = best([scores], "top1", ["nuclr"]), best([scores], "top1", ["shuffled labels"])
+    other = best([scores], "top1", [Statistics.row, Neuprint.row])
     bench.aim(
         "worms, neuron class, top 1",
         "5 × shuffled labels",
@@ -273,7 +273,7 @@ def calcium_regions(bench: Bench) -> str:
     sessions = {n: t for n, t in hippocampus(bench.data).items() if n.endswith("day0")}
     systems = [ours(EVENTS, bench.pairs), Statistics()]
     how = {"seeds": 1, "normalize": BOTH}
-    regions = bench.run(sessions, "region", systems, protocol=PROTOCOLS[1:], **how)
+    regions = bench.run(sessions, "region", systems, protocol=PROTOCOLS[1], **how)
     mice = bench.run(sessions, "subject", systems, **how)
     return "\n\n".join(
         [
@@ -297,13 +297,8 @@ def _common_classes(
 
 
 def _with_column(units: Any, name: str, values: Any) -> Any:
-    """Return a new object with a metadata column."""
+    """Return a new object with a metadata column: a value for each unit, or one for all."""
     new = units[:] if isinstance(units, nap.TsdFrame) else units[list(units.index)]
-    new.set_info(
-        {
-            name: [values] * len(np.asarray(new["subject"]))
-            if isinstance(values, str)
-            else list(values)
-        }
-    )
+    n_units = len(new.metadata)
+    new.set_info({name: [values] * n_units if isinstance(values, str) else list(values)})
     return new

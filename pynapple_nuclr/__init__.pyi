@@ -1,10 +1,14 @@
+from . import baselines
 from .checkpoints import load_encoder, load_reference, save_encoder
 from .columns import embeddings
+from .confidence import confidence_report
 from .config import EncoderConfig
 from .contrast import ContrastiveLoss
 from .demo import run_demo
 from .embedding import embed, encode
 from .encoder import Encoder
+from .evaluation import data_scaling, evaluate, label_efficiency
+from .familiarity import familiarity_report
 from .features import unit_statistics
 from .io.nwb import read_embedding, read_units, write_nwb, write_units
 from .plotting import plot_embedding
@@ -19,9 +23,15 @@ __all__ = [
     "Encoder",
     "EncoderConfig",
     "Probe",
+    "baselines",
+    "confidence_report",
+    "data_scaling",
     "embed",
     "embeddings",
     "encode",
+    "evaluate",
+    "familiarity_report",
+    "label_efficiency",
     "load_encoder",
     "load_probe",
     "load_reference",

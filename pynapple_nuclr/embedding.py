@@ -20,6 +20,7 @@ from pynapple_nuclr.columns import (
     unit_coordinates,
     vector_columns,
 )
+from pynapple_nuclr.familiarity import compare, warn_if_unlike
 from pynapple_nuclr.inference import Precision, pick_device, run_windows
 from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.stability import rank_of_itself
@@ -76,7 +77,10 @@ def encode(
         ``embedding`` (unit, feature), the mean over the windows in which the unit takes part;
         ``stability`` (unit), see `embed`; ``n_windows`` (unit); if asked for
         ``window_embedding`` (window, unit, feature) and ``start`` (window) in seconds. Unit
-        metadata are coordinates; the encoder and all settings are attributes.
+        metadata are coordinates; the encoder and all settings are attributes, and
+        ``familiarity``: how probable it is that a recording like those of the encoder's training
+        deviates from them as much as this one, in what its windows hold (NaN if the encoder does
+        not know). Below 0.01 there is one warning, which names the largest deviations.
 
     Raises
     ------
@@ -117,6 +121,9 @@ def _encode(
     recording = as_recording(units, epochs=epochs)
     source = open_source(recording, encoder.config)
     tiling = tile(source, gaps=gaps)
+    likeness = compare(encoder, source, tiling.starts)
+    # Before the work: milliseconds taken for seconds would make it a thousand times as long.
+    warn_if_unlike(likeness, recording.name, encoder, stacklevel=3)
     target = pick_device(device)
     bar = tqdm(total=len(tiling.starts), desc="embedding", unit="window", disable=not progress)
     shape = (len(tiling.starts), recording.n_units, encoder.config.dim)
@@ -149,6 +156,7 @@ def _encode(
             "device": target.type,
             "windows": len(tiling.starts),
             "unused_seconds": tiling.unused_seconds,
+            "familiarity": likeness.familiarity,
             "config": json.dumps(encoder.config.to_dict()),
             "pynapple_nuclr": __version__,
             **source.attributes,
@@ -199,7 +207,8 @@ def embed(
         the unit's embedding is: 1 = always itself, 0.5 = chance, NaN below two windows; it is not
         correctness), ``nuclr_n_windows``, ``nuclr_encoder`` (name@hash) and, with
         ``columns="all"``, the embedding as ``nuclr_0``, ``nuclr_1``, … Units without a spike in
-        any window get NaN, 0 windows, and one warning.
+        any window get NaN, 0 windows, and one warning. There is another where the recording is
+        unlike those that the encoder was trained on (see `encode`).
 
     Raises
     ------

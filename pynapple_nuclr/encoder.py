@@ -161,6 +161,8 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
         lines = [f"# {self.identity}", ""]
         lines += [f"A NuCLR encoder for {self.config.modality} (pynapple-nuclr).", ""]
         for heading, value in self.card.items():
+            if heading == "familiarity":  # numbers for `embed`, not for people
+                continue
             lines += [f"## {heading.replace('_', ' ').capitalize()}", "", as_markdown(value), ""]
         lines += ["## Configuration", "", as_markdown(self.config.to_dict()), ""]
         return "\n".join(lines)

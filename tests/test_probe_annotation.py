@@ -47,12 +47,13 @@ def test_annotate_writes_columns_and_changes_no_input(modality):
 def test_threshold_and_probabilities():
     units = embedded(30, seed=6, separation=2.0)
     probe = fitted()
-    result = probe.annotate(units, threshold=0.9, probabilities=True)
+    threshold = float(np.median(probe.predict_proba(units).max(axis=1)))
+    result = probe.annotate(units, threshold=threshold, probabilities=True)
     confidence = result["predicted_cell_type_confidence"]
     unknown = result["predicted_cell_type"] == "unknown"
     assert unknown.any()
     assert not unknown.all()
-    np.testing.assert_array_equal(unknown, confidence < 0.9)
+    np.testing.assert_array_equal(unknown, confidence < threshold)
     chances = np.stack([result[f"predicted_cell_type_p_{kind}"] for kind in KINDS], axis=1)
     np.testing.assert_allclose(chances, probe.predict_proba(units))
     np.testing.assert_allclose(chances.sum(axis=1), 1)

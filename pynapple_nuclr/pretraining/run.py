@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
 from pynapple_nuclr.config import EncoderConfig, Gaps
 from pynapple_nuclr.encoder import Encoder
+from pynapple_nuclr.familiarity import describe_training
 from pynapple_nuclr.pretraining.batches import PairBatches
 from pynapple_nuclr.pretraining.data import open_sources
 from pynapple_nuclr.pretraining.module import CHECKS, LAST, ContrastiveTraining, Schedule, Watch
@@ -343,6 +344,7 @@ def _finish(
         "torch": torch.__version__,
     }
     encoder.card["settings"] = facts["settings"]
+    encoder.card["familiarity"] = describe_training(list(recordings.values()), encoder.config)
     if folder is not None:
         save_encoder(encoder, folder)
     return encoder

@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-PARAMETERS = ("estimator", "features", "normalize", "prefix", "target")
+PARAMETERS = ("calibrate", "estimator", "features", "normalize", "prefix", "target")
 """What a probe is made with."""
 
 FITTED = (
     "classes_",
     "cv_by_",
+    "cv_calibration_",
     "cv_chance_",
     "cv_score_",
     "encoder_",
     "estimator_",
     "n_features_in_",
     "n_units_",
+    "temperature_",
 )
 """What a fitted probe knows."""
 

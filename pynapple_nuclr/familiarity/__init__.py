@@ -1,0 +1,18 @@
+"""Is a recording like those that an encoder was trained on? Asked before it is embedded."""
+
+from pynapple_nuclr.familiarity.comparison import (
+    LEAST,
+    compare,
+    familiarity_report,
+    warn_if_unlike,
+)
+from pynapple_nuclr.familiarity.reference import describe_training, remember
+
+__all__ = [
+    "LEAST",
+    "compare",
+    "describe_training",
+    "familiarity_report",
+    "remember",
+    "warn_if_unlike",
+]

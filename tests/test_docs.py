@@ -8,7 +8,19 @@ import matplotlib.pyplot as plt
 
 import pynapple_nuclr as nap_nuclr
 
-START = Path(__file__).parents[1] / "docs" / "index.md"
+DOCS = Path(__file__).parents[1] / "docs"
+START = DOCS / "index.md"
+
+
+def blocks_of(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_example_of_an_evaluation_runs(capsys):
+    (block,) = blocks_of(DOCS / "evaluation.md")
+    exec(block, {})
+    plt.close("all")
+    assert "shuffled labels" in capsys.readouterr().out
 
 
 def test_the_five_minute_start_runs(tmp_path, monkeypatch):
@@ -20,7 +32,7 @@ def test_the_five_minute_start_runs(tmp_path, monkeypatch):
     recording = small("context", seed=0)
     nap_nuclr.write_units(recording, "session.nwb")
     names = {"a": recording, "b": small("context", seed=1)}
-    blocks = re.findall(r"```python\n(.*?)```", START.read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = blocks_of(START)
     assert len(blocks) >= 6
     for block in blocks:
         exec(block, names)

@@ -53,6 +53,11 @@ class System(ABC):
 class EmbeddingSystem(System):
     """A system that describes units by vectors, which a probe then reads."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether `fit` does anything; if not, one embedding serves every protocol and seed."""
+        return True
+
     @abstractmethod
     def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> EmbeddingSystem:
         """Learn from recordings without labels.

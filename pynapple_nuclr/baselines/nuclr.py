@@ -77,6 +77,12 @@ class Nuclr(EmbeddingSystem):
         self.row = self.name  # type: ignore[misc]  # one class, a row for every variant
         if self.steps is None:
             self.encoder = as_encoder(self.encoder)
+            self.modalities = (self.encoder.config.modality,)  # type: ignore[misc]
+
+    @property
+    def learns(self) -> bool:
+        """Whether `fit` does anything: an encoder that is used as it is does not change."""
+        return self.steps is not None
 
     @property
     def identity(self) -> str:

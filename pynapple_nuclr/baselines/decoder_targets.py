@@ -1,0 +1,188 @@
+"""What a decoder of spikes is asked: behaviour, or what the rest of the population does."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pynapple as nap
+import torch.nn.functional as F
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Recording
+
+    Floats = NDArray[np.float64]
+
+MISSING = -100
+"""Class of a target that is not known (torch's own number for it)."""
+
+_FEW = 10  # distinct numbers, up to which they are classes
+_ROUNDING = 1e-6  # s, by which an interval may stand out of its epoch
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to decode.
+
+    Attributes
+    ----------
+    name : str
+        Name of the target.
+    classes : tuple
+        The labels to tell apart; empty for numbers.
+    outputs : int
+        Width of the answer: number of classes, or of numbers.
+    centre, scale : float
+        What numbers are standardised by.
+    """
+
+    name: str
+    classes: tuple[Any, ...] = ()
+    outputs: int = 1
+    centre: float = 0.0
+    scale: float = 1.0
+
+    def loss(self, answer: Tensor, target: Tensor) -> Tensor:
+        """Return the cross-entropy or squared error of answers (…, outputs), missing left out."""
+        if self.classes:
+            flat = F.cross_entropy(answer.flatten(0, -2), target.flatten(), reduction="sum")
+            return flat / max(int((target != MISSING).sum()), 1)
+        known = target.isfinite()
+        wrong = (answer - target.nan_to_num()) * known
+        return wrong.square().sum() / max(int(known.sum()), 1)
+
+
+def trials_of(
+    recording: Recording, behaviour: Mapping[str, nap.IntervalSet] | None
+) -> nap.IntervalSet:
+    """Return the intervals of a recording whose behaviour is known, within its epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the recording has no behaviour, or none that can be decoded.
+    """
+    name = recording.name
+    trials = (behaviour or {}).get(name)
+    if trials is None:
+        raise ValueError(
+            f"recording {name!r} has no behaviour, which Poyo decodes; give behaviour={{{name!r}: "
+            "an IntervalSet with metadata}, or use UnitEmbeddingDecoder, which needs none"
+        )
+    if not isinstance(trials, nap.IntervalSet):
+        raise TypeError(
+            f"behaviour of recording {name!r} is a {type(trials).__name__}; expected a pynapple "
+            "IntervalSet with a metadata column for each target"
+        )
+    epoch = np.searchsorted(recording.epochs[:, 0], trials.start + _ROUNDING, "right") - 1
+    inside = (epoch >= 0) & (trials.end <= recording.epochs[epoch, 1] + _ROUNDING)
+    if not inside.any() or not len(trials.metadata_columns):
+        raise ValueError(
+            f"behaviour of recording {name!r}: {len(trials)} intervals, {inside.sum()} within an "
+            f"epoch of the recording, metadata {list(trials.metadata_columns)}; expected intervals "
+            "of its time support, with a metadata column for each target"
+        )
+    if not inside.all():
+        warnings.warn(
+            f"behaviour of recording {name!r}: {(~inside).sum()} of {len(trials)} intervals are "
+            "left out: they are not within one epoch of the recording",
+            UserWarning,
+            stacklevel=4,
+        )
+    return trials[inside]
+
+
+def tasks_of(columns: pd.DataFrame) -> list[Task]:
+    """Return what there is to decode of metadata columns (intervals of all recordings).
+
+    Raises
+    ------
+    ValueError
+        If every column has one value only.
+    """
+    tasks = []
+    for name in columns:
+        known = columns[name][columns[name].notna() & ~columns[name].isin(["", "nan"])]
+        values = sorted(known.unique().tolist(), key=lambda value: (str(type(value)), value))
+        if pd.api.types.is_numeric_dtype(known) and len(values) > _FEW:
+            tasks.append(Task(str(name), centre=float(known.mean()), scale=float(known.std())))
+        elif len(values) > 1:
+            tasks.append(Task(str(name), classes=tuple(values), outputs=len(values)))
+    if not tasks:
+        raise ValueError(
+            f"behaviour with the columns {list(columns)}: each has one value only; expected two "
+            "values or more, to be told apart"
+        )
+    return tasks
+
+
+def target_of(task: Task, columns: pd.DataFrame) -> NDArray[Any]:
+    """Return the target of each interval: (intervals, 1) classes, or (intervals, 1, 1) numbers."""
+    column = columns.get(task.name, pd.Series(np.nan, columns.index))
+    if task.classes:
+        codes = pd.Categorical(column, categories=list(task.classes)).codes.astype(np.int64)
+        return np.where(codes < 0, MISSING, codes)[:, None]
+    numbers = (column.to_numpy(np.float64) - task.centre) / task.scale
+    return numbers.astype(np.float32)[:, None, None]
+
+
+def digest(trials: nap.IntervalSet) -> str:
+    """Return a short name for intervals and their metadata, which changes with any of them."""
+    table = trials.metadata.to_csv() + repr(trials.values.tolist())
+    return hashlib.sha256(table.encode()).hexdigest()[:12]
+
+
+def shared_components(
+    counts: NDArray[np.int64], components: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Divide units into two random halves, and tell for each what the other half does.
+
+    Parameters
+    ----------
+    counts : ndarray (units, patches)
+        Spikes of each unit in each patch.
+    components : int
+        Number of components.
+    rng : Generator
+        Draws the halves.
+
+    Returns
+    -------
+    halves : ndarray (units,)
+        0 or 1; all 0 where less than two units fire.
+    scores : ndarray (2, patches, components)
+        What half 0 and half 1 are asked: the scores of the other half. The s.d. of a component is
+        the root of its covariance relative to the first's; 0 for components that do not exist.
+    """
+    active = np.flatnonzero(counts.any(axis=1))
+    halves = np.zeros(len(counts), np.int64)
+    halves[rng.permutation(active)[: len(active) // 2]] = 1
+    scores = np.zeros((2, counts.shape[1], components), np.float32)
+    if len(active) < 2:
+        return halves, scores
+    roots = _standardised(np.sqrt(counts[active]).T)
+    first, second = roots[:, halves[active] == 0], roots[:, halves[active] == 1]
+    found = min(components, second.shape[1])
+    left, covariance, right = randomized_svd(first.T @ second, found, random_state=0)
+    sign = np.where(left.sum(axis=0) + right.sum(axis=1) < 0, -1, 1)
+    weight = sign * np.sqrt(covariance / max(covariance[0], 1e-12))
+    scores[0, :, :found] = _standardised(second @ right.T) * weight
+    scores[1, :, :found] = _standardised(first @ left) * weight
+    return halves, scores
+
+
+def _standardised(values: Floats) -> Floats:
+    """Return values (rows, columns) with mean 0 and s.d. 1 in each column; constants are 0."""
+    centred = values - values.mean(axis=0)
+    spread = centred.std(axis=0)
+    return centred / np.where(spread > 0, spread, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,9 @@ def run_demo(
         encoder = pretrain(
             {"demo": units}, init=encoder, max_minutes=minutes, seed=seed, progress=progress
         )
-    units = embed(units, encoder, progress=progress)
+    with warnings.catch_warnings():  # not fine-tuned, it does not know simulations: no wonder
+        warnings.filterwarnings("ignore", message=".* is unlike the data")
+        units = embed(units, encoder, progress=progress)
 
     # 3. Learn the cell types of one half, predict those of the other.
     embedded = units[units["nuclr_n_windows"] > 0]

@@ -225,7 +225,8 @@ def embed(
     --------
     >>> import pynapple_nuclr as nap_nuclr
     >>> units = nap_nuclr.simulate("single", n_units=20, duration=60, seed=0)
-    >>> units = nap_nuclr.embed(units, progress=False)
+    >>> encoder = nap_nuclr.Encoder(nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16))
+    >>> units = nap_nuclr.embed(units, encoder, progress=False)
     >>> nap_nuclr.embeddings(units).dims
     ('unit', 'feature')
     """

@@ -3,7 +3,8 @@
     python benchmarks/identity.py --data ../shared/data
 
 Can be interrupted: what was fitted is kept in benchmarks/runs/identity, and what was measured in
-its folder `parts`; a second call goes on. `--only regions ablations` computes some parts anew.
+its folder `parts`; a second call goes on. `--only regions ablations` measures some parts anew, and
+writes the page with those there are; `--only` alone just writes it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ ROOT = HERE.parent
 PARTS: dict[str, Callable[[Bench], str]] = {
     "regions": tasks.steinmetz_regions,
     "ablations": tasks.ablation,
-    "curves": tasks.curves,
+    "labels": tasks.fewer_labels,
+    "animals": tasks.fewer_animals,
     "head_direction": tasks.head_direction_cells,
     "tagged": tasks.tagged_cells,
     "worms": tasks.worm_classes,
@@ -35,32 +37,51 @@ PARTS: dict[str, Callable[[Bench], str]] = {
 PAGE = (HERE / "benchmarks_page.md").read_text(encoding="utf-8")
 
 
-def measure(bench: Bench, name: str, anew: bool) -> str:
-    """Return the text of a part, measured now or before."""
-    path = bench.cache / "parts" / f"{name}.json"
-    if anew or not path.exists():
-        before = len(bench.targets)
-        text = PARTS[name](bench)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = {
-            "text": text,
-            "targets": bench.targets[before:],
-            "date": datetime.date.today().isoformat(),
-            "pairs": bench.pairs,
-            "seeds": bench.seeds,
-        }
-        path.write_text(json.dumps(part), encoding="utf-8")
-        return text
-    part = json.loads(path.read_text(encoding="utf-8"))
-    bench.targets += part["targets"]
-    return str(part["text"])
+def measure(bench: Bench, name: str) -> None:
+    """Measure a part and keep its text and aims."""
+    before = len(bench.targets)
+    part = {
+        "text": PARTS[name](bench),
+        "targets": bench.targets[before:],
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+    }
+    path = _kept(bench, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(part), encoding="utf-8")
+    print(part["text"], flush=True)
+
+
+def page(bench: Bench) -> str:
+    """Return the page of what has been measured."""
+    texts, aims = {}, []
+    for name in PARTS:
+        if not _kept(bench, name).exists():
+            texts[name] = f"Not measured yet: `python benchmarks/identity.py --only {name}`."
+            continue
+        part = json.loads(_kept(bench, name).read_text(encoding="utf-8"))
+        texts[name] = part["text"]
+        aims += part["targets"]
+    return PAGE.format(
+        machine=machine(),
+        encoder=nap_nuclr.load_encoder().identity,
+        dim=lineups.DIM,
+        pairs=bench.pairs,
+        seeds=bench.seeds,
+        targets=markdown(aims) if aims else "",
+        **texts,
+    )
+
+
+def _kept(bench: Bench, name: str) -> Path:
+    return bench.cache / "parts" / f"{name}.json"
 
 
 def main() -> None:
     """Read the command line, measure, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=[])
+    parser.add_argument("--only", nargs="*", choices=list(PARTS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=lineups.PAIRS)
     arguments = parser.parse_args()
@@ -71,22 +92,10 @@ def main() -> None:
         seeds=arguments.seeds,
         pairs=arguments.pairs,
     )
-    chosen = arguments.only or list(PARTS)
-    texts = {name: measure(bench, name, anew=name in arguments.only) for name in chosen}
-    if arguments.only:
-        print("\n\n".join(texts.values()))
-        return
-    page = PAGE.format(
-        machine=machine(),
-        encoder=nap_nuclr.load_encoder().identity,
-        dim=lineups.DIM,
-        pairs=bench.pairs,
-        seeds=bench.seeds,
-        targets=markdown(bench.targets),
-        **texts,
-    )
-    (bench.docs / "benchmarks.md").write_text(page, encoding="utf-8")
-    print(page)
+    missing = [name for name in PARTS if not _kept(bench, name).exists()]
+    for name in missing if arguments.only is None else arguments.only:
+        measure(bench, name)
+    (bench.docs / "benchmarks.md").write_text(page(bench), encoding="utf-8")
 
 
 if __name__ == "__main__":

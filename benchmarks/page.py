@@ -32,7 +32,9 @@ def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> st
     whole = pd.concat([one.reset_index() for one in tables])
     keys = [name for name in ("protocol", "normalize", "system") if name in whole]
     whole = whole.fillna({"normalize": "none"}).drop_duplicates(keys)
-    return markdown(whole.fillna("–").to_dict("records"))
+    whole = whole.fillna("–")
+    told = (whole.drop(columns=keys) != "–").any(axis=1)  # priors do not exist everywhere
+    return markdown(whole[told].to_dict("records"))
 
 
 def who(*datasets: xr.Dataset) -> str:

@@ -206,9 +206,12 @@ def _plot_curve(dataset: xr.Dataset, along: str, score: str, ax: Axes | None) ->
     _check(dataset, score)
     ax = _axes(ax, 4.2, 6.4)
     x, own = dataset[along].values, 0
+    floors = iter("sD^v")  # grey all of them: told apart by their marks
     for row in dataset["system"].values:
-        colour = _GREY
-        if not _is_floor(row):
+        colour, mark = _GREY, "o"
+        if _is_floor(row):
+            mark = next(floors, "o")
+        else:
             colour, own = _colours()[own % len(_colours())], own + 1
         for how in dataset["normalize"].values:
             values = dataset[score].sel(system=row, normalize=how)
@@ -217,7 +220,7 @@ def _plot_curve(dataset: xr.Dataset, along: str, score: str, ax: Axes | None) ->
                 continue
             style = ":" if row == SHUFFLED else "-" if how == "none" else "--"
             label = row + ("" if how == "none" else ", normalised")
-            ax.plot(x, mean, style, color=colour, marker="o", markersize=4, label=label)
+            ax.plot(x, mean, style, color=colour, marker=mark, markersize=4, label=label)
             low, high = (mean - spread).fillna(mean), (mean + spread).fillna(mean)
             ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     ax.set_ylabel(_title(score))

@@ -176,7 +176,7 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
 PAGE = """# The bundled encoder
 
 Written by `python benchmarks/bundled_encoder.py` on {machine}. Encoder `{identity}`, trained on the
-14 Steinmetz sessions ({training[minutes]} minutes on one CPU core, {training[steps]} steps of
+14 Steinmetz sessions ({training[minutes]} minutes on a CPU, {training[steps]} steps of
 {training[pairs_a_step]} pairs, seed {training[seed]}). Beside all other systems: see
 [benchmarks](benchmarks.md).
 
@@ -215,7 +215,7 @@ def main() -> None:
         splits=len(SPLITS),
         chance=1 / len(recording),
         continuous=table(continuous_rows),
-        curve=_curve(sessions, encoder.card["training"]["pairs_a_step"]),
+        curve=_curve(sessions, encoder.card["training"]),
     )
     DOCS.mkdir(exist_ok=True)
     (DOCS / "bundled_encoder.md").write_text(page, encoding="utf-8")
@@ -227,10 +227,10 @@ def main() -> None:
     nap_nuclr.save_encoder(encoder, WEIGHTS, dtype="float16")
 
 
-def _curve(sessions: dict[str, Any], pairs_a_step: int) -> str:
-    """Return the learning curve where the training run is at hand, else what the page had."""
-    if CHECKS.is_dir():
-        return learning_curve(sessions, pairs_a_step, DOCS / "learning_curve.png")
+def _curve(sessions: dict[str, Any], training: dict[str, Any]) -> str:
+    """Return the learning curve where this encoder's run is at hand, else what the page had."""
+    if CHECKS.is_dir() and nap_nuclr.load_encoder(RUN).card["training"] == training:
+        return learning_curve(sessions, training["pairs_a_step"], DOCS / "learning_curve.png")
     page = DOCS / "bundled_encoder.md"
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     _, _, rest = before.partition("two groups of 20 units.\n\n")

@@ -7,6 +7,11 @@ the Steinmetz sessions alone (CC BY 4.0). Patches are half a trial long and lie 
 in it, so that the encoder does not only know stimulus onsets. `--install` then stores the result
 in half precision in pynapple_nuclr/weights, as loaded by everybody; its scores are added to the
 card by benchmarks/bundled_encoder.py.
+
+The encoder that is bundled today is of an earlier form of this recipe (windows of 3.2 s, scores by
+patch, 256 units, float32). What this one gives is in docs/benchmarks.md as “candidate”: it tells
+regions of unseen mice better, but finds the units of a continuous recording again less often, which
+is the criterion that needs no labels; so it was not installed.
 """
 
 from __future__ import annotations

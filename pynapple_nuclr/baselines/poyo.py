@@ -56,7 +56,7 @@ class Poyo(EmbeddingSystem):
       unit, of which there would be more than spikes in 0.4 s of Neuropixels;
     - a unit's vector is its deviation from one that all units share and learn. It begins at 0, not
       at random, so that what tells units apart comes from their spikes alone, and decays, so that
-      units that say little stay together, and new ones reach as far as those of training;
+      units that say little stay together;
     - rotary periods go from a hundredth of the window to twice its length.
 
     Parameters
@@ -148,8 +148,8 @@ class Poyo(EmbeddingSystem):
         return super().settings() | {"behaviour": behaviour}
 
     def configurations(self) -> list[System]:
-        """Return this system, and one of half the width."""
-        return [self, replace(self, dim=self.dim // 2)]
+        """Return this system, and one whose vectors do not decay (or, without decay, do)."""
+        return [self, replace(self, unit_decay=0.0 if self.unit_decay else 1.0)]
 
     def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Poyo:
         """Train the network and the vectors of all units; parameters as `EmbeddingSystem.fit`."""

@@ -33,8 +33,15 @@ def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> st
     keys = [name for name in ("protocol", "normalize", "system") if name in whole]
     whole = whole.fillna({"normalize": "none"}).drop_duplicates(keys)
     whole = whole.fillna("–")
+    for key in reversed(keys[:-1]):  # protocols and normalisations together, systems as they came
+        whole = whole.sort_values(key, key=_as_they_came, kind="stable")
     told = (whole.drop(columns=keys) != "–").any(axis=1)  # priors do not exist everywhere
     return markdown(whole[told].to_dict("records"))
+
+
+def _as_they_came(column: pd.Series) -> pd.Series:
+    """Return the place of each value among those of a column."""
+    return pd.Series(pd.factorize(column)[0], index=column.index)
 
 
 def who(*datasets: xr.Dataset) -> str:

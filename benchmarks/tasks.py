@@ -276,7 +276,7 @@ def worm_classes(bench: Bench) -> str:
         "worms, neuron class, top 1", "above others", found, found > other, f"others {other:.3f}"
     )
     return (
-        joined([scores], ("top1", "top5", "macro_f1", "recording_decodability"))
+        joined([scores], ("top1", "top5", "macro_f1", "macro_f1_fold", "recording_decodability"))
         + "\n\n"
         + who(scores)
     )

@@ -125,8 +125,8 @@ class VectorLearner:
             (self.sessions, self.network.session),
         ):
             mean = vectors.mean(dim=0)
-            vectors -= mean
-            common += mean
+            vectors.sub_(mean)
+            common.add_(mean)
 
     def of_units(self) -> list[NDArray[np.float64]]:
         """Return the vectors (units, dim) of each recording; NaN for units without a spike."""

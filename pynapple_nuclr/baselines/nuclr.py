@@ -98,7 +98,9 @@ class Nuclr(EmbeddingSystem):
         if self.encoder is None:
             return ""
         card = as_encoder(self.encoder).card
-        return str(card.get("data", card.get("training", "")))
+        training = card.get("training", {})
+        known = f"{training['recordings']} recordings" if "recordings" in training else "nothing"
+        return str(card.get("data", known))
 
     def configurations(self) -> list[System]:
         """Return this system, then one for each of the alternatives."""

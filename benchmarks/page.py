@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,6 +95,29 @@ def figure(path: Path, draw: Callable[[Any], Any], size: tuple[float, float] = (
     drawing.savefig(path, dpi=150)
     plt.close(drawing)
     return f"![{path.stem.replace('_', ' ')}]({path.name})"
+
+
+def convergence(path: Path, datasets: Sequence[xr.Dataset]) -> str:
+    """Draw the loss of every trained system against the time of its training; return Markdown."""
+    import matplotlib.pyplot as plt
+
+    courses: dict[str, Any] = {}
+    for dataset in datasets:
+        courses |= {name: c for name, c in json.loads(dataset.attrs["history"]).items() if c}
+    drawing, axes = plt.subplots(
+        1, len(courses), figsize=(2.2 * len(courses), 2.2), layout="constrained"
+    )
+    for ax, (name, course) in zip(np.atleast_1d(axes), courses.items(), strict=True):
+        for key, style in (("loss", "-"), ("held_out_loss", "--")):
+            if key in course[0]:
+                ax.plot([c["seconds"] for c in course], [c[key] for c in course], style, lw=1)
+        ax.set_title(name, fontsize="medium")
+        ax.set_xlabel("s")
+        ax.spines[["top", "right"]].set_visible(False)
+    np.atleast_1d(axes)[0].set_ylabel("loss (dashed: held out)")
+    drawing.savefig(path, dpi=150)
+    plt.close(drawing)
+    return f"![convergence]({path.name})"
 
 
 def machine() -> str:

@@ -24,7 +24,7 @@ from lineups import (
     ours,
     source_of,
 )
-from page import SCORES, best, bootstrap, figure, joined, markdown, who
+from page import SCORES, best, bootstrap, convergence, figure, joined, markdown, who
 from scoring import untrained
 
 from pynapple_nuclr import load_encoder
@@ -101,6 +101,8 @@ def steinmetz_regions(bench: Bench) -> str:
             drawn,
             "How sure the probes are, and whether they may be:",
             joined([scores, once], calibration),
+            "Did they converge? The loss of each, over its first fit:",
+            convergence(bench.docs / "convergence.png", [scores, once]),
             "Who has seen what:",
             who(scores, once),
         ]

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 import pynapple as nap
+from page import machine, markdown
 from scoring import (
     by_probe,
-    machine,
     macro_f1,
     out_of_fold,
     spread,
-    table,
     untrained,
     within_recordings,
 )
@@ -104,7 +103,7 @@ def learning_curve(sessions: dict[str, Any], pairs_a_step: int, figure: Path) ->
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     axes.figure.savefig(figure, dpi=150)
-    return table(rows) + f"\n\n![Learning curve]({figure.name})"
+    return markdown(rows) + f"\n\n![Learning curve]({figure.name})"
 
 
 def continuous(units: Any, encoder: Any) -> list[dict[str, str]]:
@@ -214,7 +213,7 @@ def main() -> None:
         training=encoder.card["training"],
         splits=len(SPLITS),
         chance=1 / len(recording),
-        continuous=table(continuous_rows),
+        continuous=markdown(continuous_rows),
         curve=_curve(sessions, encoder.card["training"]),
     )
     DOCS.mkdir(exist_ok=True)

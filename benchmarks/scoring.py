@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -150,28 +147,6 @@ def untrained(encoder: Any) -> Any:
     return nap_nuclr.Encoder(encoder.config, name="untrained").eval()
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as a Markdown table."""
-    head = list(rows[0])
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(str(row[key]) for key in head) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def spread(values: list[float]) -> str:
     """Return mean ± standard deviation."""
     return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
-
-
-def machine() -> str:
-    """Return the machine and the versions, for the head of a page."""
-    processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        processor = names[0].split(":")[1].strip() if names else processor
-    return (
-        f"{processor}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
-        f"pynapple-nuclr {nap_nuclr.__version__}, torch {torch.__version__}, "
-        f"scikit-learn {sklearn.__version__}, numpy {np.__version__}"
-    )

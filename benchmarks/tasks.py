@@ -194,7 +194,7 @@ def fewer_animals(bench: Bench) -> str:
 def head_direction_cells(bench: Bench) -> str:
     """Tell ADn from PoS: 20 splits of the same units."""
     groups = head_direction(bench.data)
-    own = ours(CONTINUOUS, bench.pairs, max_view_distance=None).fit(groups, seed=0)
+    own = ours(CONTINUOUS, bench.pairs).fit(groups, seed=0)
     systems = {
         "bundled encoder": Nuclr(),
         "nuclr, trained on this recording": Nuclr(own.encoder_),
@@ -248,10 +248,7 @@ def tagged_cells(bench: Bench) -> str:
 
 def worm_classes(bench: Bench) -> str:
     """Tell the class of every neuron of a worm that was left out."""
-    recordings = {
-        name: _common_classes(traces, 4, worms(bench.data))
-        for name, traces in worms(bench.data).items()
-    }
+    recordings = _with_common_classes(worms(bench.data), 4)
     own = ours(WORMS, bench.pairs)
     alone = replace(WORMS, temporal_layers=4, spatiotemporal_layers=0)
     blind = own.but("no population attention", config=alone)
@@ -300,16 +297,18 @@ def calcium_regions(bench: Bench) -> str:
     )
 
 
-def _common_classes(
-    traces: nap.TsdFrame, least: int, all_worms: Mapping[str, nap.TsdFrame]
-) -> nap.TsdFrame:
-    """Return a worm without the labels of classes that fewer worms have."""
-    worms_with = Counter(
-        one for other in all_worms.values() for one in set(np.asarray(other["neuron_class"], str))
-    )
-    labels = np.asarray(traces["neuron_class"], str)
-    kept = [label if worms_with[label] >= least else "" for label in labels]
-    return _with_column(traces, "neuron_class", kept)
+def _with_common_classes(
+    recordings: Mapping[str, nap.TsdFrame], least: int
+) -> dict[str, nap.TsdFrame]:
+    """Return worms without the labels of classes that fewer of them have."""
+    labels = {name: np.asarray(worm["neuron_class"], str) for name, worm in recordings.items()}
+    worms_with = Counter(one for mine in labels.values() for one in set(mine))
+    return {
+        name: _with_column(
+            worm, "neuron_class", [one if worms_with[one] >= least else "" for one in labels[name]]
+        )
+        for name, worm in recordings.items()
+    }
 
 
 def _with_column(units: Any, name: str, values: Any) -> Any:

@@ -22,6 +22,7 @@ from pynapple_nuclr.baselines.decoder_targets import (
 from pynapple_nuclr.baselines.decoder_training import Course, VectorLearner
 from pynapple_nuclr.baselines.interface import EmbeddingSystem, System
 from pynapple_nuclr.baselines.perceiver import SpikeDecoder, SpikeWindows, spikes_in
+from pynapple_nuclr.baselines.reading import in_their_order
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.settings import default_config
 from pynapple_nuclr.recording import Recording, as_recordings
@@ -188,17 +189,7 @@ class Poyo(EmbeddingSystem):
 
         Parameters and returns as `EmbeddingSystem.embed`; NaN for units that fire in no window.
         """
-        found = {}
-        for name, recording in _spikes(groups).items():
-            vectors = self.vectors_.get(name)
-            vectors = self._identify(recording) if vectors is None else vectors
-            if len(vectors) != recording.n_units:
-                raise ValueError(
-                    f"recording {name!r} has {recording.n_units} units, but that of this name in "
-                    f"training had {len(vectors)}; give another recording another name"
-                )
-            found[name] = vectors[recording.order()]
-        return found
+        return in_their_order(_spikes(groups), self.vectors_, self._identify)
 
     def _identify(self, recording: Recording) -> Floats:
         """Learn the vectors of a new recording (units, dim) with the network frozen."""

@@ -42,17 +42,21 @@ class Scores:
 
         See `plot_scores`, `plot_label_efficiency` and `plot_data_scaling`.
         """
-        from pynapple_nuclr.evaluation import figures
+        from pynapple_nuclr.evaluation.figures import (
+            plot_data_scaling,
+            plot_label_efficiency,
+            plot_scores,
+        )
 
         draw = {
-            None: figures.plot_scores,
-            "fraction": figures.plot_label_efficiency,
-            "n_animals": figures.plot_data_scaling,
+            None: plot_scores,
+            "fraction": plot_label_efficiency,
+            "n_animals": plot_data_scaling,
         }[point_dimension(self._dataset)]
         return draw(self._dataset, score, ax=ax)
 
     def plot_confusion(self, system: str | None = None, **options: Any) -> Axes:
         """Draw which labels a system takes for which; see `plot_confusion`."""
-        from pynapple_nuclr.evaluation import figures
+        from pynapple_nuclr.evaluation.figures import plot_confusion
 
-        return figures.plot_confusion(self._dataset, system, **options)
+        return plot_confusion(self._dataset, system, **options)

@@ -13,6 +13,7 @@ from pynapple_nuclr.baselines.interface import EmbeddingSystem, System
 from pynapple_nuclr.baselines.neuprint.dynamics import HEADS, Dynamics, Network
 from pynapple_nuclr.baselines.neuprint.learning import Learner
 from pynapple_nuclr.baselines.neuprint.segments import Pool, Runs, cut_segments, read_runs
+from pynapple_nuclr.baselines.reading import in_their_order
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.settings import default_config
 from pynapple_nuclr.recording import as_recordings
@@ -181,17 +182,7 @@ class Neuprint(EmbeddingSystem):
         """
         if not hasattr(self, "network_"):
             raise ValueError("this Neuprint has learned nothing yet; call fit(groups) first")
-        found = {}
-        for name, recording in as_recordings(groups).items():
-            vectors = self.vectors_.get(name)
-            vectors = self._learn_new(recording) if vectors is None else vectors
-            if len(vectors) != recording.n_units:
-                raise ValueError(
-                    f"recording {name!r} has {recording.n_units} units, but that of this name in "
-                    f"training had {len(vectors)}; give another recording another name"
-                )
-            found[name] = vectors[recording.order()]
-        return found
+        return in_their_order(as_recordings(groups), self.vectors_, self._learn_new)
 
     def _read(self, recording: Recording) -> Runs:
         return read_runs(recording, self.config_, self.bins)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,20 @@ def best(datasets: Sequence[xr.Dataset], score: str, systems: Sequence[str], **w
         means = scores.mean([dim for dim in scores.dims if dim not in ("system", "normalize")])
         found += means.values[np.isfinite(means.values)].tolist()
     return max(found)
+
+
+def choices(dataset: xr.Dataset) -> str:
+    """Return how often each configuration was chosen, and the minutes of a fit, as a table."""
+    rows = []
+    for name in dataset["system"].values:
+        mine = dataset.sel(system=name)
+        chosen = Counter(one for one in mine["chosen"].values.ravel() if one)
+        minutes = mine["seconds"].values / 60
+        if chosen:
+            folds = ", ".join(f"`{what}` {times} ×" for what, times in chosen.most_common())
+            spent = f"{np.nanmedian(minutes):.1f}"
+            rows.append({"system": name, "chosen": folds, "minutes a protocol and seed": spent})
+    return markdown(rows)
 
 
 def bootstrap(

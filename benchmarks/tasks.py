@@ -24,7 +24,7 @@ from lineups import (
     ours,
     source_of,
 )
-from page import SCORES, best, bootstrap, convergence, figure, joined, markdown, who
+from page import SCORES, best, bootstrap, choices, convergence, figure, joined, markdown, who
 from scoring import untrained
 
 from pynapple_nuclr import load_encoder
@@ -84,10 +84,25 @@ class Bench:
 def steinmetz_regions(bench: Bench) -> str:
     """Tell four groups of regions, in all protocols."""
     sessions = steinmetz(bench.data)
-    how = {"normalize": BOTH, "seeds": bench.seeds}
-    everywhere = [ours(TRIALS, bench.pairs), Statistics()]
-    scores = bench.run(sessions, "region", everywhere, protocol=PROTOCOLS, **how)
-    once = bench.run(sessions, "region", _fitted_once(bench), protocol=PROTOCOLS[:2], **how)
+    scores = bench.run(
+        sessions,
+        "region",
+        {
+            "nuclr": ours(TRIALS, bench.pairs),
+            Statistics.row: Statistics(),
+            Lolcat.row: Lolcat(config=TRIALS),
+            Nemo.row: Nemo(),
+            Neuprint.row: Neuprint(config=TRIALS),
+            Poyo.row: Poyo(behaviour=steinmetz_trials(bench.data)),
+        },
+        protocol=PROTOCOLS,
+        normalize=BOTH,
+        seeds=bench.seeds,
+        choose="nested",
+    )
+    once = bench.run(
+        sessions, "region", _frozen(), protocol=PROTOCOLS[:2], normalize=BOTH, seeds=bench.seeds
+    )
     _regions_aims(bench, scores, once)
     drawn = figure(
         bench.docs / "regions.png",
@@ -103,25 +118,19 @@ def steinmetz_regions(bench: Bench) -> str:
             joined([scores, once], calibration),
             "Did they converge? The loss of each, over its first fit:",
             convergence(bench.docs / "convergence.png", [scores, once]),
+            "What inner folds chose, of two configurations each, and what a fit took:",
+            choices(scores),
             "Who has seen what:",
             who(scores, once),
         ]
     )
 
 
-def _fitted_once(bench: Bench) -> dict[str, System]:
-    """Return the systems that have no inductive score here.
-
-    Bundled encoders have seen all of these sessions. The others could be fitted anew for every
-    animal left out; that is beyond the reduced budget.
-    """
+def _frozen() -> dict[str, System]:
+    """Return encoders that are not fitted here; they have seen all of these sessions."""
     systems: dict[str, System] = {
         "bundled encoder": Nuclr(),
         "the same network, untrained": Nuclr(untrained(load_encoder())),
-        Lolcat.row: Lolcat(config=TRIALS),
-        Nemo.row: Nemo(),
-        Neuprint.row: Neuprint(config=TRIALS),
-        Poyo.row: Poyo(behaviour=steinmetz_trials(bench.data)),
     }
     if CANDIDATE.exists():
         systems["candidate for the bundled encoder"] = Nuclr(CANDIDATE)

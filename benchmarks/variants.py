@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -25,7 +25,6 @@ from pynapple_nuclr import ContrastiveLoss, Encoder, EncoderConfig
 from pynapple_nuclr.baselines import EmbeddingSystem
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.inference import Precision
-from pynapple_nuclr.layers import PopulationAttention
 from pynapple_nuclr.pretraining.batches import PairBatches
 from pynapple_nuclr.recording import as_recordings
 from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
@@ -91,6 +90,10 @@ class Variant(EmbeddingSystem):
         """Return this system, changed."""
         return replace(self, name=name, **changes)
 
+    def configurations(self) -> list[Variant]:  # type: ignore[override]
+        """Return this one, and one that hears only a part of the population in training."""
+        return [self, replace(self, listens_to=0.5)]
+
     def fit(self, groups: Any, *, seed: int = 0, progress: bool = False) -> Variant:
         """Train an encoder on the recordings."""
         with torch.random.fork_rng():
@@ -153,7 +156,9 @@ class _VariedEncoder(Encoder):
         self.standardise = variant.standardise
         for block in self.spatiotemporal:
             attention = block.population.attention
-            attention.attend = _Attend(attention, variant)
+            attention.dropout = 1 - variant.listens_to
+            if variant.context == "relative":
+                attention.attend = _centred(attention.attend)
 
     def forward(self, patches: Tensor, population_sizes: list[int]) -> Tensor:
         """Embed, and standardise within each population if asked to."""
@@ -163,37 +168,14 @@ class _VariedEncoder(Encoder):
         return torch.cat([_standardised(part) for part in x.split(population_sizes)])
 
 
-class _Attend:
-    """Attention among the units of one population, changed in whom they hear and what."""
+def _centred(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return attention whose result has mean zero over the units (the second axis)."""
 
-    def __init__(self, attention: PopulationAttention, variant: Variant) -> None:
-        self.whole = attention.attend
-        self.module = [attention]  # in a list: no circle among modules
-        self.variant = variant
+    def attend_relative(qkv: Tensor, heard: Tensor | None = None) -> Tensor:
+        mixed = attend(qkv, heard)
+        return mixed - mixed.mean(dim=1, keepdim=True)
 
-    def __call__(self, qkv: Tensor) -> Tensor:
-        """Attend along qkv (patches, units, 3, heads, head_dim)."""
-        if self.module[0].training and self.variant.listens_to < 1:
-            mixed = self._hear_some(qkv)
-        else:
-            mixed = self.whole(qkv)
-        if self.variant.context == "relative":
-            mixed = mixed - mixed.mean(dim=1, keepdim=True)
-        return mixed
-
-    def _hear_some(self, qkv: Tensor) -> Tensor:
-        """Attend to a random part of the units, by windows or by patches."""
-        units = qkv.shape[1]
-        share = float(torch.empty(()).uniform_(self.variant.listens_to, 1))
-        heard = torch.randperm(units)[: max(int(share * units), 1)]
-        if self.variant.config.population_scores == "window":
-            query, key, value = qkv.permute(2, 3, 1, 0, 4).flatten(3)[:, None]
-            mixed = F.scaled_dot_product_attention(query, key[:, :, heard], value[:, :, heard])[0]
-            return mixed.unflatten(-1, (len(qkv), -1)).permute(2, 1, 0, 3)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(
-            query, key[:, :, heard], value[:, :, heard]
-        ).transpose(1, 2)
+    return attend_relative
 
 
 class _InfoNCE(ContrastiveLoss):

@@ -10,7 +10,9 @@ from .encoder import Encoder
 from .evaluation import data_scaling, evaluate, label_efficiency
 from .familiarity import familiarity_report
 from .features import unit_statistics
-from .io.nwb import read_embedding, read_units, write_nwb, write_units
+from .io.reading import read_units
+from .io.stored import read_embedding
+from .io.writing import write_nwb, write_units
 from .plotting import plot_embedding
 from .pretraining import pretrain
 from .probes import Probe, load_probe

@@ -106,7 +106,8 @@ def embed_command(
     """
     from pynapple_nuclr.columns import metadata_frame
     from pynapple_nuclr.io.files import check_output
-    from pynapple_nuclr.io.nwb import read_units, write_nwb
+    from pynapple_nuclr.io.reading import read_units
+    from pynapple_nuclr.io.writing import write_nwb
 
     as_table = output is not None and output.suffix == ".csv"
     if as_table and output is not None:
@@ -169,7 +170,7 @@ def pretrain_command(
         options = ", ".join(f"--{name.replace('_', '-')}" for name in sizes)
         raise ValueError(f"--init keeps the sizes of its encoder; leave out {options}, or --init")
 
-    from pynapple_nuclr.io.nwb import read_units
+    from pynapple_nuclr.io.reading import read_units
 
     stems = [file.stem for file in files]
     names = stems if len(set(stems)) == len(stems) else [str(file) for file in files]
@@ -229,7 +230,8 @@ def main() -> None:
 
 
 def _show_file(path: Path) -> None:
-    from pynapple_nuclr.io.nwb import describe_nwb, read_units
+    from pynapple_nuclr.io.reading import read_units
+    from pynapple_nuclr.io.stored import describe_nwb
 
     content = describe_nwb(path)
     support = read_units(path).time_support

@@ -18,7 +18,7 @@ _CHOICES = {
     "population_scores": ("patch", "window"),
 }
 # Added since encoders are signed: as long as it has this value, it is not part of the signature.
-_ADDED = {"population_scores": "patch"}
+_ADDED = {"population_scores": "patch", "population_dropout": 0.0}
 # Wide enough for any encoder of this kind, narrow enough that a forged file cannot ask for a
 # model that does not fit into memory.
 _LARGEST = {"dim": 4096, "heads": 64, "head_dim": 512, "temporal_layers": 64}
@@ -56,6 +56,8 @@ class EncoderConfig:
         published), or once for the window, by all its patches.
     dropout : float
         Dropout probability in training.
+    population_dropout : float
+        The largest part of its population that a unit does not hear in training; 0 as published.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class EncoderConfig:
     rotary_fraction: float = 0.5
     dropout: float = 0.2
     population_scores: Scores = "patch"
+    population_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -109,8 +112,9 @@ class EncoderConfig:
                 raise ValueError(f"config.{name} is {getattr(self, name)}; expected at least 0")
         if self.head_dim % 2:
             raise ValueError(f"config.head_dim is {self.head_dim}; rotary needs an even number")
-        for name in ("rotary_fraction", "dropout"):
-            if not 0 <= getattr(self, name) <= 1 or (name == "dropout" and self.dropout == 1):
+        for name in ("rotary_fraction", "dropout", "population_dropout"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1 or (name != "rotary_fraction" and value == 1):
                 raise ValueError(f"config.{name} is {getattr(self, name)}; expected 0 to 1")
         self._check_whole_patches()
         self._check_size()

@@ -17,7 +17,7 @@ from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.columns import embeddings, lay_out
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.io.nwb import write_nwb, write_units
+from pynapple_nuclr.io.writing import write_nwb, write_units
 from pynapple_nuclr.plotting import plot_embedding
 from pynapple_nuclr.pretraining import pretrain
 from pynapple_nuclr.probes import Probe

@@ -85,7 +85,11 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
     def _among_units(self) -> Block:
         config = self.config
         attention = PopulationAttention(
-            config.dim, config.heads, config.head_dim, config.population_scores
+            config.dim,
+            config.heads,
+            config.head_dim,
+            config.population_scores,
+            config.population_dropout,
         )
         return Block(attention, config.dim, config.dropout)
 

@@ -103,11 +103,22 @@ class PopulationAttention(Attention):
         Whom a unit listens to is decided at every patch anew (published), or once for the whole
         window, by the scores summed over its patches: then units that go together throughout the
         window find each other, although a single patch of sparse spikes could not tell.
+    dropout : float
+        In training, the part of the population that is not heard is drawn anew between 0 and
+        this, every time: what a unit is must not hang on who else happened to be recorded.
     """
 
-    def __init__(self, dim: int, heads: int, head_dim: int, scores: Scores = "patch") -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        head_dim: int,
+        scores: Scores = "patch",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__(dim, heads, head_dim)
         self.attend = _attend if scores == "patch" else _attend_by_window
+        self.dropout = dropout
 
     def forward(self, x: Tensor, sizes: list[int] | None = None) -> Tensor:
         """Mix tokens (patches, units, dim); units of different populations never meet.
@@ -124,30 +135,53 @@ class PopulationAttention(Attention):
         Tensor (patches, units, dim)
         """
         parts = self._projected(x).split(sizes or [x.shape[1]], dim=1)
-        return self._out(torch.cat([self.attend(part) for part in parts], dim=1))
+        heard = [self._heard(part.shape[1]) for part in parts]
+        mixed = [self.attend(part, units) for part, units in zip(parts, heard, strict=True)]
+        return self._out(torch.cat(mixed, dim=1))
+
+    def _heard(self, units: int) -> Tensor | None:
+        """Draw the units of a population that are heard; None: all."""
+        if not (self.training and self.dropout):
+            return None
+        share = 1 - self.dropout * float(torch.rand(()))
+        return torch.randperm(units)[: max(int(share * units), 1)]
 
 
-def _attend(qkv: Tensor) -> Tensor:
+def _attend(qkv: Tensor, heard: Tensor | None = None) -> Tensor:
     """Attend along the tokens of qkv (batch, tokens, 3, heads, head_dim).
+
+    Parameters
+    ----------
+    qkv : Tensor
+        Query, key and value of every token.
+    heard : Tensor, optional
+        Indices of the tokens that may be attended to. Default: all.
 
     Returns
     -------
     Tensor (batch, tokens, heads, head_dim)
     """
     query, key, value = qkv.permute(2, 0, 3, 1, 4)
-    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    return _mix(query, key, value, heard).transpose(1, 2)
 
 
-def _attend_by_window(qkv: Tensor) -> Tensor:
+def _attend_by_window(qkv: Tensor, heard: Tensor | None = None) -> Tensor:
     """As `_attend`, with one set of weights for all rows: scores summed over the batch.
 
     A product of vectors laid end to end is the sum of their products, so that this is attention
     between tokens of batch × head_dim features.
     """
-    patches = len(qkv)
     query, key, value = qkv.permute(2, 3, 1, 0, 4).flatten(3)[:, None]
-    mixed = F.scaled_dot_product_attention(query, key, value)[0]
-    return mixed.unflatten(-1, (patches, -1)).permute(2, 1, 0, 3)
+    mixed = _mix(query, key, value, heard)[0]
+    return mixed.unflatten(-1, (len(qkv), -1)).permute(2, 1, 0, 3)
+
+
+def _mix(query: Tensor, key: Tensor, value: Tensor, heard: Tensor | None) -> Tensor:
+    """Attend from all tokens to those that are heard: (batch, heads, tokens, features)."""
+    if heard is not None:
+        heard = heard.to(key.device)
+        key, value = key[:, :, heard], value[:, :, heard]
+    return F.scaled_dot_product_attention(query, key, value)
 
 
 class FeedForward(nn.Module):

@@ -20,7 +20,8 @@ from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.demo import run_demo
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.encoder import Encoder
-from pynapple_nuclr.io.nwb import describe_nwb, read_embedding, write_units
+from pynapple_nuclr.io.stored import describe_nwb, read_embedding
+from pynapple_nuclr.io.writing import write_units
 
 
 def run(*arguments):

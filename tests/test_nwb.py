@@ -11,13 +11,9 @@ import pytest
 from nwb_recordings import DIM, TRIALS, embedded, foreign_file, make_units
 
 from pynapple_nuclr.columns import embeddings, lay_out
-from pynapple_nuclr.io.nwb import (
-    describe_nwb,
-    read_embedding,
-    read_units,
-    write_nwb,
-    write_units,
-)
+from pynapple_nuclr.io.reading import read_units
+from pynapple_nuclr.io.stored import describe_nwb, read_embedding
+from pynapple_nuclr.io.writing import write_nwb, write_units
 
 
 @pytest.fixture

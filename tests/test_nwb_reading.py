@@ -10,7 +10,9 @@ import pynwb
 import pytest
 from nwb_recordings import TRIALS, foreign_file, make_units
 
-from pynapple_nuclr.io.nwb import describe_nwb, read_embedding, read_units, write_units
+from pynapple_nuclr.io.reading import read_units
+from pynapple_nuclr.io.stored import describe_nwb, read_embedding
+from pynapple_nuclr.io.writing import write_units
 
 
 def test_epochs_by_name_and_as_intervals(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -152,7 +153,7 @@ class LabelSystem(System):
 def _plain(value: Any) -> Any:
     """Return a setting as a value that JSON knows."""
     if isinstance(value, EncoderConfig):
-        return value.to_dict()
+        return json.loads(value.signature())  # unchanged by settings that came later
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,24 +1,21 @@
-"""NWB files: sorted units in; embeddings and predicted labels out, in the units table."""
+"""NWB files out: embeddings and predicted labels into the units table; new, minimal files."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import numpy as np
-import pandas as pd
 import pynapple as nap
 
-from pynapple_nuclr.columns import PREDICTED, SUMMARIES, lay_out
+from pynapple_nuclr.columns import PREDICTED
 from pynapple_nuclr.io import units_table
 from pynapple_nuclr.io.files import check_output, existing_file, replacing
+from pynapple_nuclr.io.opening import open_nwb
 
 
 def write_nwb(
@@ -107,7 +104,7 @@ def write_nwb(
     with replacing(output) as draft:
         shutil.copyfile(source, draft)
         units_table.remove_columns(draft, [*columns, *outdated], prefix)
-        with _open(draft, "r+") as (io, nwbfile):
+        with open_nwb(draft, "r+") as (io, nwbfile):
             for name, (values, description) in columns.items():
                 data = units_table.spread(values, rows, n_rows, zero=name.endswith("_n_windows"))
                 nwbfile.units.add_column(name=name, description=description, data=data)
@@ -120,125 +117,6 @@ def write_nwb(
             stacklevel=2,
         )
     return output
-
-
-def read_units(
-    path: str | os.PathLike[str], *, epochs: str | nap.IntervalSet | None = None
-) -> nap.TsGroup:
-    """Read the units of an NWB file with the time in which they were observed.
-
-    Like ``nap.load_file(path)["units"]``, except that the time support is the file's
-    ``obs_intervals``, where it has them; pynapple itself takes the time from the first spike to
-    the last, gaps between trials included. Where units were observed at different times, it is
-    the time that all share, with a warning; if they share none, it is pynapple's.
-
-    Parameters
-    ----------
-    path : str or path
-        An NWB file with a units table.
-    epochs : str or IntervalSet, optional
-        Use only these epochs; or the name of a table of intervals in the file, such as
-        ``"trials"``.
-
-    Returns
-    -------
-    TsGroup
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no NWB file, has no units with spikes, or no intervals of the name `epochs`.
-
-    Examples
-    --------
-    >>> import tempfile, pynapple as nap, pynapple_nuclr as nap_nuclr
-    >>> trials = nap.IntervalSet([0, 10], [1, 11])
-    >>> units = nap.TsGroup({3: nap.Ts([0.1, 0.7, 10.2])}, time_support=trials)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = nap_nuclr.write_units(units, f"{folder}/day1.nwb")
-    ...     nap_nuclr.read_units(path).time_support
-      index    start    end
-          0        0      1
-          1       10     11
-    shape: (2, 2), time unit: sec.
-    """
-    path = existing_file(path)
-    with units_table.open_table(path) as table:
-        support = units_table.observed(table)
-    with _open(path, "r") as (_, nwbfile):
-        loaded = nap.NWBFile(nwbfile)
-        with warnings.catch_warnings():  # of units with one spike, whose support has no duration
-            warnings.simplefilter("ignore")
-            units = loaded["/units"]
-        if isinstance(epochs, str):
-            tables = [key for key, kind in loaded._view if kind == "IntervalSet"]
-            if epochs not in tables:
-                raise ValueError(
-                    f"{path} has no intervals {epochs!r}; it has {', '.join(tables) or 'none'}"
-                )
-            epochs = loaded[epochs]
-    if not isinstance(units, nap.TsGroup):  # it gives the NWB table
-        raise ValueError(
-            f"pynapple cannot read the units table of {path}; has any unit two spikes or more?"
-        )
-    if epochs is not None:
-        # Without observation intervals the epochs are taken as they are: pynapple's support
-        # would cut the first and the last at a spike.
-        support = epochs if support is None else support.intersect(epochs)
-    return units if support is None else units.restrict(support)
-
-
-def read_embedding(path: str | os.PathLike[str], *, prefix: str = "nuclr") -> nap.TsGroup:
-    """Read embedded units back from a file of `write_nwb`, vectors included.
-
-    Parameters
-    ----------
-    path : str or path
-        An NWB file that `write_nwb` wrote.
-    prefix : str
-        Prefix of the columns, as given to `write_nwb`.
-
-    Returns
-    -------
-    TsGroup
-        The units with all their metadata, and the vectors as ``nuclr_0`` …, bit for bit.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it holds no embedding of this prefix.
-
-    Examples
-    --------
-    >>> import tempfile, pynapple as nap, pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.columns import lay_out
-    >>> units = nap.TsGroup({3: nap.Ts([0.1, 0.7]), 8: nap.Ts([0.5])})
-    >>> embedded = lay_out(units, vectors=[[1.0, 0.5], [-1.0, 2.0]],
-    ...     summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 2})
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = nap_nuclr.write_units(embedded, f"{folder}/day1.nwb")
-    ...     print(nap_nuclr.read_embedding(path)["nuclr_1"].tolist())
-    [0.5, 2.0]
-    """
-    units = read_units(path)
-    with units_table.open_table(Path(path)) as table:
-        column = f"{prefix}_embedding"
-        if column not in table:
-            raise ValueError(
-                f"{path} has no column {column!r} in its units table; embed its units and write "
-                "them: nap_nuclr.write_nwb(nap_nuclr.embed(units), source)"
-            )
-        vectors = pd.DataFrame(table[column][:], index=table["id"][:])
-    names = [f"{prefix}_{part}" for part in SUMMARIES]
-    summary = {name: units.get_info(name) for name in names if name in units.metadata_columns}
-    if summary:
-        units.drop_info(list(summary))  # else lay_out would log that it replaced them
-    ordered = vectors.loc[np.asarray(units.index)].to_numpy()
-    return lay_out(units, summary=summary, vectors=ordered, prefix=prefix)
 
 
 def write_units(
@@ -312,48 +190,3 @@ def write_units(
     with replacing(path) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
         io.write(nwbfile)
     return path
-
-
-def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Say what the units table of an NWB file holds, and whether it is embedded.
-
-    Returns
-    -------
-    dict
-        ``units`` (how many), ``columns`` (names), ``labels`` (names of ``predicted_*`` columns)
-        and ``embeddings``: prefix → how it was made (version, encoder, date, settings).
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_units`.
-    """
-    with units_table.open_table(existing_file(path)) as table:
-        names = units_table.column_names(table)
-        prefixes = [name.removesuffix("_embedding") for name in names]
-        return {
-            "units": len(table["id"]),
-            "columns": names,
-            "labels": [name for name in names if name.startswith(PREDICTED)],
-            "embeddings": {
-                prefix: {
-                    "dimensions": str(table[name].shape[1]),
-                    **units_table.provenance(table, prefix),
-                }
-                for name, prefix in zip(names, prefixes, strict=True)
-                if name != prefix and units_table.is_ours(table, name)
-            },
-        }
-
-
-@contextmanager
-def _open(path: Path, mode: str) -> Iterator[tuple[Any, Any]]:
-    """Open an NWB file with pynwb; ValueError if it cannot read it."""
-    import pynwb
-
-    with pynwb.NWBHDF5IO(path, mode) as io:
-        try:
-            nwbfile = io.read()
-        except Exception as error:  # whatever pynwb meets in a file that is HDF5 but no NWB
-            raise ValueError(f"pynwb cannot read {path} as NWB: {error}") from error
-        yield io, nwbfile

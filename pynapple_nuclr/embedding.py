@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pynapple as nap
@@ -20,6 +20,8 @@ from pynapple_nuclr.columns import (
     unit_coordinates,
     vector_columns,
 )
+from pynapple_nuclr.config import Gaps
+from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.familiarity import compare, warn_if_unlike
 from pynapple_nuclr.inference import Precision, pick_device, run_windows
 from pynapple_nuclr.recording import as_recording
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.config import Gaps
-    from pynapple_nuclr.encoder import Encoder
-    from pynapple_nuclr.recording import Units
+    from pynapple_nuclr.recording import Recording, Units
 
 UnitsT = TypeVar("UnitsT", nap.TsGroup, nap.TsdFrame)
 
@@ -44,6 +44,7 @@ def encode(
     *,
     epochs: nap.IntervalSet | None = None,
     gaps: Gaps | None = None,
+    by: str | None = None,
     windows: bool = False,
     device: str = "auto",
     precision: Precision = "float32",
@@ -62,6 +63,10 @@ def encode(
     gaps : {"split", "join"}, optional
         Windows within one epoch, or of consecutive whole patches across epochs. Default: as the
         encoder was trained.
+    by : str, optional
+        Metadata column that says which population a unit belongs to, such as its probe
+        insertion: each is embedded on its own (the published way). Default: all units of the
+        recording are one population.
     windows : bool
         Also return the embedding of every unit in every window.
     device : str
@@ -102,39 +107,60 @@ def encode(
     >>> dataset["embedding"].dims, int(dataset["n_windows"].max())
     (('unit', 'feature'), 6)
     """
-    dataset = _encode(units, encoder, epochs, gaps, windows, device, precision, progress)
+    reading = _Reading(as_encoder(encoder), gaps, windows, device, precision, progress)
+    dataset = _encode(units, epochs, by, reading)
     _warn_of_silent_units(dataset, "n_windows")
     return dataset
 
 
+class _Reading(NamedTuple):
+    """How populations are read."""
+
+    encoder: Encoder
+    gaps: Gaps | None
+    windows: bool
+    device: str
+    precision: Precision
+    progress: bool
+
+
 def _encode(
-    units: Units,
-    encoder: Encoder | str | Path | None,
-    epochs: nap.IntervalSet | None,
-    gaps: Gaps | None,
-    windows: bool,
-    device: str,
-    precision: Precision,
-    progress: bool,
+    units: Units, epochs: nap.IntervalSet | None, by: str | None, reading: _Reading
 ) -> xr.Dataset:
-    encoder = as_encoder(encoder)
     recording = as_recording(units, epochs=epochs)
+    if by is None:
+        dataset = _encode_population(recording, reading)
+    else:
+        parts = recording.split(by)
+        datasets = [_encode_population(part, reading) for _, part in parts]
+        order = np.argsort(np.concatenate([which for which, _ in parts]))
+        dataset = xr.concat(datasets, "unit", data_vars="minimal", combine_attrs="drop_conflicts")
+        dataset = dataset.isel(unit=order).assign_attrs(
+            recording=recording.name,
+            by=by,
+            familiarity=min(one.attrs["familiarity"] for one in datasets),
+        )
+    return dataset.assign_coords(_coordinates(units))
+
+
+def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
+    encoder, gaps = reading.encoder, reading.gaps
     source = open_source(recording, encoder.config)
     tiling = tile(source, gaps=gaps)
     likeness = compare(encoder, source, tiling.starts)
     # Before the work: milliseconds taken for seconds would make it a thousand times as long.
-    warn_if_unlike(likeness, recording.name, encoder, stacklevel=3)
-    target = pick_device(device)
-    bar = tqdm(total=len(tiling.starts), desc="embedding", unit="window", disable=not progress)
-    shape = (len(tiling.starts), recording.n_units, encoder.config.dim)
-    vectors = np.full(shape, np.nan, dtype=np.float32)
+    warn_if_unlike(likeness, recording.name, encoder, stacklevel=5)
+    target = pick_device(reading.device)
+    total = len(tiling.starts)
+    bar = tqdm(total=total, desc="embedding", unit="window", disable=not reading.progress)
+    vectors = np.full((total, recording.n_units, encoder.config.dim), np.nan, dtype=np.float32)
     with bar:
         for window, present, embedded in run_windows(
             encoder,
             source,
             tiling.starts,
             device=target,
-            precision=precision,
+            precision=reading.precision,
             advance=bar.update,
         ):
             vectors[window, present] = embedded
@@ -147,14 +173,14 @@ def _encode(
             "stability": ("unit", rank_of_itself(vectors, recording.order())),
             "n_windows": ("unit", n_windows),
         },
-        coords={"unit": recording.unit_ids, "feature": np.arange(shape[2])},
+        coords={"unit": recording.unit_ids, "feature": np.arange(encoder.config.dim)},
         attrs={
             "encoder": encoder.identity,
             "recording": recording.name,
             "gaps": gaps or encoder.config.gaps,
-            "precision": precision,
+            "precision": reading.precision,
             "device": target.type,
-            "windows": len(tiling.starts),
+            "windows": total,
             "unused_seconds": tiling.unused_seconds,
             "familiarity": likeness.familiarity,
             "config": json.dumps(encoder.config.to_dict()),
@@ -162,10 +188,10 @@ def _encode(
             **source.attributes,
         },
     )
-    if windows:
+    if reading.windows:
         dataset["window_embedding"] = (("window", "unit", "feature"), vectors)
         dataset = dataset.assign_coords(start=("window", source.seconds(tiling.starts)[:, 0]))
-    return dataset.assign_coords(_coordinates(units))
+    return dataset
 
 
 def embed(
@@ -174,6 +200,7 @@ def embed(
     *,
     epochs: nap.IntervalSet | None = None,
     gaps: Gaps | None = None,
+    by: str | None = None,
     columns: Literal["all", "summary"] = "all",
     prefix: str = "nuclr",
     device: str = "auto",
@@ -193,6 +220,9 @@ def embed(
     gaps : {"split", "join"}, optional
         Windows within one epoch, or of consecutive whole patches across epochs (trials).
         Default: as the encoder was trained.
+    by : str, optional
+        Metadata column that says which population a unit belongs to, such as its probe
+        insertion: each is embedded on its own (the published way). Default: all units are one.
     columns : {"all", "summary"}
         Whether to write the vectors, or only the summary.
     prefix : str
@@ -234,7 +264,8 @@ def embed(
         raise ValueError(f'columns is {columns!r}; expected "all" or "summary"')
     if isinstance(units, (nap.TsGroup, nap.TsdFrame)):
         check_prefix(prefix, units)
-    dataset = _encode(units, encoder, epochs, gaps, False, device, precision, progress)
+    reading = _Reading(as_encoder(encoder), gaps, False, device, precision, progress)
+    dataset = _encode(units, epochs, by, reading)
     _warn_of_silent_units(dataset, f"{prefix}_n_windows")
     summary = {
         f"{prefix}_stability": dataset["stability"].values,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -73,10 +73,61 @@ class Recording:
             return np.bincount(self.units, minlength=self.n_units).astype(float)
         return self.traces.sum(axis=0, dtype=np.float64)
 
+    def split(self, by: str) -> list[tuple[NDArray[np.int64], Recording]]:
+        """Split into populations that never hear each other: probe insertions, imaging planes.
+
+        Parameters
+        ----------
+        by : str
+            Metadata column that names the population of every unit.
+
+        Returns
+        -------
+        list of (ndarray, Recording)
+            For every value of the column the indices of its units, and their recording.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, or some units have no value in it.
+        """
+        if by not in self.metadata:
+            columns = ", ".join(map(str, self.metadata.columns)) or "none"
+            raise ValueError(
+                f"recording {self.name!r} has no metadata column {by!r} to split its units by; "
+                f"it has {columns}"
+            )
+        labels = self.metadata[by].astype(object)
+        missing = labels.isna() | labels.isin(["", "nan"])
+        if missing.any():
+            raise ValueError(
+                f"recording {self.name!r}: {int(missing.sum())} of {self.n_units} units have no "
+                f"value in {by!r}, the first is unit {self.unit_ids[np.argmax(missing)]}; name "
+                "the population of every unit, or leave those units out"
+            )
+        return [
+            (np.flatnonzero(labels == value), self._only(labels == value, f"{by} {value}"))
+            for value in labels.unique()
+        ]
+
+    def _only(self, which: Any, what: str) -> Recording:
+        """Return the recording of some of the units: a mask (units,)."""
+        which = np.asarray(which, dtype=bool)
+        spikes = which[self.units]
+        return replace(
+            self,
+            name=f"{self.name} ({what})",
+            unit_ids=self.unit_ids[which],
+            metadata=self.metadata[which],
+            times=self.times[spikes],
+            units=(np.cumsum(which) - 1).astype(np.int32)[self.units[spikes]],
+            traces=self.traces[:, which] if self.traces.size else self.traces,
+        )
+
     def order(self) -> NDArray[np.int64]:
         """Return each unit's place (units,) when they are sorted by their data alone."""
         if self.modality == "spikes":
-            weights = self.times - self.times[0]
+            weights = self.times - self.times[:1]
             when = np.bincount(self.units, weights, minlength=self.n_units).astype(np.float64)
         else:
             when = self.frame_times @ self.traces.astype(np.float64)
@@ -134,6 +185,8 @@ def as_recording(
 
 def as_recordings(
     groups: Units | Sequence[Units] | Mapping[str, Units],
+    *,
+    by: str | None = None,
 ) -> dict[str, Recording]:
     """Check several pynapple objects: a list (names "0", "1", …) or a mapping name → object.
 
@@ -141,6 +194,8 @@ def as_recordings(
     ----------
     groups : TsGroup, TsdFrame, list or mapping
         One population, or several.
+    by : str, optional
+        Metadata column by which each is split into populations, as `Recording.split` does.
 
     Returns
     -------
@@ -152,8 +207,9 @@ def as_recordings(
     TypeError, ValueError
         As `as_recording`, naming the recording; ValueError if there is none.
     """
-    named = name_groups(groups)
-    return {name: as_recording(units, name=name) for name, units in named.items()}
+    whole = [as_recording(units, name=name) for name, units in name_groups(groups).items()]
+    parts = whole if by is None else [part for one in whole for _, part in one.split(by)]
+    return {part.name: part for part in parts}
 
 
 def name_groups(groups: Any) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def pretrain(
     batch_size: int | None = None,
     seed: int = 0,
     gaps: Gaps | None = None,
+    by: str | None = None,
     out: str | Path | None = None,
     resume: bool = True,
     devices: int | str | list[int] = "auto",
@@ -84,6 +85,9 @@ def pretrain(
         Seed of weights, views and dropout.
     gaps : {"split", "join"}, optional
         Whether windows stay within an epoch. Default: as in the configuration.
+    by : str, optional
+        Metadata column that says which population a unit belongs to, such as its probe
+        insertion: each is a recording of its own. Default: all units of a recording are one.
     out : str or Path, optional
         Folder for checkpoints, metrics (``metrics.csv``) and the final encoder.
     resume : bool
@@ -123,7 +127,7 @@ def pretrain(
     >>> encoder.config.dim, encoder.card["training"]["steps"]
     (32, 2)
     """
-    recordings = as_recordings(groups)
+    recordings = as_recordings(groups, by=by)
     encoder = _start(list(recordings.values()), config, init, gaps, seed)
     config = encoder.config
     settings = TrainingSettings.for_config(config, training)

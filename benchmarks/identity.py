@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[[Bench], str]] = {
     "tagged": tasks.tagged_cells,
     "worms": tasks.worm_classes,
     "calcium": tasks.calcium_regions,
+    "insertions": tasks.insertions,
 }
 PAGE = (HERE / "benchmarks_page.md").read_text(encoding="utf-8")
 

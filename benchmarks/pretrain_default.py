@@ -1,41 +1,32 @@
-"""Train the encoder that comes with the package, by the package's own `pretrain`.
+"""Train the encoders that come with the package, by the package's own `pretrain`.
 
-    python benchmarks/pretrain_default.py --data ../shared/data --minutes 85
+    python benchmarks/pretrain_default.py spikes --data ../shared/data --minutes 95
+    python benchmarks/pretrain_default.py calcium --minutes 20
 
-Can be interrupted and started again with the same arguments: it goes on where it was. Trained on
-the Steinmetz sessions alone (CC BY 4.0). Patches are half a trial long and lie at a random phase
-in it, so that the encoder does not only know stimulus onsets. `--install` then stores the result
-in half precision in pynapple_nuclr/weights, as loaded by everybody; its scores are added to the
-card by benchmarks/bundled_encoder.py.
+Can be interrupted and started again with the same arguments: it goes on where it was. `--install`
+then stores the result in half precision in pynapple_nuclr/weights, as loaded by everybody; scores
+are added to the card by benchmarks/bundled_encoder.py.
 
-Beside them stand simulated populations that are recorded without gaps, as most users' are.
+The encoder of spikes is trained on the Steinmetz sessions (CC BY 4.0), in patches of half a trial
+that lie at a random phase in it, so that it does not only know stimulus onsets, and on simulated
+populations without gaps, which is how most users record. The one of calcium knows simulated
+fluorescence only: no licence of the recordings at hand lets an encoder of them ship.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-
-import pynapple as nap
+from typing import Any
 
 import pynapple_nuclr as nap_nuclr
 from recordings import steinmetz
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights"
-RUN = HERE / "runs" / "default"
-CONFIG = {
-    "patch_duration": 0.2,
-    "window_duration": 3.2,
-    "gaps": "join",
-    "population_scores": "window",
-    "population_dropout": 0.5,
-    "dim": 64,
-    "heads": 4,
-    "head_dim": 16,
-    "dropout": 0.0,
-}
-RECIPE = {
+SIZE = {"dim": 64, "heads": 4, "head_dim": 16, "dropout": 0.0}
+TRAINING = {
     "batch_size": 2,
     "learning_rate": 1e-3,
     "max_units": 192,
@@ -45,73 +36,119 @@ RECIPE = {
     "keep_checks": True,
     "seed": 0,
 }
-CARD = {
-    "what_it_is": (
-        "A demonstration: 27 minutes of 0.4 s trials from three mice, trained on a CPU. Fine-tune "
-        "it on your own recordings (pretrain with init=) before you rely on it."
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One encoder: its name, what it reads, and what its card says."""
+
+    name: str
+    config: nap_nuclr.EncoderConfig
+    card: dict[str, Any]
+
+
+RECIPES = {
+    "spikes": Recipe(
+        "nuclr-steinmetz-demo",
+        nap_nuclr.EncoderConfig(
+            patch_duration=0.2,
+            window_duration=3.2,
+            gaps="join",
+            population_scores="window",
+            population_dropout=0.5,
+            **SIZE,
+        ),
+        {
+            "what_it_is": (
+                "A demonstration: 27 minutes of 0.4 s trials from three mice, and 20 minutes of "
+                "simulated populations, trained on a CPU. Fine-tune it on your own recordings "
+                "(pretrain with init=) before you rely on it."
+            ),
+            "data": (
+                "steinmetz2019: 14 Neuropixels sessions of 3 mice, 11,706 units, 0.4 s after each "
+                "stimulus (Steinmetz et al. 2019, Nature 576:266, doi:10.1038/s41586-019-1787-x; "
+                "figshare 9598406); simulated: 4 populations of the world context, 4 of single"
+            ),
+            "data_licence": "CC BY 4.0",
+            "licence": "MIT",
+            "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
+            "recipe": "benchmarks/pretrain_default.py spikes",
+            "choice": (
+                "population_scores and population_dropout by the ablations in docs/benchmarks.md; "
+                "patches of half a trial, because encoders that only knew patches from stimulus "
+                "onset on found the units of a continuous recording again less often; the step "
+                "by held-out re-identification"
+            ),
+            "no_probe": "no region probe comes with it: see docs/benchmarks.md on left-out mice",
+        },
     ),
-    "data": (
-        "steinmetz2019: 14 Neuropixels sessions of 3 mice, 11,706 units, 0.4 s after each stimulus "
-        "(Steinmetz et al. 2019, Nature 576:266, doi:10.1038/s41586-019-1787-x; figshare 9598406)"
+    "calcium": Recipe(
+        "nuclr-simulated-calcium",
+        nap_nuclr.EncoderConfig(modality="calcium", population_scores="window", **SIZE),
+        {
+            "what_it_is": (
+                "A demonstration that has never seen a recording: trained on simulated "
+                "fluorescence, on a CPU. Fine-tune it on your own recordings (pretrain with "
+                "init=) before you rely on it."
+            ),
+            "data": "12 populations of nap_nuclr.simulate(modality='calcium'), 10 minutes each",
+            "data_licence": "none needed: simulated",
+            "licence": "MIT",
+            "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
+            "recipe": "benchmarks/pretrain_default.py calcium",
+            "choice": "the step by held-out re-identification; nothing else was tried",
+            "no_probe": "no probe comes with it",
+        },
     ),
-    "data_licence": "CC BY 4.0",
-    "licence": "MIT",
-    "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
-    "recipe": "benchmarks/pretrain_default.py; patches of half a trial, half of the trials whole",
-    "choice": (
-        "population_scores='window' by the ablations in docs/benchmarks.md; patches of half a "
-        "trial, because encoders that only knew patches from stimulus onset on found the units of "
-        "a continuous recording again less often; the step by held-out re-identification"
-    ),
-    "no_probe": "no region probe comes with it: prediction on left-out mice is not measured yet",
 }
 
 
-def simulated() -> dict[str, nap.TsGroup]:
+def simulated(animals: int, **how: Any) -> dict[str, Any]:
     """Return populations that were never recorded: continuous, and of known laws."""
-    worlds = ("context", "single")
     return {
         f"simulated {world} {animal}": units
-        for world in worlds
+        for world in ("context", "single")
         for animal, units in nap_nuclr.simulate(
-            world, n_units=150, n_classes=4, duration=150, animals=4, seed=2019
+            world, n_units=150, n_classes=4, animals=animals, seed=2019, **how
         ).items()
     }
 
 
-def train(data: Path, minutes: float, out: Path) -> None:
+def train(which: str, data: Path, minutes: float, out: Path) -> None:
     """Train for so many minutes, earlier runs with the same `out` counted in."""
-    encoder = nap_nuclr.pretrain(
-        steinmetz(data) | simulated(),
-        nap_nuclr.EncoderConfig(**CONFIG),
-        max_minutes=minutes,
-        out=out,
-        **RECIPE,
-    )
+    config = RECIPES[which].config
+    if which == "spikes":
+        recordings = steinmetz(data) | simulated(4, duration=150)
+    else:
+        how = {"modality": "calcium", "frame_rate": config.frame_rate, "drift": 0.3}
+        recordings = simulated(6, duration=600, **how)
+    encoder = nap_nuclr.pretrain(recordings, config, max_minutes=minutes, out=out, **TRAINING)
     print(f"{encoder.identity}: {encoder.card['training']}")
 
 
-def install(out: Path) -> None:
+def install(which: str, out: Path) -> None:
     """Store a trained encoder in the package."""
     encoder = nap_nuclr.load_encoder(out)
-    encoder.name = "nuclr-steinmetz-demo"
-    encoder.card = {**CARD, **encoder.card}
-    nap_nuclr.save_encoder(encoder, WEIGHTS, dtype="float16")
-    print(f"installed {nap_nuclr.load_encoder().identity}")
+    encoder.name = RECIPES[which].name
+    encoder.card = {**RECIPES[which].card, **encoder.card}
+    nap_nuclr.save_encoder(encoder, WEIGHTS / which, dtype="float16")
+    print(f"installed {nap_nuclr.load_encoder(which).identity}")
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("which", choices=list(RECIPES))
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--minutes", type=float, default=85)
-    parser.add_argument("--out", type=Path, default=RUN)
+    parser.add_argument("--minutes", type=float, default=95)
+    parser.add_argument("--out", type=Path, help="default: benchmarks/runs/WHICH")
     parser.add_argument("--install", action="store_true", help="store the trained encoder")
     arguments = parser.parse_args()
+    out = arguments.out or HERE / "runs" / arguments.which
     if arguments.install:
-        install(arguments.out)
+        install(arguments.which, out)
     else:
-        train(arguments.data, arguments.minutes, arguments.out)
+        train(arguments.which, arguments.data, arguments.minutes, out)
 
 
 if __name__ == "__main__":

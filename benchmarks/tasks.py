@@ -36,6 +36,7 @@ from recordings import (
     optotagged,
     steinmetz,
     steinmetz_trials,
+    two_probes,
     worms,
 )
 
@@ -304,6 +305,21 @@ def calcium_regions(bench: Bench) -> str:
             joined([mice], ("macro_f1", "balanced_accuracy")),
         ]
     )
+
+
+def insertions(bench: Bench) -> str:
+    """Tell simulated cell types of two probes recorded at once, read apart and as one."""
+    probes, together = two_probes()
+    rows = []
+    for how, groups in (("each probe a population", probes), ("both probes one", together)):
+        systems = {"nuclr": ours(CONTINUOUS, bench.pairs), "bundled encoder": Nuclr()}
+        scores = bench.run(groups, "cell_type", systems, seeds=bench.seeds)
+        told = scores.scores.table(["macro_f1", "macro_f1_fold"])
+        rows += [
+            {"population": how, "system": name, **told.loc[name].to_dict()}
+            for name in (*systems, "shuffled labels")
+        ]
+    return markdown(rows)
 
 
 def _with_common_classes(

@@ -35,7 +35,7 @@ from recordings import head_direction, steinmetz
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights"
+WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights" / "spikes"
 RUN = HERE / "runs" / "default"
 CHECKS = RUN / "checks"
 SPLITS = range(20)

@@ -231,7 +231,7 @@ def head_direction_cells(bench: Bench) -> str:
 def tagged_cells(bench: Bench) -> str:
     """Tell opto-tagged types within one laboratory, each animal left out."""
     cells = optotagged(bench.data)
-    systems = [Nuclr(name="bundled encoder"), Statistics()]
+    systems = [Nuclr(name="bundled encoder"), Statistics(), Lolcat(), Nemo()]
     text = []
     for source, kinds in (("Allen", ("SST", "VIP")), ("hippocampus", ("PV", "Axo_Axonic"))):
         chosen = {

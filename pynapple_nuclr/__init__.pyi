@@ -4,14 +4,18 @@ from .columns import embeddings
 from .confidence import confidence_report
 from .config import EncoderConfig
 from .contrast import ContrastiveLoss
+from .datasets import fetch
 from .demo import run_demo
 from .embedding import embed, encode
 from .encoder import Encoder
 from .evaluation import data_scaling, evaluate, label_efficiency
 from .familiarity import familiarity_report
 from .features import unit_statistics
-from .io.reading import read_units
+from .io.ophys import read_traces
+from .io.reading import read_recording, read_units
+from .io.sorting import from_spikeinterface, to_spikeinterface
 from .io.stored import read_embedding
+from .io.tables import write_table
 from .io.writing import write_nwb, write_units
 from .plotting import plot_embedding
 from .pretraining import pretrain
@@ -33,6 +37,8 @@ __all__ = [
     "encode",
     "evaluate",
     "familiarity_report",
+    "fetch",
+    "from_spikeinterface",
     "label_efficiency",
     "load_encoder",
     "load_probe",
@@ -41,11 +47,15 @@ __all__ = [
     "population_tensor",
     "pretrain",
     "read_embedding",
+    "read_recording",
+    "read_traces",
     "read_units",
     "run_demo",
     "save_encoder",
     "simulate",
+    "to_spikeinterface",
     "unit_statistics",
     "write_nwb",
+    "write_table",
     "write_units",
 ]

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
-from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.config import EncoderConfig, Modality
 from pynapple_nuclr.encoder import Encoder, Stored, build, encoder_in_use
 
-_BUNDLED = Path(__file__).parent / "weights"
+_WEIGHTS = Path(__file__).parent / "weights"
+BUNDLED = {modality: _WEIGHTS / modality for modality in ("spikes", "calcium")}
+"""The encoders that come with the package."""
 
 _REFERENCE_SETTINGS = {
     "bin_size": "bin_size",
@@ -73,14 +75,18 @@ def save_encoder(
     return Path(folder)
 
 
-def load_encoder(source: str | Path | None = None) -> Encoder:
+def load_encoder(source: str | Path | None = None, *, revision: str | None = None) -> Encoder:
     """Load an encoder.
 
     Parameters
     ----------
     source : str or Path, optional
         A folder written by `save_encoder` or `pretrain`, or ``"owner/name"`` on the Hugging Face
-        hub. Default: the encoder that comes with the package.
+        hub; ``"spikes"`` or ``"calcium"``: the demonstrations that come with the package.
+        Default: that of spikes.
+    revision : str, optional
+        Branch, tag or commit on the hub. Default: the newest. What was loaded once is kept on
+        this machine and needs no connection any more.
 
     Returns
     -------
@@ -90,9 +96,10 @@ def load_encoder(source: str | Path | None = None) -> Encoder:
     Raises
     ------
     ValueError
-        If the files are truncated, of another kind, a pickle, or do not fit together.
+        If the files are truncated, of another kind, a pickle, or do not fit together; or if a
+        revision is asked of a folder.
     FileNotFoundError
-        If there is no such folder and no such hub repository.
+        If there is no such folder and no such hub repository, or the hub cannot be reached.
 
     Examples
     --------
@@ -100,12 +107,16 @@ def load_encoder(source: str | Path | None = None) -> Encoder:
     >>> nap_nuclr.load_encoder().config.modality
     'spikes'
     """
-    return Encoder.from_pretrained(_BUNDLED if source is None else source)
+    source = "spikes" if source is None else source
+    folder = BUNDLED.get(str(source), source)
+    return Encoder.from_pretrained(folder, revision=revision)
 
 
-def as_encoder(encoder: Encoder | str | Path | None) -> Encoder:
-    """Return an encoder given as itself, its source, or None (the bundled one)."""
-    return encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+def as_encoder(encoder: Encoder | str | Path | None, modality: Modality = "spikes") -> Encoder:
+    """Return an encoder given as itself, its source, or None: the bundled one of a modality."""
+    if isinstance(encoder, Encoder):
+        return encoder
+    return load_encoder(modality if encoder is None else encoder)
 
 
 def find_encoder(identity: str) -> Encoder:
@@ -124,11 +135,11 @@ def find_encoder(identity: str) -> Encoder:
     encoder = encoder_in_use(identity)
     if encoder is not None:
         return encoder
-    bundled = load_encoder()
-    if bundled.identity == identity:
-        return bundled
+    bundled = {one.identity: one for one in map(load_encoder, BUNDLED)}
+    if identity in bundled:
+        return bundled[identity]
     raise ValueError(
-        f"the encoder {identity} is not at hand (the bundled one is {bundled.identity}); load it "
+        f"the encoder {identity} is not at hand (bundled are {' and '.join(bundled)}); load it "
         "with load_encoder(folder) and pass it as encoder="
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +14,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from pynapple_nuclr import __version__
+from pynapple_nuclr.anytime import Budget, Meter
 from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.columns import (
     check_prefix,
@@ -24,9 +27,9 @@ from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.familiarity import compare, warn_if_unlike
 from pynapple_nuclr.inference import Precision, pick_device, run_windows
-from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.recording import as_recording, modality_of
 from pynapple_nuclr.stability import rank_of_itself
-from pynapple_nuclr.windows import open_source, tile
+from pynapple_nuclr.windows import Source, open_source, tile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Recording, Units
+
+_log = logging.getLogger("pynapple_nuclr")
 
 UnitsT = TypeVar("UnitsT", nap.TsGroup, nap.TsdFrame)
 
@@ -46,6 +51,9 @@ def encode(
     gaps: Gaps | None = None,
     by: str | None = None,
     windows: bool = False,
+    max_windows: int | None = None,
+    max_seconds: float | None = None,
+    tolerance: float | None = None,
     device: str = "auto",
     precision: Precision = "float32",
     progress: bool = True,
@@ -57,7 +65,8 @@ def encode(
     units : TsGroup or TsdFrame
         Spike trains, or calcium traces.
     encoder : Encoder, str or Path, optional
-        The encoder, its folder or its hub name. Default: the one that comes with the package.
+        The encoder, its folder or its hub name. Default: the one that comes with the package for
+        spikes, or for calcium.
     epochs : IntervalSet, optional
         Use only these epochs. Default: the time support.
     gaps : {"split", "join"}, optional
@@ -69,6 +78,10 @@ def encode(
         recording are one population.
     windows : bool
         Also return the embedding of every unit in every window.
+    max_windows, max_seconds, tolerance : optional
+        Read fewer windows, spread evenly over the recording: so many at most; for so many seconds
+        at most; until the direction of every unit's mean embedding is known to about `tolerance`
+        radians (0.1, say). What was skipped is said. Default: read all.
     device : str
         "auto" (CUDA, then MPS, then CPU) or a torch device.
     precision : {"float32", "bfloat16"}
@@ -107,7 +120,15 @@ def encode(
     >>> dataset["embedding"].dims, int(dataset["n_windows"].max())
     (('unit', 'feature'), 6)
     """
-    reading = _Reading(as_encoder(encoder), gaps, windows, device, precision, progress)
+    reading = _Reading(
+        as_encoder(encoder, modality_of(units)),
+        gaps,
+        windows,
+        Budget(max_windows, max_seconds, tolerance),
+        device,
+        precision,
+        progress,
+    )
     dataset = _encode(units, epochs, by, reading)
     _warn_of_silent_units(dataset, "n_windows")
     return dataset
@@ -119,6 +140,7 @@ class _Reading(NamedTuple):
     encoder: Encoder
     gaps: Gaps | None
     windows: bool
+    budget: Budget
     device: str
     precision: Precision
     progress: bool
@@ -138,6 +160,8 @@ def _encode(
         dataset = dataset.isel(unit=order).assign_attrs(
             recording=recording.name,
             by=by,
+            windows=max(one.attrs["windows"] for one in datasets),
+            windows_skipped=max(one.attrs["windows_skipped"] for one in datasets),
             familiarity=min(one.attrs["familiarity"] for one in datasets),
         )
     return dataset.assign_coords(_coordinates(units))
@@ -147,26 +171,18 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
     encoder, gaps = reading.encoder, reading.gaps
     source = open_source(recording, encoder.config)
     tiling = tile(source, gaps=gaps)
-    likeness = compare(encoder, source, tiling.starts)
+    order = reading.budget.windows(len(tiling.starts))
+    starts = tiling.starts[np.sort(order)]
+    likeness = compare(encoder, source, starts)
     # Before the work: milliseconds taken for seconds would make it a thousand times as long.
     warn_if_unlike(likeness, recording.name, encoder, stacklevel=5)
-    target = pick_device(reading.device)
-    total = len(tiling.starts)
-    bar = tqdm(total=total, desc="embedding", unit="window", disable=not reading.progress)
-    vectors = np.full((total, recording.n_units, encoder.config.dim), np.nan, dtype=np.float32)
-    with bar:
-        for window, present, embedded in run_windows(
-            encoder,
-            source,
-            tiling.starts,
-            device=target,
-            precision=reading.precision,
-            advance=bar.update,
-        ):
-            vectors[window, present] = embedded
+    vectors, n_read = _read_windows(source, starts, np.argsort(np.argsort(order)), reading)
     n_windows = (~np.isnan(vectors[:, :, 0])).sum(axis=0)
     with np.errstate(invalid="ignore"):
         mean = np.nansum(vectors, axis=0, dtype=np.float64) / n_windows[:, None]
+    skipped = len(tiling.starts) - n_read
+    if skipped:
+        _log.warning("%s: read %d windows, skipped %d", recording.name, n_read, skipped)
     dataset = xr.Dataset(
         {
             "embedding": (("unit", "feature"), mean.astype(np.float32)),
@@ -179,8 +195,9 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
             "recording": recording.name,
             "gaps": gaps or encoder.config.gaps,
             "precision": reading.precision,
-            "device": target.type,
-            "windows": total,
+            "device": pick_device(reading.device).type,
+            "windows": n_read,
+            "windows_skipped": skipped,
             "unused_seconds": tiling.unused_seconds,
             "familiarity": likeness.familiarity,
             "config": json.dumps(encoder.config.to_dict()),
@@ -190,8 +207,45 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
     )
     if reading.windows:
         dataset["window_embedding"] = (("window", "unit", "feature"), vectors)
-        dataset = dataset.assign_coords(start=("window", source.seconds(tiling.starts)[:, 0]))
+        dataset = dataset.assign_coords(start=("window", source.seconds(starts)[:, 0]))
     return dataset
+
+
+def _read_windows(
+    source: Source, starts: NDArray[Any], order: NDArray[np.int64], reading: _Reading
+) -> tuple[NDArray[np.float32], int]:
+    """Embed windows in an order, until it is enough.
+
+    Returns
+    -------
+    (ndarray (windows, units, dim), int)
+        NaN where a unit takes no part, or the window was not read; and how many were.
+    """
+    shape = (len(starts), source.recording.n_units, reading.encoder.config.dim)
+    vectors = np.full(shape, np.nan, dtype=np.float32)
+    meter, n_read = Meter(reading.budget, *shape[1:]), len(starts)
+    total = len(starts)
+    bar = tqdm(total=total, desc="embedding", unit="window", disable=not reading.progress)
+    with (
+        bar,
+        closing(
+            run_windows(
+                reading.encoder,
+                source,
+                starts[order],
+                device=pick_device(reading.device),
+                precision=reading.precision,
+                advance=bar.update,
+            )
+        ) as windows,
+    ):
+        for place, present, embedded in windows:
+            vectors[order[place], present] = embedded
+            meter.add(present, embedded)
+            if reading.budget.limited and meter.enough():
+                n_read = place + 1
+                break
+    return vectors, n_read
 
 
 def embed(
@@ -203,6 +257,9 @@ def embed(
     by: str | None = None,
     columns: Literal["all", "summary"] = "all",
     prefix: str = "nuclr",
+    max_windows: int | None = None,
+    max_seconds: float | None = None,
+    tolerance: float | None = None,
     device: str = "auto",
     precision: Precision = "float32",
     progress: bool = True,
@@ -214,7 +271,8 @@ def embed(
     units : TsGroup or TsdFrame
         Spike trains, or calcium traces. Not changed.
     encoder : Encoder, str or Path, optional
-        The encoder, its folder or its hub name. Default: the one that comes with the package.
+        The encoder, its folder or its hub name. Default: the one that comes with the package for
+        spikes, or for calcium.
     epochs : IntervalSet, optional
         Use only these epochs. Default: the time support.
     gaps : {"split", "join"}, optional
@@ -227,7 +285,7 @@ def embed(
         Whether to write the vectors, or only the summary.
     prefix : str
         Start of the new columns' names.
-    device, precision, progress
+    max_windows, max_seconds, tolerance, device, precision, progress
         As in `encode`.
 
     Returns
@@ -264,7 +322,15 @@ def embed(
         raise ValueError(f'columns is {columns!r}; expected "all" or "summary"')
     if isinstance(units, (nap.TsGroup, nap.TsdFrame)):
         check_prefix(prefix, units)
-    reading = _Reading(as_encoder(encoder), gaps, False, device, precision, progress)
+    reading = _Reading(
+        as_encoder(encoder, modality_of(units)),
+        gaps,
+        False,
+        Budget(max_windows, max_seconds, tolerance),
+        device,
+        precision,
+        progress,
+    )
     dataset = _encode(units, epochs, by, reading)
     _warn_of_silent_units(dataset, f"{prefix}_n_windows")
     summary = {

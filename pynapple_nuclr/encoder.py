@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 
 from pynapple_nuclr.config import EncoderConfig
@@ -19,20 +20,27 @@ from pynapple_nuclr.layers import (
     Rotary,
     SpatiotemporalBlock,
 )
-from pynapple_nuclr.storage import FILES, as_markdown, read_settings, read_weights, write_folder
+from pynapple_nuclr.storage import (
+    FILES,
+    as_card,
+    hub_header,
+    read_settings,
+    read_weights,
+    write_folder,
+)
 
 Stored = Literal["float32", "float16"]
 
 _in_use: weakref.WeakValueDictionary[str, Encoder] = weakref.WeakValueDictionary()
-_sources: dict[str, str] = {}  # name@hash → where it was loaded from
+_sources: dict[str, tuple[str, str | None]] = {}  # name@hash → where it was loaded from, revision
 
 
 class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
     """Spatiotemporal transformer over the units of a population.
 
     Equivariant to the order of the units, and blind to everything but their activity: it can be
-    applied to populations that it has never seen, of any size. `save_pretrained` and
-    `push_to_hub` are those of huggingface_hub's mixin.
+    applied to populations that it has never seen, of any size. `save_pretrained` is that of
+    huggingface_hub's mixin.
 
     Parameters
     ----------
@@ -69,6 +77,7 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
         self.config = config = config or EncoderConfig()
         self.name = name
         self.card: dict[str, Any] = dict(card or {})
+        self._hub_name: str | None = None  # while it is being pushed
         self.rotary = Rotary(config.patches, config.head_dim, config.rotary_fraction)
         self.read_in = nn.Linear(config.features, config.dim)
         self.temporal = nn.ModuleList(self._over_time() for _ in range(config.temporal_layers))
@@ -158,21 +167,61 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
             "config": self.config.to_dict(),
             "card": self.card,
         }
-        write_folder(folder, weights, settings, stored.describe())
+        text = hub_header(self.config.modality, self.card) + stored.describe(
+            self._hub_name or folder.name
+        )
+        write_folder(folder, weights, settings, text)
 
-    def describe(self) -> str:
-        """Return the encoder's card as Markdown."""
-        lines = [f"# {self.identity}", ""]
-        lines += [f"A NuCLR encoder for {self.config.modality} (pynapple-nuclr).", ""]
-        for heading, value in self.card.items():
-            if heading == "familiarity":  # numbers for `embed`, not for people
-                continue
-            lines += [f"## {heading.replace('_', ' ').capitalize()}", "", as_markdown(value), ""]
-        lines += ["## Configuration", "", as_markdown(self.config.to_dict()), ""]
-        return "\n".join(lines)
+    def describe(self, source: str | None = None) -> str:
+        """Return the encoder's card as Markdown.
+
+        Parameters
+        ----------
+        source : str, optional
+            Where users load it from, as the card will say. Default: its name.
+
+        Returns
+        -------
+        str
+            What it is, licence, data, training run, how to use it, limits, configuration, hash:
+            from `card`; it says so where something is not stated there.
+        """
+        return as_card(
+            self.identity,
+            self.config.to_dict(),
+            self.card,
+            n_parameters=self.n_parameters,
+            source=source or self.name,
+        )
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.write(save_directory)
+
+    def push_to_hub(self, repo_id: str, **hub: Any) -> str:
+        """Share the encoder on the Hugging Face hub, with its model card.
+
+        State what only you know before: ``encoder.card["data"]``, ``["licence"]``,
+        ``["what_it_is"]``; the training run is on the card already. Anyone then loads it as
+        ``load_encoder("owner/name")``.
+
+        Parameters
+        ----------
+        repo_id : str
+            ``"owner/name"``; made if absent.
+        **hub
+            As in huggingface_hub's mixin: ``private``, ``token``, ``branch``, ``commit_message``,
+            ``create_pr`` … Log in once with ``hf auth login``, or pass a token.
+
+        Returns
+        -------
+        str
+            Address of the commit.
+        """
+        self._hub_name = repo_id
+        try:
+            return str(super().push_to_hub(repo_id, **hub))
+        finally:
+            self._hub_name = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **hub: Any) -> Encoder:
@@ -196,10 +245,15 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
         ValueError
             If the files are damaged, of another kind, or do not fit together.
         FileNotFoundError
-            If there is no such folder and no such repository.
+            If there is no such folder and no such repository, or the hub cannot be reached.
         """
-        source = str(pretrained_model_name_or_path)
+        source, revision = str(pretrained_model_name_or_path), hub.get("revision")
         folder = Path(source) if Path(source).exists() else _download(source, hub)
+        if revision is not None and Path(source).exists():
+            raise ValueError(
+                f"revision={revision!r} is of encoders on the hub, and {source} is a folder here; "
+                "leave it out"
+            )
         if folder.is_file():
             raise ValueError(
                 f"{folder} is a file; expected the folder that save_encoder writes "
@@ -222,7 +276,7 @@ class Encoder(nn.Module, ModelHubMixin, library_name="pynapple-nuclr"):
                 f"{folder}: the weights have hash {found}, the settings say {expected}; the files "
                 "do not belong together"
             )
-        _sources[f"{name}@{found}"] = source
+        _sources[f"{name}@{found}"] = source, revision
         return encoder
 
 
@@ -251,7 +305,8 @@ def encoder_in_use(identity: str) -> Encoder | None:
     """Return the encoder of this name@hash if this process holds it or has loaded it."""
     encoder = _in_use.get(identity)
     if encoder is None and identity in _sources:
-        encoder = Encoder.from_pretrained(_sources[identity])
+        source, revision = _sources[identity]
+        encoder = Encoder.from_pretrained(source, revision=revision)
     return encoder if encoder is not None and encoder.identity == identity else None
 
 
@@ -264,5 +319,12 @@ def _download(name: str, hub: dict[str, Any]) -> Path:
         )
     try:
         return Path(snapshot_download(name, allow_patterns=FILES, **hub))
+    except (LocalEntryNotFoundError, ConnectionError) as error:  # offline, and not in the cache
+        raise FileNotFoundError(
+            f"the hub cannot be reached, and this machine holds no copy of {name!r}: load it once "
+            "where there is a connection (later calls need none), or pass the folder of an encoder"
+        ) from error
     except Exception as error:  # the hub's errors are many; all mean the same to the user
-        raise FileNotFoundError(f"no folder and no hub repository {name!r}: {error}") from error
+        revision = hub.get("revision")
+        at = "" if revision is None else f" at revision {revision!r}"
+        raise FileNotFoundError(f"no folder and no hub repository {name!r}{at}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,7 +52,7 @@ def run_windows(
     device: str | torch.device = "cpu",
     precision: Precision = "float32",
     advance: Callable[[int], Any] = lambda windows: None,
-) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
+) -> Generator[Window, None, None]:
     """Embed the units of each window.
 
     Parameters

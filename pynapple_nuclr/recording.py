@@ -134,6 +134,11 @@ class Recording:
         return np.argsort(np.lexsort((when, self.activity())))
 
 
+def modality_of(units: Units) -> Modality:
+    """Return what a pynapple object holds: spikes, or (a ``TsdFrame``) calcium."""
+    return "calcium" if isinstance(units, nap.TsdFrame) else "spikes"
+
+
 def as_recording(
     units: Units, *, name: str = "recording", epochs: nap.IntervalSet | None = None
 ) -> Recording:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
-from pynapple_nuclr.checkpoints import find_encoder
+from pynapple_nuclr.checkpoints import BUNDLED, find_encoder
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16)
 
@@ -48,8 +48,7 @@ def test_the_bundled_encoder_has_a_card_and_is_small():
     encoder = load_encoder()
     assert {"data", "data_licence", "what_it_is", "training"} <= set(encoder.card)
     assert encoder.card["data_licence"] == "CC BY 4.0"
-    source = load_encoder.__globals__["_BUNDLED"]
-    assert sum(path.stat().st_size for path in source.iterdir()) <= 15_000_000
+    assert sum(path.stat().st_size for path in BUNDLED["spikes"].iterdir()) <= 15_000_000
 
 
 def test_an_encoder_in_use_is_found_by_its_identity(encoder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -12,29 +13,21 @@ import pynapple as nap
 import pynwb
 import pytest
 import torch
-from typer.testing import CliRunner
+from command_line import error_of, run, run_json
 
+import pynapple_nuclr
 from pynapple_nuclr.checkpoints import load_encoder, save_encoder
-from pynapple_nuclr.cli import app
+from pynapple_nuclr.cli import options
+from pynapple_nuclr.cli.options import with_default
 from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.demo import run_demo
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.encoder import Encoder
+from pynapple_nuclr.evaluation import evaluate
 from pynapple_nuclr.io.stored import describe_nwb, read_embedding
 from pynapple_nuclr.io.writing import write_units
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def error_of(result):
-    """Return the message of a command that failed as it should: exit code 1, one line."""
-    assert result.exit_code == 1, result.output
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
+from pynapple_nuclr.pretraining import pretrain
+from pynapple_nuclr.probes import Probe
 
 
 @pytest.fixture(scope="module")
@@ -224,11 +217,62 @@ def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
     assert load_encoder(encoder).identity not in signed
 
 
-@pytest.mark.parametrize("command", ["demo", "embed", "pretrain", "info"])
+def test_info_for_scripts(recording, encoder):
+    told = run_json("info", encoder)
+    assert told["encoder"] == load_encoder(encoder).identity
+    assert told["config"]["dim"] == 32 and "torch" in told["versions"]
+    told = run_json("info", recording)
+    assert (told["units"], told["embeddings"]) == (30, {})
+    assert told["observed"] == {"seconds": 60.0, "epochs": 1}
+
+
+def test_pretrain_for_scripts(recording, tmp_path):
+    options = ["--dim", 8, "--window-duration", 5, "--batch-size", 2, "--steps", 1]
+    options.append("--no-progress")
+    told = run_json("pretrain", recording, "-o", tmp_path / "mine", *options)
+    assert told["encoder"] == load_encoder(tmp_path / "mine").identity
+    assert told["training"]["steps"] == 1
+
+
+COMMANDS = ["embed", "pretrain", "probe fit", "probe annotate", "evaluate", "demo", "info"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(command):
-    result = run(command, "--help")
+    result = run(*command.split(), "--help")
     assert result.exit_code == 0
-    assert f"nap-nuclr {command}" in result.stdout
+    assert "Example" in result.stdout
+    assert f"nap-nuclr {command}" in result.stdout.split("Example")[1]
+
+
+@pytest.mark.parametrize("command", [[], ["probe"]])
+def test_without_a_command_there_is_help(command):
+    result = run(*command)
+    assert result.exit_code == 2
+    assert "Example" in result.output
+
+
+def test_version():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"nap-nuclr {pynapple_nuclr.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("embedding.embed", embed),
+        ("pretraining.run.pretrain", pretrain),
+        ("evaluation.running.evaluate", evaluate),
+        ("probes.classifier.Probe.__init__", Probe.__init__),
+        ("demo.run_demo", run_demo),
+    ],
+)
+def test_defaults_in_the_help_are_those_of_the_functions(name, function):
+    parameters = inspect.signature(function).parameters.values()
+    expected = {one.name: one.default for one in parameters if one.default is not one.empty}
+    assert options._defaults(name) == expected
+    for argument, default in expected.items():
+        assert with_default("It", name, argument) == f"It (default: {default})."
 
 
 def test_help_loads_nothing_heavy():
@@ -238,5 +282,5 @@ def test_help_loads_nothing_heavy():
         "except SystemExit: pass\n"
         "print('LOADED', *({'torch', 'pynwb', 'pynapple', 'sklearn'} & set(sys.modules)))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.rsplit("LOADED", 1)[1].split() == []
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.rsplit("LOADED", 1)[1].split() == []

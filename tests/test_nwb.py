@@ -295,7 +295,9 @@ def test_wrong_units_are_refused(units, source, tmp_path):
         write_nwb(other_session, source)
     frame = nap.TsdFrame(np.arange(3.0), np.ones((3, 2)))
     with pytest.raises(TypeError, match="TsdFrame; expected a TsGroup"):
-        write_nwb(frame, source)
+        write_units(frame, tmp_path / "frame.nwb")
+    with pytest.raises(TypeError, match=r"Tsd; expected a TsGroup \(spikes\) or a TsdFrame"):
+        write_nwb(frame[:, 0], source)
     with pytest.raises(ValueError, match=r"ends in \.nwb"):
         write_nwb(good, source, tmp_path / "out.h5")
     with pytest.raises(FileNotFoundError, match="no folder"):

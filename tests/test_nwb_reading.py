@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import h5py
 import numpy as np
 import pynapple as nap
 import pynwb
@@ -61,11 +62,20 @@ def test_files_that_hold_no_units(tmp_path):
     for function in (read_units, read_embedding, describe_nwb):
         with pytest.raises(ValueError, match=r"empty\.nwb has no units table.*write_units"):
             function(tmp_path / "empty.nwb")
-    # pynapple finds no time support: "Union of time supports is empty".
-    once = nap.TsGroup({0: nap.Ts([0.5]), 1: nap.Ts([0.7])}, time_support=nap.IntervalSet(0, 1))
-    write_units(once, tmp_path / "once.nwb")
-    with pytest.raises(ValueError, match=r"once\.nwb; has any unit two spikes"):
-        read_units(tmp_path / "once.nwb")
+
+
+def test_units_with_one_spike_each_are_read_where_pynapple_finds_no_time_support(tmp_path):
+    support = nap.IntervalSet(0, 1)
+    once = {unit: nap.Ts([0.5], time_support=support) for unit in range(2)}
+    path = write_units(nap.TsGroup(once, time_support=support), tmp_path / "once.nwb")
+    units = read_units(path)
+    assert [len(units[unit]) for unit in units.index] == [1, 1]
+    np.testing.assert_array_equal(units.time_support.values, support.values)
+    with h5py.File(path, "r+") as file:
+        file["units"].attrs["colnames"] = ["spike_times"]
+        del file["units/obs_intervals"], file["units/obs_intervals_index"]
+    with pytest.raises(ValueError, match=r"once\.nwb does not say when its 2 units were observed"):
+        read_units(path)
 
 
 def test_reading_an_embedding_that_is_not_there(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,20 +43,13 @@ def line_up(systems: Any, modality: Modality, *, priors: bool = True) -> dict[st
         If a name is unknown, a row occurs twice, or a system that was asked for cannot read the
         recordings.
     """
-    by_default = systems is None
-    rows = _rows([Nuclr(), Statistics()] if by_default else systems)
-    for row, system in list(rows.items()):
-        if modality in system.modalities:
-            continue
-        said = f"{row!r} reads {' and '.join(system.modalities)}; the recordings hold {modality}"
-        if not by_default:
-            raise ValueError(f"system {said}; leave it out, or choose another")
-        warnings.warn(
-            f"left out {said}; pass an encoder that was trained on {modality}",
-            UserWarning,
-            stacklevel=3,
-        )
-        del rows[row]
+    rows = _rows([Nuclr(modality), Statistics()] if systems is None else systems)
+    for row, system in rows.items():
+        if modality not in system.modalities:
+            raise ValueError(
+                f"system {row!r} reads {' and '.join(system.modalities)}; the recordings hold "
+                f"{modality}; leave it out, or choose another"
+            )
     there = {type(one) for one in rows.values()}
     for kind in (MostCommonLabel, CorrelatedNeighbours) if priors else ():
         if kind not in there and modality in kind.modalities:

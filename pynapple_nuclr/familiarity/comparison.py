@@ -31,7 +31,7 @@ from scipy.stats import t as student
 from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.familiarity.activity import PROPERTIES, look
 from pynapple_nuclr.familiarity.reference import distances, recall, share_as_far
-from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.recording import as_recording, modality_of
 from pynapple_nuclr.windows import open_source, tile
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def familiarity_report(
     >>> familiarity_report(more, encoder).attrs["familiarity"] > 0.1
     True
     """
-    encoder = as_encoder(encoder)
+    encoder = as_encoder(encoder, modality_of(units))
     source = open_source(as_recording(units, epochs=epochs), encoder.config)
     likeness = compare(encoder, source, tile(source, gaps=gaps).starts)
     columns = {name: getattr(likeness, name) for name in ("value", "low", "high", "deviation")}

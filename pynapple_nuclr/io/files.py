@@ -1,12 +1,23 @@
-"""Files: looked at before any long work, and replaced only by whole ones."""
+"""Files and Zarr folders: looked at before any long work, and replaced only by whole ones."""
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+logger = logging.getLogger("pynapple_nuclr")
+
+_DRAFTS = ".nuclr-"
+_STALE = 24 * 3600.0  # s; no writer leaves its draft alone for so long
+_LARGE = 1e9  # bytes; a copy that takes long enough to be told of
 
 
 def check_output(
@@ -14,7 +25,7 @@ def check_output(
     *,
     source: Path | None = None,
     overwrite: bool = False,
-    suffix: str = ".nwb",
+    suffix: str | tuple[str, ...] = ".nwb",
 ) -> Path:
     """Return where to write, default ``<source>_nuclr.nwb``; called before any long work.
 
@@ -23,13 +34,15 @@ def check_output(
     FileNotFoundError, FileExistsError
         If its folder is missing; if it exists and `overwrite` is False.
     ValueError
-        If its name does not end in `suffix`.
+        If its name does not end in `suffix`, or in one of several.
     """
+    suffixes = (suffix,) if isinstance(suffix, str) else suffix
     if output is None and source is not None:
-        output = source.with_name(f"{source.stem}_nuclr{suffix}")
+        output = source.with_name(f"{source.stem}_nuclr{suffixes[0]}")
     path = Path(output or "")
-    if path.suffix != suffix:
-        raise ValueError(f"output is {str(path)!r}; expected a name that ends in {suffix}")
+    if path.suffix not in suffixes:
+        expected = " or ".join(suffixes)
+        raise ValueError(f"output is {str(path)!r}; expected a name that ends in {expected}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
     if path.exists() and not overwrite:
@@ -38,17 +51,97 @@ def check_output(
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file; FileNotFoundError if there is none."""
+    """Return the path of a file or a Zarr folder; FileNotFoundError if there is none."""
     path = Path(path)
-    if not path.is_file():
+    if not (path.is_file() or (path / ".zgroup").is_file()):
         raise FileNotFoundError(f"there is no file {path}; check the path")
     return path
 
 
+def copy_whole(source: Path, draft: Path, output: Path) -> None:
+    """Copy a file or a Zarr folder, after a look at the free space.
+
+    Raises
+    ------
+    OSError
+        If the disk has too little space: how much is needed and free, and how to need less.
+    """
+    parts = source.rglob("*") if source.is_dir() else [source]
+    size = sum(part.stat().st_size for part in parts if part.is_file())
+    free = shutil.disk_usage(draft.parent).free
+    if size > free:
+        raise OSError(
+            f"a copy of {source} needs {_in_words(size)}, and {output.parent} has "
+            f"{_in_words(free)} free; raw='link' or raw='drop' writes a small file, and output= "
+            "may name another disk"
+        )
+    if size > _LARGE:
+        logger.info(
+            "copying %s (%s); raw='link' or 'drop' would be small", source.name, _in_words(size)
+        )
+    if source.is_dir():
+        shutil.copytree(source, draft)
+    else:
+        shutil.copyfile(source, draft)
+
+
+def _in_words(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
 @contextmanager
 def replacing(output: Path) -> Iterator[Path]:
-    """Give a file to write that takes the place of `output` once it is whole, or goes."""
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".nuclr-") as folder:
+    """Give a file or folder to write that takes the place of `output` once whole, or goes."""
+    _tidy(output.parent)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=_DRAFTS) as folder:
         draft = Path(folder) / output.name
         yield draft
-        os.replace(draft, output)
+        if draft.is_dir() and output.exists():
+            _swap(draft, output, Path(folder) / "previous")
+        else:
+            if draft.is_file():
+                _to_disk(draft)  # else a power cut could leave the new name with an empty file
+            os.replace(draft, output)
+
+
+def _swap(draft: Path, output: Path, aside: Path) -> None:
+    """Put a folder in the place of another, which then goes with the draft's."""
+    if _exchange(draft, output):
+        return
+    aside.mkdir()  # elsewhere in two steps; `_tidy` knows what a kill between them leaves
+    os.rename(output, aside / output.name)
+    try:
+        os.rename(draft, output)
+    except BaseException:
+        os.rename(aside / output.name, output)
+        raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step, as Linux can; say whether it was done."""
+    if not sys.platform.startswith("linux"):
+        return False
+    library = ctypes.CDLL(None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if not hasattr(library, "renameat2"):
+        return False
+    return bool(library.renameat2(here, bytes(one), here, bytes(other), exchange) == 0)
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what writers that were killed left behind; first put back what they had set aside."""
+    for left in folder.glob(f"{_DRAFTS}*"):
+        with suppress(FileNotFoundError):  # another writer has just finished
+            changed = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+            if time.time() - changed < _STALE:
+                continue
+            for previous in left.glob("previous/*"):
+                if not (folder / previous.name).exists():
+                    os.rename(previous, folder / previous.name)
+            logger.info("removing %s, left by a writer that was interrupted", left.name)
+            shutil.rmtree(left, ignore_errors=True)

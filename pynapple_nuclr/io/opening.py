@@ -1,21 +1,158 @@
-"""NWB files, opened with pynwb."""
+"""NWB files, opened with pynwb: in HDF5 or Zarr, on this machine or behind an address."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Bytes of a remote file that one request asks for, and how many such blocks are kept: HDF5 reads
+# its tables of contents in small pieces, and comes back to them.
+_BLOCK, _BLOCKS = 128 * 1024, 512
+_EXPECTED = "expected a file that nap.load_file reads"
+
+
+def is_remote(source: str | os.PathLike[str]) -> bool:
+    """Say whether a source is an address (http or https) and no path."""
+    return str(source).startswith(("http://", "https://"))
+
+
+def is_zarr(source: str | os.PathLike[str]) -> bool:
+    """Say whether a source is a folder in Zarr, by its name or by what it holds."""
+    return str(source).rstrip("/").endswith(".zarr") or (Path(source) / ".zgroup").is_file()
+
 
 @contextmanager
-def open_nwb(path: Path, mode: str) -> Iterator[tuple[Any, Any]]:
-    """Open an NWB file with pynwb; ValueError if it cannot read it."""
-    import pynwb
+def open_nwb(source: str | os.PathLike[str], mode: str = "r") -> Iterator[tuple[Any, Any]]:
+    """Open an NWB file with pynwb, which reads nothing but its table of contents.
 
-    with pynwb.NWBHDF5IO(path, mode) as io:
+    Parameters
+    ----------
+    source : str or path
+        A file in HDF5, a folder in Zarr, or an address (http or https) of a file in HDF5, of
+        which only what is needed is read.
+    mode : str
+        As of pynwb; an address can only be read.
+
+    Yields
+    ------
+    io, nwbfile
+        Closed at the end: read all that you need before.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ConnectionError
+        If a server does not answer, or refuses.
+    ImportError
+        If it is Zarr and hdmf-zarr is not installed.
+    ValueError
+        If pynwb cannot read it, or the server cannot send parts of a file.
+    """
+    opening = _open_remote if is_remote(source) else _open_zarr if is_zarr(source) else _open_hdf5
+    with opening(source, mode) as io:
         try:
             nwbfile = io.read()
+        except ConnectionError:
+            raise
         except Exception as error:  # whatever pynwb meets in a file that is HDF5 but no NWB
-            raise ValueError(f"pynwb cannot read {path} as NWB: {error}") from error
+            raise ValueError(f"pynwb cannot read {source} as NWB: {error}") from error
         yield io, nwbfile
+
+
+@contextmanager
+def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+    import h5py
+    import pynwb
+
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; check the path")
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path} is no NWB file (HDF5); {_EXPECTED}")
+    with pynwb.NWBHDF5IO(path, mode) as io:
+        yield io
+
+
+@contextmanager
+def _open_zarr(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+    path = Path(source)
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no folder {path}; check the path")
+    try:
+        from hdmf_zarr import NWBZarrIO
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is in Zarr, which hdmf-zarr reads: pip install pynapple-nuclr[zarr]"
+        ) from error
+    with NWBZarrIO(str(path), mode) as io:
+        yield io
+
+
+@contextmanager
+def _open_remote(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+    import h5py
+    import pynwb
+
+    if mode != "r":
+        raise ValueError(f"{source} is an address, which can only be read; download it to write")
+    if is_zarr(source):
+        raise ValueError(
+            f"{source} is in Zarr; of remote files only HDF5 is read: download it first"
+        )
+    with _remote_file(str(source)) as stream:
+        try:
+            # As large as a chunk may well be: else h5py would unpack it once for every unit.
+            file = h5py.File(stream, "r", rdcc_nbytes=64 * 1024**2)
+        except OSError as error:
+            raise ValueError(f"{source} is no NWB file (HDF5); {_EXPECTED}") from error
+        with file, pynwb.NWBHDF5IO(file=file, mode="r") as io:
+            yield io
+
+
+@contextmanager
+def _remote_file(url: str) -> Iterator[Any]:
+    """Open an address as a file that is read in blocks, by requests for ranges of bytes."""
+    import aiohttp
+    import fsspec
+    from fsspec.implementations.http import HTTPFile
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+    web = fsspec.filesystem("http", client_kwargs={"timeout": timeout, "trust_env": True})
+    try:
+        stream = web.open(url, block_size=_BLOCK)
+    except OSError as error:  # fsspec makes every failure a FileNotFoundError
+        cause = error.__cause__ or error
+        if getattr(cause, "status", None) == 404:
+            raise FileNotFoundError(f"there is no file {url}; check the address") from error
+        raise ConnectionError(f"{url} cannot be read: {cause}; check the address") from error
+    with stream:
+        try:
+            if not isinstance(stream, HTTPFile):
+                raise ValueError("it answers as a stream")
+            stream.cache = _blocks(stream)
+            stream.seek(_BLOCK)  # only what is not at the start shows that ranges are heeded
+            stream.read(1)
+            stream.seek(0)
+        except ValueError as error:
+            raise ValueError(
+                f"the server of {url} cannot send parts of a file (HTTP range requests), and all "
+                "of it could be very large; download it and give its path"
+            ) from error
+        yield stream
+
+
+def _blocks(stream: Any) -> Any:
+    """Return a cache of blocks for a remote file, which asks for long ranges at once."""
+    from fsspec.caching import BlockCache
+
+    class Blocks(BlockCache):
+        def _fetch(self, start: int, end: int) -> bytes:
+            if end - start > 8 * self.blocksize:  # spike times: no request for every block
+                return self.fetcher(start, min(end, self.size))
+            return super()._fetch(start, end)
+
+    return Blocks(_BLOCK, stream._fetch_range, stream.size, maxblocks=_BLOCKS)

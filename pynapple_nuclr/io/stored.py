@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
 
-from pynapple_nuclr.columns import PREDICTED, SUMMARIES, lay_out
-from pynapple_nuclr.io import units_table
+from pynapple_nuclr.columns import PREDICTED, SUMMARIES, is_missing, lay_out
+from pynapple_nuclr.io import nwb_tables
 from pynapple_nuclr.io.files import existing_file
+from pynapple_nuclr.io.opening import is_remote, open_nwb
+from pynapple_nuclr.io.provenance import read_provenance
 from pynapple_nuclr.io.reading import read_units
 
+if TYPE_CHECKING:
+    from hdmf.common import DynamicTable
 
-def read_embedding(path: str | os.PathLike[str], *, prefix: str = "nuclr") -> nap.TsGroup:
-    """Read embedded units back from a file of `write_nwb`, vectors included.
+
+def read_embedding(
+    path: str | os.PathLike[str], *, prefix: str = "nuclr"
+) -> nap.TsGroup | nap.TsdFrame:
+    """Read embedded units (or traces) back from a file of `write_nwb`, vectors included.
 
     Parameters
     ----------
     path : str or path
-        An NWB file that `write_nwb` wrote.
+        An NWB file that `write_nwb` wrote: HDF5, a Zarr folder, or a URL.
     prefix : str
         Prefix of the columns, as given to `write_nwb`.
 
     Returns
     -------
-    TsGroup
-        The units with all their metadata, and the vectors as ``nuclr_0`` …, bit for bit.
+    TsGroup or TsdFrame
+        The units with all their metadata, and the vectors as ``nuclr_0`` …, bit for bit; for
+        calcium the traces of the ROIs that were embedded.
 
     Raises
     ------
@@ -50,50 +57,88 @@ def read_embedding(path: str | os.PathLike[str], *, prefix: str = "nuclr") -> na
     ...     print(nap_nuclr.read_embedding(path)["nuclr_1"].tolist())
     [0.5, 2.0]
     """
-    units = read_units(path)
-    with units_table.open_table(Path(path)) as table:
-        column = f"{prefix}_embedding"
-        if column not in table:
+    column = f"{prefix}_embedding"
+    source = path if is_remote(path) else existing_file(path)
+    with open_nwb(source) as (_, nwbfile):
+        tables = nwb_tables.neuron_tables(nwbfile)
+        if not tables:
+            raise ValueError(nwb_tables.no_units(path))
+        found = [table for table in tables if column in table.colnames]
+        if not found:
+            there = " or ".join(table.name for table in tables)
             raise ValueError(
-                f"{path} has no column {column!r} in its units table; embed its units and write "
-                "them: nap_nuclr.write_nwb(nap_nuclr.embed(units), source)"
+                f"{path} has no column {column!r} in its table of {there}; embed its neurons and "
+                "write them: nap_nuclr.write_nwb(nap_nuclr.embed(units), source)"
             )
-        vectors = pd.DataFrame(table[column][:], index=table["id"][:])
+        table = found[0]
+        vectors = pd.DataFrame(np.asarray(table[column].data[:]), index=table.id.data[:])
+        is_units = table is nwbfile.units
+        series = [
+            "/".join(nwb_tables.path_of(one.data).split("/")[-2:])  # such as DfOverF/plane1
+            for one in nwb_tables.traces_of(table, nwbfile)
+        ]
+    units = read_units(source) if is_units else _read_rois(source, table.name, series, prefix)
     names = [f"{prefix}_{part}" for part in SUMMARIES]
     summary = {name: units.get_info(name) for name in names if name in units.metadata_columns}
     if summary:
         units.drop_info(list(summary))  # else lay_out would log that it replaced them
-    ordered = vectors.loc[np.asarray(units.index)].to_numpy()
+    ids = units.index if is_units else units.columns
+    ordered = vectors.loc[np.asarray(ids)].to_numpy()
     return lay_out(units, summary=summary, vectors=ordered, prefix=prefix)
 
 
+def _read_rois(
+    source: str | os.PathLike[str], table: str, series: list[str], prefix: str
+) -> nap.TsdFrame:
+    """Read the traces of the ROIs that were embedded."""
+    from pynapple_nuclr.io.ophys import read_traces
+
+    if not series:
+        raise ValueError(
+            f"{source} has an embedding of the ROIs in {table}, but no traces of them "
+            "(RoiResponseSeries); give the file that write_nwb made"
+        )
+    traces = read_traces(source, cells=None)
+    if set(traces.get_info("roi_table")) != {table}:  # it chose another imaging plane
+        traces = read_traces(source, name=series[0], cells=None)
+    return traces[:, ~is_missing(traces.get_info(f"{prefix}_encoder"))]
+
+
 def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Say what the units table of an NWB file holds, and whether it is embedded.
+    """Say what an NWB file tells of its neurons, and whether they are embedded.
 
     Returns
     -------
     dict
-        ``units`` (how many), ``columns`` (names), ``labels`` (names of ``predicted_*`` columns)
-        and ``embeddings``: prefix → how it was made (version, encoder, date, settings).
+        ``table`` (the name of the table of units, or of ROIs), ``units`` (how many), ``columns``
+        (names), ``labels`` (names of ``predicted_*`` columns) and ``embeddings``: prefix → how it
+        was made (version, encoder, date, settings).
 
     Raises
     ------
     FileNotFoundError, ValueError
         As `read_units`.
     """
-    with units_table.open_table(existing_file(path)) as table:
-        names = units_table.column_names(table)
-        prefixes = [name.removesuffix("_embedding") for name in names]
+    with open_nwb(path if is_remote(path) else existing_file(path)) as (_, nwbfile):
+        tables = nwb_tables.neuron_tables(nwbfile)
+        if not tables:
+            raise ValueError(nwb_tables.no_units(path))
+        table = next((one for one in tables if _embedding_columns(one)), tables[0])
         return {
-            "units": len(table["id"]),
-            "columns": names,
-            "labels": [name for name in names if name.startswith(PREDICTED)],
+            "table": table.name,
+            "units": len(table.id),
+            "columns": list(table.colnames),
+            "labels": [name for name in table.colnames if name.startswith(PREDICTED)],
             "embeddings": {
-                prefix: {
-                    "dimensions": str(table[name].shape[1]),
-                    **units_table.provenance(table, prefix),
+                name.removesuffix("_embedding"): {
+                    "dimensions": str(table[name].data.shape[1]),
+                    **read_provenance(nwbfile, name.removesuffix("_embedding")),
                 }
-                for name, prefix in zip(names, prefixes, strict=True)
-                if name != prefix and units_table.is_ours(table, name)
+                for name in _embedding_columns(table)
             },
         }
+
+
+def _embedding_columns(table: DynamicTable) -> list[str]:
+    names = [name for name in table.colnames if name.endswith("_embedding")]
+    return [name for name in names if nwb_tables.is_ours(table, name)]

@@ -1,39 +1,50 @@
-"""NWB files out: embeddings and predicted labels into the units table; new, minimal files."""
+"""NWB files out: embeddings and predicted labels into the table of neurons; new, small files."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pynapple as nap
 
 from pynapple_nuclr.columns import PREDICTED
-from pynapple_nuclr.io import units_table
-from pynapple_nuclr.io.files import check_output, existing_file, replacing
-from pynapple_nuclr.io.opening import open_nwb
+from pynapple_nuclr.io import nwb_tables
+from pynapple_nuclr.io.files import check_output, copy_whole, existing_file, replacing
+from pynapple_nuclr.io.opening import is_remote, is_zarr, open_nwb
+from pynapple_nuclr.io.own_columns import embedding_columns, spread, user_columns
+from pynapple_nuclr.io.provenance import add_provenance, read_provenance, sign
+from pynapple_nuclr.io.raw import copy_parts, kept_parts, link_rest
+from pynapple_nuclr.io.units_table import build_table
+
+if TYPE_CHECKING:
+    from pynapple_nuclr.recording import Units
+
+Raw = Literal["copy", "link", "drop"]
 
 
 def write_nwb(
-    units: nap.TsGroup,
+    units: Units,
     source: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
     *,
+    raw: Raw | None = None,
     overwrite: bool = False,
     prefix: str = "nuclr",
     settings: Mapping[str, object] | None = None,
 ) -> Path:
-    """Copy an NWB file and write embeddings and predicted labels into its units table.
+    """Write embeddings and predicted labels into a copy of the NWB file they were made from.
 
-    The vectors become one column ``nuclr_embedding`` (units × dim, float32); stability, windows,
-    encoder and every ``predicted_*`` column of `units` become scalar columns, which
-    ``nap.load_file`` reads. Rows are matched by unit id; units of the file that are not in
-    `units` get NaN, 0 windows and "". Where they came from (version, encoder, date, settings)
-    stands in ``processing/nuclr``.
+    The vectors become one column ``nuclr_embedding`` (units × dim, float32) of the units table,
+    or of the table of ROIs (``PlaneSegmentation``) for calcium; stability, windows, encoder and
+    every ``predicted_*`` column become scalar columns, which ``nap.load_file`` reads. Rows are
+    matched by id; those that are not in `units` get NaN, 0 windows and "". Where it all came from
+    (version, encoder, date, source, settings) stands in ``processing/nuclr``.
 
     Columns of the same name are replaced. Vectors that the file has already, and their summary,
     stay as they are if `units` have none (``nap.load_file`` reads no vectors); but they go, and
@@ -41,14 +52,21 @@ def write_nwb(
 
     Parameters
     ----------
-    units : TsGroup
-        Embedded units of the recording in `source`, or some of them.
+    units : TsGroup or TsdFrame
+        Embedded units of the recording in `source`, or some of them; or embedded traces, whose
+        columns are ids of ROIs, as ``read_traces`` returns them.
     source : str or path
-        The NWB file that they were loaded from.
+        The NWB file that they were loaded from: HDF5, a Zarr folder (``.zarr``), or a URL.
     output : str or path, optional
-        The file to write. Default: ``<name>_nuclr.nwb`` beside the source.
+        The file to write. Default: ``<name>_nuclr.nwb`` (or ``.zarr``) beside the source; for a
+        URL, in the current folder.
+    raw : {"copy", "link", "drop"}, optional
+        What becomes of the raw data. "copy": the whole file is copied. "drop": a small file with
+        the session's metadata, its intervals, the units and their electrodes, or the ROIs and
+        their traces. "link": the same, and links to everything
+        else in `source`, which must then stay where it is. Default: "copy"; "drop" for a URL.
     overwrite : bool
-        Replace an existing `output`, which may be the source itself.
+        Replace an existing `output`, which may be the source itself (with "copy").
     prefix : str
         Prefix of the metadata columns to write, as given to `embed`.
     settings : mapping, optional
@@ -63,16 +81,20 @@ def write_nwb(
     ------
     FileNotFoundError, FileExistsError
         If there is no `source`; if `output` exists and `overwrite` is False.
+    OSError
+        If the disk has no space for the copy.
     TypeError
-        If `units` is no ``TsGroup``.
+        If `units` is neither a ``TsGroup`` nor a ``TsdFrame``.
     ValueError
-        If `units` is not embedded, has units that the file lacks, or other spikes than the file.
+        If `units` is not embedded, has ids that the file lacks, or other spikes than the file; if
+        `raw` is none of the three, or not possible for this source.
 
     Notes
     -----
-    The copy is made beside `output` and put in its place once it is complete: on failure an
+    The new file is made beside `output` and put in its place once it is complete: on failure an
     existing file stays as it was. Links to other files are copied as they are, so a file with
-    relative links needs its output in the same folder.
+    relative links needs its output in the same folder. In a small file, columns that refer to raw
+    data (such as ``timeseries`` of trials) are left out; the log names them.
 
     Examples
     --------
@@ -87,29 +109,35 @@ def write_nwb(
     ...     print(path.name, nap.load_file(path)["units"]["nuclr_stability"].tolist())
     day1_nuclr.nwb [0.9, 0.8]
     """
-    source = existing_file(source)
-    output = check_output(output, source=source, overwrite=overwrite)
-    columns = units_table.embedding_columns(units, prefix)
+    columns = embedding_columns(units, prefix)
+    source, output, raw = _doors(source, output, raw, overwrite)
     if not columns:
         raise ValueError(
             f"units have no columns {prefix}_0 …, {prefix}_stability or {PREDICTED}* to write to "
             f"{output}; embed them first: units = nap_nuclr.embed(units)"
         )
-    with units_table.open_table(source) as table:
-        rows = units_table.match_rows(units, table)
-        n_rows = len(table["id"])
-        columns, outdated = units_table.reconcile(table, columns, prefix)
-        if not any(name.startswith(f"{prefix}_") for name in columns):
-            settings = units_table.provenance(table, prefix) | dict(settings or {})
+    notes = {"source": _name(source), **(settings or {})}
     with replacing(output) as draft:
-        shutil.copyfile(source, draft)
-        units_table.remove_columns(draft, [*columns, *outdated], prefix)
-        with open_nwb(draft, "r+") as (io, nwbfile):
-            for name, (values, description) in columns.items():
-                data = units_table.spread(values, rows, n_rows, zero=name.endswith("_n_windows"))
-                nwbfile.units.add_column(name=name, description=description, data=data)
-            units_table.add_provenance(nwbfile, units, prefix, settings or {})
-            io.write(nwbfile)
+        with open_nwb(source, "r") as (_, nwbfile):
+            table = nwb_tables.table_of(units, nwbfile, source)
+            place, n_rows = nwb_tables.location(table), len(table.id)
+            rows = nwb_tables.match_rows(units, table, source)
+            columns, outdated = nwb_tables.reconcile(table, columns, prefix)
+            if not any(name.startswith(f"{prefix}_") for name in columns):
+                notes = {**notes, **read_provenance(nwbfile, prefix), **(settings or {})}
+            parts = kept_parts(nwbfile, table)
+            if raw != "copy":
+                copy_parts(table.id.data.file, draft, parts, link=raw == "link")
+        if raw == "copy":
+            copy_whole(Path(source), draft, output)
+        nwb_tables.remove_columns(draft, place, [*columns, *outdated], prefix)
+        spread_out = {
+            name: (spread(values, rows, n_rows, zero=name.endswith("_n_windows")), description)
+            for name, (values, description) in columns.items()
+        }
+        _add(draft, place, spread_out, units, prefix, notes, is_new=raw != "copy")
+        if raw == "link":
+            link_rest(draft, Path(source), output, parts)
     if outdated:
         warnings.warn(
             f"removed from {output}: {', '.join(outdated)}, which belong to the earlier embedding",
@@ -117,6 +145,67 @@ def write_nwb(
             stacklevel=2,
         )
     return output
+
+
+def _doors(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
+    raw: Raw | None,
+    overwrite: bool,
+) -> tuple[str | Path, Path, Raw]:
+    """Check where to read and where to write, before any long work."""
+    if raw not in (None, "copy", "link", "drop"):
+        raise ValueError(f"raw is {raw!r}; expected 'copy', 'link' or 'drop'")
+    if is_remote(source):
+        if raw not in (None, "drop"):
+            raise ValueError(
+                f"raw={raw!r} needs a local file, and {_name(source)} is remote; expected 'drop', "
+                "or download the file first"
+            )
+        default = Path(f"{Path(_name(source)).stem or 'remote'}.nwb")
+        return str(source), check_output(output, source=default, overwrite=overwrite), "drop"
+    source, raw = existing_file(source), raw or "copy"
+    if is_zarr(source) and raw != "copy":
+        raise ValueError(f"raw={raw!r} needs an HDF5 file, and {source} is Zarr; expected 'copy'")
+    suffix = ".zarr" if is_zarr(source) else ".nwb"
+    output = check_output(output, source=source, overwrite=overwrite, suffix=suffix)
+    if raw != "copy" and output.exists() and output.samefile(source):
+        raise ValueError(
+            f"raw={raw!r} would leave {source} without its raw data; choose another output"
+        )
+    return source, output, raw
+
+
+def _name(source: str | os.PathLike[str]) -> str:
+    """Return the name of a file; of a URL without its query, which may hold a signature."""
+    return Path(urlsplit(str(source)).path if is_remote(source) else source).name
+
+
+def _add(
+    draft: Path,
+    place: str,
+    columns: Mapping[str, tuple[object, str]],
+    units: Units,
+    prefix: str,
+    notes: Mapping[str, object],
+    *,
+    is_new: bool,
+) -> None:
+    """Add columns to the table at `place`, and the notes about them."""
+    from hdmf.backends.warnings import BrokenLinkWarning
+
+    with warnings.catch_warnings():
+        # A relative link leads nowhere from the draft's folder; in its place it will again.
+        warnings.simplefilter("ignore", BrokenLinkWarning)
+        with open_nwb(draft, "r+") as (io, nwbfile):
+            tables = nwb_tables.neuron_tables(nwbfile)
+            (table,) = (one for one in tables if nwb_tables.location(one) == place)
+            for name, (data, description) in columns.items():
+                table.add_column(name=name, description=description, data=data)
+            add_provenance(nwbfile, units, prefix, notes)
+            if is_new:
+                sign(nwbfile, table.id.data.file.attrs["nwb_version"])
+            io.write(nwbfile)
 
 
 def write_units(
@@ -172,21 +261,24 @@ def write_units(
     import pynwb
 
     path = check_output(path, overwrite=overwrite)
-    columns = units_table.embedding_columns(units, "nuclr")
+    if not isinstance(units, nap.TsGroup):
+        raise TypeError(f"units is a {type(units).__name__}; expected a TsGroup")
+    columns = embedding_columns(units, "nuclr")
     nwbfile = pynwb.NWBFile(
         session_description=session,
         identifier=str(uuid4()),
         session_start_time=start_time or datetime.now(UTC),
     )
-    own = units_table.user_columns(units, columns, "nuclr")
-    nwbfile.units = units_table.build_table(units, {**own, **columns})
+    sign(nwbfile)
+    own = user_columns(units, columns, "nuclr")
+    nwbfile.units = build_table(units, {**own, **columns})
     nwbfile.epochs = pynwb.epoch.TimeIntervals(
         name="epochs", description="Time support: when the units were observed."
     )
     for start, stop in units.time_support.values:
         nwbfile.epochs.add_interval(start_time=float(start), stop_time=float(stop))
     if columns:
-        units_table.add_provenance(nwbfile, units, "nuclr", {})
+        add_provenance(nwbfile, units, "nuclr", {})
     with replacing(path) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
         io.write(nwbfile)
     return path

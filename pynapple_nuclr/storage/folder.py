@@ -105,23 +105,3 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; expected the folder that save_encoder writes")
     return path
-
-
-def as_markdown(value: Any, indent: str = "") -> str:
-    """Return a value of a card as Markdown: mappings and lists as bullets."""
-    if isinstance(value, list):
-        return "\n".join(f"{indent}- {_in_line(item)}" for item in value)
-    if not isinstance(value, Mapping):
-        return str(value)
-    lines = []
-    for key, item in value.items():
-        nested = isinstance(item, list)
-        text = "\n" + as_markdown(item, indent + "  ") if nested else " " + _in_line(item)
-        lines.append(f"{indent}- {key}:{text}")
-    return "\n".join(lines)
-
-
-def _in_line(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {item}" for key, item in value.items())
-    return str(value)

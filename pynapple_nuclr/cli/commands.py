@@ -1,0 +1,136 @@
+"""The command itself: how it is called, how it fails, what it prints."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+# Everything heavy is imported inside the commands: `--help` answers at once.
+
+MENDABLE = (ValueError, TypeError, OSError, ImportError, RuntimeError)
+"""Errors whose message says what to do: no traceback for these."""
+
+
+class _Commands(TyperGroup):
+    """Commands whose errors and warnings are one line each."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; exit with 1 on an error that says what to do, 130 on Ctrl-C."""
+        with warnings.catch_warnings(), noting():
+            warnings.simplefilter("ignore")  # those of other packages are not for this user
+            warnings.filterwarnings("always", category=UserWarning, module="pynapple_nuclr")
+            try:
+                return super().invoke(ctx)
+            except (typer.Exit, typer.Abort):  # RuntimeErrors themselves
+                raise
+            except MENDABLE as error:
+                say(f"error: {as_options(str(error))}")
+                raise typer.Exit(1) from None
+            except KeyboardInterrupt as interrupt:
+                say(str(interrupt) or "interrupted")
+                raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from pynapple_nuclr import __version__
+
+        typer.echo(f"nap-nuclr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Know what kind of neurons you recorded: NuCLR embeddings for NWB recordings.
+
+    [bold]Example[/bold]: nap-nuclr embed session.nwb
+    """
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+@contextmanager
+def noting(notes: list[str] | None = None, label: str = "") -> Iterator[None]:
+    """Say every warning as one line, under a label; keep it in `notes`, too."""
+
+    def note(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = as_options(str(message))
+        say(f"note: {label}{line}")
+        if notes is not None:
+            notes.append(line)
+
+    before = warnings.showwarning
+    warnings.showwarning = note
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def as_options(message: str) -> str:
+    """Write an error's advice as options of the command line, on one line."""
+    message = re.sub(r"\boverwrite=True\b", "--overwrite", message)
+    message = re.sub(r"\bresume=False\b", "--no-resume", message)
+    names = "gaps|epochs|steps|encoder|raw|by"
+    message = re.sub(rf"\b({names})=[\"']?(\w*)[\"']?", r"--\1 \2", message)
+    return " ".join(message.split())
+
+
+def say(line: str) -> None:
+    """Print a line for people, not for the next program: to stderr."""
+    print(line, file=sys.stderr)  # typer.echo would write across a progress bar
+
+
+def tell_json(value: Any) -> None:
+    """Print the one JSON document of a command; NaN, which JSON has not, is null."""
+    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy's
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def show_table(title: str, rows: Mapping[str, Any]) -> None:
+    """Print names and values below a title."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    console = Console(markup=False, highlight=False)
+    console.print(f"\n{title}", style="bold")
+    console.print(table)

@@ -1,0 +1,5 @@
+"""Public recordings for tutorials: downloaded once, checked by hash, with licence and citation."""
+
+from pynapple_nuclr.datasets.fetching import fetch
+
+__all__ = ["fetch"]

@@ -1,0 +1,96 @@
+"""Metadata in: what a table of an NWB file says of each of its rows, as pynapple can hold it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from numbers import Number
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pynapple as nap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Units
+
+
+def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
+    """Read the columns of an NWB table that hold one number, truth value or text per row.
+
+    Ragged columns, images, waveforms and references are not read at all. Of an electrode group
+    its ``location`` is taken; of one electrode a row, the electrode's own columns; of several
+    the ``location`` that all share ("" if they share none).
+
+    Parameters
+    ----------
+    table : DynamicTable
+        Of an open file.
+
+    Returns
+    -------
+    dict
+        Name → values (rows,), in the order of the table.
+    """
+    from hdmf.common import DynamicTableRegion, VectorIndex
+
+    n_rows = len(table.id)
+    columns: dict[str, NDArray[Any]] = {}
+    beside: dict[str, NDArray[Any]] = {}  # of other tables: a column of the table itself wins
+    for name in table.colnames:
+        column = table[name]
+        if name == "electrode_group":
+            beside["location"] = np.array([group.location for group in column[:]], dtype=object)
+        elif isinstance(column, DynamicTableRegion):
+            rows = np.asarray(column.data[:], dtype=np.int64)
+            others = scalar_columns(column.table)
+            beside = {key: values[rows] for key, values in others.items()} | beside
+        elif isinstance(column, VectorIndex):
+            if isinstance(column.target, DynamicTableRegion):
+                beside = _shared_location(column) | beside
+        elif len(np.shape(column.data)) == 1 and len(column.data) == n_rows > 0:
+            values = plain_values(column[:])
+            if values is not None:
+                columns[name] = values
+    return columns | {
+        name: values
+        for name, values in beside.items()
+        if name not in columns and len(values) == n_rows
+    }
+
+
+def describe_units(units: Units, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Set metadata in place; a name that pynapple keeps for itself gets a trailing underscore."""
+    taken = set(units.metadata_columns)  # of a TsGroup: its rate
+    if isinstance(units, nap.TsdFrame):
+        taken |= set(units.columns)
+    named: dict[str, NDArray[Any]] = {}
+    for name, values in columns.items():
+        while name in taken or name in named:
+            name += "_"
+        named[name] = values
+    with warnings.catch_warnings():  # of names that are no attributes: get_info reads them
+        warnings.simplefilter("ignore")
+        units.set_info(named)
+
+
+def plain_values(values: Any) -> NDArray[Any] | None:
+    """Return values as an array; None if they are no numbers, truth values or texts."""
+    values = [value.decode() if isinstance(value, bytes) else value for value in values]
+    if all(isinstance(value, str) for value in values):
+        return np.array(values, dtype=object)
+    if all(isinstance(value, Number | np.bool_) for value in values):
+        return np.array(values)
+    return None
+
+
+def _shared_location(index: Any) -> dict[str, NDArray[Any]]:
+    """Return the location of the electrodes of each row, where all of them lie at one."""
+    electrodes = index.target
+    if "location" not in electrodes.table.colnames:
+        return {}
+    locations = np.array(electrodes.table["location"][:], dtype=object)
+    rows = np.split(np.asarray(electrodes.data[:], dtype=np.int64), index.data[:-1])
+    places = [set(locations[row]) for row in rows]
+    return {"location": np.array([p.pop() if len(p) == 1 else "" for p in places], dtype=object)}

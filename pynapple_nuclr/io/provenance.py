@@ -1,0 +1,75 @@
+"""How the columns in an NWB file were made: a table of names and values in the file itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pynapple as nap
+
+from pynapple_nuclr import __version__
+from pynapple_nuclr.columns import is_missing, metadata_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pynwb
+
+    from pynapple_nuclr.recording import Units
+
+MODULE = "nuclr"
+"""The processing module that holds the tables: one per prefix."""
+
+
+def location(prefix: str) -> str:
+    """Return where the notes about one embedding stand in a file."""
+    return f"processing/{MODULE}/{prefix}_provenance"
+
+
+def add_provenance(
+    nwbfile: pynwb.NWBFile, units: Units, prefix: str, settings: Mapping[str, object]
+) -> None:
+    """Note in ``processing/nuclr`` how the columns were made."""
+    from hdmf.common import DynamicTable, VectorData
+
+    metadata = metadata_frame(units)
+    encoders = metadata.get(f"{prefix}_encoder", pd.Series(dtype=object))
+    support = units.time_support
+    kind = "units" if isinstance(units, nap.TsGroup) else "ROIs"
+    notes = {
+        "software": f"pynapple-nuclr {__version__}",
+        "encoder": ", ".join(sorted({str(name) for name in encoders[~is_missing(encoders)]})),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "units": f"{len(metadata)} {kind} given",
+        "time_support": f"{support.tot_length():g} s in {len(support)} epochs",
+        **{name: str(value) for name, value in settings.items()},
+    }
+    if MODULE not in nwbfile.processing:
+        description = "Neuron identity by NuCLR: how columns of the table of neurons were made."
+        nwbfile.create_processing_module(name=MODULE, description=description)
+    table = DynamicTable(
+        name=f"{prefix}_provenance",
+        description=f"How the columns {prefix}_* and predicted_* of the table of {kind} were made.",
+        columns=[
+            VectorData(name="setting", description="Name", data=list(notes)),
+            VectorData(name="value", description="Value", data=list(notes.values())),
+        ],
+    )
+    nwbfile.processing[MODULE].add(table)
+
+
+def read_provenance(nwbfile: pynwb.NWBFile, prefix: str) -> dict[str, str]:
+    """Read the notes of `add_provenance`; empty if there are none."""
+    module = nwbfile.processing.get(MODULE)
+    if module is None or f"{prefix}_provenance" not in module.data_interfaces:
+        return {}
+    notes = module[f"{prefix}_provenance"]
+    return dict(zip(notes["setting"].data[:], notes["value"].data[:], strict=True))
+
+
+def sign(nwbfile: pynwb.NWBFile, version: str | None = None) -> None:
+    """Note in a new file that this package made it, if its `version` of NWB has a place for it."""
+    parts = (version or "2.8").split(".")[:2]
+    if tuple(int(part) for part in parts) >= (2, 8) and not nwbfile.was_generated_by:
+        nwbfile.was_generated_by = [["pynapple-nuclr", __version__]]

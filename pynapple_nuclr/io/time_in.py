@@ -1,0 +1,55 @@
+"""Time in: when the units of an NWB file were observed, and epochs by the name of their table."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import numpy as np
+import pynapple as nap
+
+
+def observed(table: Any, source: Any) -> nap.IntervalSet | None:
+    """Return when all units were observed; None if they say nothing of it, or never were."""
+    if "obs_intervals" not in table.colnames:
+        return None
+    index = table["obs_intervals"]
+    intervals = np.asarray(index.target.data[:], dtype=np.float64).reshape(-1, 2)
+    parts = np.split(intervals, index.data[:-1])
+    different = {part.tobytes(): part for part in parts if len(part)}
+    sets = [nap.IntervalSet(part) for part in different.values()]
+    if len(sets) < 2:
+        return sets[0] if sets else None
+    with warnings.catch_warnings():  # pynapple warns of an empty intersection; so do we
+        warnings.simplefilter("ignore")
+        common = functools.reduce(nap.IntervalSet.intersect, sets)
+    answer = "share no time, so none are used: epochs= says which time to use"
+    if len(common):
+        answer = f"only the time that all share is used, {common.tot_length():g} s"
+    warnings.warn(
+        f"{source}: units have {len(sets)} different obs_intervals; {answer}",
+        UserWarning,
+        stacklevel=4,  # whoever called read_units or read_recording
+    )
+    return common if len(common) else None
+
+
+def named_epochs(
+    nwbfile: Any, source: Any, epochs: str | nap.IntervalSet | None
+) -> nap.IntervalSet | None:
+    """Return epochs; those given by name from the tables of intervals of an open file."""
+    if not isinstance(epochs, str):
+        return epochs
+    from pynwb.epoch import TimeIntervals
+
+    tables = {
+        table.name: table for table in nwbfile.objects.values() if isinstance(table, TimeIntervals)
+    }
+    if epochs not in tables:
+        raise ValueError(
+            f"{source} has no intervals {epochs!r}; it has {', '.join(tables) or 'none'}"
+        )
+    start, stop = (np.asarray(tables[epochs][name][:]) for name in ("start_time", "stop_time"))
+    whole = np.isfinite(start) & np.isfinite(stop)  # a trial that was broken off has no end
+    return nap.IntervalSet(start[whole], stop[whole])

@@ -1,0 +1,217 @@
+"""Encoders on the hub: pushed, described, loaded again; against a stand-in on this machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from loopback import QuietHandler, serving
+
+from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
+
+_PUSH = """
+import torch, pynapple_nuclr as nap_nuclr
+units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
+config = nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16)
+encoder = nap_nuclr.pretrain(units, config, steps=2, holdout=0.2, progress=False)
+encoder.card |= {"licence": "CC BY 4.0", "data": "simulated populations"}
+print(encoder.push_to_hub("lab/tiny"))
+print(encoder.identity)
+encoder.name = "second"
+encoder.push_to_hub("lab/tiny")
+"""
+
+_LOAD = """
+import sys, pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.checkpoints import find_encoder
+for revision in sys.argv[1:]:
+    identity = nap_nuclr.load_encoder("lab/tiny", revision=revision or None).identity
+    print(identity, find_encoder(identity).identity)  # nobody keeps the encoder itself
+"""
+
+_EMBED = """
+import pynapple_nuclr as nap_nuclr
+units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
+print(nap_nuclr.embed(units, "lab/tiny", progress=False)["nuclr_encoder"].iloc[0])
+"""
+
+_FAIL = """
+import sys, pynapple_nuclr as nap_nuclr
+try:
+    nap_nuclr.load_encoder(sys.argv[1], revision=sys.argv[2] or None)
+except FileNotFoundError as error:
+    print(error)
+"""
+
+
+class Hub(QuietHandler):
+    """The part of the hub's interface that pushing and loading a model needs; small files only."""
+
+    commits: dict[str, dict[str, dict[str, bytes]]] = {}  # repository → commit → path → content
+    tokens: set[str | None] = set()
+
+    def do_POST(self):
+        self.tokens.add(self.headers.get("Authorization"))
+        body = self.body()
+        if self.path == "/api/repos/create":
+            wanted = json.loads(body)
+            name = f"{wanted['organization']}/{wanted['name']}"
+            self.commits.setdefault(name, {})
+            return self.tell({"url": f"http://{self.headers['Host']}/{name}"})
+        if self.path == "/api/validate-yaml":
+            return self.tell({"errors": [], "warnings": []})
+        if found := re.match(r"/api/models/(\w+/\w+)/preupload/main", self.path):
+            files = [one["path"] for one in json.loads(body)["files"]]
+            plain = {"uploadMode": "regular", "shouldIgnore": False}
+            return self.tell({"files": [{"path": path, **plain} for path in files]})
+        if found := re.match(r"/api/models/(\w+/\w+)/commit/main", self.path):
+            lines = [json.loads(line) for line in body.splitlines()]
+            added = [line["value"] for line in lines if line["key"] == "file"]
+            files = {one["path"]: base64.b64decode(one["content"]) for one in added}
+            commits = self.commits[found[1]]
+            before = list(commits.values())[-1] if commits else {}
+            oid = hashlib.sha1(str(len(commits)).encode()).hexdigest()
+            commits[oid] = before | files
+            url = f"http://{self.headers['Host']}/{found[1]}/commit/{oid}"
+            return self.tell({"commitUrl": url, "commitOid": oid})
+        return self.answer(404)
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        found = re.match(r"/api/models/(\w+/\w+)(?:/(?:revision|tree)/(\w+))?(?:/)?$", path)
+        found = found or re.match(r"/(\w+/\w+)/resolve/(\w+)/([\w.]+)$", path)
+        if not found or found[1] not in self.commits:
+            return self.answer(404, X_Error_Code="RepoNotFound")
+        commits = self.commits[found[1]]
+        revision = found[2] if found[2] not in (None, "main") else list(commits)[-1]
+        if revision not in commits:
+            return self.answer(404, X_Error_Code="RevisionNotFound")
+        files = commits[revision]
+        if "/tree/" in path:
+            sizes = {name: {"size": len(data), "oid": _oid(data)} for name, data in files.items()}
+            return self.tell([{"type": "file", "path": name, **of} for name, of in sizes.items()])
+        if path.startswith("/api/"):
+            siblings = [{"rfilename": name} for name in files]
+            return self.tell({"id": found[1], "sha": revision, "siblings": siblings})
+        if found[3] not in files:
+            return self.answer(404, X_Error_Code="EntryNotFound")
+        etag = f'"{_oid(files[found[3]])}"'
+        return self.answer(200, files[found[3]], X_Repo_Commit=revision, ETag=etag)
+
+    do_HEAD = do_GET
+
+    def tell(self, value):
+        self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
+
+
+def _oid(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+def python(code, *arguments, home, hub, **more):
+    """Run code as a user of this hub does: its address is read when the package is imported."""
+    env = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_TOKEN": "hf_secret"}
+    env |= {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1", **more}
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split("\n")[:-1]
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """A hub that holds an encoder in two commits: address, cache, what the user saw."""
+    Hub.commits, Hub.tokens = {}, set()
+    home = tmp_path_factory.mktemp("home")
+    with serving(Hub) as address:
+        yield address, home, python(_PUSH, home=home, hub=address)
+
+
+def test_a_pushed_encoder_has_a_card_filled_from_its_training(pushed):
+    address, _, (url, identity) = pushed
+    assert url.startswith(f"{address}/lab/tiny")
+    assert Hub.tokens == {"Bearer hf_secret"}
+    first, second = Hub.commits["lab/tiny"].values()
+    assert set(first) == {"README.md", "config.json", "model.safetensors"}
+    _, header, text = first["README.md"].decode().split("---\n", 2)
+    assert yaml.safe_load(header) == {
+        "license": "cc-by-4.0",
+        "library_name": "pynapple-nuclr",
+        "tags": ["neuroscience", "pynapple", "nwb", "spikes"],
+    }
+    assert text.startswith(f"# {identity}\n")
+    training = json.loads(first["config.json"])["card"]["training"]
+    assert training["steps"] == 2
+    for key in ("steps", "pairs_a_step", "minutes", "recordings", "best_held_out_reidentification"):
+        assert f"- {key}: {training[key]}" in text
+    for line in (
+        "## Licence\n\nCC BY 4.0\n",
+        "## Data\n\nsimulated populations\n",
+        'units = nap_nuclr.embed(units, "lab/tiny")',
+        f"- hash: {identity.split('@')[1]}\n",
+        "- dim: 32\n",
+        "## Limits\n",
+    ):
+        assert line in text
+    assert "familiarity" not in text
+    assert "second@" in second["README.md"].decode()
+
+
+def test_an_encoder_is_loaded_from_the_hub_and_then_without_it(pushed):
+    address, home, (_, identity) = pushed
+    oldest, _ = Hub.commits["lab/tiny"]
+    renamed = f"second@{identity.split('@')[1]}"
+    loaded = python(_LOAD, "", oldest, home=home, hub=address)
+    assert loaded == [f"{renamed} {renamed}", f"{identity} {identity}"]
+    offline = {"home": home, "hub": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
+    assert python(_EMBED, **offline) == [renamed]
+
+
+def test_what_is_not_on_the_hub_is_named(pushed, tmp_path):
+    address, _, _ = pushed
+    (missing, *_) = python(_FAIL, "lab/none", "", home=tmp_path, hub=address)
+    assert "no folder and no hub repository 'lab/none'" in missing
+    (unknown, *_) = python(_FAIL, "lab/tiny", "0" * 40, home=tmp_path, hub=address)
+    assert f"'lab/tiny' at revision '{'0' * 40}'" in unknown
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_without_a_connection_the_error_says_what_to_do(offline, tmp_path):
+    away = {"home": tmp_path, "hub": "http://127.0.0.1:9", "HF_HUB_OFFLINE": offline}
+    (message,) = python(_FAIL, "lab/tiny", "", **away)
+    assert "the hub cannot be reached" in message
+    assert "'lab/tiny'" in message and "pass the folder of an encoder" in message
+
+
+def test_a_revision_is_not_asked_of_a_folder(tmp_path):
+    folder = save_encoder(Encoder(EncoderConfig(dim=32, heads=2, head_dim=16)), tmp_path / "tiny")
+    with pytest.raises(ValueError, match="revision='v1'.*leave it out"):
+        load_encoder(folder, revision="v1")
+
+
+def test_a_card_says_what_nobody_has_stated():
+    encoder = Encoder(EncoderConfig(dim=32, heads=2, head_dim=16), name="bare")
+    text = encoder.describe()
+    for section in ("Licence", "Data", "Training"):
+        assert f"## {section}\n\nnot stated\n" in text
+    assert 'embed(units, "bare")' in text
+
+
+@pytest.mark.parametrize(
+    ("licence", "filed"),
+    [("MIT", ["mit"]), (None, ["unknown"]), ('our own: "ask"', ["other", 'our own: "ask"'])],
+)
+def test_licences_are_filed_under_the_hubs_names(licence, filed, tmp_path):
+    card = {} if licence is None else {"licence": licence}
+    encoder = Encoder(EncoderConfig(dim=32, heads=2, head_dim=16), card=card)
+    encoder.save_pretrained(tmp_path / "tiny")
+    header = yaml.safe_load((tmp_path / "tiny" / "README.md").read_text().split("---\n")[1])
+    assert [header[key] for key in ("license", "license_name") if key in header] == filed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import multiprocessing
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+SPAWN = multiprocessing.get_context("spawn")  # no thread is copied in the middle of its work
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -45,7 +47,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         if with_body:
-            self.server.sent += self._send(part)
+            n = self._send(part)
+            with self.server.sent.get_lock():
+                self.server.sent.value += n
 
     def _send(self, part: bytes) -> int:
         """Send in pieces, so that one who hangs up is noticed; return how much was sent."""
@@ -63,15 +67,39 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path, *, ranges: bool = True):
-    """Serve a folder on the loopback; yields the server, which has `address` and `sent` bytes."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, folder=folder, ranges=ranges))
-    server.daemon_threads, server.sent = True, 0
-    server.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
+    """Serve a folder on the loopback; yields the server, with `address` and `sent` bytes.
+
+    In a process of its own: a collection of garbage in one of its threads that met objects of
+    h5py would wait for the reader's lock, and the reader for it.
+    """
+    there, here = SPAWN.Pipe()
+    sent = SPAWN.Value("q", 0)
+    process = SPAWN.Process(target=_serve, args=(folder, ranges, there, sent), daemon=True)
+    process.start()
     try:
-        yield server
+        yield Served(f"http://127.0.0.1:{here.recv()}", sent)
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        process.terminate()
+        process.join()
+
+
+class Served:
+    """A server that runs; `sent` may be set to 0 to count anew."""
+
+    def __init__(self, address: str, counter):
+        self.address, self.counter = address, counter
+
+    @property
+    def sent(self) -> int:
+        return self.counter.value
+
+    @sent.setter
+    def sent(self, value: int):
+        self.counter.value = value
+
+
+def _serve(folder: Path, ranges: bool, pipe, sent):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, folder=folder, ranges=ranges))
+    server.daemon_threads, server.sent = True, sent
+    pipe.send(server.server_port)
+    server.serve_forever()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,8 +147,21 @@ def _remote_file(url: str) -> Iterator[Any]:
 
 
 def _blocks(stream: Any) -> Any:
-    """Return a cache of blocks for a remote file, which asks for long ranges at once."""
+    """Return a cache of blocks for a remote file, which asks for long ranges at once.
+
+    h5py holds its lock while it waits for bytes, and fsspec fetches them in a thread of its own.
+    If Python collected garbage there, h5py objects among it, both would wait for ever.
+    """
     from fsspec.caching import BlockCache
+
+    def fetch(start: int, end: int) -> bytes:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return bytes(stream._fetch_range(start, end))
+        finally:
+            if collects:
+                gc.enable()
 
     class Blocks(BlockCache):
         def _fetch(self, start: int, end: int) -> bytes:
@@ -155,4 +169,4 @@ def _blocks(stream: Any) -> Any:
                 return self.fetcher(start, min(end, self.size))
             return super()._fetch(start, end)
 
-    return Blocks(_BLOCK, stream._fetch_range, stream.size, maxblocks=_BLOCKS)
+    return Blocks(_BLOCK, fetch, stream.size, maxblocks=_BLOCKS)

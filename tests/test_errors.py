@@ -178,6 +178,23 @@ def test_milliseconds_taken_for_seconds_are_warned_of(tiny_units, encoder):
     assert len(caught) == 1
 
 
+@pytest.mark.parametrize(
+    ("signal", "traces", "says"),
+    [
+        ("dff", lambda rng: rng.random((600, 5)) > 0.95, "look like events"),
+        ("events", lambda rng: rng.standard_normal((600, 5)), "look like traces"),
+    ],
+)
+def test_calcium_of_another_signal_is_noticed(signal, traces, says):
+    values = traces(np.random.default_rng(0)).astype(float)
+    frame = nap.TsdFrame(t=np.arange(600) / 4.0, d=values)
+    encoder = Encoder(
+        EncoderConfig(modality="calcium", signal=signal, dim=32, heads=2, head_dim=16)
+    )
+    with pytest.warns(UserWarning, match=says):
+        embed(frame, encoder, progress=False)
+
+
 # existing nuclr_* columns
 
 

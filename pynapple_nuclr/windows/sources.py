@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,27 @@ def open_source(recording: Recording, config: EncoderConfig) -> Source:
         return SpikeSource(recording, config)
     resampled, spans = _resample(recording, config)
     scale = _scale(resampled, config)
+    _warn_of_another_signal(recording, config)
     scaled = replace(resampled, traces=resampled.traces / np.float32(scale))
     return TraceSource(scaled, config, spans, scale)
+
+
+def _warn_of_another_signal(recording: Recording, config: EncoderConfig) -> None:
+    """Warn of events given to an encoder of fluorescence, or the reverse."""
+    traces = recording.traces
+    zeros, negative = float((traces == 0).mean()), bool((traces < 0).any())
+    if config.signal == "dff" and zeros > 0.5 and not negative:
+        seen = f"{zeros:.0%} of its values are zero and none is negative: these look like events"
+    elif config.signal == "events" and negative:
+        seen = "some of its values are negative, which events never are: these look like traces"
+    else:
+        return
+    warnings.warn(
+        f"recording {recording.name!r}: {seen}, but the encoder reads signal={config.signal!r}; "
+        "give it the other series of the file, or use an encoder of this signal",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _resample(recording: Recording, config: EncoderConfig) -> tuple[Recording, NDArray[np.int64]]:

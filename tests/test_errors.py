@@ -192,7 +192,7 @@ def test_calcium_of_another_signal_is_noticed(signal, traces, says):
         EncoderConfig(modality="calcium", signal=signal, dim=32, heads=2, head_dim=16)
     )
     with pytest.warns(UserWarning, match=says):
-        embed(frame, encoder, progress=False)
+        embed(frame, encoder)
 
 
 # existing nuclr_* columns

@@ -175,7 +175,7 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
     starts = tiling.starts[np.sort(order)]
     likeness = compare(encoder, source, starts)
     # Before the work: milliseconds taken for seconds would make it a thousand times as long.
-    warn_if_unlike(likeness, recording.name, encoder, stacklevel=5)
+    warn_if_unlike(likeness, recording.name, encoder, stacklevel=4)
     vectors, n_read = _read_windows(source, starts, np.argsort(np.argsort(order)), reading)
     n_windows = (~np.isnan(vectors[:, :, 0])).sum(axis=0)
     with np.errstate(invalid="ignore"):

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -40,3 +41,30 @@ def test_the_five_minute_start_runs(tmp_path, monkeypatch):
     assert "predicted_cell_type" in names["unknown"].metadata.columns
     assert nap_nuclr.embeddings(names["units"]).shape == (40, names["encoder"].config.dim)
     assert names["encoder"].card["fine_tuned_from"] == nap_nuclr.load_encoder().identity
+
+
+def test_the_page_of_files_runs(tmp_path, monkeypatch):
+    names = {"nap_nuclr": nap_nuclr}
+    monkeypatch.chdir(tmp_path)
+    units = nap_nuclr.simulate("context", n_units=20, duration=60, seed=0)
+    units.set_info(probe=["A", "B"] * 10)
+    nap_nuclr.write_units(units, "session.nwb")
+    quick = functools.partial(nap_nuclr.embed, progress=False)
+    monkeypatch.setattr(nap_nuclr, "embed", quick)
+    here = [block for block in blocks_of(DOCS / "files.md") if runs_here(block)]
+    assert len(here) >= 3
+    for block in here:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the bundled encoder does not know simulations
+            exec(block, names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "session.csv",
+        "session.nwb",
+        "session.parquet",
+        "session_nuclr.nwb",
+    ]
+
+
+def runs_here(block):
+    """Leave out what needs a network, a sorting or an imaging file: other tests have them."""
+    return not re.search(r"https://|spikeinterface|imaging|encoder\.", block)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,7 +13,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.anytime import Budget, Meter
+from pynapple_nuclr.anytime import Budget
 from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.columns import (
     check_prefix,
@@ -26,7 +25,7 @@ from pynapple_nuclr.columns import (
 from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.familiarity import compare, warn_if_unlike
-from pynapple_nuclr.inference import Precision, pick_device, run_windows
+from pynapple_nuclr.inference import Gathered, Precision, gather, pick_device
 from pynapple_nuclr.recording import as_recording, modality_of
 from pynapple_nuclr.stability import rank_of_itself
 from pynapple_nuclr.windows import Source, open_source, tile
@@ -39,6 +38,12 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Recording, Units
 
 _log = logging.getLogger("pynapple_nuclr")
+
+MAX_CONTEXT = 2_000
+"""Units that hear each other, where nobody says otherwise."""
+# Vectors of windows that are kept for the stability: all, up to so many values; some in any case.
+_KEPT_VALUES = 250_000_000
+_KEPT_WINDOWS = 16
 
 UnitsT = TypeVar("UnitsT", nap.TsGroup, nap.TsdFrame)
 
@@ -54,6 +59,7 @@ def encode(
     max_windows: int | None = None,
     max_seconds: float | None = None,
     tolerance: float | None = None,
+    max_context: int | None = MAX_CONTEXT,
     device: str = "auto",
     precision: Precision = "float32",
     progress: bool = True,
@@ -82,6 +88,9 @@ def encode(
         Read fewer windows, spread evenly over the recording: so many at most; for so many seconds
         at most; until the direction of every unit's mean embedding is known to about `tolerance`
         radians (0.1, say). What was skipped is said. Default: read all.
+    max_context : int, optional
+        Units that hear each other at most: larger populations are split at random, anew in every
+        window, as in training. None: never.
     device : str
         "auto" (CUDA, then MPS, then CPU) or a torch device.
     precision : {"float32", "bfloat16"}
@@ -125,6 +134,7 @@ def encode(
         gaps,
         windows,
         Budget(max_windows, max_seconds, tolerance),
+        max_context,
         device,
         precision,
         progress,
@@ -141,6 +151,7 @@ class _Reading(NamedTuple):
     gaps: Gaps | None
     windows: bool
     budget: Budget
+    max_context: int | None
     device: str
     precision: Precision
     progress: bool
@@ -171,23 +182,20 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
     encoder, gaps = reading.encoder, reading.gaps
     source = open_source(recording, encoder.config)
     tiling = tile(source, gaps=gaps)
-    order = reading.budget.windows(len(tiling.starts))
-    starts = tiling.starts[np.sort(order)]
-    likeness = compare(encoder, source, starts)
+    chosen = np.sort(reading.budget.windows(len(tiling.starts)))
+    likeness = compare(encoder, source, tiling.starts[chosen])
     # Before the work: milliseconds taken for seconds would make it a thousand times as long.
     warn_if_unlike(likeness, recording.name, encoder, stacklevel=4)
-    vectors, n_read = _read_windows(source, starts, np.argsort(np.argsort(order)), reading)
-    n_windows = (~np.isnan(vectors[:, :, 0])).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        mean = np.nansum(vectors, axis=0, dtype=np.float64) / n_windows[:, None]
-    skipped = len(tiling.starts) - n_read
+    found = _gather(source, tiling.starts, reading)
+    skipped = len(tiling.starts) - found.n_read
     if skipped:
-        _log.warning("%s: read %d windows, skipped %d", recording.name, n_read, skipped)
+        _log.warning("%s: read %d windows, skipped %d", recording.name, found.n_read, skipped)
+    stability = rank_of_itself(found.vectors, recording.order(), found.total, found.count)
     dataset = xr.Dataset(
         {
-            "embedding": (("unit", "feature"), mean.astype(np.float32)),
-            "stability": ("unit", rank_of_itself(vectors, recording.order())),
-            "n_windows": ("unit", n_windows),
+            "embedding": (("unit", "feature"), found.mean.astype(np.float32)),
+            "stability": ("unit", stability),
+            "n_windows": ("unit", found.count),
         },
         coords={"unit": recording.unit_ids, "feature": np.arange(encoder.config.dim)},
         attrs={
@@ -196,7 +204,7 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
             "gaps": gaps or encoder.config.gaps,
             "precision": reading.precision,
             "device": pick_device(reading.device).type,
-            "windows": n_read,
+            "windows": found.n_read,
             "windows_skipped": skipped,
             "unused_seconds": tiling.unused_seconds,
             "familiarity": likeness.familiarity,
@@ -206,46 +214,30 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
         },
     )
     if reading.windows:
-        dataset["window_embedding"] = (("window", "unit", "feature"), vectors)
-        dataset = dataset.assign_coords(start=("window", source.seconds(starts)[:, 0]))
+        dataset["window_embedding"] = (("window", "unit", "feature"), found.vectors)
+        seconds = source.seconds(tiling.starts[chosen])[:, 0]
+        dataset = dataset.assign_coords(start=("window", seconds))
     return dataset
 
 
-def _read_windows(
-    source: Source, starts: NDArray[Any], order: NDArray[np.int64], reading: _Reading
-) -> tuple[NDArray[np.float32], int]:
-    """Embed windows in an order, until it is enough.
-
-    Returns
-    -------
-    (ndarray (windows, units, dim), int)
-        NaN where a unit takes no part, or the window was not read; and how many were.
-    """
-    shape = (len(starts), source.recording.n_units, reading.encoder.config.dim)
-    vectors = np.full(shape, np.nan, dtype=np.float32)
-    meter, n_read = Meter(reading.budget, *shape[1:]), len(starts)
-    total = len(starts)
-    bar = tqdm(total=total, desc="embedding", unit="window", disable=not reading.progress)
-    with (
-        bar,
-        closing(
-            run_windows(
-                reading.encoder,
-                source,
-                starts[order],
-                device=pick_device(reading.device),
-                precision=reading.precision,
-                advance=bar.update,
-            )
-        ) as windows,
-    ):
-        for place, present, embedded in windows:
-            vectors[order[place], present] = embedded
-            meter.add(present, embedded)
-            if reading.budget.limited and meter.enough():
-                n_read = place + 1
-                break
-    return vectors, n_read
+def _gather(source: Source, starts: NDArray[Any], reading: _Reading) -> Gathered:
+    """Read windows; keep the vectors of all, or of as many as fit for the stability."""
+    config = reading.encoder.config
+    fitting = max(_KEPT_VALUES // (source.recording.n_units * config.dim), _KEPT_WINDOWS)
+    planned = len(reading.budget.windows(len(starts)))
+    bar = tqdm(total=planned, desc="embedding", unit="window", disable=not reading.progress)
+    with bar:
+        return gather(
+            reading.encoder,
+            source,
+            starts,
+            budget=reading.budget,
+            keep=planned if reading.windows else fitting,
+            max_context=reading.max_context,
+            device=pick_device(reading.device),
+            precision=reading.precision,
+            advance=bar.update,
+        )
 
 
 def embed(
@@ -260,6 +252,7 @@ def embed(
     max_windows: int | None = None,
     max_seconds: float | None = None,
     tolerance: float | None = None,
+    max_context: int | None = MAX_CONTEXT,
     device: str = "auto",
     precision: Precision = "float32",
     progress: bool = True,
@@ -285,7 +278,7 @@ def embed(
         Whether to write the vectors, or only the summary.
     prefix : str
         Start of the new columns' names.
-    max_windows, max_seconds, tolerance, device, precision, progress
+    max_windows, max_seconds, tolerance, max_context, device, precision, progress
         As in `encode`.
 
     Returns
@@ -327,6 +320,7 @@ def embed(
         gaps,
         False,
         Budget(max_windows, max_seconds, tolerance),
+        max_context,
         device,
         precision,
         progress,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
+from pynapple_nuclr.anytime import Budget, Meter
 from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.stability import unit_length
 from pynapple_nuclr.windows import Source
@@ -44,6 +46,10 @@ def _available(device: str | torch.device) -> torch.device:
     return torch.device(device)
 
 
+Part = tuple[int, "NDArray[np.int64]", "NDArray[np.float32]"]
+"""Number of a window, indices of units, and their patches or embeddings."""
+
+
 def run_windows(
     encoder: Encoder,
     source: Source,
@@ -51,8 +57,9 @@ def run_windows(
     *,
     device: str | torch.device = "cpu",
     precision: Precision = "float32",
+    max_context: int | None = None,
     advance: Callable[[int], Any] = lambda windows: None,
-) -> Generator[Window, None, None]:
+) -> Generator[Part, None, None]:
     """Embed the units of each window.
 
     Parameters
@@ -65,13 +72,17 @@ def run_windows(
         Where the windows lie.
     device, precision : str
         Where and in what arithmetic to compute.
+    max_context : int, optional
+        Units that hear each other at most. A larger population is split at random, anew in every
+        window: cost then grows with the units, not with their square.
     advance : callable
-        Told how many windows have been done since the last call.
+        Told how many windows have been begun since the last call.
 
     Yields
     ------
-    (int, ndarray (units of the window,), ndarray (units of the window, dim))
-        The window, the indices of the units that take part in it, and their embeddings.
+    (int, ndarray (units,), ndarray (units, dim))
+        The window, the indices of units that take part in it, and their embeddings. The parts of
+        a split population follow one another.
     """
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f'precision is {precision!r}; expected "float32" or "bfloat16"')
@@ -80,58 +91,134 @@ def run_windows(
     was_training, home = encoder.training, next(encoder.parameters()).device
     encoder.eval().to(device)
     try:
-        for batch in _batches(source, starts, budget):
+        begun = -1
+        for batch in _batches(_parts(source, starts, max_context), budget):
             yield from _run(encoder, batch, device, precision)
-            advance(len(batch))
+            advance(batch[-1][0] - begun)
+            begun = batch[-1][0]
+        advance(len(starts) - 1 - begun)
     finally:
         encoder.train(was_training).to(home)
 
 
-Window = tuple[int, "NDArray[np.int64]", "NDArray[np.float32]"]
-
-
-def _batches(source: Source, starts: NDArray[Any], budget: int) -> Iterator[list[Window]]:
-    """Read windows and put small ones together; a window without any active unit is empty."""
-    batch: list[Window] = []
-    tokens = 0
+def _parts(source: Source, starts: NDArray[Any], max_context: int | None) -> Iterator[Part]:
+    """Read windows, each in parts of at most so many units, which hear each other."""
+    n_units = source.recording.n_units
+    split = max_context is not None and n_units > max_context
+    rank = source.recording.order() if split else None
     for index, window in enumerate(starts):
         patches = source.read(window)
         units = np.flatnonzero(source.present(patches))
-        if batch and tokens + len(units) * len(window) > budget:
+        contexts = [units]
+        if rank is not None and max_context is not None and len(units) > max_context:
+            # Drawn from the units in an order of their data: however they are given, the same.
+            drawn = np.random.default_rng(index).permutation(units[np.argsort(rank[units])])
+            contexts = np.array_split(drawn, -(-len(units) // max_context))
+        for context in contexts:
+            if len(context):
+                yield index, context, patches[context]
+
+
+def _batches(parts: Iterator[Part], budget: int) -> Iterator[list[Part]]:
+    """Put small parts together, up to about so many tokens."""
+    batch: list[Part] = []
+    tokens = 0
+    for part in parts:
+        more = part[2].shape[0] * part[2].shape[1]
+        if batch and tokens + more > budget:
             yield batch
             batch, tokens = [], 0
-        batch.append((index, units, patches[units]))
-        tokens += len(units) * len(window)
+        batch.append(part)
+        tokens += more
     if batch:
         yield batch
 
 
 def _run(
-    encoder: Encoder, batch: list[Window], device: torch.device, precision: Precision
-) -> Iterator[Window]:
-    filled = [window for window in batch if len(window[1])]
-    if not filled:
-        return
-    patches = torch.from_numpy(np.concatenate([window[2] for window in filled])).to(device)
-    sizes = [len(window[1]) for window in filled]
+    encoder: Encoder, batch: list[Part], device: torch.device, precision: Precision
+) -> Iterator[Part]:
+    patches = torch.from_numpy(np.concatenate([part[2] for part in batch])).to(device)
+    sizes = [len(part[1]) for part in batch]
     low = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     with torch.inference_mode(), low:
         vectors = encoder(patches, sizes).float().cpu()
-    for (index, units, _), part in zip(filled, vectors.split(sizes), strict=True):
-        yield index, units, part.numpy()
+    for (index, units, _), own in zip(batch, vectors.split(sizes), strict=True):
+        yield index, units, own.numpy()
 
 
-def mean_embeddings(
-    encoder: Encoder, source: Source, starts: NDArray[Any], **options: Any
-) -> NDArray[np.float64]:
-    """Return each unit's mean embedding over windows (units, dim); NaN where it is in none."""
-    total = np.zeros((source.recording.n_units, encoder.config.dim))
-    windows = np.zeros(source.recording.n_units)
-    for _, units, vectors in run_windows(encoder, source, starts, **options):
-        total[units] += vectors
-        windows[units] += 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return total / windows[:, None]
+@dataclass
+class Gathered:
+    """What windows say of the units of a recording.
+
+    Attributes
+    ----------
+    total : ndarray (units, dim)
+        Sum of the embeddings.
+    count : ndarray (units,)
+        Windows in which each unit takes part.
+    vectors : ndarray (kept windows, units, dim)
+        Embeddings in the windows that were kept, in the order of time; NaN where a unit takes no
+        part, or the window was not read.
+    n_read : int
+        Windows that were read.
+    """
+
+    total: NDArray[np.float64]
+    count: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    n_read: int
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Each unit's mean embedding (units, dim); NaN where it is in no window."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.total / self.count[:, None]
+
+
+def gather(
+    encoder: Encoder,
+    source: Source,
+    starts: NDArray[Any],
+    *,
+    budget: Budget | None = None,
+    keep: int = 0,
+    **options: Any,
+) -> Gathered:
+    """Embed the units of windows, and add up.
+
+    Parameters
+    ----------
+    encoder, source, starts
+        As for `run_windows`.
+    budget : Budget, optional
+        Windows to read, in what order, and when they are enough. Default: all.
+    keep : int
+        Windows of which the embeddings are kept, spread evenly.
+    **options
+        Passed on to `run_windows`.
+    """
+    budget = budget or Budget()
+    order = budget.windows(len(starts))
+    kept = np.linspace(0, len(order) - 1, min(keep, len(order))).round().astype(np.int64)
+    row_of = dict(zip(np.sort(order)[kept].tolist(), range(len(kept)), strict=True))
+    shape = (source.recording.n_units, encoder.config.dim)
+    found = Gathered(
+        np.zeros(shape), np.zeros(shape[0], np.int64), np.full((len(kept), *shape), np.nan, "f4"), 0
+    )
+    meter = Meter(budget, *shape)
+    with closing(run_windows(encoder, source, starts[order], **options)) as parts:
+        for place, units, vectors in parts:
+            if place >= found.n_read:  # a new window: was it enough before?
+                if found.n_read and budget.limited and meter.enough():
+                    return found
+                found.n_read = place + 1
+            found.total[units] += vectors
+            found.count[units] += 1
+            meter.add(units, vectors)
+            if (row := row_of.get(int(order[place]))) is not None:
+                found.vectors[row, units] = vectors
+    found.n_read = len(order)
+    return found
 
 
 def reidentification(first: NDArray[Any], second: NDArray[Any]) -> float:

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 _RIVALS = 200
 
 
-def rank_of_itself(vectors: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.float64]:
+def rank_of_itself(
+    vectors: NDArray[np.float32],
+    order: NDArray[np.int64],
+    total: NDArray[np.float64] | None = None,
+    count: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
     """Return how often each unit's embedding is nearer to its own mean than to other units'.
 
     A unit's embedding in a window is compared (cosine, recording mean subtracted) with its own
@@ -26,6 +31,9 @@ def rank_of_itself(vectors: NDArray[np.float32], order: NDArray[np.int64]) -> ND
     order : ndarray (units,)
         Each unit's place when they are sorted by their data alone. The up to 200 rivals are drawn
         (seeded) from the units so sorted, so that the draw does not depend on how they are given.
+    total, count : ndarray (units, dim), ndarray (units,), optional
+        Sum of the embeddings over all windows, and their number, where `vectors` holds only some
+        of the windows. Default: those of `vectors`.
 
     Returns
     -------
@@ -42,20 +50,20 @@ def rank_of_itself(vectors: NDArray[np.float32], order: NDArray[np.int64]) -> ND
     """
     result = np.full(vectors.shape[1], np.nan)
     present = ~np.isnan(vectors[:, :, 0])
-    usable = np.flatnonzero(present.sum(axis=0) >= 2)
+    if total is None or count is None:
+        count, total = present.sum(axis=0), np.nansum(vectors, axis=0, dtype=np.float64)
+    usable = np.flatnonzero((count >= 2) & present.any(axis=0))
     if len(usable) < 2:
         return result
-    present = present[:, usable]
-    count = present.sum(axis=0)
-    total = np.nansum(vectors[:, usable], axis=0, dtype=np.float64)
+    present, total, count = present[:, usable], total[usable], count[usable]
     centre = (total / count[:, None]).mean(axis=0)
     rivals = np.random.default_rng(0).permutation(np.argsort(order[usable]))[:_RIVALS]
     ranks = np.zeros(len(usable))
-    for window, here in zip(vectors[:, usable], present, strict=True):
-        now = np.where(here[:, None], window, 0.0)
+    for window, here in zip(vectors, present, strict=True):
+        now = np.where(here[:, None], window[usable], 0.0)
         others = unit_length((total - now) / (count - here)[:, None] - centre)
         ranks[here] += _ranks(unit_length(now - centre), others, rivals)[here]
-    result[usable] = ranks / count
+    result[usable] = ranks / present.sum(axis=0)
     return result
 
 

@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pynapple as nap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +78,40 @@ def test_limits_hold_for_every_population(units, encoder, caplog):
 def test_a_limit_that_is_not_positive_is_refused(units, encoder, limit):
     with pytest.raises(ValueError, match="expected a positive number"):
         nap_nuclr.embed(units, encoder, **limit)
+
+
+def test_a_large_population_is_split_anew_in_every_window(units, encoder):
+    whole = nap_nuclr.encode(units, encoder, windows=True, progress=False)
+    split = nap_nuclr.encode(units, encoder, windows=True, max_context=7, progress=False)
+    assert (split["n_windows"].values == whole["n_windows"].values).all()
+    assert not np.allclose(split["embedding"], whole["embedding"], atol=1e-4)
+    # Other contexts in other windows: the mean over them comes nearer to the whole than one does.
+    away = abs(split["window_embedding"] - whole["window_embedding"]).mean()
+    assert abs(split["embedding"] - whole["embedding"]).mean() < away / 2
+    without = Encoder(EncoderConfig(dim=32, heads=2, head_dim=16, spatiotemporal_layers=0)).eval()
+    alone, also = (
+        nap_nuclr.encode(units, without, max_context=n, progress=False)["embedding"]
+        for n in (7, None)
+    )
+    np.testing.assert_allclose(alone, also, atol=1e-5)
+
+
+def test_contexts_do_not_depend_on_the_order_of_units(units, encoder):
+    order = np.random.default_rng(0).permutation(units.index)
+    shuffled = nap.TsGroup(
+        {i: units[unit] for i, unit in enumerate(order)}, time_support=units.time_support
+    )
+    first, second = (
+        nap_nuclr.encode(one, encoder, max_context=6, progress=False)["embedding"].values
+        for one in (units, shuffled)
+    )
+    np.testing.assert_allclose(second, first[order], atol=1e-5)
+
+
+def test_stability_of_some_windows_is_nearly_that_of_all(units, encoder, monkeypatch):
+    whole = nap_nuclr.encode(units, encoder, progress=False)
+    monkeypatch.setattr("pynapple_nuclr.embedding._KEPT_VALUES", 1)
+    some = nap_nuclr.encode(units, encoder, progress=False)
+    np.testing.assert_allclose(some["embedding"], whole["embedding"])
+    assert abs(some["stability"] - whole["stability"]).max() < 0.1
+    assert not np.allclose(some["stability"], whole["stability"], atol=1e-6)

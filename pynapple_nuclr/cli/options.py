@@ -51,6 +51,11 @@ def _defaults(function: str) -> dict[str, Any]:
         if path.with_suffix(".py").is_file():
             path = path.with_suffix(".py")
     node: Any = ast.parse(path.read_text(encoding="utf-8"))
+    constants = {
+        one.targets[0].id: one.value
+        for one in node.body
+        if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name)
+    }
     for name in names:
         node = next(one for one in node.body if getattr(one, "name", None) == name)
     arguments = node.args
@@ -58,7 +63,11 @@ def _defaults(function: str) -> dict[str, Any]:
     first = len(places) - len(arguments.defaults)
     pairs = [*zip(places[first:], arguments.defaults, strict=True)]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    return {one.arg: ast.literal_eval(value) for one, value in pairs if value is not None}
+    defaults = {one.arg: value for one, value in pairs if value is not None}
+    return {
+        name: ast.literal_eval(constants[value.id] if isinstance(value, ast.Name) else value)
+        for name, value in defaults.items()
+    }
 
 
 Files = Annotated[

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from pynapple_nuclr.checkpoints import save_encoder
 from pynapple_nuclr.contrast import ContrastiveLoss
 from pynapple_nuclr.encoder import Encoder
-from pynapple_nuclr.inference import mean_embeddings, reidentification
+from pynapple_nuclr.inference import gather, reidentification
 from pynapple_nuclr.pretraining.batches import Batch
 from pynapple_nuclr.pretraining.settings import TrainingSettings
 from pynapple_nuclr.windows import Source, tile
@@ -318,7 +318,7 @@ def held_out_score(encoder: Encoder, source: Source) -> float:
     half = len(starts) // 2
     device = next(encoder.parameters()).device
     halves = [
-        mean_embeddings(encoder, source, part, device=device)
+        gather(encoder, source, part, device=device).mean
         for part in (starts[:half], starts[half : 2 * half])
     ]
     return reidentification(*halves)

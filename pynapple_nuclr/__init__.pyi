@@ -17,6 +17,7 @@ from .io.sorting import from_spikeinterface, to_spikeinterface
 from .io.stored import read_embedding
 from .io.tables import write_table
 from .io.writing import write_nwb, write_units
+from .many import embed_many
 from .plotting import plot_embedding
 from .pretraining import pretrain
 from .probes import Probe, load_probe
@@ -33,6 +34,7 @@ __all__ = [
     "confidence_report",
     "data_scaling",
     "embed",
+    "embed_many",
     "embeddings",
     "encode",
     "evaluate",

@@ -18,6 +18,7 @@ from command_line import error_of, run, run_json
 import pynapple_nuclr
 from pynapple_nuclr.checkpoints import load_encoder, save_encoder
 from pynapple_nuclr.cli import options
+from pynapple_nuclr.cli.commands import as_options
 from pynapple_nuclr.cli.options import with_default
 from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.demo import run_demo
@@ -167,6 +168,13 @@ def test_pretrain_names_what_is_wrong(recording, tmp_path):
     assert "--dim, --window-duration" in error_of(both)
 
 
+def test_advice_speaks_the_language_of_the_command_line():
+    assert as_options("fine-tune (pretrain with init=)") == "fine-tune (pretrain with --init)"
+    assert as_options("raw='link' is small; epochs= says when") == (
+        "--raw link is small; --epochs says when"
+    )
+
+
 def test_errors_from_below_are_one_line_too(recording, encoder, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("CUDA error:\nout of memory")
@@ -189,6 +197,10 @@ def test_info_about_a_file(recording, encoder):
     assert before.exit_code == 0
     assert "60.0 s in 1 epochs" in before.stdout
     assert "no: nap-nuclr embed" in before.stdout
+    spaced = recording.rename(recording.with_name("my session.nwb"))
+    told = " ".join(run("info", spaced).stdout.split())
+    assert "my session.nwb'" in told.split("no: nap-nuclr embed '")[1]  # as a shell reads it
+    spaced.rename(recording)
     run("embed", recording, "--encoder", encoder, "--no-progress")
     after = run("info", recording.with_name("session_nuclr.nwb"))
     assert load_encoder(encoder).identity in after.stdout

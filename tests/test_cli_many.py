@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pynapple as nap
@@ -59,6 +61,41 @@ def test_a_pattern_embeds_every_file_beside_itself(data, encoder):
 
     again = run("embed", data / "*.nwb", "--encoder", encoder)  # not its own outputs
     assert error_lines(again)[0] == "error: 3 of 3 files failed:"
+
+
+def test_a_pattern_that_the_shell_expands_reads_no_neuron_twice(data, encoder, tmp_path):
+    assert run("embed", data / "*.nwb", "--encoder", encoder).exit_code == 0
+    every = sorted(data.iterdir())  # a.nwb, a_nuclr.nwb, …
+    result = run("embed", *every, "--encoder", encoder, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("written to") == 3
+    assert "note: left out" in result.stderr and "a_nuclr.nwb" in result.stderr
+    alone = run("embed", data / "a_nuclr.nwb", "-o", tmp_path, "--encoder", encoder)
+    assert "left out" not in alone.stderr and alone.exit_code == 0
+
+
+def test_a_pattern_that_starts_with_a_point(data, encoder, monkeypatch):
+    monkeypatch.chdir(data)
+    for _ in range(2):
+        assert run("embed", "./*.nwb", "--encoder", encoder, "--overwrite").exit_code == 0
+    assert len(names(data)) == 6
+
+
+def test_what_cannot_be_written_is_refused_before_any_work(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", lambda *_, **__: pytest.fail("embedded"))
+    source = data / "a.nwb"
+    with_itself = run("embed", source, "-o", source, "--raw", "drop", "--overwrite")
+    assert "would leave" in error_of(with_itself)
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    assert "nothing may be written to" in error_of(run("embed", source, "-o", tmp_path / "x.nwb"))
+    assert "nothing may be written to" in error_of(run("embed", source, "-o", tmp_path / "x.csv"))
+
+
+def test_one_window_has_no_stability(tmp_path, tiny_config, encoder):
+    support = nap.IntervalSet(0, 1.5 * tiny_config.window_duration)
+    path = write_units(make_units(support=support), tmp_path / "short.nwb")
+    result = run("embed", path, "--encoder", encoder)
+    assert "nan" not in result.stdout
 
 
 def test_one_bad_file_does_not_stop_the_others(data, encoder, tmp_path):

@@ -191,4 +191,6 @@ def test_evaluate_names_what_is_wrong(data):
     assert "layer" in error_of(run(*evaluated, "--target", "layer"))
     odd = run(*evaluated, "--target", "cell_type", "--systems", "oracle")
     assert "'oracle' is unknown" in error_of(odd)
+    nowhere = run(*evaluated, "--target", "cell_type", "--systems", "none/here")
+    assert "there is no folder none/here" in error_of(nowhere)
     assert "protocol" in error_of(run(*evaluated, "--target", "cell_type", "--protocol", "magic"))

@@ -184,6 +184,21 @@ def test_a_file_with_neither(tmp_path):
         read_traces(path)
 
 
+def test_a_file_that_was_cut_off_is_named(tmp_path):
+    whole = neurosuite_file(tmp_path / "whole.nwb").read_bytes()
+    cut = tmp_path / "cut.nwb"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OSError, match=r"cut\.nwb cannot be opened .*download it again"):
+        read_units(cut)
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    path = neurosuite_file(tmp_path / "locked.nwb")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"locked\.nwb may not be read"):
+        read_units(path)
+
+
 def test_hdf5_that_is_no_nwb(tmp_path):
     with h5py.File(tmp_path / "x.nwb", "w") as file:
         file["data"] = np.arange(3)

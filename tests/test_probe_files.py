@@ -101,5 +101,5 @@ def test_forged_and_broken_files_are_refused_and_nothing_runs(tmp_path):
             load_probe(path)
             pytest.fail(name)
     assert Trap.sprung == []
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.skops"):
         load_probe(tmp_path / "none.skops")

@@ -73,6 +73,8 @@ def test_names_are_kept_beside_the_index(simulated):
     assert padded["unit_id"].tolist() == ["1", "007"]
     with pytest.raises(ValueError, match="2 units with 1 different numbers as ids.*rename_units"):
         from_spikeinterface(sorting_of([[1, 2], [3, 4]], ["01", "1"]))
+    with pytest.raises(ValueError, match="has no units"):
+        from_spikeinterface(sorting_of([[1, 2]], ["1"]).select_units([]))
 
 
 def test_the_recording_says_how_long_units_were_observed(simulated):

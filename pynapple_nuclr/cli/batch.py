@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,8 +26,8 @@ Report = dict[str, Any]
 def find_sources(patterns: Sequence[str]) -> list[str]:
     """Return the files that were asked for, each once, in the order given.
 
-    Of a pattern's files those that this command has written itself (``x_nuclr.nwb`` beside
-    ``x.nwb``) are left out.
+    Those that this command has written itself (``x_nuclr.nwb`` beside ``x.nwb``, both asked for)
+    are left out, else a pattern would count every neuron twice once its files are embedded.
 
     Raises
     ------
@@ -43,14 +43,18 @@ def find_sources(patterns: Sequence[str]) -> list[str]:
         found = sorted(glob.glob(pattern, recursive=True))
         if not found:
             raise ValueError(f"no file matches {pattern!r}; check the pattern")
-        sources.update(dict.fromkeys(one for one in found if not _is_written(one, found)))
-    return list(sources)
+        sources.update(dict.fromkeys(found))
+    among = {Path(one) for one in sources}
+    written = [one for one in sources if _is_written(Path(one), among)]
+    if named := [one for one in written if one in patterns]:  # by a user, or a shell's pattern
+        say(f"note: left out {', '.join(named)}: written from files that are read here, too")
+    return [one for one in sources if one not in written]
 
 
-def _is_written(path: str, among: Sequence[str]) -> bool:
-    stem, suffix = Path(path).stem, Path(path).suffix
-    source = Path(path).with_name(f"{stem.removesuffix(_WRITTEN)}{suffix}")
-    return stem.endswith(_WRITTEN) and str(source) in among
+def _is_written(path: Path, among: Collection[Path]) -> bool:
+    if not path.stem.endswith(_WRITTEN):
+        return False
+    return path.with_name(f"{path.stem.removesuffix(_WRITTEN)}{path.suffix}") in among
 
 
 def stem_of(source: str) -> str:

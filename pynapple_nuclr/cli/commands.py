@@ -96,8 +96,9 @@ def as_options(message: str) -> str:
     """Write an error's advice as options of the command line, on one line."""
     message = re.sub(r"\boverwrite=True\b", "--overwrite", message)
     message = re.sub(r"\bresume=False\b", "--no-resume", message)
-    names = "gaps|epochs|steps|encoder|raw|by"
-    message = re.sub(rf"\b({names})=[\"']?(\w*)[\"']?", r"--\1 \2", message)
+    names = "gaps|epochs|steps|encoder|raw|by|init|output"
+    message = re.sub(rf"\b({names})=[\"']?(\w+)[\"']?", r"--\1 \2", message)
+    message = re.sub(rf"\b({names})=(?=\W|$)", r"--\1", message)
     return " ".join(message.split())
 
 

@@ -123,6 +123,8 @@ def evaluate_command(
 def _system(name: str) -> Any:
     """Return an encoder's folder as a system; names are looked up by `evaluate`."""
     if not Path(name).is_dir():
+        if Path(name).name != name:  # a path, and no name that `evaluate` could know
+            raise FileNotFoundError(f"there is no folder {name}; expected that of an encoder")
         return name
     from pynapple_nuclr.baselines import Nuclr
 

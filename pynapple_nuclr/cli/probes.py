@@ -179,7 +179,7 @@ def annotate_command(
         from pynapple_nuclr.io.reading import read_recording
         from pynapple_nuclr.io.stored import read_embedding
 
-        check_new(outputs[source], overwrite)
+        check_new(source, outputs[source], raw, overwrite)
         if epochs is None and _is_embedded(source, prefix):
             units = read_embedding(source, prefix=prefix)
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,10 +38,13 @@ from pynapple_nuclr.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pynapple_nuclr.io.writing import Raw
     from pynapple_nuclr.recording import Units
 
 BLANK: Report = dict.fromkeys(("output", "units", "silent", "stability", "encoder"))
 """What the report of a file that could not be embedded says."""
+
+_TABLES = (".csv", ".parquet")
 
 
 @app.command("embed")
@@ -87,7 +92,7 @@ def embed_command(
         from pynapple_nuclr.embedding import embed
         from pynapple_nuclr.io.reading import read_recording
 
-        check_new(outputs[source], overwrite)
+        check_new(source, outputs[source], raw, overwrite)
         units = read_recording(source, epochs=epochs)
         inner = len(sources) == 1 and not no_progress
         model = as_encoder(asked, "spikes" if isinstance(units, nap.TsGroup) else "calcium")
@@ -101,12 +106,12 @@ def embed_command(
         embedded = report["units"] - report["silent"]
         if len(sources) > 1:
             return [
-                f"{report['file']}: {embedded} units embedded, {report['silent']} silent, median "
-                f"stability {report['stability']:.2f}, written to {report['output']}"
+                f"{report['file']}: {embedded} units embedded, {report['silent']} silent, "
+                f"{_stability(report)}, written to {report['output']}"
             ]
         return [
             f"{embedded} units embedded by {report['encoder']}, {report['silent']} silent",
-            f"median stability {report['stability']:.2f} (0.5 is chance)",
+            _stability(report),
             f"written to {report['output']}",
         ]
 
@@ -193,20 +198,24 @@ def pretrain_command(
         tell_json({"encoder": encoder.identity, "output": out, "training": training})
         return
     typer.echo(f"encoder {encoder.identity} written to {out}")
-    typer.echo(f"use it: nap-nuclr embed {sources[0]} --encoder {out}")
+    typer.echo(f"use it: {shlex.join(['nap-nuclr', 'embed', sources[0], '--encoder', str(out)])}")
 
 
 def check_raw(output: Path, raw: str | None) -> None:
     """Refuse --raw for tables, which hold none."""
-    if raw is not None and output.suffix in (".csv", ".parquet"):
+    if raw is not None and output.suffix in _TABLES:
         raise ValueError(f"--raw is about NWB files, and {output} is a table; leave it out")
 
 
-def check_new(output: Path, overwrite: bool) -> None:
+def check_new(source: str, output: Path, raw: Raw | None, overwrite: bool) -> None:
     """Look at an output before any work: its folder is there, and it is not, or may go."""
     from pynapple_nuclr.io.files import check_output
+    from pynapple_nuclr.io.writing import check_doors
 
-    check_output(output, overwrite=overwrite, suffix=output.suffix)
+    if output.suffix in _TABLES:
+        check_output(output, overwrite=overwrite, suffix=_TABLES)
+    else:
+        check_doors(source, output, raw, overwrite)
 
 
 def write_result(
@@ -222,7 +231,7 @@ def write_result(
     from pynapple_nuclr.io.tables import write_table
     from pynapple_nuclr.io.writing import write_nwb
 
-    if output.suffix in (".csv", ".parquet"):
+    if output.suffix in _TABLES:
         write_table(units, output, overwrite=overwrite)
     else:
         options = given(raw=raw) | {"overwrite": overwrite, "prefix": prefix}
@@ -239,3 +248,11 @@ def summary(units: Units, output: Path, prefix: str = "nuclr") -> Report:
         "stability": float(units[f"{prefix}_stability"].median()),
         "encoder": str(units[f"{prefix}_encoder"].iloc[0]),
     }
+
+
+def _stability(report: Report) -> str:
+    """Say the median stability; a recording of one window, or of one unit, has none."""
+    value = report["stability"]
+    if math.isnan(value):
+        return "stability unknown: it takes two windows, and two units"
+    return f"median stability {value:.2f} (0.5 is chance)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,7 +108,8 @@ def _show_file(content: dict[str, Any]) -> None:
         "observed": f"{observed['seconds']:.1f} s in {observed['epochs']} epochs",
         "columns": ", ".join(content["columns"]),
         "predicted": ", ".join(content["labels"]) or "nothing",
-        "embedded": ", ".join(content["embeddings"]) or f"no: nap-nuclr embed {path}",
+        "embedded": ", ".join(content["embeddings"])
+        or f"no: {shlex.join(['nap-nuclr', 'embed', path])}",
     }
     show_table(Path(path).name, facts)
     for prefix, notes in content["embeddings"].items():

@@ -31,8 +31,9 @@ def check_output(
 
     Raises
     ------
-    FileNotFoundError, FileExistsError
-        If its folder is missing; if it exists and `overwrite` is False.
+    FileNotFoundError, FileExistsError, PermissionError
+        If its folder is missing; if it exists and `overwrite` is False; if nothing may be written
+        to its folder.
     ValueError
         If its name does not end in `suffix`, or in one of several.
     """
@@ -47,6 +48,8 @@ def check_output(
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or overwrite=True")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"nothing may be written to {path.parent}; choose another folder")
     return path
 
 

@@ -72,9 +72,18 @@ def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check the path")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path} may not be read by you; change its permissions, or copy it")
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path} is no NWB file (HDF5); {_EXPECTED}")
-    with pynwb.NWBHDF5IO(path, mode) as io:
+    try:
+        io = pynwb.NWBHDF5IO(path, mode)
+    except OSError as error:  # cut off, or open for writing elsewhere: h5py names no file
+        raise OSError(
+            f"{path} cannot be opened ({error}); expected a whole file that no program is "
+            "writing to: copy or download it again"
+        ) from error
+    with io:
         yield io
 
 

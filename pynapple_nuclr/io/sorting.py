@@ -196,7 +196,9 @@ def _ids(sorting: Any) -> list[int]:
         ids = [int(unit) for unit in sorting.unit_ids]
     except ValueError:
         ids = list(range(len(sorting.unit_ids)))
-    if len(set(ids)) < len(ids) or not ids:
+    if not ids:
+        raise ValueError("the sorting has no units; expected at least one")
+    if len(set(ids)) < len(ids):
         raise ValueError(
             f"the sorting has {len(ids)} units with {len(set(ids))} different numbers as ids ('1' "
             "and '01' are the same); expected one each: sorting.rename_units([…])"

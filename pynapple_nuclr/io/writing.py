@@ -110,7 +110,7 @@ def write_nwb(
     day1_nuclr.nwb [0.9, 0.8]
     """
     columns = embedding_columns(units, prefix)
-    source, output, raw = _doors(source, output, raw, overwrite)
+    source, output, raw = check_doors(source, output, raw, overwrite)
     if not columns:
         raise ValueError(
             f"units have no columns {prefix}_0 …, {prefix}_stability or {PREDICTED}* to write to "
@@ -147,13 +147,13 @@ def write_nwb(
     return output
 
 
-def _doors(
+def check_doors(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str] | None,
     raw: Raw | None,
     overwrite: bool,
 ) -> tuple[str | Path, Path, Raw]:
-    """Check where to read and where to write, before any long work."""
+    """Return source, output and `raw` of `write_nwb` in full, checked before any long work."""
     if raw not in (None, "copy", "link", "drop"):
         raise ValueError(f"raw is {raw!r}; expected 'copy', 'link' or 'drop'")
     if is_remote(source):

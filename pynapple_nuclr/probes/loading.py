@@ -23,6 +23,8 @@ def load_probe(path: str | Path) -> Probe:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file is truncated, a pickle, no probe, or holds types that are not trusted.
 

@@ -57,11 +57,15 @@ def read_probe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file is truncated, a pickle, no probe, or holds types that are not trusted.
     """
     import skops.io
 
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}; expected one written by Probe.save")
     data = Path(path).read_bytes()
     try:
         content = skops.io.loads(data, trusted=_TRUSTED)

@@ -58,8 +58,14 @@ def check_classes(labels: NDArray[Any], target: str) -> None:
     ValueError
         If they are continuous, of fewer than two classes, or a class has fewer than two units.
     """
-    if len(labels):
-        check_classification_targets(labels)
+    try:
+        if len(labels):
+            check_classification_targets(labels)
+    except ValueError as error:
+        raise ValueError(
+            f"{target!r} is no column of labels, but of numbers such as {labels[0]}; expected "
+            f"names or whole numbers, a few units of each ({error})"
+        ) from error
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         found = f"one class, {classes[0]!s}" if len(classes) else "no labelled unit"

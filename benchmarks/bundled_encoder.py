@@ -36,7 +36,7 @@ from recordings import head_direction, steinmetz
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights" / "spikes"
-RUN = HERE / "runs" / "default"
+RUN = HERE / "runs" / "spikes"
 CHECKS = RUN / "checks"
 SPLITS = range(20)
 

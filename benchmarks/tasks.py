@@ -43,8 +43,8 @@ from recordings import (
 PROTOCOLS = ["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 PRIORS = ["prior: most common label", "prior: correlated neighbours"]
 BOTH = ["none", "recording"]
-CANDIDATE = Path(__file__).parent / "runs" / "default"
-"""What `pretrain_default.py` has trained, where it is at hand."""
+CANDIDATE = Path(__file__).parent / "runs" / "candidate"
+"""An encoder that might be bundled one day, where somebody has put it."""
 
 
 @dataclass

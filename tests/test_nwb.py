@@ -213,6 +213,20 @@ def test_what_pynapple_loads_can_be_written_back_over_the_vectors(units, source)
     assert describe_nwb(path)["embeddings"]["nuclr"] == notes
 
 
+def test_new_labels_of_the_same_vectors_leave_how_these_were_made(units, source):
+    path = write_nwb(embedded(units), source, settings={"gaps": "join", "probe": "old"})
+    before = describe_nwb(path)["embeddings"]["nuclr"]
+    back = read_embedding(path)
+    labelled = lay_out(back, predicted={"predicted_layer": ["2", "4", "4", "6"]})
+    write_nwb(labelled, path, path, overwrite=True, settings={"probe": "new"})
+    assert describe_nwb(path)["embeddings"]["nuclr"] == before | {"probe": "new"}
+    other = lay_out(
+        back, vectors=np.ones((4, DIM)), summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 4}
+    )
+    write_nwb(other, path, path, overwrite=True)
+    assert "gaps" not in describe_nwb(path)["embeddings"]["nuclr"]
+
+
 def test_a_summary_by_another_encoder_ends_the_vectors(units, source):
     path = write_nwb(embedded(units), source)
     summary = {"nuclr_n_windows": [9] * 4, "nuclr_encoder": ["new@ffffffff"] * 4}

@@ -238,6 +238,28 @@ def test_rois_are_matched_by_id_and_table(tmp_path):
     assert list(back.unit) == [4, 9]  # the one that was not embedded is left out
 
 
+def test_two_planes_are_written_and_read_one_by_one(tmp_path, caplog):
+    path = imaging_file(tmp_path / "movie.nwb", planes=("left", "right"))
+    planes = {name: embedded_traces((4, 1, 9), table=name) for name in ("rois_left", "rois_right")}
+    for name, traces in planes.items():
+        write_nwb(traces, path, path, overwrite=True, settings={"plane": name})
+    for name, traces in planes.items():
+        back = read_embedding(path, name=name)
+        assert set(back["roi_table"]) == {name}
+        np.testing.assert_array_equal(
+            embeddings(back).sel(unit=[4, 1, 9]).values, embeddings(traces).values
+        )
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        notes = io.read().processing["nuclr"]
+        for name in planes:
+            assert name in notes[f"nuclr_provenance_{name}"]["value"].data[:]
+    assert pynwb.validate(path=path) == []
+    read_embedding(path)
+    assert "read rois_left; also embedded: rois_right" in caplog.text
+    with pytest.raises(ValueError, match="no embedding of 'units'; embedded are rois_left, rois"):
+        read_embedding(path, name="units")
+
+
 def test_rois_of_unknown_tables_are_refused(tmp_path):
     movie = imaging_file(tmp_path / "movie.nwb", planes=("left", "right"))
     with pytest.raises(ValueError, match=r"2 tables of ROIs \(rois_left, rois_right\).*roi_t"):

@@ -12,7 +12,7 @@ import pynapple as nap
 
 from pynapple_nuclr.columns import SUMMARIES, metadata_frame
 from pynapple_nuclr.io.own_columns import MARK, Columns, encoders, predicted_from
-from pynapple_nuclr.io.provenance import location as provenance_location
+from pynapple_nuclr.io.provenance import MODULE, notes_name
 
 if TYPE_CHECKING:
     import pynwb
@@ -139,6 +139,18 @@ def reconcile(table: DynamicTable, new: Columns, prefix: str) -> tuple[Columns, 
     return new, [name for name in names if name in going - new.keys()]
 
 
+def keeps_embedding(
+    table: DynamicTable, new: Columns, rows: NDArray[np.int64], prefix: str
+) -> bool:
+    """Say whether the embedding of the table stays what it is: no other vectors, no other maker."""
+    name = f"{prefix}_embedding"
+    if name not in table.colnames or encoders(new, prefix) - _encoders_of_file(table, prefix):
+        return not any(column.startswith(f"{prefix}_") for column in new)
+    if name not in new:
+        return True
+    return bool(np.array_equal(table[name].data[:][rows], new[name][0], equal_nan=True))
+
+
 def _encoders_of_file(table: DynamicTable, prefix: str) -> set[str]:
     name = f"{prefix}_encoder"
     if name not in table.colnames or not is_ours(table, name):
@@ -176,7 +188,7 @@ def _remove(file: Any, place: str, names: Collection[str], prefix: str) -> None:
             del table[name]
             name += "_index"
     keep_names(table)
-    notes = provenance_location(prefix)
+    notes = f"processing/{MODULE}/{notes_name(prefix, place.rsplit('/', 1)[-1])}"
     if notes in file:
         del file[notes]
 

@@ -19,18 +19,22 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
 
 MODULE = "nuclr"
-"""The processing module that holds the tables: one per prefix."""
+"""The processing module that holds the notes: a table for each embedded table and prefix."""
 
 
-def location(prefix: str) -> str:
-    """Return where the notes about one embedding stand in a file."""
-    return f"processing/{MODULE}/{prefix}_provenance"
+def notes_name(prefix: str, table: str) -> str:
+    """Return the name of the notes about one embedding; `table` is that of the neurons."""
+    return f"{prefix}_provenance" + ("" if table == "units" else f"_{table}")
 
 
 def add_provenance(
-    nwbfile: pynwb.NWBFile, units: Units, prefix: str, settings: Mapping[str, object]
+    nwbfile: pynwb.NWBFile,
+    units: Units,
+    prefix: str,
+    settings: Mapping[str, object],
+    table: str = "units",
 ) -> None:
-    """Note in ``processing/nuclr`` how the columns were made."""
+    """Note in ``processing/nuclr`` how the columns of a table of neurons were made."""
     from hdmf.common import DynamicTable, VectorData
 
     metadata = metadata_frame(units)
@@ -48,23 +52,23 @@ def add_provenance(
     if MODULE not in nwbfile.processing:
         description = "Neuron identity by NuCLR: how columns of the table of neurons were made."
         nwbfile.create_processing_module(name=MODULE, description=description)
-    table = DynamicTable(
-        name=f"{prefix}_provenance",
-        description=f"How the columns {prefix}_* and predicted_* of the table of {kind} were made.",
+    rows = DynamicTable(
+        name=notes_name(prefix, table),
+        description=f"How the columns {prefix}_* and predicted_* of the table {table} were made.",
         columns=[
             VectorData(name="setting", description="Name", data=list(notes)),
             VectorData(name="value", description="Value", data=list(notes.values())),
         ],
     )
-    nwbfile.processing[MODULE].add(table)
+    nwbfile.processing[MODULE].add(rows)
 
 
-def read_provenance(nwbfile: pynwb.NWBFile, prefix: str) -> dict[str, str]:
+def read_provenance(nwbfile: pynwb.NWBFile, prefix: str, table: str) -> dict[str, str]:
     """Read the notes of `add_provenance`; empty if there are none."""
-    module = nwbfile.processing.get(MODULE)
-    if module is None or f"{prefix}_provenance" not in module.data_interfaces:
+    module, name = nwbfile.processing.get(MODULE), notes_name(prefix, table)
+    if module is None or name not in module.data_interfaces:
         return {}
-    notes = module[f"{prefix}_provenance"]
+    notes = module[name]
     return dict(zip(notes["setting"].data[:], notes["value"].data[:], strict=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,11 @@ from pynapple_nuclr.io.reading import read_units
 if TYPE_CHECKING:
     from hdmf.common import DynamicTable
 
+logger = logging.getLogger("pynapple_nuclr")
+
 
 def read_embedding(
-    path: str | os.PathLike[str], *, prefix: str = "nuclr"
+    path: str | os.PathLike[str], *, prefix: str = "nuclr", name: str | None = None
 ) -> nap.TsGroup | nap.TsdFrame:
     """Read embedded units (or traces) back from a file of `write_nwb`, vectors included.
 
@@ -31,6 +34,9 @@ def read_embedding(
         An NWB file that `write_nwb` wrote: HDF5, a Zarr folder, or a URL.
     prefix : str
         Prefix of the columns, as given to `write_nwb`.
+    name : str, optional
+        Of several embedded tables this one: "units", or the name of a table of ROIs (an imaging
+        plane). Default: the units, else the first plane; the log names the others.
 
     Returns
     -------
@@ -70,7 +76,7 @@ def read_embedding(
                 f"{path} has no column {column!r} in its table of {there}; embed its neurons and "
                 "write them: nap_nuclr.write_nwb(nap_nuclr.embed(units), source)"
             )
-        table = found[0]
+        table = _choose(found, name, path)
         vectors = pd.DataFrame(np.asarray(table[column].data[:]), index=table.id.data[:])
         is_units = table is nwbfile.units
         series = [
@@ -85,6 +91,18 @@ def read_embedding(
     ids = units.index if is_units else units.columns
     ordered = vectors.loc[np.asarray(ids)].to_numpy()
     return lay_out(units, summary=summary, vectors=ordered, prefix=prefix)
+
+
+def _choose(found: list[DynamicTable], name: str | None, path: object) -> DynamicTable:
+    """Return the table that is asked for, of those that are embedded."""
+    names = [table.name for table in found]
+    if name is None:
+        if len(found) > 1:
+            logger.warning("%s: read %s; also embedded: %s", path, names[0], ", ".join(names[1:]))
+        return found[0]
+    if name not in names:
+        raise ValueError(f"{path} has no embedding of {name!r}; embedded are {', '.join(names)}")
+    return found[names.index(name)]
 
 
 def _read_rois(
@@ -132,7 +150,7 @@ def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
             "embeddings": {
                 name.removesuffix("_embedding"): {
                     "dimensions": str(table[name].data.shape[1]),
-                    **read_provenance(nwbfile, name.removesuffix("_embedding")),
+                    **read_provenance(nwbfile, name.removesuffix("_embedding"), table.name),
                 }
                 for name in _embedding_columns(table)
             },

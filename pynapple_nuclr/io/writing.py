@@ -122,9 +122,10 @@ def write_nwb(
             table = nwb_tables.table_of(units, nwbfile, source)
             place, n_rows = nwb_tables.location(table), len(table.id)
             rows = nwb_tables.match_rows(units, table, source)
+            if nwb_tables.keeps_embedding(table, columns, rows, prefix):
+                earlier = read_provenance(nwbfile, prefix, table.name)
+                notes = {**notes, **earlier, **(settings or {})}
             columns, outdated = nwb_tables.reconcile(table, columns, prefix)
-            if not any(name.startswith(f"{prefix}_") for name in columns):
-                notes = {**notes, **read_provenance(nwbfile, prefix), **(settings or {})}
             parts = kept_parts(nwbfile, table)
             if raw != "copy":
                 copy_parts(table.id.data.file, draft, parts, link=raw == "link")
@@ -202,7 +203,7 @@ def _add(
             (table,) = (one for one in tables if nwb_tables.location(one) == place)
             for name, (data, description) in columns.items():
                 table.add_column(name=name, description=description, data=data)
-            add_provenance(nwbfile, units, prefix, notes)
+            add_provenance(nwbfile, units, prefix, notes, table.name)
             if is_new:
                 sign(nwbfile, table.id.data.file.attrs["nwb_version"])
             io.write(nwbfile)

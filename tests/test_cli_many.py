@@ -188,6 +188,23 @@ def test_options_reach_the_functions(data, encoder, tmp_path):
     assert "shank_" in error_of(wrong)
 
 
+def test_a_limit_of_time_is_passed_on(data, encoder):
+    (report,) = run_json(
+        "embed", data / "a.nwb", "--encoder", encoder, "--max-seconds", "1e-9", "--json"
+    )
+    assert report["error"] is None
+    assert int(read_embedding(report["output"])["nuclr_n_windows"].max()) == 1
+
+
+def test_pretrain_splits_by_a_column(data, tmp_path):
+    sizes = ["--dim", "32", "--window-duration", "2", "--steps", "1", "--by", "probe"]
+    sizes.append("--no-progress")
+    result = run("pretrain", data / "a.nwb", data / "b.nwb", "-o", tmp_path / "new", *sizes)
+    # Two units a probe are too few to learn from, and it says so of each probe by name.
+    assert result.exit_code == 1
+    assert "a (probe p0)" in error_of(result)
+
+
 def test_outputs_that_cannot_be_are_refused_before_any_work(data, tmp_path):
     both = [data / "a.nwb", data / "b.nwb"]
     assert "expected a folder" in error_of(run("embed", *both, "-o", tmp_path / "one.nwb"))

@@ -91,6 +91,16 @@ By = Annotated[
         help="Metadata column that says a unit's population (default: all units are one).",
     ),
 ]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option(help="Of each file, read windows for so long, spread evenly (default: all)."),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop when every unit's direction is known to so many radians (default: read all)."
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(help=with_default("cpu, cuda or mps", "embedding.embed", "device")),

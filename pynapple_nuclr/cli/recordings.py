@@ -28,11 +28,13 @@ from pynapple_nuclr.cli.options import (
     Files,
     Format,
     GapsOption,
+    MaxSeconds,
     Output,
     Overwrite,
     Precision,
     Progress,
     RawOption,
+    Tolerance,
     given,
     with_default,
 )
@@ -57,6 +59,8 @@ def embed_command(
     epochs: Epochs = None,
     by: By = None,
     raw: RawOption = None,
+    max_seconds: MaxSeconds = None,
+    tolerance: Tolerance = None,
     device: Device = None,
     precision: Precision = None,
     overwrite: Overwrite = False,
@@ -84,7 +88,14 @@ def embed_command(
     for path in outputs.values():
         check_raw(path, raw)
     asked = None if encoder is None else load_encoder(encoder)
-    options = given(gaps=gaps, by=by, device=device, precision=precision)
+    options = given(
+        gaps=gaps,
+        by=by,
+        max_seconds=max_seconds,
+        tolerance=tolerance,
+        device=device,
+        precision=precision,
+    )
 
     def work(source: str) -> Report:
         import pynapple as nap
@@ -127,6 +138,7 @@ def pretrain_command(
     init: Annotated[str | None, typer.Option(help="Encoder to fine-tune: folder or name.")] = None,
     gaps: GapsOption = None,
     epochs: Epochs = None,
+    by: By = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs of windows per step.")] = None,
     seed: Annotated[
         int | None,
@@ -188,6 +200,7 @@ def pretrain_command(
             steps=steps,
             max_minutes=max_minutes,
             gaps=gaps,
+            by=by,
             batch_size=batch_size,
             seed=seed,
             precision=precision,

@@ -68,7 +68,6 @@ def page(bench: Bench) -> str:
         encoder=nap_nuclr.load_encoder().identity,
         dim=lineups.DIM,
         pairs=bench.pairs,
-        seeds=bench.seeds,
         targets=markdown(aims) if aims else "",
         **texts,
     )
@@ -83,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--only", nargs="*", choices=list(PARTS))
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=2, help="of the Steinmetz table")
     parser.add_argument("--pairs", type=int, default=lineups.PAIRS)
     arguments = parser.parse_args()
     bench = Bench(

@@ -269,7 +269,7 @@ def worm_classes(bench: Bench) -> str:
         systems,
         protocol=PROTOCOLS[2],
         animals="subject",
-        seeds=bench.seeds,
+        seeds=1,
         normalize=BOTH,
     )
     found, chance = (best([scores], "top1", [name]) for name in ("nuclr", "shuffled labels"))

@@ -38,6 +38,8 @@ def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> st
     for key in reversed(keys[:-1]):  # protocols and normalisations together, systems as they came
         whole = whole.sort_values(key, key=_as_they_came, kind="stable")
     told = (whole.drop(columns=keys) != "–").any(axis=1)  # priors do not exist everywhere
+    # What no probe reads is the same, normalised or not.
+    told &= ~whole.drop(columns="normalize", errors="ignore").duplicated()
     return markdown(whole[told].to_dict("records"))
 
 

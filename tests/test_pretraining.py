@@ -86,6 +86,15 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert resumed.card["training"]["steps"] == 12
 
 
+def test_a_run_that_is_made_longer_goes_on_being_checked(tmp_path):
+    options = {"out": tmp_path, "progress": False, "checks": 5}
+    pretrain(population(), TINY, steps=5, **options)
+    pretrain(population(), TINY, steps=20, **options)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
+    steps = [int(line.split(",")[0]) for line in lines]
+    assert steps[-1] == 20 and max(np.diff(steps)) <= 5
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     pretrain(population(), TINY, steps=2, out=tmp_path, progress=False)
     with pytest.raises(ValueError, match="seed.*resume=False"):

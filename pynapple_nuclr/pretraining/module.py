@@ -206,6 +206,9 @@ class Watch(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count the time."""
         pl_module.schedule.start()
+        # A run that is made longer has gone less far than it had.
+        done = pl_module.schedule.progress(trainer.global_step)
+        self.next_check = min(self.next_check, done + 1 / pl_module.settings.checks)
 
     def on_train_batch_end(
         self,

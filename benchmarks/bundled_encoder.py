@@ -174,9 +174,9 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
 
 PAGE = """# The bundled encoder
 
-Written by `python benchmarks/bundled_encoder.py` on {machine}. Encoder `{identity}`, trained on the
-14 Steinmetz sessions ({training[minutes]} minutes on a CPU, {training[steps]} steps of
-{training[pairs_a_step]} pairs, seed {training[seed]}). Beside all other systems: see
+Written by `python benchmarks/bundled_encoder.py` on {machine}. Encoder `{identity}`, trained on
+{training[recordings]} recordings ({training[minutes]} minutes on a CPU, {training[steps]} steps of
+{training[pairs_a_step]} pairs, seed {training[seed]}): {data}. Beside all other systems: see
 [benchmarks](benchmarks.md).
 
 ## Learning curve
@@ -211,6 +211,7 @@ def main() -> None:
         machine=machine(),
         identity=encoder.identity,
         training=encoder.card["training"],
+        data=encoder.card["data"],
         splits=len(SPLITS),
         chance=1 / len(recording),
         continuous=markdown(continuous_rows),

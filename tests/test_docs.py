@@ -55,7 +55,7 @@ def test_the_page_of_files_runs(tmp_path, monkeypatch):
     assert len(here) >= 3
     for block in here:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the bundled encoder does not know simulations
+            warnings.simplefilter("ignore")  # short recordings are unlike those of the training
             exec(block, names)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "session.csv",

@@ -79,6 +79,10 @@ def test_a_silent_population_is_nan_and_counted(encoder):
 
 def test_the_bundled_encoder_warns_of_each_population_by_name():
     _, units = two_probes()
+    hasty = {unit: nap.Ts(units[unit].t / 8) for unit in units.index}  # milliseconds, nearly
+    units = nap.TsGroup(
+        hasty, time_support=nap.IntervalSet(0, 7.5), metadata={"probe": list(units["probe"])}
+    )
     with pytest.warns(UserWarning, match=r"recording \(probe (left|right)\)"):
         nap_nuclr.embed(units, by="probe", progress=False)
 

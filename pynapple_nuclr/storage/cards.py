@@ -135,6 +135,7 @@ def _usage(source: str, modality: str) -> str:
     lines = [
         "```python",
         "import pynapple_nuclr as nap_nuclr",
+        "",
         f'units = nap_nuclr.{read}("session.nwb")',
         f'units = nap_nuclr.embed(units, "{source}")  # nuclr_0 …, nuclr_stability',
         "```",

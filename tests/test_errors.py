@@ -195,6 +195,15 @@ def test_calcium_of_another_signal_is_noticed(signal, traces, says):
         embed(frame, encoder)
 
 
+def test_one_short_epoch_is_not_told_to_join(encoder):
+    units = nap.TsGroup(
+        {0: nap.Ts([0.1, 0.7]), 1: nap.Ts([0.3])}, time_support=nap.IntervalSet(0, 1.5)
+    )
+    with pytest.raises(ValueError, match="a shorter window_duration") as caught:
+        embed(units, encoder, gaps="split")
+    assert "join" not in str(caught.value)
+
+
 # existing nuclr_* columns
 
 

@@ -128,9 +128,12 @@ def check_room(source: Source, patches: list[NDArray[Any]], gaps: Gaps, windows:
             f"needs {config.patch_seconds:g} s; are the epochs inside the time support, in seconds?"
         )
     if gaps == "split" and sum(count // config.patches for count in counts) < windows:
+        mend = 'gaps="join" makes windows of patches across epochs'
+        if len(counts) == 1:  # nothing to join
+            mend = "use more of the recording, or an encoder of a shorter window_duration"
         raise ValueError(
             f"{name}: windows of {config.window_seconds:g} s, {windows} needed, but the longest "
-            f'epoch is {longest:g} s; gaps="join" makes windows of patches across epochs'
+            f"epoch is {longest:g} s; {mend}"
         )
     if gaps == "join" and sum(counts) < windows * config.patches:
         raise ValueError(

@@ -1,7 +1,7 @@
 from . import baselines
 from .checkpoints import load_encoder, load_reference, save_encoder
 from .columns import embeddings
-from .confidence import confidence_report
+from .confidence import confidence_report, plot_coverage
 from .config import EncoderConfig
 from .contrast import ContrastiveLoss
 from .datasets import fetch
@@ -18,7 +18,15 @@ from .io.stored import read_embedding
 from .io.tables import write_table
 from .io.writing import write_nwb, write_units
 from .many import embed_many
-from .plotting import plot_embedding
+from .plotting import (
+    plot_confidence,
+    plot_confusion,
+    plot_depth,
+    plot_embedding,
+    plot_similarity,
+    plot_stability,
+    plot_unit,
+)
 from .pretraining import pretrain
 from .probes import Probe, load_probe
 from .simulation import simulate
@@ -45,7 +53,14 @@ __all__ = [
     "load_encoder",
     "load_probe",
     "load_reference",
+    "plot_confidence",
+    "plot_confusion",
+    "plot_coverage",
+    "plot_depth",
     "plot_embedding",
+    "plot_similarity",
+    "plot_stability",
+    "plot_unit",
     "population_tensor",
     "pretrain",
     "read_embedding",

@@ -6,7 +6,6 @@ without a label (None, NaN, "") or without probabilities (NaN) are left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
 from pynapple_nuclr.columns import is_missing
+from pynapple_nuclr.plotting.styling import COLOURS, new_axes, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ _BINS = 15
 _COVERAGE = np.arange(1, 21) / 20
 _TINY = 1e-12  # probabilities below are taken for it, as scikit-learn does
 _LOG_TEMPERATURES = (-3.0, 5.0)
-_BLUE, _ORANGE, _GREY = "#0072B2", "#E69F00", "#555555"
+_CURVES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
 
 
 def expected_calibration_error(
@@ -161,7 +161,7 @@ def confident_half(
 def confidence_report(
     labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike
 ) -> xr.Dataset:
-    """Return all that `plot_confidence` draws.
+    """Return all that `plot_confidence` and `plot_coverage` draw.
 
     Parameters
     ----------
@@ -214,48 +214,37 @@ def confidence_report(
     )
 
 
-def plot_confidence(report: xr.Dataset, ax: Sequence[Axes] | None = None) -> NDArray[Any]:
-    """Draw the reliability diagram, and macro F1 by the fraction of units that get an answer.
+def plot_coverage(report: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw macro F1 and accuracy by the fraction of units that get an answer, the surest first.
+
+    The reliability diagram beside it is `plot_confidence`.
 
     Parameters
     ----------
     report : Dataset
         From `confidence_report`.
-    ax : sequence of two matplotlib Axes, optional
+    ax : matplotlib Axes, optional
         Where to draw. Default: a new figure.
 
     Returns
     -------
-    ndarray (2,) of matplotlib Axes
+    matplotlib Axes
 
     Examples
     --------
-    >>> from pynapple_nuclr.confidence import confidence_report, plot_confidence
+    >>> from pynapple_nuclr.confidence import confidence_report, plot_coverage
     >>> report = confidence_report(["PV", "SST"], [[0.9, 0.1], [0.2, 0.8]], ["PV", "SST"])
-    >>> [one.get_xlabel() for one in plot_confidence(report)]
-    ['confidence', 'fraction of units answered']
+    >>> plot_coverage(report).get_xlabel()
+    'fraction of units answered'
     """
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(1, 2, figsize=(7.6, 3.6), layout="constrained")
-    left, right = np.ravel(np.asarray(ax, dtype=object))
-    full = report.isel(bin=report["bin_units"].values > 0)
-    left.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
-    sizes = 12 + 150 * full["bin_units"] / max(report.attrs["units"], 1)
-    left.plot(full["bin_confidence"], full["bin_accuracy"], color=_BLUE, linewidth=1)
-    left.scatter(full["bin_confidence"], full["bin_accuracy"], s=sizes, color=_BLUE)
-    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
-    left.set_title(f"ECE {float(report['ece']):.3f}, Brier {float(report['brier']):.3f}", size=10)
-    for name, colour in (("macro_f1", _BLUE), ("accuracy", _ORANGE)):
-        values = report[f"coverage_{name}"]
-        right.plot(report["coverage"], values, color=colour, label=name.replace("_f1", " F1"))
-    right.set(xlabel="fraction of units answered", xlim=(0, 1), ylim=(0, 1.02))
-    right.set_title(f"{report.attrs['units']} units, the surest first", size=10)
-    right.legend(frameon=False)
-    for one in (left, right):
-        one.spines[["top", "right"]].set_visible(False)
-    return np.array([left, right])
+    ax, _ = new_axes(ax, 4.0, 3.6)
+    for (name, label), colour in zip(_CURVES.items(), COLOURS, strict=False):
+        ax.plot(report["coverage"], report[f"coverage_{name}"], color=colour, label=label)
+    ax.set(xlabel="fraction of units answered", xlim=(0, 1), ylim=(0, 1.02))
+    ax.set_title(f"{report.attrs['units']} units, the surest first", size=10)
+    ax.legend(frameon=False)
+    open_frame(ax)
+    return ax
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> float:

@@ -17,7 +17,7 @@ from pynapple_nuclr.confidence import (
     expected_calibration_error,
     fit_temperature,
     macro_f1,
-    plot_confidence,
+    plot_coverage,
     with_temperature,
 )
 from pynapple_nuclr.probes import Probe, load_probe
@@ -149,11 +149,11 @@ def test_the_order_of_the_units_does_not_matter_even_where_they_tie():
 
 def test_the_figure():
     report = confidence_report(*answers(300), CLASSES)
-    left, right = plot_confidence(report)
-    assert left.get_ylabel() == "accuracy"
-    assert {line.get_label() for line in right.lines} == {"macro F1", "accuracy"}
-    figure, axes = plt.subplots(1, 2)
-    assert plot_confidence(report, axes)[0] is axes[0]
+    ax = plot_coverage(report)
+    assert {line.get_label() for line in ax.lines} == {"macro F1", "accuracy"}
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), report["coverage_macro_f1"])
+    _, axes = plt.subplots()
+    assert plot_coverage(report, ax=axes) is axes
     plt.close("all")
 
 

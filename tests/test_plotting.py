@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pynapple as nap
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from pynapple_nuclr.columns import lay_out
 from pynapple_nuclr.plotting import plot_embedding
+from pynapple_nuclr.plotting.styling import COLOURS, PALE
 
 
 @pytest.fixture(autouse=True)
@@ -113,9 +114,14 @@ def test_numbers_get_a_colour_bar():
     depth[:2] = np.nan
     ax = plot_embedding(population(depth=depth), "depth")
     bar = ax.collections[-1].colorbar
-    assert bar.ax.get_ylabel() == "depth"
+    assert bar.ax.get_ylabel() == "depth (grey: 2 missing)"
     assert (bar.vmin, bar.vmax) == (2, 23)
-    assert legend_texts(ax) == ["missing (2)"]
+    assert len(drawn(ax)) == 24
+
+
+def test_numbers_that_are_all_missing_are_said():
+    ax = plot_embedding(population(depth=np.full(24, np.nan)), "depth")
+    assert legend_texts(ax) == ["missing (24)"]
     assert len(drawn(ax)) == 24
 
 
@@ -156,6 +162,32 @@ def test_calcium_traces_are_drawn_too():
     vectors = np.random.default_rng(0).normal(size=(4, 3))
     frame = lay_out(frame, vectors=vectors, summary={"nuclr_encoder": ["t@0"] * 4})
     assert legend_texts(plot_embedding(frame, "region")) == ["a (2)", "b (2)"]
+
+
+def oklab(colours, vision):
+    """Return colours as seen, in a space where distances are those of perception (Ottosson)."""
+    rgb = np.array([to_rgb(one) for one in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(vision).T, 0, 1)
+    cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.63]]
+    axes = [[0.2105, 0.7936, -0.0041], [1.978, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+    return np.cbrt(seen @ np.array(cones).T) @ np.array(axes).T
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [  # Machado, Oliveira & Fernandes 2009
+        np.eye(3),
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+    ],
+    ids=["trichromat", "protanope", "deuteranope", "tritanope"],
+)
+def test_colours_are_told_apart_with_any_vision(vision):
+    seen = oklab([*COLOURS, PALE], vision)
+    apart = np.linalg.norm(seen[:, None] - seen, axis=-1)
+    assert apart[np.triu_indices(len(seen), 1)].min() > 0.07
 
 
 def test_faulty_input_is_named():

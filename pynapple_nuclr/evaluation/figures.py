@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pynapple_nuclr.evaluation.lineup import SHUFFLED
 from pynapple_nuclr.evaluation.tables import mean_and_spread, point_dimension
+from pynapple_nuclr.plotting.agreement import draw_counts
+from pynapple_nuclr.plotting.styling import COLOURS
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
 _GREY, _PALE = "#6E6E6E", "#D0D0D0"
-_MOST_COUNTS = 12  # classes of a confusion whose cells are labelled
 
 
 def plot_scores(dataset: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None = None) -> Axes:
@@ -56,7 +56,7 @@ def plot_scores(dataset: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None
     protocols, treatments = dataset["protocol"].values, dataset["normalize"].values
     n_marks = len(protocols) * len(treatments)
     for i, protocol in enumerate(protocols):
-        colour = _colours()[i % len(_colours())]
+        colour = COLOURS[i % len(COLOURS)]
         for j, how in enumerate(treatments):
             # A few marks to a row, the first on top; rows from top to bottom.
             offset = 0.5 * ((i * len(treatments) + j + 0.5) / n_marks - 0.5)
@@ -185,14 +185,8 @@ def plot_confusion(
     if not counts[:, -1].any():
         counts = counts[:, :-1]
     true, told = (counts[dim].values for dim in ("true_label", "predicted_label"))
-    share = counts.values / np.maximum(counts.values.sum(axis=1, keepdims=True), 1)
     ax = _axes(ax, 4.6, 5.4)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    ax.set_xticks(np.arange(len(told)), told, rotation=90 if len(told) > 6 else 0)
-    ax.set_yticks(np.arange(len(true)), true)
-    for (i, j), count in np.ndenumerate(counts.values if len(true) <= _MOST_COUNTS else []):
-        shade = "white" if share[i, j] > 0.6 else "black"
-        ax.text(j, i, f"{count:.0f}", ha="center", va="center", color=shade, fontsize="small")
+    draw_counts(ax, counts.values, list(true), list(told), turned=len(told) > 6)
     ax.set_xlabel("predicted")
     ax.set_ylabel(f"true {dataset.attrs.get('target', '')}".strip())
     ax.set_title(f"{chosen['system']}, {chosen['protocol']}", loc="left", fontsize="medium")
@@ -212,7 +206,7 @@ def _plot_curve(dataset: xr.Dataset, along: str, score: str, ax: Axes | None) ->
         if _is_floor(row):
             mark = next(floors, "o")
         else:
-            colour, own = _colours()[own % len(_colours())], own + 1
+            colour, own = COLOURS[own % len(COLOURS)], own + 1
         for how in dataset["normalize"].values:
             values = dataset[score].sel(system=row, normalize=how)
             mean, spread = mean_and_spread(values, [along])
@@ -242,13 +236,6 @@ def _axes(ax: Axes | None, height: float, width: float = 7.2) -> Axes:
 
         _, ax = plt.subplots(figsize=(width, height), layout="constrained")
     return ax
-
-
-def _colours() -> Sequence[Any]:
-    """Return colours for any colour vision (Petroff 2021, arXiv:2107.02270)."""
-    import matplotlib
-
-    return matplotlib.color_sequences["petroff10"]
 
 
 def _is_floor(row: str) -> bool:

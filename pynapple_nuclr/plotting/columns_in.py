@@ -1,0 +1,141 @@
+"""What figures read from a group's metadata: labels, numbers, vectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pynapple_nuclr.columns import PREDICTED, embeddings, is_missing, metadata_frame, vector_columns
+from pynapple_nuclr.stability import unit_length
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Units
+
+UNKNOWN = "unknown"
+"""What `Probe.annotate` calls units that are silent, or about which it is not sure enough."""
+
+
+class Labels(NamedTuple):
+    """The labels of units.
+
+    Attributes
+    ----------
+    texts : ndarray (units,) of str
+        "" where there is none.
+    missing, unsure : ndarray (units,) of bool
+        Which have none, and which are called "unknown".
+    classes : list of str
+        All others, in natural order: "L2" before "L10".
+    """
+
+    texts: NDArray[np.str_]
+    missing: NDArray[np.bool_]
+    unsure: NDArray[np.bool_]
+    classes: list[str]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Say which units have a label other than "unknown" (units,)."""
+        return ~self.missing & ~self.unsure
+
+    def count(self, label: str) -> int:
+        """Return the number of units with this label."""
+        return int((self.texts == label).sum())
+
+
+def read_labels(values: Any) -> Labels:
+    """Read labels of any kind, one a unit."""
+    missing = is_missing(values)
+    texts = np.array(["" if gone else str(v) for v, gone in zip(values, missing, strict=True)])
+    unsure = texts == UNKNOWN
+    return Labels(texts, missing, unsure, in_order(np.unique(texts[~missing & ~unsure])))
+
+
+def in_order(labels: Any) -> list[str]:
+    """Sort labels as people do: "L2" before "L10"."""
+
+    def key(text: str) -> list[tuple[bool, int, str]]:
+        parts = re.findall(r"\d+|\D+", text)
+        return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]
+
+    return sorted((str(label) for label in labels), key=key)
+
+
+def read_column(units: Units, name: str, argument: str) -> pd.Series:
+    """Return a metadata column; the error names the argument and the columns that are there."""
+    metadata = metadata_frame(units)
+    if name not in metadata:
+        raise ValueError(
+            f"{argument}={name!r} is no metadata column; there are {column_names(metadata)}"
+        )
+    return metadata[name]
+
+
+def column_names(metadata: pd.DataFrame) -> str:
+    """Return the names of the columns that hold no vectors, as they stand in errors."""
+    return ", ".join(metadata.columns.drop(vector_columns(metadata.columns))) or "none"
+
+
+def is_number(values: pd.Series) -> bool:
+    """Say whether a column holds numbers; true and false are classes."""
+    numeric = pd.api.types.is_numeric_dtype(values)
+    return bool(numeric and not pd.api.types.is_bool_dtype(values))
+
+
+def read_numbers(units: Units, name: str, argument: str) -> NDArray[np.float64]:
+    """Return a metadata column of numbers (units,)."""
+    values = read_column(units, name, argument)
+    if not is_number(values):
+        numbers = [str(one) for one, column in metadata_frame(units).items() if is_number(column)]
+        numbers = sorted(set(numbers) - set(vector_columns(metadata_frame(units).columns)))
+        raise ValueError(
+            f"{argument}={name!r} holds no numbers ({values.iloc[0]!r}, …); columns of numbers "
+            f"are {', '.join(numbers) or 'none'}"
+        )
+    return values.to_numpy(dtype=float)
+
+
+def read_predictions(units: Units, target: str) -> tuple[Labels, NDArray[np.float64] | None]:
+    """Return what a probe has written about a target: labels, and confidence (units,) if there."""
+    metadata, column = metadata_frame(units), f"{PREDICTED}{target}"
+    if column not in metadata:
+        raise ValueError(
+            f"target={target!r}: there is no column {column!r}; write it with a probe: units = "
+            f"Probe({target!r}).fit(…).annotate(units). There are {column_names(metadata)}"
+        )
+    confidence = f"{column}_confidence"
+    has = confidence in metadata
+    return read_labels(metadata[column]), (
+        read_numbers(units, confidence, "target") if has else None
+    )
+
+
+def predicted_targets(names: Sequence[str]) -> list[str]:
+    """Return the targets that a probe has written into columns of these names."""
+    there = set(names)
+    columns = [name for name in names if f"{name}_confidence" in there]
+    return [name.removeprefix(PREDICTED) for name in columns if name.startswith(PREDICTED)]
+
+
+def read_vectors(
+    units: Units, prefix: str, least: int, what: str
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the vectors of the units that have one (shown, dim), and who they are (units,)."""
+    vectors = np.asarray(embeddings(units, prefix).values, dtype=np.float64)
+    shown = np.asarray(np.isfinite(vectors).all(axis=1))
+    if shown.sum() < least:
+        raise ValueError(
+            f"{shown.sum()} of {len(shown)} units have an embedding; {what} needs at least {least}"
+        )
+    return vectors[shown], shown
+
+
+def directions(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vectors of length 1 from the mean of all: their products are cosine similarities."""
+    return np.asarray(unit_length(vectors - vectors.mean(axis=0)))

@@ -25,7 +25,8 @@ from pynapple_nuclr.columns import (
 from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.familiarity import compare, warn_if_unlike
-from pynapple_nuclr.inference import Gathered, Precision, gather, pick_device
+from pynapple_nuclr.frozen import Precision
+from pynapple_nuclr.inference import Gathered, gather, pick_device
 from pynapple_nuclr.recording import as_recording, modality_of
 from pynapple_nuclr.stability import rank_of_itself
 from pynapple_nuclr.windows import Source, open_source, tile

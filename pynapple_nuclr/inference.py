@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from pynapple_nuclr.anytime import Budget, Meter
 from pynapple_nuclr.encoder import Encoder
+from pynapple_nuclr.frozen import FrozenEncoder, Precision
 from pynapple_nuclr.stability import unit_length
 from pynapple_nuclr.windows import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Precision = Literal["float32", "bfloat16"]
 
 # Small windows go through the network together, up to about so many tokens.
 _TOKENS = {"cpu": 4_000, "cuda": 400_000, "mps": 50_000}
@@ -65,7 +64,7 @@ def run_windows(
     Parameters
     ----------
     encoder : Encoder
-        The encoder; put into evaluation mode for the while.
+        The encoder; not changed.
     source : Source
         The recording.
     starts : ndarray (windows, patches)
@@ -88,17 +87,13 @@ def run_windows(
         raise ValueError(f'precision is {precision!r}; expected "float32" or "bfloat16"')
     device = torch.device(device)
     budget = _TOKENS.get(device.type, _TOKENS["cpu"])
-    was_training, home = encoder.training, next(encoder.parameters()).device
-    encoder.eval().to(device)
-    try:
-        begun = -1
-        for batch in _batches(_parts(source, starts, max_context), budget):
-            yield from _run(encoder, batch, device, precision)
-            advance(batch[-1][0] - begun)
-            begun = batch[-1][0]
-        advance(len(starts) - 1 - begun)
-    finally:
-        encoder.train(was_training).to(home)
+    frozen = FrozenEncoder(encoder, precision, device)
+    begun = -1
+    for batch in _batches(_parts(source, starts, max_context), budget):
+        yield from _run(frozen, batch)
+        advance(batch[-1][0] - begun)
+        begun = batch[-1][0]
+    advance(len(starts) - 1 - begun)
 
 
 def _parts(source: Source, starts: NDArray[Any], max_context: int | None) -> Iterator[Part]:
@@ -134,14 +129,10 @@ def _batches(parts: Iterator[Part], budget: int) -> Iterator[list[Part]]:
         yield batch
 
 
-def _run(
-    encoder: Encoder, batch: list[Part], device: torch.device, precision: Precision
-) -> Iterator[Part]:
-    patches = torch.from_numpy(np.concatenate([part[2] for part in batch])).to(device)
+def _run(frozen: FrozenEncoder, batch: list[Part]) -> Iterator[Part]:
+    patches = torch.from_numpy(np.concatenate([part[2] for part in batch]))
     sizes = [len(part[1]) for part in batch]
-    low = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
-    with torch.inference_mode(), low:
-        vectors = encoder(patches, sizes).float().cpu()
+    vectors = frozen(patches.to(frozen.device), sizes).cpu()
     for (index, units, _), own in zip(batch, vectors.split(sizes), strict=True):
         yield index, units, own.numpy()
 

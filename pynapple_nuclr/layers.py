@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pynapple_nuclr.config import Scores
+
+# On the CPU: so few tokens that their attention is better spelt out; scores computed at once, so
+# that they stay in the cache; and scores kept for the backward pass, beyond which they are
+# computed again.
+_FEW = 32
+_SCORES = 2_000_000
+_KEPT_SCORES = 20_000_000
 
 
 class Rotary(nn.Module):
@@ -30,9 +39,9 @@ class Rotary(nn.Module):
     def __init__(self, patches: int, head_dim: int, fraction: float) -> None:
         super().__init__()
         rotating = int(fraction * head_dim / 2)
-        periods = torch.logspace(0, math.log10(8 * patches), rotating, dtype=torch.float64)
-        omega = torch.zeros(head_dim // 2)
-        omega[:rotating] = 2 * math.pi / periods
+        periods = np.logspace(0, math.log10(8 * patches), rotating)
+        omega = torch.zeros(head_dim // 2, device="cpu")
+        omega[:rotating] = torch.from_numpy(2 * math.pi / periods)
         self.register_buffer("omega", omega)
         self.omega: Tensor
 
@@ -117,7 +126,7 @@ class PopulationAttention(Attention):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(dim, heads, head_dim)
-        self.attend = _attend if scores == "patch" else _attend_by_window
+        self.scores = scores
         self.dropout = dropout
 
     def forward(self, x: Tensor, sizes: list[int] | None = None) -> Tensor:
@@ -136,7 +145,8 @@ class PopulationAttention(Attention):
         """
         parts = self._projected(x).split(sizes or [x.shape[1]], dim=1)
         heard = [self._heard(part.shape[1]) for part in parts]
-        mixed = [self.attend(part, units) for part, units in zip(parts, heard, strict=True)]
+        attend = _attend if self.scores == "patch" else _attend_by_window
+        mixed = [attend(part, units) for part, units in zip(parts, heard, strict=True)]
         return self._out(torch.cat(mixed, dim=1))
 
     def _heard(self, units: int) -> Tensor | None:
@@ -181,7 +191,50 @@ def _mix(query: Tensor, key: Tensor, value: Tensor, heard: Tensor | None) -> Ten
     if heard is not None:
         heard = heard.to(key.device)
         key, value = key[:, :, heard], value[:, :, heard]
-    return F.scaled_dot_product_attention(query, key, value)
+    rows = [x.flatten(0, 1) for x in (query, key, value)]
+    return mix(*rows).unflatten(0, query.shape[:2])
+
+
+def mix(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend along the tokens of (groups, tokens, features); groups never meet.
+
+    PyTorch's attention on the CPU is slow for few tokens, and for bfloat16: there the products
+    are spelt out, some groups at a time.
+    """
+    low = query.dtype == torch.bfloat16
+    if query.device.type != "cpu" or not (low or query.shape[1] <= _FEW):
+        return F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
+    scores = query.shape[1] * key.shape[1]
+    parts = [x.split(max(_SCORES // scores, 1)) for x in (query, key, value)]
+    kept = len(query) * scores <= _KEPT_SCORES or not torch.is_grad_enabled()
+    mixed = [
+        _spelt_out(*part) if kept else checkpoint(_spelt_out, *part, use_reentrant=False)
+        for part in zip(*parts, strict=True)
+    ]
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+
+def _spelt_out(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend as three products: (groups, tokens, features)."""
+    scores = torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2))
+    return torch.bmm(scores.softmax(-1), value)
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose random numbers cost little on the CPU.
+
+    A byte decides on a value, so the probability is a multiple of 1/256; values that stay are
+    scaled to the same mean.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop values in training."""
+        if not (self.training and self.p) or x.device.type != "cpu":
+            return super().forward(x)
+        dropped = min(round(256 * self.p), 255)
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
+        dice = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
+        return x * (dice >= dropped).to(x.dtype).mul_(256 / (256 - dropped))
 
 
 class FeedForward(nn.Module):
@@ -200,7 +253,7 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.in_proj = nn.Linear(dim, 8 * dim)
         self.out_proj = nn.Linear(4 * dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform every token (…, dim) by itself."""
@@ -226,7 +279,7 @@ class Block(nn.Module):
         super().__init__()
         self.attention = attention
         self.feed_forward = FeedForward(dim, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, *sizes: list[int]) -> Tensor:
         """Transform tokens (batch, tokens, dim); `sizes` for a `PopulationAttention`."""

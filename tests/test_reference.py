@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pynapple_nuclr import ContrastiveLoss, Encoder, load_reference
+from pynapple_nuclr.frozen import FrozenEncoder
 
 FOLDER = Path(__file__).parent / "reference"
 POPULATIONS = ["spikes_small", "spikes_one_layer", "calcium_small"]
@@ -33,9 +34,11 @@ def test_encoder_equals_the_published_one(name):
     encoder = load_reference(state, config)
     patches = torch.tensor(data["bins"]).float()
     patches = patches.reshape(-1, encoder.config.patches, encoder.config.features)
+    sizes = data["unit_seqlen"].tolist()
     with torch.no_grad():
-        embedding = encoder(patches, data["unit_seqlen"].tolist())
+        embedding = encoder(patches, sizes)
     assert relative_error(embedding, data["embedding"]) <= 1e-5
+    assert relative_error(FrozenEncoder(encoder)(patches, sizes), data["embedding"]) <= 1e-5
 
 
 def test_the_test_would_see_a_tanh_gelu(monkeypatch):

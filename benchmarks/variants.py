@@ -24,7 +24,7 @@ from tqdm import tqdm
 from pynapple_nuclr import ContrastiveLoss, Encoder, EncoderConfig
 from pynapple_nuclr.baselines import EmbeddingSystem
 from pynapple_nuclr.embedding import encode
-from pynapple_nuclr.inference import Precision
+from pynapple_nuclr.frozen import Precision
 from pynapple_nuclr.pretraining.batches import PairBatches
 from pynapple_nuclr.recording import as_recordings
 from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
@@ -117,7 +117,7 @@ class Variant(EmbeddingSystem):
         loss = ContrastiveLoss(self.config.dim) if self.objective == "published" else _InfoNCE(self)
         sources = [open_source(one, self.config) for one in as_recordings(groups).values()]
         sampler = ViewSampler(sources, self.views, self.config.gaps, seed)
-        batches = iter(PairBatches(sampler, self.batch_size))
+        batches = (batch for batch in PairBatches(sampler, self.batch_size) if batch.pairs)
         weights = [*encoder.parameters(), *loss.parameters()]
         optimizer = torch.optim.AdamW(weights, lr=self.learning_rate)
         begun, steps = time.perf_counter(), max(self.pairs // self.batch_size, 1)

@@ -135,24 +135,14 @@ class _Spikes:
 def _blocks_of_units(recording: Recording) -> Iterator[_Spikes]:
     """Yield the spikes of all units, some units at a time, in order."""
     starts, ends = recording.epochs.T
-    # 16-bit keys sort in linear time.
-    small = recording.units.astype(np.uint16) if recording.n_units < 2**16 else recording.units
-    order = np.argsort(small, kind="stable")
-    stops = np.cumsum(np.bincount(recording.units, minlength=recording.n_units))
     most = max(1, int(32 * _BLOCK * _BIN / (ends - starts).sum()))  # units, for memory's sake
-    unit = 0
-    while unit < recording.n_units:
-        first = stops[unit - 1] if unit else 0
-        until = int(np.searchsorted(stops, first + _BLOCK, side="right"))
-        until = min(max(until, unit + 1), unit + most)
-        block = order[first : stops[until - 1]]
-        times = recording.times[block]
+    for first, until in recording.blocks_of_units(_BLOCK, most):
+        times, units = recording.trains(first, until)
         epochs = np.searchsorted(starts - _EDGE, times, side="right") - 1
         inside = (epochs >= 0) & (times <= ends[epochs] + _EDGE)
-        units = recording.units[block][inside].astype(np.int64) - unit
-        per_unit = np.bincount(units, minlength=until - unit).astype(np.float64)
+        units = units[inside] - first
+        per_unit = np.bincount(units, minlength=until - first).astype(np.float64)
         yield _Spikes(times[inside], units, epochs[inside], per_unit, starts, ends - starts)
-        unit = until
 
 
 def _of_spikes(spikes: _Spikes) -> pd.DataFrame:
@@ -261,28 +251,35 @@ def _intervals(spikes: _Spikes, log_rate: Floats) -> dict[str, Floats]:
 def _autocorrelogram(spikes: _Spikes) -> dict[str, Floats]:
     """Log ratio of the pairs of spikes in each lag bin to what the rate makes expect."""
     n_units, n_bins = len(spikes.per_unit), len(_LAG_EDGES)
-    pairs = np.zeros(n_units * n_bins, np.int64)
-    # Pairs never span two segments, which are told apart here by a number.
-    segments = spikes.units * len(spikes.lengths) + spikes.epochs
-    first = np.arange(len(spikes.times) - 1)
-    step = 1  # each spike with the next, then the next but one, … while any is in reach
-    while first.size:
-        second = first + step
-        lag = spikes.times[second] - spikes.times[first]
-        reach = (lag < _LAG_EDGES[-1]) & (segments[second] == segments[first])
-        first, lag = first[reach], lag[reach]
-        bins = np.searchsorted(_LAG_EDGES, lag, side="right")
-        pairs += np.bincount(spikes.units[first] * n_bins + bins, minlength=len(pairs))
-        step += 1
-        first = first[first + step < len(spikes.times)]
+    stops = np.cumsum(spikes.per_unit).astype(np.int64)
+    pairs = np.zeros((n_units, n_bins), np.int64)
+    for unit, (stop, n) in enumerate(zip(stops, spikes.per_unit.astype(np.int64), strict=True)):
+        own = slice(stop - n, stop)
+        pairs[unit] = _pairs(spikes.times[own], spikes.epochs[own])
 
     # A lag has room in an epoch only where its second spike still lies in it too.
     edges = np.minimum(np.append(0.0, _LAG_EDGES)[:, None], spikes.lengths)
     room = np.diff((edges * spikes.lengths - edges**2 / 2).sum(axis=1))  # s², (bins,)
     expected = (spikes.per_unit / spikes.lengths.sum())[:, None] ** 2 * room
-    ratio = np.log((pairs.reshape(n_units, n_bins) + 1) / (expected + 1))
+    ratio = np.log((pairs + 1) / (expected + 1))
     names = [f"acg_{edge:.3g}s" for edge in _LAG_EDGES]
     return dict(zip(names, ratio.T, strict=True))
+
+
+def _pairs(times: Floats, epochs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the pairs of spikes of one unit, within an epoch, in each lag bin (bins,)."""
+    below = np.zeros(len(_LAG_EDGES) + 1, np.int64)  # pairs nearer than each edge, and than 0
+    first = np.arange(len(times) - 1)
+    step = 1  # each spike with the next, then the next but one, … while any is in reach
+    while first.size:
+        second = first + step
+        lag = times[second] - times[first]
+        lag[epochs[second] != epochs[first]] = np.inf
+        below[1:] += [np.count_nonzero(lag < edge) for edge in _LAG_EDGES]
+        first = first[lag < _LAG_EDGES[-1]]
+        step += 1
+        first = first[first + step < len(times)]
+    return np.diff(below)
 
 
 def _of_traces(recording: Recording) -> pd.DataFrame:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
 from tqdm.auto import tqdm
 
-from pynapple_nuclr.checkpoints import as_encoder
+from pynapple_nuclr.checkpoints import as_encoder, save_encoder
+from pynapple_nuclr.io.files import replacing
 from pynapple_nuclr.io.opening import is_remote
 from pynapple_nuclr.io.reading import read_recording
 
 if TYPE_CHECKING:
     from pynapple_nuclr.encoder import Encoder
+    from pynapple_nuclr.recording import Units
 
 Kind = Literal["nwb", "parquet", "csv"]
+Report: TypeAlias = "dict[str, Any]"
+"""What came of a session: a row of the table that comes back."""
+
 _RETRIES = 3  # of a session whose worker died
 
 
@@ -51,7 +59,8 @@ def embed_many(
         As for `embed`.
     client : dask.distributed.Client, optional
         Cluster to work on; its workers need the files and `out` under the same paths. A session
-        whose worker dies is done by another. Default: here, one after the other.
+        whose worker dies is done by another, one that was done is not done again. Default: here,
+        one after the other.
     kind : {"nwb", "parquet", "csv"}
         What to write.
     raw : {"drop", "link", "copy"}
@@ -89,8 +98,9 @@ def embed_many(
     >>> done[["units", "silent"]].values.tolist(), [text[:15] for text in done["error"]]
     ([[8, 0], [0, 0]], ['', 'there is no fil'])
     """
-    outputs = _outputs([str(source) for source in sources], Path(out), kind)
-    Path(out).mkdir(parents=True, exist_ok=True)
+    folder = Path(out)
+    outputs = _outputs([str(source) for source in sources], folder, kind)
+    folder.mkdir(parents=True, exist_ok=True)
     how = {
         "kind": kind,
         "raw": raw,
@@ -100,7 +110,7 @@ def embed_many(
         # Loaded once, and handed on: a worker need not reach the hub, and all have the same.
         "encoder": None if encoder is None else as_encoder(encoder),
     }
-    doing = _here(outputs, how) if client is None else _on_cluster(client, outputs, how)
+    doing = _here(outputs, how) if client is None else _on_cluster(client, outputs, how, folder)
     rows = dict(tqdm(doing, total=len(outputs), unit="session", disable=not progress))
     return pd.DataFrame([rows[source] for source in outputs], index=pd.Index(outputs, name="file"))
 
@@ -124,44 +134,59 @@ def _outputs(sources: Sequence[str], out: Path, kind: Kind) -> dict[str, Path]:
     return outputs
 
 
-def _here(outputs: dict[str, Path], how: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _here(outputs: dict[str, Path], how: dict[str, Any]) -> Iterator[tuple[str, Report]]:
     for source, output in outputs.items():
         yield source, _embed_session(source, output, **how)
 
 
 def _on_cluster(
-    client: Any, outputs: dict[str, Path], how: dict[str, Any]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+    client: Any, outputs: dict[str, Path], how: dict[str, Any], folder: Path
+) -> Iterator[tuple[str, Report]]:
     from distributed import as_completed
 
-    shared = client.scatter(how, broadcast=True)
-    futures = {
-        client.submit(_session, source, output, shared, pure=False, retries=_RETRIES): source
-        for source, output in outputs.items()
-    }
-    for future in as_completed(futures):
-        source = futures[future]
-        if future.status == "error":  # not the file's fault: that would stand in the report
-            yield source, _report(outputs[source], error=f"on the cluster: {future.exception()!r}")
-        else:
-            yield source, future.result()
+    # What all workers share is kept in files: the memory of a worker dies with it.
+    desk = folder / f".embed_many_{uuid.uuid4().hex}"
+    desk.mkdir()
+    try:
+        if how["encoder"] is not None:
+            how = {**how, "encoder": save_encoder(how["encoder"], desk / "encoder")}
+        futures = {
+            client.submit(
+                _session, source, output, desk / f"{i}.json", how, pure=False, retries=_RETRIES
+            ): source
+            for i, (source, output) in enumerate(outputs.items())
+        }
+        for future in as_completed(futures):
+            source = futures[future]
+            try:
+                yield source, future.result()
+            except Exception as error:  # not the file's fault: that would stand in the report
+                yield source, _report(outputs[source], error=f"on the cluster: {error!r}")
+    finally:
+        shutil.rmtree(desk, ignore_errors=True)
 
 
-def _session(source: str, output: Path, how: dict[str, Any]) -> dict[str, Any]:
-    return _embed_session(source, output, **how)
+def _session(source: str, output: Path, note: Path, how: dict[str, Any]) -> Report:
+    """Embed a session on a worker, unless one that died since has done so in this call."""
+    if note.exists():
+        report, before = json.loads(note.read_text(encoding="utf-8"))
+        if _version(output) != before:
+            return dict(report)
+    return _embed_session(source, output, **how, note=note)
 
 
 def _embed_session(
     source: str,
     output: Path,
     *,
-    encoder: Encoder | None,
+    encoder: Encoder | Path | None,
     kind: Kind,
     raw: Any,
     epochs: str | None,
     overwrite: bool,
     options: dict[str, Any],
-) -> dict[str, Any]:
+    note: Path | None = None,
+) -> Report:
     """Embed a session and write its result, which stands there whole or not at all."""
     from pynapple_nuclr.embedding import embed
     from pynapple_nuclr.io.tables import write_table
@@ -171,12 +196,28 @@ def _embed_session(
         return _report(output, was_there=True)
     try:
         units = embed(read_recording(source, epochs=epochs), encoder, **options)
+        report = _summary(units, output)
+        if note is not None:  # before the result: who finds both knows that it is of this call
+            with replacing(note) as draft:
+                draft.write_text(json.dumps([report, _version(output)]), encoding="utf-8")
         if kind == "nwb":
             write_nwb(units, source, output, raw=raw, overwrite=True)
         else:
             write_table(units, output, overwrite=True)
     except Exception as error:  # in a long run no odd file may cost the others
         return _report(output, error=str(error) or repr(error))
+    return report
+
+
+def _version(path: Path) -> list[int] | None:
+    """Return what tells a file from one that is written in its place."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return [status.st_ino, status.st_mtime_ns]
+
+
+def _summary(units: Units, output: Path) -> Report:
     metadata = units.metadata
     return _report(
         output,
@@ -187,6 +228,6 @@ def _embed_session(
     )
 
 
-def _report(output: Path, **found: Any) -> dict[str, Any]:
+def _report(output: Path, **found: Any) -> Report:
     blank = {"units": 0, "silent": 0, "stability": float("nan"), "encoder": ""}
     return {"output": str(output), **blank, "was_there": False, "error": "", **found}

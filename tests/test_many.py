@@ -10,6 +10,7 @@ import pytest
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig, embed_many
+from pynapple_nuclr.many import _session
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16, window_duration=4.0)
 
@@ -62,8 +63,23 @@ def test_two_sessions_of_one_name_are_refused(sessions, encoder, tmp_path):
         embed_many([], tmp_path, encoder)
 
 
+def test_a_worker_takes_over_what_a_dead_one_has_done(sessions, encoder, tmp_path):
+    source, output = next(iter(sessions.values())), tmp_path / "day_nuclr.csv"
+    how = {"kind": "csv", "raw": "drop", "epochs": None, "overwrite": True, "encoder": encoder}
+    work = (str(source), output, tmp_path / "0.json", {**how, "options": {"progress": False}})
+    first = _session(*work)
+    assert first["units"] == 6 and not first["error"]
+    written = output.stat()
+    assert _session(*work) == first
+    assert output.stat() == written
+
+
 @pytest.mark.slow
-def test_a_cluster_whose_worker_is_killed_does_every_session_once(sessions, encoder, tmp_path):
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_cluster_whose_workers_are_killed_does_every_session_once(
+    sessions, encoder, tmp_path, deaths
+):
+    """Both of two workers: what was handed to the first ones must not die with them."""
     distributed = pytest.importorskip("distributed")
     out = tmp_path / "out"
     with (
@@ -72,21 +88,41 @@ def test_a_cluster_whose_worker_is_killed_does_every_session_once(sessions, enco
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        victim = next(iter(client.run(os.getpid).values()))
-        killing = threading.Thread(target=kill_in_the_middle, args=(victim, out))
-        killing.start()
-        done = embed_many(list(sessions.values()), out, encoder, client=client, progress=False)
-        killing.join()
-        assert victim not in client.run(os.getpid).values()
+        victims = list(client.run(os.getpid).values())[:deaths]
+        watching = Watching(out, victims)
+        watching.start()
+        options = {"client": client, "overwrite": True, "progress": False}
+        done = embed_many(list(sessions.values()), out, encoder, **options)
+        watching.over.set()
+        watching.join()
+        assert not set(victims) & set(client.run(os.getpid).values())
+    assert not watching.victims, "nobody was killed"
     assert (done["error"] == "").all()
-    assert {path.stem for path in out.glob("*.nwb")} == {f"{name}_nuclr" for name in sessions}
-    for path in out.glob("*.nwb"):
+    assert (done["units"] == 6).all() and not done["was_there"].any()
+    names = {f"{name}_nuclr.nwb" for name in sessions}
+    # Half-written files are hidden, and removed by those who write there a day later.
+    results = [path for path in out.iterdir() if not path.name.startswith(".nuclr-")]
+    assert {path.name for path in results} == names
+    assert {name: len(versions) for name, versions in watching.seen.items()} == dict.fromkeys(
+        names, 1
+    )
+    for path in results:
         assert np.isfinite(nap_nuclr.embeddings(nap_nuclr.read_embedding(path))).all()
 
 
-def kill_in_the_middle(pid, out):
-    """Kill a process when the first results stand there."""
-    begun = time.monotonic()
-    while not list(out.glob("*.nwb")) and time.monotonic() < begun + 120:
-        time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
+class Watching(threading.Thread):
+    """Kill a process whenever another result stands there; see how often each is written."""
+
+    def __init__(self, out, victims):
+        super().__init__()
+        self.out, self.victims = out, list(victims)
+        self.seen, self.over = {}, threading.Event()
+
+    def run(self):
+        begun = time.monotonic()
+        while not self.over.wait(0.005) and time.monotonic() < begun + 120:
+            results = list(self.out.glob("*_nuclr.nwb"))
+            for path in results:
+                self.seen.setdefault(path.name, set()).add(path.stat().st_ino)
+            if self.victims and len(results) + len(self.victims) > 2:
+                os.kill(self.victims.pop(), signal.SIGKILL)

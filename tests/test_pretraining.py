@@ -7,7 +7,8 @@ import pynapple as nap
 import pytest
 import torch
 
-from pynapple_nuclr import EncoderConfig, load_encoder, pretrain
+from pynapple_nuclr import EncoderConfig, load_encoder, pretrain, write_units
+from pynapple_nuclr.pretraining import processes
 from pynapple_nuclr.pretraining.data import hold_out
 from pynapple_nuclr.pretraining.settings import default_config
 from pynapple_nuclr.recording import as_recording
@@ -228,5 +229,35 @@ def test_what_cannot_be_trained_on_is_said():
     for name in ("steps", "max_minutes", "batch_size", "checks", "patience", "gradient_clip"):
         with pytest.raises(ValueError, match=f"{name} is 0"):
             pretrain(population(), TINY, **{"steps": 1, name: 0})
-    with pytest.raises(ValueError, match="one device"):
-        pretrain(population(), TINY, steps=1, devices=2, progress=False)
+    for devices in (0, -2, "2", [], None):
+        with pytest.raises(ValueError, match="devices is"):
+            pretrain(population(), TINY, steps=1, devices=devices, progress=False)
+
+
+def test_files_are_trained_on_as_objects_are(tmp_path):
+    days = {"day1": population(), "day2": population(seed=1)}
+    files = {name: write_units(units, tmp_path / f"{name}.nwb") for name, units in days.items()}
+    options = {"steps": 3, "progress": False, "cache": tmp_path / "cache"}
+    from_files = pretrain(files, TINY, **options)
+    named_by_stem = pretrain(list(files.values()), TINY, out=tmp_path / "out", **options)
+    pretrain(files, TINY, out=tmp_path / "out", **{**options, "steps": 4})  # the same run
+    assert torch.equal(weights(from_files), weights(pretrain(days, TINY, **options)))
+    assert torch.equal(weights(from_files), weights(named_by_stem))
+    (tmp_path / "bad.nwb").write_text("no HDF5")
+    with pytest.raises(ValueError, match="bad.nwb"):
+        pretrain([*files.values(), tmp_path / "bad.nwb"], TINY, **options)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dim", "native", "expected"),
+    [
+        ("auto", 64, True, "bf16-mixed"),
+        ("auto", 32, True, "32-true"),  # casts would cost more than they save
+        ("auto", 256, False, "32-true"),
+        ("32-true", 256, True, "32-true"),
+    ],
+)
+def test_the_precision_suits_processor_and_width(precision, dim, native, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(processes, "_cpu_has_bfloat16", lambda: native)
+    assert processes.pick_precision(precision, dim) == expected

@@ -1,5 +1,6 @@
 """Windows and patches: what is counted, where, and that nothing crosses a gap."""
 
+import binning  # benchmarks/binning.py
 import numpy as np
 import pynapple as nap
 import pytest
@@ -73,6 +74,86 @@ def test_every_spike_in_a_whole_patch_is_counted_once_and_no_patch_crosses_a_gap
     total = (units.time_support.end - units.time_support.start).sum()
     used = len(starts) * SMALL.window_seconds
     assert tensor.attrs["unused_seconds"] == pytest.approx(total - used, abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(units=recordings(), seed=st.integers(0, 2**31))
+def test_windows_hold_what_pynapple_counts(units, seed):
+    """Spikes on an edge aside, of which pynapple itself puts one in either bin."""
+    support = units.time_support
+    trains = {i: units[i].t for i in units.index}
+    for start in support.start:
+        since = {i: (train - start) / 0.02 for i, train in trains.items()}
+        trains = {i: trains[i][abs(x - x.round()) > 1e-5] for i, x in since.items()}
+    units = nap.TsGroup({i: nap.Ts(t) for i, t in trains.items()}, time_support=support)
+    if not sum(len(units[i]) for i in units.index):
+        return
+    source = open_source(as_recording(units), SMALL)
+    for start, end in units.time_support.values:
+        bins = int(round((end - start) / 0.2, 6)) * 10
+        if not bins:
+            continue
+        epoch = nap.IntervalSet(start, end)
+        counted = units.count(0.02, epoch).values[:bins].T.reshape(len(units), -1, 10)
+        starts = start + np.arange(bins // 10) * 0.2
+        np.testing.assert_array_equal(source.read(starts), counted)
+        # In any order, some of the patches, of some of the units.
+        rng = np.random.default_rng(seed)
+        some = rng.permutation(len(starts))[: rng.integers(1, len(starts) + 1)]
+        few = rng.permutation(len(units))[: rng.integers(1, len(units) + 1)]
+        np.testing.assert_array_equal(source.read(starts[some], few), counted[few][:, some])
+
+
+@settings(max_examples=30, deadline=None)
+@given(units=recordings(), seed=st.integers(0, 2**31))
+def test_the_order_of_units_does_not_matter(units, seed):
+    if not sum(len(units[i]) for i in units.index):
+        return
+    mixed = np.random.default_rng(seed).permutation(len(units))
+    # A TsGroup sorts by id: new ids put its units in another order.
+    trains = {place: units[units.index[unit]] for place, unit in enumerate(mixed)}
+    other = as_recording(nap.TsGroup(trains, time_support=units.time_support))
+    recording = as_recording(units)
+    ranks = np.unique(recording.activity(), return_counts=True)[1]
+    if ranks.max() == 1:  # else units with as many spikes could be told apart by nothing
+        np.testing.assert_array_equal(other.order(), recording.order()[mixed])
+    starts = units.time_support.values[:1, 0] + np.arange(3) * 0.2
+    patches = open_source(recording, SMALL).read(starts)
+    np.testing.assert_array_equal(open_source(other, SMALL).read(starts), patches[mixed])
+
+
+@settings(max_examples=30, deadline=None)
+@given(units=recordings())
+def test_a_recording_holds_every_spike_of_every_unit(units):
+    if not sum(len(units[i]) for i in units.index):
+        return
+    recording = as_recording(units)
+    for row, unit in enumerate(units.index):
+        times, who = recording.trains(row, row + 1)
+        np.testing.assert_array_equal(times, units[unit].t)
+        assert (who == row).all()
+        np.testing.assert_array_equal(np.sort(recording.times[recording.units == row]), times)
+    low, high = np.sort(np.random.default_rng(0).uniform(*units.time_support.values[[0, -1], 1], 2))
+    times, who = recording.between(low, high)
+    for row, unit in enumerate(units.index):
+        train = units[unit].t
+        np.testing.assert_array_equal(
+            np.sort(times[who == row]), train[(train >= low) & (train < high)]
+        )
+
+
+def test_the_index_is_small_beside_the_spikes():
+    rng = np.random.default_rng(0)
+    for n_units, n_spikes in ((200, 500), (2000, 3)):
+        trains = {i: nap.Ts(np.sort(rng.uniform(0, 3600, n_spikes))) for i in range(n_units)}
+        units = nap.TsGroup(trains, time_support=nap.IntervalSet(0, 3600))
+        recording = as_recording(units)
+        assert recording.offsets.nbytes < 0.4 * recording.times.nbytes
+
+
+def test_windows_take_little_more_memory_than_the_spikes():
+    found = binning.measure_memory("source", n_units=300, hours=0.5, rate=5.0)
+    assert found["of_spikes"] <= 1.5
 
 
 def test_bins_are_half_open_and_counted_from_the_epochs_start():

@@ -71,8 +71,7 @@ def interval_histograms(recording: Recording, config: EncoderConfig, bins: int) 
     # Patches of one window and one epoch follow on each other without a gap: a stretch.
     stretch = np.cumsum((np.diff(epoch, prepend=0) != 0) | (np.diff(window, prepend=-1) != 0))
 
-    order = np.argsort(recording.units, kind="stable")
-    times, units = recording.times[order], recording.units[order].astype(np.int64)
+    times, units = recording.trains()
     patch = np.searchsorted(starts - EDGE, times, side="right") - 1
     inside = (patch >= 0) & (times < starts[patch] + source.length - EDGE)
     times, units, patch = times[inside], units[inside], patch[inside]

@@ -154,6 +154,9 @@ def pretrain_command(
         str | None,
         typer.Option(help=with_default("As in Lightning", "pretraining.run.pretrain", "precision")),
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for indices of the files, as large as their spikes.")
+    ] = None,
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Start anew instead of resuming from the folder.")
     ] = False,
@@ -175,20 +178,26 @@ def pretrain_command(
         options = ", ".join(f"--{name.replace('_', '-')}" for name in sizes)
         raise ValueError(f"--init keeps the sizes of its encoder; leave out {options}, or --init")
 
+    from pynapple_nuclr.io.opening import is_remote
     from pynapple_nuclr.io.reading import read_recording
+    from pynapple_nuclr.io.recordings import open_recordings
+
+    def read(source: str) -> Any:
+        if epochs is not None or is_remote(source):
+            return read_recording(source, epochs=epochs)
+        open_recordings(source, by=by, cache=cache)  # indexed here, so that a bad file is named
+        return source
 
     sources = find_sources(files)
-    recordings, _ = read_all(
-        sources, lambda source: read_recording(source, epochs=epochs), progress=not no_progress
-    )
+    recordings, _ = read_all(sources, read, progress=not no_progress)
 
     from pynapple_nuclr.pretraining import pretrain
     from pynapple_nuclr.pretraining.settings import default_config
-    from pynapple_nuclr.recording import as_recordings
 
     config = None
     if sizes:  # the others are made to fit the recordings, as without sizes
-        config = replace(default_config(list(as_recordings(recordings).values())), **sizes)
+        opened = open_recordings(recordings, by=by, cache=cache)
+        config = replace(default_config(list(opened.values())), **sizes)
     encoder = pretrain(
         recordings,
         config,
@@ -201,6 +210,7 @@ def pretrain_command(
             max_minutes=max_minutes,
             gaps=gaps,
             by=by,
+            cache=cache,
             batch_size=batch_size,
             seed=seed,
             precision=precision,

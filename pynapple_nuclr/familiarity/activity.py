@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WINDOWS = 64
 """How many windows of a recording are looked at, evenly spread."""
 
+_UNITS = 64  # that are looked at at a time: what fits the processor's cache is fast
 _PARTS = 4  # of the windows, and of the units, to see how properties vary among them
 # With few units the mean correlation between them is mostly noise: it is drawn to 0, as by so many
 # more units without any.
@@ -178,9 +179,11 @@ def look(source: Source, starts: NDArray[Any]) -> Activity:
     together: list[Floats] = []
     for window in starts[chosen.astype(np.int64)]:
         patches = source.read(window)
-        exact = patches.astype(np.float64)
-        sums.append(_sums(exact, source.present(patches)))
-        together.append(_together(exact, parts))
+        present = source.present(patches)
+        some = [slice(first, first + _UNITS) for first in range(0, len(patches), _UNITS)]
+        of_some = [_sums(patches[units].astype(np.float64), present[units]) for units in some]
+        sums.append({name: np.concatenate([one[name] for one in of_some]) for name in of_some[0]})
+        together.append(_together(patches, parts))
     return Activity(
         source.config.modality,
         source.config.window_seconds,
@@ -196,7 +199,8 @@ def _sums(patches: Floats, present: NDArray[np.bool_]) -> Sums:
     total = patches.sum(axis=(1, 2))
     away = patches - patches.mean(axis=(1, 2), keepdims=True)
     away_patch = away.sum(axis=2)
-    power, patch_power = (away**2).sum(axis=(1, 2)), (away_patch**2).sum(axis=1)
+    squares = away * away
+    power, patch_power = squares.sum(axis=(1, 2)), (away_patch**2).sum(axis=1)
     n = n_patches * n_bins
     # Each sum of products is brought to as many pairs as its power has bins (patches).
     lagged = (away[:, :, 1:] * away[:, :, :-1]).sum(axis=(1, 2)) * n_bins / max(n_bins - 1, 1)
@@ -212,15 +216,17 @@ def _sums(patches: Floats, present: NDArray[np.bool_]) -> Sums:
         "patch power": patch_power / max(n_patches - 1, 1) * n_patches,  # unbiased
         "lagged": lagged,
         "patch lagged": patch_lagged * (n_patches / max(n_patches - 1, 1)) ** 2,
-        "cubes": (away**3).sum(axis=(1, 2)),
+        "cubes": (squares * away).sum(axis=(1, 2)),
         "cubed deviation": n * (power / n) ** 1.5,
     }
 
 
-def _together(patches: Floats, parts: NDArray[np.int64]) -> Floats:
+def _together(patches: NDArray[np.float32], parts: NDArray[np.int64]) -> Floats:
     """Return the population's sums of squares (1 + parts, 2), in bins and in patches."""
     n_patches = patches.shape[1]
-    summed = np.stack([patches[parts == part].sum(axis=0) for part in range(_PARTS)])
+    summed = np.stack(
+        [patches[parts == part].sum(axis=0, dtype=np.float64) for part in range(_PARTS)]
+    )
     summed = np.concatenate([summed.sum(axis=0, keepdims=True), summed])
     away = summed - summed.mean(axis=(1, 2), keepdims=True)
     in_patches = (away.sum(axis=2) ** 2).sum(axis=1) * n_patches / max(n_patches - 1, 1)

@@ -36,7 +36,8 @@ class Batch:
                 part, size = [], 0
             part.append(pair)
             size += more
-        yield Batch(part, self.next_place)
+        if part:
+            yield Batch(part, self.next_place)
 
     def tensors(self, device: torch.device) -> tuple[Tensor, list[int], list[Tensor], list[Tensor]]:
         """Pack: all first views, then all second views.
@@ -56,14 +57,18 @@ class Batch:
 class PairBatches(IterableDataset[Batch]):
     """Endless batches from a place (training epoch, pair) on.
 
+    A batch has no pairs where every one of them has too few units left.
+
     Parameters
     ----------
     sampler : ViewSampler
         Draws the pairs.
     batch_size : int
-        Pairs a step.
+        Pairs a step, those of all processes together.
     place : (int, int)
         Where to begin.
+    share : (int, int)
+        Which process this is, and of how many: each reads its own pairs of every batch.
     """
 
     def __init__(
@@ -71,33 +76,23 @@ class PairBatches(IterableDataset[Batch]):
         sampler: ViewSampler,
         batch_size: int,
         place: tuple[int, int] = (0, 0),
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
         self.place = place
+        self.share = share
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self.place
-        empty_epochs = 0
+        rank, processes = self.share
         while True:
             places = self.sampler.plan(epoch)
-            found = False
-            while first < len(places):
-                last = min(first + self.batch_size, len(places))
-                pairs = [self._pair(places, epoch, i) for i in range(first, last)]
-                kept = [pair for pair in pairs if pair is not None]
-                first = last
-                if kept:
-                    found = True
-                    place = (epoch, first) if first < len(places) else (epoch + 1, 0)
-                    yield Batch(kept, place)
-            empty_epochs = 0 if found else empty_epochs + 1
-            if empty_epochs == 3:
-                raise ValueError(
-                    f"no pair of views has more than {self.sampler.settings.min_units} units left "
-                    f"in both: the recordings {self._names()} are too small or too quiet; lower "
-                    "min_units, or use longer windows"
-                )
+            for start in range(first, max(len(places), 1), self.batch_size):
+                end = min(start + self.batch_size, len(places))
+                drawn = (self._pair(places, epoch, i) for i in range(start + rank, end, processes))
+                pairs = [pair for pair in drawn if pair is not None]
+                yield Batch(pairs, (epoch, end) if end < len(places) else (epoch + 1, 0))
             epoch, first = epoch + 1, 0
 
     def steps_per_epoch(self) -> int:
@@ -108,6 +103,3 @@ class PairBatches(IterableDataset[Batch]):
         # The last number keeps these draws apart from those of the plan.
         rng = np.random.default_rng((self.sampler.seed, epoch, index, 1))
         return self.sampler.pair(places[index], rng)
-
-    def _names(self) -> str:
-        return ", ".join(repr(source.recording.name) for source in self.sampler.sources[:5])

@@ -141,15 +141,16 @@ class ViewSampler:
         self, source: Source, starts: NDArray[Any], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the patches and the indices of the units that take part in a view."""
-        patches = source.read(starts)
+        n_units = source.recording.n_units
         low, high = self.settings.units_kept
-        kept = int(np.ceil(rng.uniform(low, high) * len(patches)))
+        kept = int(np.ceil(rng.uniform(low, high) * n_units))
         if self.settings.max_units is not None:
             kept = min(kept, self.settings.max_units)
+        ids = np.sort(rng.permutation(n_units)[:kept])
+        patches = source.read(starts, ids)
         # Units that are silent in the view leave after the draw, as published.
-        ids = np.sort(rng.permutation(len(patches))[:kept])
-        ids = ids[source.present(patches[ids])]
-        return patches[ids], ids
+        present = source.present(patches)
+        return (patches, ids) if present.all() else (patches[present], ids[present])
 
     def _within(
         self, source: Source, rng: np.random.Generator

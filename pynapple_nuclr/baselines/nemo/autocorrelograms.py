@@ -237,19 +237,11 @@ def _some_units(
     recording: Recording, starts: Floats, ends: Floats, part_of: Indices
 ) -> Iterator[tuple[_Spikes, int]]:
     """Yield the spikes in blocks of some units at a time, and how many units these are."""
-    order = np.argsort(recording.units, kind="stable")
-    stops = np.cumsum(np.bincount(recording.units, minlength=recording.n_units))
-    unit = 0
-    while unit < recording.n_units:
-        first = stops[unit - 1] if unit else 0
-        until = int(np.searchsorted(stops, first + _SPIKES, side="right"))
-        until = max(until, unit + 1)
-        these = order[first : stops[until - 1]]
-        times = recording.times[these]
+    for first, until in recording.blocks_of_units(_SPIKES):
+        times, units = recording.trains(first, until)
         block = np.searchsorted(starts - _EDGE, times, side="right") - 1
         inside = (block >= 0) & (times <= ends[block] + _EDGE)
-        times, block = times[inside], block[inside]
-        units = recording.units[these][inside].astype(np.int64) - unit
+        times, block, units = times[inside], block[inside], units[inside] - first
         yield (
             _Spikes(
                 segment=units * len(starts) + block,
@@ -258,9 +250,8 @@ def _some_units(
                 since=np.maximum(times - starts[block], 0.0),
                 until=np.maximum(ends[block] - times, 0.0),
             ),
-            until - unit,
+            until - first,
         )
-        unit = until
 
 
 def _quantile(spikes: _Spikes, n_units: int, layout: Layout) -> Indices:

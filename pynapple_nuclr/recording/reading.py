@@ -1,15 +1,16 @@
-"""From pynapple objects to compact arrays, checked once, at the door."""
+"""From pynapple objects to recordings, checked once, at the door."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 import pynapple as nap
+
+from pynapple_nuclr.recording.population import Recording
+from pynapple_nuclr.recording.spikes import lay_out, place_intervals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,120 +19,6 @@ if TYPE_CHECKING:
 
 Units: TypeAlias = nap.TsGroup | nap.TsdFrame
 """What a population is: spike trains or calcium traces."""
-
-
-@dataclass
-class Recording:
-    """One population, as arrays.
-
-    Attributes
-    ----------
-    name : str
-        Name of the recording, as it stands in errors and coordinates.
-    unit_ids : ndarray (units,)
-        The ids of the pynapple object, in its order.
-    metadata : DataFrame
-        The object's metadata, a row per unit.
-    epochs : ndarray (epochs, 2)
-        Start and end of each epoch in seconds, sorted, without overlap.
-    modality : {"spikes", "calcium"}
-        Which of the following are set.
-    times, units : ndarray (spikes,)
-        Spike times in seconds, sorted, and the index of the unit that fired each.
-    traces : ndarray (frames, units)
-        Calcium traces.
-    frame_times : ndarray (frames,)
-        Time of each frame in seconds.
-    frame_period : float
-        Median interval between frames in seconds.
-    """
-
-    name: str
-    unit_ids: NDArray[Any]
-    metadata: pd.DataFrame
-    epochs: NDArray[np.float64]
-    modality: Modality
-    times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    units: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    traces: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    frame_times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    frame_period: float = float("nan")
-
-    @property
-    def n_units(self) -> int:
-        """Number of units."""
-        return len(self.unit_ids)
-
-    @property
-    def duration(self) -> float:
-        """Total duration of the epochs, in seconds."""
-        return float(np.diff(self.epochs, axis=1).sum())
-
-    def activity(self) -> NDArray[np.float64]:
-        """Return a number per unit that depends on its data alone: spikes, or summed trace."""
-        if self.modality == "spikes":
-            return np.bincount(self.units, minlength=self.n_units).astype(float)
-        return self.traces.sum(axis=0, dtype=np.float64)
-
-    def split(self, by: str) -> list[tuple[NDArray[np.int64], Recording]]:
-        """Split into populations that never hear each other: probe insertions, imaging planes.
-
-        Parameters
-        ----------
-        by : str
-            Metadata column that names the population of every unit.
-
-        Returns
-        -------
-        list of (ndarray, Recording)
-            For every value of the column the indices of its units, and their recording.
-
-        Raises
-        ------
-        ValueError
-            If there is no such column, or some units have no value in it.
-        """
-        if by not in self.metadata:
-            columns = ", ".join(map(str, self.metadata.columns)) or "none"
-            raise ValueError(
-                f"recording {self.name!r} has no metadata column {by!r} to split its units by; "
-                f"it has {columns}"
-            )
-        labels = self.metadata[by].astype(object)
-        missing = labels.isna() | labels.isin(["", "nan"])
-        if missing.any():
-            raise ValueError(
-                f"recording {self.name!r}: {int(missing.sum())} of {self.n_units} units have no "
-                f"value in {by!r}, the first is unit {self.unit_ids[np.argmax(missing)]}; name "
-                "the population of every unit, or leave those units out"
-            )
-        return [
-            (np.flatnonzero(labels == value), self._only(labels == value, f"{by} {value}"))
-            for value in labels.unique()
-        ]
-
-    def _only(self, which: Any, what: str) -> Recording:
-        """Return the recording of some of the units: a mask (units,)."""
-        which = np.asarray(which, dtype=bool)
-        spikes = which[self.units]
-        return replace(
-            self,
-            name=f"{self.name} ({what})",
-            unit_ids=self.unit_ids[which],
-            metadata=self.metadata[which],
-            times=self.times[spikes],
-            units=(np.cumsum(which) - 1).astype(np.int32)[self.units[spikes]],
-            traces=self.traces[:, which] if self.traces.size else self.traces,
-        )
-
-    def order(self) -> NDArray[np.int64]:
-        """Return each unit's place (units,) when they are sorted by their data alone."""
-        if self.modality == "spikes":
-            weights = self.times - self.times[:1]
-            when = np.bincount(self.units, weights, minlength=self.n_units).astype(np.float64)
-        else:
-            when = self.frame_times @ self.traces.astype(np.float64)
-        return np.argsort(np.lexsort((when, self.activity())))
 
 
 def modality_of(units: Units) -> Modality:
@@ -171,7 +58,7 @@ def as_recording(
     >>> units = nap.TsGroup({4: nap.Ts([0.1, 0.7]), 9: nap.Ts([0.5])})
     >>> recording = as_recording(units)
     >>> recording.times, recording.units, recording.unit_ids
-    (array([0.1, 0.5, 0.7]), array([0, 1, 0], dtype=int32), array([4, 9]))
+    (array([0.1, 0.7, 0.5]), array([0, 0, 1], dtype=int32), array([4, 9]))
     """
     if epochs is not None and not isinstance(epochs, nap.IntervalSet):
         raise TypeError(
@@ -247,23 +134,24 @@ def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) 
     if len(ids) == 0:
         raise ValueError(f"recording {name!r} has no units; expected a TsGroup with at least one")
     trains = [np.asarray(group[unit].t, dtype=np.float64) for unit in ids]
-    times = np.concatenate(trains)
-    if times.size == 0:
+    n_spikes = sum(map(len, trains))
+    if not n_spikes:
         raise ValueError(
             f"recording {name!r} has no spikes at all in its {len(ids)} units; was it restricted "
             "to epochs without data?"
         )
-    units = np.repeat(np.arange(len(ids), dtype=np.int32), [len(train) for train in trains])
-    order = np.argsort(times, kind="stable")
-    times, units = times[order], units[order]
     used = _epochs(group, epochs)
-    first, last = np.searchsorted(times, used).T
-    if len(used) and not (last > first).any():
+    if len(used) and not any(_fires_in(train, used) for train in trains):
+        fired = [train for train in trains if len(train)]
         raise ValueError(
             f"recording {name!r} has no spikes at all in the epochs chosen ({used.min():g} to "
-            f"{used.max():g} s); its spikes lie between {times[0]:g} and {times[-1]:g} s"
+            f"{used.max():g} s); its spikes lie between {min(t[0] for t in fired):g} and "
+            f"{max(t[-1] for t in fired):g} s"
         )
     _warn_if_not_seconds(group, name)
+    support = np.asarray(group.time_support.values, dtype=np.float64)
+    begins = place_intervals(support, n_spikes, len(ids))
+    times, offsets = lay_out(trains, begins)
     return Recording(
         name=name,
         unit_ids=ids,
@@ -271,8 +159,14 @@ def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) 
         epochs=used,
         modality="spikes",
         times=times,
-        units=units,
+        begins=begins,
+        offsets=offsets,
     )
+
+
+def _fires_in(train: NDArray[np.float64], epochs: NDArray[np.float64]) -> bool:
+    first, last = np.searchsorted(train, epochs).T
+    return bool((last > first).any())
 
 
 def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None) -> Recording:

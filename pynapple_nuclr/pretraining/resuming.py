@@ -1,0 +1,93 @@
+"""The checkpoint of an earlier run: whether it is of this one, and where it goes on."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pynapple_nuclr.pretraining.module import ContrastiveTraining
+from pynapple_nuclr.pretraining.watch import CHECKS, LAST, METRICS, Watch
+
+_log = logging.getLogger("pynapple_nuclr")
+
+
+def resume_or_begin(
+    folder: Path | None, resume: bool, watch: Watch, module: ContrastiveTraining, first: bool
+) -> tuple[Path | None, int]:
+    """Return the checkpoint to continue from, if there is one, and its step.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Of the run; None: nothing is kept.
+    resume : bool
+        Whether to look for a checkpoint; else what an earlier run left is taken away.
+    watch, module : Watch, ContrastiveTraining
+        Restored.
+    first : bool
+        Whether this is the first of several processes, which alone changes files.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is damaged, or of another run.
+    """
+    if folder is None:
+        return None, 0
+    path = folder / LAST
+    step = _restore(path, watch, module) if resume and path.exists() else None
+    if first:
+        _tidy(folder, step, watch)
+    return (None, 0) if step is None else (path, step)
+
+
+def _tidy(folder: Path, step: int | None, watch: Watch) -> None:
+    """Take away what an earlier run wrote after its last checkpoint: it is lost with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if step is None:
+        for name in (LAST, METRICS):
+            (folder / name).unlink(missing_ok=True)
+    for name in (LAST, METRICS):
+        (folder / f"{name}.part").unlink(missing_ok=True)
+    for path in (folder / CHECKS).glob("step_*"):
+        if int(path.name.removeprefix("step_")) > (step or 0):
+            shutil.rmtree(path)
+    watch.write_metrics()
+
+
+def _restore(path: Path, watch: Watch, module: ContrastiveTraining) -> int:
+    """Restore what Lightning does not know; return the step of the checkpoint."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        saved, step = checkpoint["nuclr"], checkpoint["global_step"]
+        before, now = _plain(saved["facts"]), _plain(watch.facts)
+        differing = sorted(key for key in now if before.get(key) != now[key])
+        if not differing:
+            watch.restore(module, saved)
+    except Exception as error:  # torch names damage in many ways; all mean the same here
+        raise ValueError(
+            f"{path} is no whole checkpoint of pretrain ({type(error).__name__}); resume=False "
+            "starts anew"
+        ) from None
+    if differing:
+        raise ValueError(
+            f"{path} is of another run: {', '.join(differing)} differ; choose another out, or "
+            "resume=False to start anew"
+        )
+    module.encoder.load_state_dict(
+        {k[8:]: v for k, v in checkpoint["state_dict"].items() if k.startswith("encoder.")}
+    )
+    _log.info("resuming from %s at step %d", path.name, step)
+    return int(step)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with tuples as lists, as they come back from a file."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,66 @@
+"""Arrays that stay in their file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An array in a file, mapped into memory while a part of it is read, and no longer.
+
+    What was read counts no more as memory of this process (the system keeps what it has room
+    for), thousands of files need not be open at once, and a pickle holds nothing but the path.
+    Indexed like an array, it answers with one.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    offset : int
+        Where the array begins, in bytes.
+    dtype : str
+        As numpy writes it.
+    shape : tuple of int
+    """
+
+    path: str
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole array."""
+        return self.size * np.dtype(self.dtype).itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        if not self.size:  # no system maps nothing
+            return np.empty(self.shape, self.dtype)[key]
+        dtype = np.dtype(self.dtype)
+        try:
+            whole = np.memmap(self.path, dtype, mode="r", offset=self.offset, shape=self.shape)
+        except (OSError, ValueError) as error:
+            raise OSError(
+                f"{self.path}, which holds a recording that is being read, is gone or damaged "
+                f"({error}); open the recordings again to make it anew"
+            ) from error
+        return np.array(whole[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[...], dtype)

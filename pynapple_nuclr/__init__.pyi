@@ -29,6 +29,7 @@ from .plotting import (
 )
 from .pretraining import pretrain
 from .probes import Probe, load_probe
+from .reporting import report
 from .simulation import simulate
 from .windows import population_tensor
 
@@ -67,6 +68,7 @@ __all__ = [
     "read_recording",
     "read_traces",
     "read_units",
+    "report",
     "run_demo",
     "save_encoder",
     "simulate",

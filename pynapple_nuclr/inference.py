@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # Small windows go through the network together, up to about so many tokens.
 _TOKENS = {"cpu": 4_000, "cuda": 400_000, "mps": 50_000}
+# Batches at work at once on the CPU, at most: each takes memory.
+_WORKERS = 4
 
 
 def pick_device(device: str | torch.device) -> torch.device:
@@ -89,10 +93,12 @@ def run_windows(
     budget = _TOKENS.get(device.type, _TOKENS["cpu"])
     frozen = FrozenEncoder(encoder, precision, device)
     begun = -1
-    for batch in _batches(_parts(source, starts, max_context), budget):
-        yield from _run(frozen, batch)
-        advance(batch[-1][0] - begun)
-        begun = batch[-1][0]
+    batches = _batches(_parts(source, starts, max_context), budget)
+    with closing(_run_side_by_side(frozen, batches)) as answers:
+        for batch in answers:
+            yield from batch
+            advance(batch[-1][0] - begun)
+            begun = batch[-1][0]
     advance(len(starts) - 1 - begun)
 
 
@@ -129,12 +135,40 @@ def _batches(parts: Iterator[Part], budget: int) -> Iterator[list[Part]]:
         yield batch
 
 
-def _run(frozen: FrozenEncoder, batch: list[Part]) -> Iterator[Part]:
+def _run_side_by_side(
+    frozen: FrozenEncoder, batches: Iterator[list[Part]]
+) -> Generator[list[Part], None, None]:
+    """Embed batches, in their order: on the CPU some at once, while the next are read.
+
+    Cores that work on batches of their own wait less for each other than those that share one.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, _WORKERS) if frozen.device.type == "cpu" else 1
+    if workers == 1:
+        for batch in batches:
+            yield _run(frozen, batch)
+        return
+    pool = ThreadPoolExecutor(workers, "nuclr", torch.set_num_threads, (threads // workers,))
+    at_work: deque[Future[list[Part]]] = deque()
+    try:
+        for batch in batches:
+            at_work.append(pool.submit(_run, frozen, batch))
+            if len(at_work) > workers:
+                yield at_work.popleft().result()
+        while at_work:
+            yield at_work.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # for threads that begin from now on
+
+
+def _run(frozen: FrozenEncoder, batch: list[Part]) -> list[Part]:
     patches = torch.from_numpy(np.concatenate([part[2] for part in batch]))
     sizes = [len(part[1]) for part in batch]
-    vectors = frozen(patches.to(frozen.device), sizes).cpu()
-    for (index, units, _), own in zip(batch, vectors.split(sizes), strict=True):
-        yield index, units, own.numpy()
+    vectors = frozen(patches.to(frozen.device), sizes).cpu().split(sizes)
+    return [
+        (index, units, own.numpy()) for (index, units, _), own in zip(batch, vectors, strict=True)
+    ]
 
 
 @dataclass

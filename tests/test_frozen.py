@@ -1,5 +1,6 @@
 """The encoder made ready to embed computes the same function, on every way through."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,9 @@ import torch
 from pynapple_nuclr import Encoder, EncoderConfig, frozen, load_encoder, simulate
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.frozen import FrozenEncoder
+from pynapple_nuclr.inference import run_windows
+from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.windows import open_source, tile
 
 SMALL = EncoderConfig(dim=32, heads=2, head_dim=16)
 CONFIGS = {
@@ -111,3 +115,35 @@ def test_dropout_is_of_training_only():
     with torch.no_grad():
         expected = encoder.eval()(patches, [20])
     assert relative_error(FrozenEncoder(encoder.train())(patches, [20]), expected) < 1e-5
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_batches_side_by_side_give_the_same_answer(threads):
+    units = simulate("single", n_units=12, duration=90, seed=0)
+    encoder = encoder_of(SMALL)
+    before = torch.get_num_threads()
+    alone = encode(units, encoder, progress=False)
+    try:
+        torch.set_num_threads(threads)
+        shared = encode(units, encoder, progress=False)
+        some = encode(units, encoder, max_windows=3, progress=False)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(shared["embedding"], alone["embedding"], atol=1e-5)
+    np.testing.assert_array_equal(shared["n_windows"], alone["n_windows"])
+    assert some.attrs["windows"] == 3
+
+
+def test_reading_that_stops_early_leaves_nothing_at_work():
+    torch.manual_seed(0)
+    source = open_source(as_recording(simulate("single", n_units=12, duration=900, seed=0)), SMALL)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        parts = run_windows(encoder_of(SMALL), source, tile(source).starts)
+        next(parts)
+        parts.close()
+        assert not [one for one in threading.enumerate() if one.name.startswith("nuclr")]
+    finally:
+        torch.set_num_threads(before)

@@ -96,7 +96,7 @@ def fit_command(
     sources = find_sources(files)
 
     def read(source: str) -> Units:
-        return _read_embedded(source, anew, given(device=device), show=len(sources) == 1)
+        return read_embedded(source, anew, given(device=device), show=len(sources) == 1)
 
     groups, notes = read_all(sources, read, progress=not no_progress)
 
@@ -216,7 +216,7 @@ def _is_embedded(source: str, prefix: str = "nuclr") -> bool:
     return prefix in describe_nwb(source)["embeddings"]
 
 
-def _read_embedded(source: str, anew: dict[str, Any], how: dict[str, Any], *, show: bool) -> Units:
+def read_embedded(source: str, anew: dict[str, Any], how: dict[str, Any], *, show: bool) -> Units:
     """Return the embedded units of a file: its own vectors, or new ones if `anew` asks for any."""
     from pynapple_nuclr.io.reading import read_recording
     from pynapple_nuclr.io.stored import read_embedding

@@ -20,7 +20,7 @@ _MOST_FRAMES = 20_000  # that are drawn: more than there are dots across a page
 
 def draw_raster(ax: Axes, units: nap.TsGroup, unit: Any, epochs: nap.IntervalSet) -> None:
     """Draw the spikes of windows that are spread over the session, one below the other."""
-    windows = _spread_windows(np.asarray(epochs.values))
+    windows = spread_windows(np.asarray(epochs.values))
     times = units[unit].times()
     rows = [times[(times >= start) & (times < end)] - start for start, end in windows]
     count = sum(len(row) for row in rows)
@@ -68,7 +68,7 @@ def draw_trace(ax: Axes, units: nap.TsdFrame, unit: Any, epochs: nap.IntervalSet
     title(ax, f"{what}{len(trace)} frames")
 
 
-def _spread_windows(epochs: NDArray[np.float64]) -> NDArray[np.float64]:
+def spread_windows(epochs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return start and end of windows, evenly spread over the epochs; none crosses a gap."""
     windows = []
     for start, end in epochs:

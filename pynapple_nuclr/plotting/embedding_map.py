@@ -75,7 +75,7 @@ def plot_embedding(
     """
     vectors, shown = read_vectors(units, prefix, 3, "a map")
     values = None if color_by is None else read_column(units, color_by, "color_by")[shown]
-    points, labels = _project(vectors, method)
+    points, labels = project(vectors, method)
     ax, ours = new_axes(ax)
     draw_points(ax, points, values, color_by, ours=ours)
     ax.set(xlabel=labels[0], ylabel=labels[1])
@@ -85,7 +85,7 @@ def plot_embedding(
     return ax
 
 
-def _project(vectors: NDArray[np.float64], method: str) -> tuple[NDArray[np.float64], list[str]]:
+def project(vectors: NDArray[np.float64], method: str) -> tuple[NDArray[np.float64], list[str]]:
     """Return points (units, 2) and the labels of the two axes."""
     if method == "pca":
         centred = vectors - vectors.mean(axis=0)

@@ -1,0 +1,136 @@
+"""What to know before trusting a page: in plain words, the gravest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pynapple_nuclr.reporting.neurons import Neurons
+
+FEW = 10  # windows
+LOW = 0.6  # stability; 0.5 is chance
+_SMALL = 10  # units that hear each other
+_POPULATIONS = ("probe", "insertion", "probe_insertion", "imaging_plane", "session", "animal")
+
+
+class Comparison(NamedTuple):
+    """How a recording compares with those its encoder was trained on.
+
+    Attributes
+    ----------
+    familiarity : float
+        NaN where nobody knows.
+    told : str
+        Which properties deviate most, or why nobody knows.
+    """
+
+    familiarity: float
+    told: str
+
+
+def find_cautions(
+    neurons: Neurons, likeness: Comparison, least: float, by: str | None
+) -> list[str]:
+    """Return what to be careful about; nothing if nothing stands out.
+
+    Parameters
+    ----------
+    neurons : Neurons
+        The population.
+    likeness : Likeness
+        How it compares with the training data.
+    least : float
+        Below this familiarity it counts as unlike.
+    by : str, optional
+        Column of the populations that were embedded apart.
+    """
+    found = [
+        _unlike(likeness, least),
+        _unrepeatable(neurons),
+        _rough(neurons),
+        _absent(neurons),
+        _unsure(neurons),
+        _few_units(neurons),
+        _populations(neurons, by),
+    ]
+    return [one for one in found if one]
+
+
+def _unlike(likeness: Comparison, least: float) -> str:
+    if np.isnan(likeness.familiarity):
+        return f"How this recording compares with the training data is not known: {likeness.told}."
+    if likeness.familiarity >= least:
+        return ""
+    return (
+        "This recording is unlike those that the encoder was trained on (familiarity "
+        f"{likeness.familiarity:.1g}; below {least:g} is unusual): {likeness.told}. Its embeddings "
+        "may mean little; fine-tune the encoder on such recordings first."
+    )
+
+
+def _unrepeatable(neurons: Neurons) -> str:
+    stability = neurons.summary("stability")
+    if stability is None or not np.isfinite(stability).any():
+        return ""
+    median, low = np.nanmedian(stability), int((stability < LOW).sum())
+    if median < LOW:
+        return (
+            f"Embeddings are hardly repeatable: the median stability is {median:.2f}, and 0.5 is "
+            "chance. If nearly all units are low, the encoder does not fit the recording."
+        )
+    if not low:
+        return ""
+    return f"{_units(low, neurons)} a stability below {LOW} (0.5 is chance): hardly repeatable."
+
+
+def _rough(neurons: Neurons) -> str:
+    windows = neurons.summary("n_windows")
+    if windows is None:
+        return ""
+    few = int(((windows > 0) & (windows < FEW)).sum())
+    return f"{_units(few, neurons)} fewer than {FEW} windows: a rough mean." if few else ""
+
+
+def _absent(neurons: Neurons) -> str:
+    absent = int((~neurons.embedded).sum())
+    if not absent:
+        return ""
+    return (
+        f"{_units(absent, neurons)} no embedding (no spike in any window, or left out): in the "
+        "table, but not on the map."
+    )
+
+
+def _unsure(neurons: Neurons) -> str:
+    if neurons.predicted is None:
+        return ""
+    unsure = int((neurons.predicted.unsure & neurons.embedded).sum())
+    if not unsure:
+        return ""
+    return f"{_units(unsure, neurons)} the label “unknown”: the probe was not sure enough."
+
+
+def _few_units(neurons: Neurons) -> str:
+    n = int(neurons.embedded.sum())
+    if n > _SMALL:
+        return ""
+    return f"Only {n} embedded units: an embedding draws on the units recorded with it."
+
+
+def _populations(neurons: Neurons, by: str | None) -> str:
+    """Say what lies behind distances between units that were recorded apart."""
+    names = (by,) if by else _POPULATIONS
+    for name in names:
+        if name in neurons.metadata and (n := neurons.metadata[name].astype(str).nunique()) > 1:
+            how = "embedded apart" if by else "perhaps embedded together"
+            return (
+                f"The units belong to {n} populations ({name}), {how}: what tells these apart on "
+                "the map may be the recording, not the kind of neuron."
+            )
+    return ""
+
+
+def _units(count: int, neurons: Neurons) -> str:
+    return f"{count} of {len(neurons.vectors)} units {'has' if count == 1 else 'have'}"

@@ -1,0 +1,181 @@
+"""What a page tells of a population, read from its metadata once."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pynapple_nuclr.columns import PREDICTED, embeddings, is_missing, metadata_frame, vector_columns
+from pynapple_nuclr.plotting.columns_in import (
+    UNKNOWN,
+    Labels,
+    column_names,
+    directions,
+    is_number,
+    predicted_targets,
+    read_labels,
+    read_predictions,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Units
+
+    Floats = NDArray[np.float64]
+
+MOST_LABELS = 64  # that colours and markers tell apart
+_BLOCK = 1_000  # units whose similarities to all others are computed at once
+
+
+class Neurons(NamedTuple):
+    """A population as a page shows it.
+
+    Attributes
+    ----------
+    metadata : DataFrame (units, columns)
+        All columns but vectors.
+    vectors : ndarray (units, dim)
+        NaN for units without an embedding.
+    encoder, prefix : str
+        Who made the vectors (name@hash), and what their columns begin with.
+    target : str or None
+        Which labels are shown.
+    classes : list of str
+        Labels, known or predicted, in the order of their colours.
+    given, predicted : Labels or None
+        Those of the column `target`, and those of ``predicted_<target>``.
+    confidence : ndarray (units,) or None
+        Of the prediction.
+    """
+
+    metadata: pd.DataFrame
+    vectors: Floats
+    encoder: str
+    prefix: str
+    target: str | None
+    classes: list[str]
+    given: Labels | None
+    predicted: Labels | None
+    confidence: Floats | None
+
+    @property
+    def embedded(self) -> NDArray[np.bool_]:
+        """Say which units have an embedding (units,)."""
+        return np.asarray(np.isfinite(self.vectors).all(axis=1))
+
+    @property
+    def labels(self) -> Labels | None:
+        """Return the labels that colour the map: predicted ones, where there are any."""
+        return self.given if self.predicted is None else self.predicted
+
+    def numbers(self, name: str) -> Floats | None:
+        """Return a column of numbers (units,), if there is one."""
+        if name not in self.metadata or not is_number(self.metadata[name]):
+            return None
+        return self.metadata[name].to_numpy(dtype=float)
+
+    def summary(self, name: str) -> Floats | None:
+        """Return what the embedding says of each unit: "stability" or "n_windows"."""
+        return self.numbers(f"{self.prefix}_{name}")
+
+
+def read_neurons(units: Units, target: str | None, prefix: str, name: str) -> Neurons:
+    """Read a population's metadata.
+
+    Raises
+    ------
+    ValueError
+        If the units are not embedded, or `target` is no column of labels and not predicted.
+    """
+    vectors = embeddings(units, prefix, name=name)
+    everything = metadata_frame(units)
+    metadata = everything.drop(columns=vector_columns(everything.columns))
+    told = predicted_targets(list(metadata))
+    if target is None and told:
+        target = told[0]
+    given = predicted = confidence = None
+    if target is not None:
+        given = _given(metadata, target, name)
+        if f"{PREDICTED}{target}" in metadata:
+            predicted, confidence = read_predictions(units, target)
+    found = [one for labels in (given, predicted) if labels for one in labels.classes]
+    classes = list(dict.fromkeys(found))
+    if len(classes) > MOST_LABELS:
+        raise ValueError(
+            f"recording {name!r}: target={target!r} has {len(classes)} labels ({classes[0]}, "
+            f"{classes[1]}, …); expected at most {MOST_LABELS}: choose a column of classes"
+        )
+    values = np.asarray(vectors.values, dtype=np.float64)
+    encoder = str(vectors.attrs["encoder"])
+    return Neurons(metadata, values, encoder, prefix, target, classes, given, predicted, confidence)
+
+
+def _given(metadata: pd.DataFrame, target: str, name: str) -> Labels | None:
+    if target in metadata:
+        return read_labels(metadata[target])
+    if f"{PREDICTED}{target}" in metadata:
+        return None
+    raise ValueError(
+        f"recording {name!r}: target={target!r} is neither a metadata column nor predicted; there "
+        f"are {column_names(metadata)}"
+    )
+
+
+def find_neighbours(neurons: Neurons, number: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return the units nearest to each, and how near they are.
+
+    Nearness is the cosine similarity after subtracting the mean embedding, as in `plot_unit`.
+
+    Returns
+    -------
+    (ndarray (units, number), ndarray (units, number))
+        Rows of units and similarities; −1 and NaN where there is none.
+    """
+    # Sorted by id, so that equally near ones do not depend on the order of the units.
+    order = np.argsort(neurons.metadata.index.astype(str).to_numpy(), kind="stable")
+    rows = order[neurons.embedded[order]]
+    n, number = len(neurons.vectors), min(number, max(len(rows) - 1, 0))
+    nearest, similarity = np.full((n, number), -1), np.full((n, number), np.nan)
+    if not number:
+        return nearest, similarity
+    rays = directions(neurons.vectors[rows])
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        products = rays[start : start + _BLOCK] @ rays.T
+        products[np.arange(len(block)), np.arange(start, start + len(block))] = -np.inf
+        found = np.argsort(-products, axis=1, kind="stable")[:, :number]
+        nearest[block] = rows[found]
+        similarity[block] = np.take_along_axis(products, found, axis=1)
+    return nearest, similarity
+
+
+def find_chances(neurons: Neurons) -> tuple[list[str], Floats] | None:
+    """Return classes and the probability of each (units, classes), if a probe has written them."""
+    stem = f"{PREDICTED}{neurons.target}_p_"
+    columns = [name for name in neurons.metadata if str(name).startswith(stem)]
+    if not columns:
+        return None
+    # Names of columns have no punctuation: the labels that are there tell what it was.
+    written = {re.sub(r"\W", "_", one): one for one in neurons.classes}
+    plain = [str(name).removeprefix(stem) for name in columns]
+    return [written.get(one, one) for one in plain], neurons.metadata[columns].to_numpy(dtype=float)
+
+
+def label_groups(labels: Labels) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return labels and who has them; last those called "unknown", and those without any."""
+    groups = [(one, labels.texts == one) for one in labels.classes]
+    rest = [(UNKNOWN, labels.unsure), ("no label", labels.missing)]
+    return groups + [(name, mine) for name, mine in rest if mine.any()]
+
+
+def users_columns(neurons: Neurons) -> list[str]:
+    """Return the user's columns: all that neither a probe nor an embedding has written."""
+    ours = {"rate", neurons.target}
+    names = [str(name) for name in neurons.metadata if name not in ours]
+    made = (PREDICTED, f"{neurons.prefix}_")
+    told = [name for name in names if not name.startswith(made)]
+    return [name for name in told if not is_missing(neurons.metadata[name]).all()]

@@ -1,0 +1,16 @@
+// All of it put together.
+
+offerLabels();
+buildTable();
+buildMap();
+listenToMap();
+document.querySelectorAll("table[data-sorts]").forEach(makeSortable);
+get("confidence-filter").hidden = data.confidence === null;
+const filters = get("filters");
+filters.addEventListener("input", filter);
+filters.addEventListener("submit", (event) => event.preventDefault());
+filters.addEventListener("reset", () => setTimeout(filter));
+get("card").addEventListener("keydown", (event) => {
+  if (event.key === "Escape") close();
+});
+filter();

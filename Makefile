@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-all lint format benchmarks clean
+.PHONY: demo test test-all lint format docs benchmarks clean
 
 demo: $(READY)  ## the main job, end to end, on a simulated recording
 	$(BIN)/nap-nuclr demo
@@ -26,11 +26,16 @@ format: $(READY)  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmarks: $(READY)  ## measure on real recordings; writes docs/benchmarks.md
+docs: $(READY)  ## the documentation, into docs/_build/html; its notebooks run
+	$(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
+
+benchmarks: $(READY)  ## measure on real recordings; writes docs/benchmarks.md and docs/speed.md
 	$(BIN)/python benchmarks/identity.py
+	$(BIN)/python benchmarks/throughput.py
 
 clean:  ## what was built and cached; .venv stays
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf docs/_build docs/api docs/tutorials
 	find pynapple_nuclr tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed anew when the dependencies change. The stamp is written last, so that an installation

@@ -1,0 +1,135 @@
+"""How the documentation is built: `make docs`. Nothing here needs a network."""
+
+import re
+import sys
+from pathlib import Path
+
+import pynapple_nuclr
+
+DOCS = Path(__file__).parent
+MADE = DOCS / "_build" / "made"
+sys.path.insert(0, str(DOCS))
+
+project = "pynapple-nuclr"
+author = "the pynapple-nuclr developers"
+project_copyright = author
+release = version = pynapple_nuclr.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+highlight_language = "none"  # of blocks that do not say theirs
+default_role = "py:obj"  # `embed` in a docstring is a link to its page
+toc_object_entries = False
+suppress_warnings = [
+    "myst-nb.lexer",  # without execution nobody knows a notebook's language
+]
+add_module_names = False
+
+# A page for each public name. Docstrings say what a value may be, so signatures are short.
+autosummary_generate = True
+autodoc_typehints = "none"
+python_maximum_signature_line_length = 80
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+# Pages with code run when they, or what they ran with, change: see `made_with`.
+myst_enable_extensions = ["attrs_inline", "colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(DOCS / "_build" / ".jupyter_cache")
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+nb_output_stderr = "remove"  # progress bars
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"pynapple-nuclr {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "pynapple-nuclr"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "navigation_with_keys": False,
+    "show_nav_level": 1,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "method": []}  # they have no pages below them
+
+
+def write_command_line() -> None:
+    """Write the reference of the command, from the command itself."""
+    from commands import describe
+    from typer.main import get_command
+
+    from pynapple_nuclr.cli import app
+
+    text = "\n".join(describe(get_command(app), "nap-nuclr"))
+    MADE.mkdir(parents=True, exist_ok=True)
+    MADE.joinpath("command_line.md").write_text(text + "\n", encoding="utf-8")
+
+
+def bring_tutorials() -> None:
+    """Copy the notebooks of `tutorials/` to where Sphinx finds them (git ignores the copies)."""
+    copies = DOCS / "tutorials"
+    copies.mkdir(exist_ok=True)
+    pages = {page.name: page.read_bytes() for page in (DOCS.parent / "tutorials").glob("*.md")}
+    for name in {page.name for page in copies.iterdir()} - set(pages):
+        copies.joinpath(name).unlink()
+    for name, page in pages.items():
+        copy = copies / name
+        if not copy.exists() or copy.read_bytes() != page:  # else Sphinx need not read it again
+            copy.write_bytes(page)
+
+
+def in_the_site(app: object, name: str, source: list[str]) -> None:
+    """Turn links between folders of the repository into links between pages of the site."""
+    if name.startswith("tutorials/"):
+        source[0] = source[0].replace("](../docs/", "](../")
+    else:
+        source[0] = source[0].replace("](../tutorials/", "](tutorials/")
+
+
+def no_mail(app: object, what: str, name: str, thing: object, options: object, lines: list) -> None:
+    """Keep name@hash, an encoder's identity, from becoming an address of mail."""
+    lines[:] = [re.sub(r"(?<!`)\b\w+@\w+\b(?!`)", r"``\g<0>``", line) for line in lines]
+
+
+def of_init(
+    app: object, what: str, name: str, thing: type, options: object, *signature: str
+) -> object:
+    """Show how `Encoder` is made: what it inherits from the hub hides it."""
+    if what != "class" or signature[0] != "(*args, **kwargs)":
+        return None
+    from sphinx.util import inspect
+
+    made = inspect.signature(thing.__init__, bound_method=True)
+    return inspect.stringify_signature(
+        made, show_annotation=False, show_return_annotation=False
+    ), None
+
+
+def setup(app):  # noqa: ANN001, ANN201
+    """Make what is made by code, before Sphinx looks for pages."""
+    import architecture
+
+    architecture.write(DOCS / "_static")
+    write_command_line()
+    bring_tutorials()
+    app.connect("source-read", in_the_site)
+    app.connect("autodoc-process-docstring", no_mail)
+    app.connect("autodoc-process-signature", of_init)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 import pynapple as nap
 import xarray as xr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.anytime import Budget

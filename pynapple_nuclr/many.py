@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 import pynapple as nap
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
 from pynapple_nuclr.io.files import replacing
@@ -145,14 +145,20 @@ def _on_cluster(
     from distributed import as_completed
 
     # What all workers share is kept in files: the memory of a worker dies with it.
-    desk = folder / f".embed_many_{uuid.uuid4().hex}"
+    desk = folder.absolute() / f".embed_many_{uuid.uuid4().hex}"
     desk.mkdir()
     try:
         if how["encoder"] is not None:
             how = {**how, "encoder": save_encoder(how["encoder"], desk / "encoder")}
         futures = {
             client.submit(
-                _session, source, output, desk / f"{i}.json", how, pure=False, retries=_RETRIES
+                _session,
+                _from_anywhere(source),
+                output.absolute(),
+                desk / f"{i}.json",
+                how,
+                pure=False,
+                retries=_RETRIES,
             ): source
             for i, (source, output) in enumerate(outputs.items())
         }
@@ -164,6 +170,11 @@ def _on_cluster(
                 yield source, _report(outputs[source], error=f"on the cluster: {error!r}")
     finally:
         shutil.rmtree(desk, ignore_errors=True)
+
+
+def _from_anywhere(source: str) -> str:
+    """Return a path that means the same to a worker in another folder."""
+    return source if is_remote(source) else str(Path(source).absolute())
 
 
 def _session(source: str, output: Path, note: Path, how: dict[str, Any]) -> Report:

@@ -38,7 +38,7 @@ def test_every_page_is_there():
 @pytest.mark.parametrize("page", PAGES)
 def test_the_switch_stands_at_the_top_and_says_what_it_downloads(page):
     first, *others = cells_of(page)
-    assert re.match(r"real = False  # True: download .*(\d MB|page says its size)", first)
+    assert re.match(r"real = False  # True: download .*(\d MB|size not known here)", first)
     used = "\n".join(others)
     names = re.findall(r'fetch\("(\w+)"', used)
     assert "if real:" in used and names

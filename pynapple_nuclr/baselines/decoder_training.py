@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.metrics import r2_score
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pynapple_nuclr.baselines.decoder_targets import MISSING, Task
 from pynapple_nuclr.baselines.perceiver import Batch, SpikeDecoder, SpikeWindows, read_batches

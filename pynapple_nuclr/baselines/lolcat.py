@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pynapple_nuclr.baselines.interface import LabelSystem, System
 from pynapple_nuclr.baselines.intervals import Snippets, interval_histograms

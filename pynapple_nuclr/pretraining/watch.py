@@ -16,7 +16,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pynapple_nuclr.checkpoints import save_encoder
 from pynapple_nuclr.encoder import Encoder

@@ -97,6 +97,17 @@ def test_fit_names_what_is_wrong(embedded, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_wrong_target_is_told_before_the_work(data, encoder, tmp_path, monkeypatch):
+    def no_work(*_, **__):
+        raise AssertionError("embedded for nothing")
+
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", no_work)
+    options = ("--target", "celltype", "--encoder", encoder, "-o", tmp_path / "p.skops")
+    error = error_of(run("probe", "fit", data / "m0.nwb", *options))
+    assert "m0.nwb has no metadata column 'celltype'; it has" in error
+    assert "cell_type" in error
+
+
 def test_annotate_writes_what_the_function_gives(embedded, probe, tmp_path):
     out = tmp_path / "out"
     result = run("probe", "annotate", embedded / "*.nwb", "--probe", probe, "-o", out)

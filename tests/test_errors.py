@@ -74,7 +74,7 @@ def test_no_spikes_in_the_epochs_chosen(tiny_units, encoder):
 
 
 def test_what_is_no_pynapple_object(encoder):
-    with pytest.raises(TypeError, match=r"ndarray.*TsGroup.*nap\.load_file"):
+    with pytest.raises(TypeError, match=r"ndarray.*TsGroup.*nap_nuclr\.read_recording"):
         embed(np.zeros((3, 3)), encoder)
     with pytest.raises(TypeError, match="IntervalSet"):
         embed(traces(), encoder, epochs=[(0, 1)])

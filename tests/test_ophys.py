@@ -14,6 +14,8 @@ from foreign_files import add_traces, calcium, roi_table, session, write
 from pynapple_nuclr import Encoder, EncoderConfig, embed
 from pynapple_nuclr.io.ophys import read_traces, signal_of
 from pynapple_nuclr.io.reading import read_recording
+from pynapple_nuclr.io.stored import read_embedding
+from pynapple_nuclr.io.writing import write_nwb
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +214,16 @@ def test_missing_frames_are_refused_by_name(tmp_path, encoder):
     traces = read_traces(calcium_file(tmp_path / "x.nwb", data, ids=[4, 8, 15]))
     with pytest.raises(ValueError, match=r"unit 8 is nan at frame 7"):
         embed(traces, encoder, progress=False)
+
+
+def test_rois_without_any_value_are_left_out_and_named(tmp_path, encoder):
+    data = calcium(200, 3)
+    data[:, 1] = np.nan
+    path = calcium_file(tmp_path / "x.nwb", data, ids=[4, 8, 15])
+    with pytest.warns(UserWarning, match=r"1 of 3 ROIs are NaN throughout and left out, such as 8"):
+        traces = read_traces(path)
+    assert traces.columns.tolist() == [4, 15]
+    written = write_nwb(embed(traces, encoder, progress=False), path, tmp_path / "out.nwb")
+    with pytest.warns(UserWarning, match="NaN throughout"):
+        again = read_embedding(written)
+    assert again.columns.tolist() == [4, 15]

@@ -157,6 +157,23 @@ def test_it_warns_in_plain_words(units, options, expected, tmp_path):
     assert sum(expected in one for one in found) == 1, found
 
 
+def test_it_says_that_an_encoder_is_a_demonstration(encoder, tmp_path):
+    knowing = remember(encoder, simulate("single", n_units=20, duration=60, seed=0))
+    units = embed(simulate("single", n_units=20, duration=60, seed=1), knowing, progress=False)
+    for what, said in (("A demonstration: little data.", 1), ("Trained on much.", 0)):
+        knowing.card["what_it_is"] = what
+        found = cautions_of(page_of(units, tmp_path, encoder=knowing))
+        assert found.count(what) == said
+
+
+def test_labels_that_the_probe_may_have_learned_from_are_no_test(tmp_path):
+    units = fitted().annotate(summarised())
+    for labels, said in (("pyramidal", 1), ("", 0)):
+        units.set_info(cell_type=np.full(30, labels))
+        found = cautions_of(page_of(units, tmp_path, target="cell_type"))
+        assert sum("30 of 30 units have a label in the file" in one for one in found) == said
+
+
 def test_it_warns_of_what_is_unlike_the_training(encoder, tmp_path):
     knowing = remember(encoder, simulate("single", n_units=20, duration=60, seed=0))
     rng = np.random.default_rng(0)

@@ -96,7 +96,8 @@ def fit_command(
     sources = find_sources(files)
 
     def read(source: str) -> Units:
-        return read_embedded(source, anew, given(device=device), show=len(sources) == 1)
+        show = len(sources) == 1
+        return read_embedded(source, anew, given(device=device), show=show, column=target)
 
     groups, notes = read_all(sources, read, progress=not no_progress)
 
@@ -216,8 +217,18 @@ def _is_embedded(source: str, prefix: str = "nuclr") -> bool:
     return prefix in describe_nwb(source)["embeddings"]
 
 
-def read_embedded(source: str, anew: dict[str, Any], how: dict[str, Any], *, show: bool) -> Units:
-    """Return the embedded units of a file: its own vectors, or new ones if `anew` asks for any."""
+def read_embedded(
+    source: str,
+    anew: dict[str, Any],
+    how: dict[str, Any],
+    *,
+    show: bool,
+    column: str | None = None,
+) -> Units:
+    """Return the embedded units of a file: its own vectors, or new ones if `anew` asks for any.
+
+    A file without the `column` that is needed later is refused before the work.
+    """
     from pynapple_nuclr.io.reading import read_recording
     from pynapple_nuclr.io.stored import read_embedding
 
@@ -227,6 +238,9 @@ def read_embedded(source: str, anew: dict[str, Any], how: dict[str, Any], *, sho
 
     options = {name: value for name, value in anew.items() if name != "epochs"}
     units = read_recording(source, epochs=anew.get("epochs"))
+    if column is not None and column not in units.metadata_columns:
+        there = ", ".join(map(str, units.metadata_columns)) or "none"
+        raise ValueError(f"{source} has no metadata column {column!r}; it has {there}")
     return embed(units, **options, **how, progress=show)
 
 

@@ -216,11 +216,14 @@ def pretrain_command(
             precision=precision,
         ),
     )
+    training = encoder.card["training"]
     if as_json:
-        training = encoder.card["training"]
         tell_json({"encoder": encoder.identity, "output": out, "training": training})
         return
+    known = training["best_held_out_reidentification"]
+    again = "" if known is None else f"; {known:.0%} of held-out units are known again"
     typer.echo(f"encoder {encoder.identity} written to {out}")
+    typer.echo(f"trained for {training['steps']} steps, {training['minutes']} min{again}")
     typer.echo(f"use it: {shlex.join(['nap-nuclr', 'embed', sources[0], '--encoder', str(out)])}")
 
 

@@ -66,7 +66,8 @@ def read_traces(
         In the file's unit of measurement. Columns are the ids of the ROIs. Metadata are the
         columns of the ROI table with one value per ROI, ``roi_table`` (its name) and ``signal``
         ("fluorescence", "dff", "events", or "background"). Where no frame was taken for more
-        than five frame periods, the time support has a gap.
+        than five frame periods, the time support has a gap. ROIs that are NaN throughout are
+        left out, with one warning.
 
     Raises
     ------
@@ -141,10 +142,13 @@ def traces_of(
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
     support = _support(times, epochs, where)
     first, last = np.searchsorted(times, (support.start[0] - _CLOCK, support.end[-1] + _CLOCK))
+    values = _values(series, slice(first, last), is_transposed)
+    ids = np.asarray(table.id[:])[rows]
+    kept &= _alive(values, kept, ids, where)
     traces = nap.TsdFrame(
         times[first:last],
-        _values(series, slice(first, last), is_transposed)[:, kept],
-        columns=np.asarray(table.id[:])[rows][kept],
+        values[:, kept],
+        columns=ids[kept],
         time_support=support,
     )
     # Ours come first: where the file has a column of that name, it is the file's that is renamed.
@@ -231,6 +235,22 @@ def _cells(
             f"{where}: of {n_rois} ROIs none is a cell by {cells!r}; cells=None takes all"
         )
     return kept
+
+
+def _alive(
+    values: NDArray[Any], kept: NDArray[np.bool_], ids: NDArray[Any], where: str
+) -> NDArray[np.bool_]:
+    """Return which ROIs (ROIs,) have any value at all; warn of the others that count as cells."""
+    dead = np.isnan(values).all(axis=0)
+    if (dead & kept).any():
+        names = ", ".join(map(str, ids[dead & kept][:5]))
+        warnings.warn(
+            f"{where}: {int((dead & kept).sum())} of {int(kept.sum())} ROIs are NaN throughout "
+            f"and left out, such as {names}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return ~dead
 
 
 def _is_transposed(series: Any, n_rois: int, where: str) -> bool:

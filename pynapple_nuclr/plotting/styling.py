@@ -27,6 +27,7 @@ MARKERS = "o^sDvPX*"
 GREY, PALE, UNSURE = "#555555", "#CFCFCF", "#A8A8A8"
 LETTER = 0.075  # inches, about: the width of a letter
 _ROWS = 18  # of a legend's column
+_MARGIN = 0.1  # inches, around what we draw
 
 
 def look_of(i: int) -> tuple[str, str]:
@@ -43,7 +44,9 @@ def new_axes(
     import matplotlib.pyplot as plt
 
     layout = "compressed" if square else "constrained"  # the former knows of fixed proportions
-    return plt.subplots(figsize=(width, height), layout=layout)[1], True
+    figure: Any = plt.figure(figsize=(width, height), layout=layout)
+    figure.get_layout_engine().set(w_pad=_MARGIN, h_pad=_MARGIN)
+    return figure.subplots(), True
 
 
 def mark(label: str, colour: str, marker: str = "o", size: float = 6.0) -> Line2D:

@@ -71,7 +71,7 @@ def as_recording(
         return _from_traces(units, name, epochs)
     raise TypeError(
         f"recording {name!r} is a {type(units).__name__}; expected a pynapple TsGroup (spikes) or "
-        'TsdFrame (calcium), for example nap.load_file("session.nwb")["units"]'
+        'TsdFrame (calcium); of a file: nap_nuclr.read_recording("session.nwb")'
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from pynapple_nuclr.encoder import Encoder
     from pynapple_nuclr.reporting.neurons import Neurons
 
 FEW = 10  # windows
@@ -31,7 +32,7 @@ class Comparison(NamedTuple):
 
 
 def find_cautions(
-    neurons: Neurons, likeness: Comparison, least: float, by: str | None
+    neurons: Neurons, likeness: Comparison, least: float, by: str | None, encoder: Encoder | None
 ) -> list[str]:
     """Return what to be careful about; nothing if nothing stands out.
 
@@ -45,17 +46,37 @@ def find_cautions(
         Below this familiarity it counts as unlike.
     by : str, optional
         Column of the populations that were embedded apart.
+    encoder : Encoder, optional
+        Who made the vectors.
     """
     found = [
+        _demonstration(encoder),
         _unlike(likeness, least),
         _unrepeatable(neurons),
         _rough(neurons),
         _absent(neurons),
         _unsure(neurons),
+        _taught(neurons),
         _few_units(neurons),
         _populations(neurons, by),
     ]
     return [one for one in found if one]
+
+
+def _demonstration(encoder: Encoder | None) -> str:
+    what = "" if encoder is None else str(encoder.card.get("what_it_is", ""))
+    return what if what.lower().startswith("a demonstration") else ""
+
+
+def _taught(neurons: Neurons) -> str:
+    """Say that known labels may be those that the probe learned from."""
+    if neurons.predicted is None or neurons.given is None or not neurons.given.known.any():
+        return ""
+    return (
+        f"{_units(int(neurons.given.known.sum()), neurons)} a label in the file. If the probe "
+        "learned from them, how well it agrees with them says nothing: look at the score that "
+        "the probe was cross-validated with."
+    )
 
 
 def _unlike(likeness: Comparison, least: float) -> str:

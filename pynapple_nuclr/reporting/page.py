@@ -128,14 +128,14 @@ def report(
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
     maker = _find_encoder(encoder, neurons, name)
     comparison, least = _compare(units, maker, epochs, gaps)
-    cautions = find_cautions(neurons, comparison, least, by)
+    cautions = find_cautions(neurons, comparison, least, by, maker)
     cards = as_cards(units, neurons, method, neighbours)
     text = _fill(
         title=escape(name),
         encoder=escape(neurons.encoder),
         modality=modality_of(units),
         version=escape(__version__),
-        summary=summary_html(units, neurons, comparison.familiarity),
+        summary=summary_html(units, neurons, comparison.familiarity, least),
         cautions=cautions_html(cautions),
         labels=labels_html(neurons),
         card=_card_of(maker, neurons),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FIRST = ("What it is", "Licence", "Data", "Data licence", "Limits")  # of an encoder's card
 
 
-def summary_html(units: Units, neurons: Neurons, familiarity: float) -> str:
+def summary_html(units: Units, neurons: Neurons, familiarity: float, least: float) -> str:
     """Return the numbers that describe the recording, as a list of terms."""
     n, embedded = len(neurons.vectors), int(neurons.embedded.sum())
     support = units.time_support
@@ -34,7 +34,7 @@ def summary_html(units: Units, neurons: Neurons, familiarity: float) -> str:
     if stability is not None:
         facts.append(("Stability", *_middle(stability, "{:.2f}", "median; 0.5 is chance")))
     if np.isfinite(familiarity):
-        facts.append(("Familiarity", f"{familiarity:.2g}", "to the encoder, 0 to 1"))
+        facts.append(("Familiarity", f"{familiarity:.2g}", f"below {least:g}: unlike the training"))
     if (rate := neurons.numbers("rate")) is not None:
         facts.append(("Rate", *_middle(rate, "{:.2g} Hz", "median")))
     if neurons.confidence is not None:

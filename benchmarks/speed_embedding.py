@@ -14,7 +14,7 @@ import pynapple as nap
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from speed import SEED, Bench, agreement, table
@@ -193,7 +193,8 @@ def _macro_f1(vectors: np.ndarray, labels: np.ndarray) -> float:
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced")
     )
-    told = cross_val_predict(probe, vectors[known], labels[known], cv=5)
+    folds = StratifiedKFold(5, shuffle=True, random_state=SEED)  # units of all sessions in each
+    told = cross_val_predict(probe, vectors[known], labels[known], cv=folds)
     return float(f1_score(labels[known], told, average="macro"))
 
 

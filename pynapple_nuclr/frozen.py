@@ -143,7 +143,7 @@ class _Linear:
             bias = bias + weight @ norm.bias.detach()
             weight = weight * norm.weight.detach()
         self.weight, self.bias = weight.to(kind).contiguous(), bias.to(kind).contiguous()
-        self.packed = weight.device.type == "cpu" and _has_onednn()
+        self.packed = weight.device.type == "cpu" and _has_onednn(kind)
         if self.packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
@@ -243,7 +243,7 @@ def _mix_short(qkv: Tensor) -> Tensor:
 def _mix_many(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attend along many tokens (groups, tokens, width); groups never meet."""
     many = query.shape[1] >= _MANY
-    if not (many and query.device.type == "cpu" and _has_onednn()):
+    if not (many and query.device.type == "cpu" and _has_onednn(query.dtype)):
         return mix(query, key, value)
     mixed = torch.empty(query.shape, dtype=query.dtype)
     for group, (asked, keys, values) in enumerate(zip(query, key, value, strict=True)):
@@ -263,14 +263,18 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 @cache
-def _has_onednn() -> bool:
-    """Return whether torch lets us call oneDNN; its door is not part of torch's public face."""
+def _has_onednn(kind: torch.dtype) -> bool:
+    """Return whether torch and the processor let us call oneDNN: its door is not a public one."""
     if not torch.backends.mkldnn.is_available():
         return False
-    x, weight, bias = torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)
+    x, weight, bias = (torch.ones(shape, dtype=kind) for shape in ((2, 3), (4, 3), (4,)))
+    call = torch.ops.mkldnn
     try:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        found = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        packed = call._reorder_linear_weight(weight)
+        plain = call._linear_pointwise(x, packed, bias, "none", [], "")
+        gated = call._linear_pointwise(x, packed, bias, "gelu", [], "none")
+        times = call._linear_pointwise.binary(x, plain, packed, bias, "mul")
     except (AttributeError, NotImplementedError, RuntimeError):
         return False
-    return bool((found == 4).all())
+    close = torch.allclose(gated.float(), F.gelu(plain.float()), rtol=1e-2)
+    return bool((plain == 4).all() and (times == 16).all() and close)

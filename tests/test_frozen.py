@@ -46,7 +46,7 @@ def relative_error(ours, theirs):
 def library(request, monkeypatch):
     """With oneDNN where torch has it, and without."""
     if not request.param:
-        monkeypatch.setattr(frozen, "_has_onednn", lambda: False)
+        monkeypatch.setattr(frozen, "_has_onednn", lambda kind: False)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

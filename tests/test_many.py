@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr import Encoder, EncoderConfig, embed_many
+from pynapple_nuclr import Encoder, EncoderConfig, embed_many, many
 from pynapple_nuclr.many import _session
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16, window_duration=4.0)
@@ -54,6 +54,12 @@ def test_a_second_call_does_only_what_is_missing(sessions, encoder, tmp_path):
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     anew = embed_many(some[:1], out, encoder, kind="csv", overwrite=True, progress=False)
     assert not anew["was_there"].any()
+
+
+def test_paths_mean_the_same_to_a_worker_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert many._from_anywhere("day1.nwb") == str(tmp_path / "day1.nwb")
+    assert many._from_anywhere("https://example.org/a.nwb") == "https://example.org/a.nwb"
 
 
 def test_two_sessions_of_one_name_are_refused(sessions, encoder, tmp_path):

@@ -15,7 +15,12 @@ from pynapple_nuclr.columns.names import (
     coordinate_name,
     vector_columns,
 )
-from pynapple_nuclr.columns.vectors import embeddings, is_embedded, unit_coordinates
+from pynapple_nuclr.columns.vectors import (
+    embeddings,
+    how_to_embed,
+    is_embedded,
+    unit_coordinates,
+)
 
 __all__ = [
     "PREDICTED",
@@ -24,6 +29,7 @@ __all__ = [
     "check_prefix",
     "coordinate_name",
     "embeddings",
+    "how_to_embed",
     "is_embedded",
     "is_missing",
     "lay_out",

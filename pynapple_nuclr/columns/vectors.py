@@ -64,7 +64,7 @@ def embeddings(units: Units, prefix: str = "nuclr", *, name: str = "recording") 
     if not is_embedded(units, prefix):
         raise ValueError(
             f"recording {name!r} has no columns {prefix}_0, … and {prefix}_encoder; embed it "
-            f"first: units = pynapple_nuclr.embed(units, prefix={prefix!r})"
+            f"first: units = {how_to_embed(prefix)}"
         )
     signed = np.asarray(stored[f"{prefix}_encoder"])
     signed = signed[~is_missing(signed)]  # units that were left out are signed by nobody
@@ -105,3 +105,8 @@ def unit_coordinates(metadata: pd.DataFrame) -> dict[str, tuple[str, NDArray[Any
             values = values.astype(str)
         coordinates[coordinate_name(str(name))] = ("unit", values)
     return coordinates
+
+
+def how_to_embed(prefix: str) -> str:
+    """Return the call that makes the columns of a prefix, for errors."""
+    return f"nap_nuclr.embed(units{'' if prefix == 'nuclr' else f', {prefix=}'})"

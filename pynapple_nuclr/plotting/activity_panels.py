@@ -32,7 +32,8 @@ def draw_raster(ax: Axes, units: nap.TsGroup, unit: Any, epochs: nap.IntervalSet
     in_minutes = bool(windows[-1, 0] >= 600)
     places = np.arange(0, len(windows), -(-len(windows) // 6))
     starts = windows[places, 0] / (60 if in_minutes else 1)
-    ax.set_yticks(places, [f"{start:.{3 if in_minutes else 4}g}" for start in starts])
+    digits = 1 if in_minutes and starts[-1] < 20 else 0
+    ax.set_yticks(places, [f"{start:.{digits}f}" for start in starts])
     ax.set(xlabel="time in the window (s)", ylabel=f"start ({'min' if in_minutes else 's'})")
     open_frame(ax)
     title(ax, f"{count} spikes in {len(windows)} windows" if len(times) else "no spikes")

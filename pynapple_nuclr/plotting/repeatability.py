@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynapple_nuclr.columns import metadata_frame
+from pynapple_nuclr.columns import how_to_embed, metadata_frame
 from pynapple_nuclr.plotting.columns_in import read_column, read_numbers
 from pynapple_nuclr.plotting.points import draw_points
 from pynapple_nuclr.plotting.styling import GREY, counted, new_axes, open_frame, title
@@ -71,7 +71,7 @@ def plot_stability(
     if f"{prefix}_stability" not in metadata:
         raise ValueError(
             f"units have no column {prefix}_stability; embed them first: units = "
-            f"pynapple_nuclr.embed(units, prefix={prefix!r})"
+            + how_to_embed(prefix)
         )
     stability = read_numbers(units, f"{prefix}_stability", "prefix")
     against = against or ("rate" if "rate" in metadata else windows)

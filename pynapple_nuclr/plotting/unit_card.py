@@ -188,6 +188,8 @@ def _draw_neighbours(
     nearest = np.lexsort([metadata.index.astype(str), -similarity])
     nearest = nearest[np.isfinite(similarity[nearest])][:number]
     names, colours = _neighbour_labels(metadata, nearest, target)
+    if any(name.endswith("*") for name in names):
+        title(ax, f"nearest neighbours: {target} (* predicted)")
     _draw_bars(ax, names, similarity[nearest], colours)
     ax.set_xlim(min(0.0, 1.1 * float(similarity[nearest].min())), 1)
     ax.set_xlabel("cosine similarity, mean subtracted")

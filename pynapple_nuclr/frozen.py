@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Block,
         FeedForward,
         PopulationAttention,
+        Rotary,
         SpatiotemporalBlock,
     )
 
@@ -55,9 +56,12 @@ class FrozenEncoder:
     >>> import torch
     >>> from pynapple_nuclr import Encoder, EncoderConfig
     >>> from pynapple_nuclr.frozen import FrozenEncoder
+    >>> _ = torch.manual_seed(0)
     >>> encoder = Encoder(EncoderConfig(dim=32, heads=2, head_dim=16)).eval()
     >>> patches = torch.rand(5, 10, 50)  # 5 units: 3 of one population, 2 of another
-    >>> bool(torch.allclose(FrozenEncoder(encoder)(patches, [3, 2]), encoder(patches, [3, 2])))
+    >>> expected = encoder(patches, [3, 2])
+    >>> difference = FrozenEncoder(encoder)(patches, [3, 2]) - expected
+    >>> bool(difference.norm() <= 1e-5 * expected.norm())
     True
     """
 
@@ -109,7 +113,7 @@ class FrozenEncoder:
             asked = torch.cat([meeting.ask(x[part]) for part in parts])
             heard = torch.cat([meeting.mix(own) for own in asked.split(population_sizes)])
             for part in parts:
-                meeting.hear(x[part], heard[part])
+                x[part] += meeting.hear(heard[part])
                 self._alone(number, x[part])
         return x.mean(dim=1)
 
@@ -190,14 +194,12 @@ class _OverTime:
     """Attention of a unit's patches among themselves, as `Attention`."""
 
     def __init__(self, layer: Attention, kind: torch.dtype) -> None:
-        self.heads, self.rotary = layer.heads, layer.rotary[0]
+        self.heads, self.rotary = layer.heads, cast("Rotary", layer.rotary[0])
         self.ask = _Linear(layer.to_qkv, kind, layer.norm)
         self.out = _Linear(layer.to_out, kind)
 
     def __call__(self, x: Tensor) -> Tensor:
         qkv = self.ask(_normed(x, self.out.bias.dtype)).unflatten(-1, (3, self.heads, -1))
-        if self.rotary is None:
-            return self.out(_mix_short(qkv).flatten(2))
         turns = self.rotary.turns(x.shape[1])
         mixed = _mix_short(self.rotary.rotate(qkv, turns[:, None]))
         return self.out(self.rotary.rotate(mixed, turns.conj()).flatten(2))
@@ -224,10 +226,9 @@ class _Meeting:
         rows = qkv.permute(2, 1, 3, 0, 4).flatten(1, 2)
         return _mix_many(*rows).unflatten(0, (patches, -1)).permute(2, 0, 1, 3)
 
-    def hear(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Add to some units what they heard, in place."""
-        x += self.to_out(mixed.flatten(2))
-        return x
+    def hear(self, mixed: Tensor) -> Tensor:
+        """Return what some units heard (units, patches, dim)."""
+        return self.to_out(mixed.flatten(2))
 
 
 def _normed(x: Tensor, kind: torch.dtype) -> Tensor:
@@ -274,7 +275,7 @@ def _has_onednn(kind: torch.dtype) -> bool:
         plain = call._linear_pointwise(x, packed, bias, "none", [], "")
         gated = call._linear_pointwise(x, packed, bias, "gelu", [], "none")
         times = call._linear_pointwise.binary(x, plain, packed, bias, "mul")
-    except (AttributeError, NotImplementedError, RuntimeError):
+    except (AttributeError, RuntimeError):
         return False
     close = torch.allclose(gated.float(), F.gelu(plain.float()), rtol=1e-2)
     return bool((plain == 4).all() and (times == 16).all() and close)

@@ -89,6 +89,8 @@ def run_windows(
     """
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f'precision is {precision!r}; expected "float32" or "bfloat16"')
+    if max_context is not None and not max_context >= 1:
+        raise ValueError(f"max_context is {max_context}; expected a positive number, or None")
     device = torch.device(device)
     budget = _TOKENS.get(device.type, _TOKENS["cpu"])
     frozen = FrozenEncoder(encoder, precision, device)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pynapple as nap
 import pytest
+import tally
 
 import recordings as readers  # benchmarks/recordings.py
 from pynapple_nuclr.config import EncoderConfig
@@ -76,3 +77,22 @@ def terminal_of_80_columns(monkeypatch):
     monkeypatch.setattr(os, "get_terminal_size", no_terminal)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("LINES", "24")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tally", metavar="PAGE", help="write what was tried to a page")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Tell what was tried; a run that failed writes no page."""
+    if not tally.counts:
+        return
+    terminalreporter.section("what was tried")
+    for line in tally.lines():
+        terminalreporter.line(line)
+    if (page := config.getoption("tally", None)) and not exitstatus:
+        outcomes = ("passed", "skipped")
+        found = {how: len(terminalreporter.stats.get(how, ())) for how in outcomes}
+        tally.write_page(Path(page), found)

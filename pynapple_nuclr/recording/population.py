@@ -158,7 +158,7 @@ class Recording:
         Raises
         ------
         ValueError
-            If there is no such column, or some units have no value in it.
+            If there is no such column, or it holds no name or number for some units.
         """
         if by not in self.metadata:
             columns = ", ".join(map(str, self.metadata.columns)) or "none"
@@ -167,6 +167,11 @@ class Recording:
                 f"it has {columns}"
             )
         labels = self.metadata[by].astype(object)
+        if not labels.map(pd.api.types.is_hashable).all():
+            raise ValueError(
+                f"recording {self.name!r}: {by!r} holds {labels.iloc[0]!r} for unit "
+                f"{self.unit_ids[0]}; expected one name or number a unit"
+            )
         missing = labels.isna() | labels.isin(["", "nan"])
         if missing.any():
             raise ValueError(

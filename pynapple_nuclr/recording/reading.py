@@ -47,7 +47,8 @@ def as_recording(
     Raises
     ------
     TypeError
-        If the object is neither a ``TsGroup`` nor a ``TsdFrame``, or `epochs` no ``IntervalSet``.
+        If the object is neither a ``TsGroup`` nor a ``TsdFrame`` of real numbers, or `epochs` no
+        ``IntervalSet``.
     ValueError
         If there are no units, no spikes, non-finite traces or no positive frame period.
 
@@ -165,7 +166,8 @@ def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) 
 
 
 def _fires_in(train: NDArray[np.float64], epochs: NDArray[np.float64]) -> bool:
-    first, last = np.searchsorted(train, epochs).T
+    first = np.searchsorted(train, epochs[:, 0])
+    last = np.searchsorted(train, epochs[:, 1], side="right")  # pynapple's epochs hold their end
     return bool((last > first).any())
 
 
@@ -183,11 +185,17 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
             f"recording {name!r} has a median interval of {period:g} s between frames; expected "
             "a positive frame period: are the times in seconds and distinct?"
         )
-    traces = np.asarray(frame.values, dtype=np.float32)
+    if frame.values.dtype.kind not in "fiub":
+        raise TypeError(
+            f"recording {name!r} has traces of {frame.values.dtype}; expected real numbers, for "
+            "example np.abs(traces)"
+        )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        traces = np.asarray(frame.values, dtype=np.float32)
     if not np.isfinite(traces).all():
         row, column = np.argwhere(~np.isfinite(traces))[0]
         raise ValueError(
-            f"recording {name!r}: unit {ids[column]} is {traces[row, column]} at frame {row} "
+            f"recording {name!r}: unit {ids[column]} is {frame.values[row, column]} at frame {row} "
             f"({frame_times[row]:g} s); expected finite traces: interpolate or drop those frames"
         )
     return Recording(
@@ -215,7 +223,7 @@ def _epochs(units: Units, epochs: nap.IntervalSet | None) -> NDArray[np.float64]
 def _warn_if_not_seconds(group: nap.TsGroup, name: str) -> None:
     """Warn of spike times that look like milliseconds or samples taken for seconds."""
     hours = float(np.diff(group.time_support.values, axis=1).sum()) / 3600
-    rate = float(np.median(group["rate"]))
+    rate = float(np.median(np.nan_to_num(group["rate"])))  # older pynapple: NaN of silent units
     if hours > 24 and rate < 0.01:
         warnings.warn(
             f"recording {name!r} lasts {hours:.0f} hours at a median rate of {rate:.2g} Hz: its "

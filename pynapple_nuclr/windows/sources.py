@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class SpikeSource:
         shape = (len(units), len(starts), features)
         cells = [np.empty(0, np.int64)]
         for first, last in self._stretches(starts):
-            start, stop = starts[first] - EDGE, starts[last - 1] + self.length - EDGE
+            start, stop = starts[first] - self._edge, self._end(starts[last - 1]) - self._edge
             times, who = self.recording.between(start, stop)
             bins = ((times - start) / self.config.bin_size).astype(np.int64)
             bins = np.minimum(bins, (last - first) * features - 1) + first * features
@@ -71,9 +72,26 @@ class SpikeSource:
 
     def _stretches(self, starts: NDArray[Any]) -> list[tuple[int, int]]:
         """Return which patches (first, last) follow on each other without a gap."""
-        cuts = np.flatnonzero(np.abs(np.diff(starts) - self.length) > EDGE) + 1
+        cuts = np.flatnonzero(np.abs(np.diff(starts) - self.length) > self._edge) + 1
         ends = [0, *cuts.tolist(), len(starts)]
         return list(zip(ends[:-1], ends[1:], strict=True)) if len(starts) else []
+
+    @cached_property
+    def _edge(self) -> float:
+        """By how much a spike may precede the bin that it opens, in seconds."""
+        # Far from 0 floats lie further apart than nanoseconds: 2.4e-7 s since 1970.
+        return max(EDGE, 2 * float(np.spacing(np.abs(self.spans).max())))
+
+    def _end(self, start: float) -> float:
+        """Return where a patch ends: the very float at which `tile` begins the next.
+
+        Else a spike between two floats would be in two windows, or in none.
+        """
+        epoch = np.searchsorted(self.spans[:, 0] - self._edge, start, side="right") - 1
+        begin = self.spans[max(epoch, 0), 0]
+        end = begin + (np.round((start - begin) / self.length) + 1) * self.length
+        plain = start + self.length
+        return float(end if abs(end - plain) <= self._edge else plain)
 
     def present(self, patches: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which units (units,) take part in a window: those that fire in it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.windows.sources import Source, open_source
 
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     import pynapple as nap
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.config import EncoderConfig, Gaps
+    from pynapple_nuclr.config import Gaps
     from pynapple_nuclr.recording import Units
 
-# Patches missing less than this fraction are whole: ends of epochs are rounded to nanoseconds.
-_ROUNDING = 1e-7
+# s, that a patch may miss at the end of its epoch: pynapple cuts a microsecond from an epoch that
+# touches the next, and floats of 1.7e9 s (since 1970) lie a quarter of one apart.
+_ROUNDING = 2e-6
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def whole_patches(source: Source, phase: NDArray[Any] | float = 0) -> list[NDArr
     list of ndarray (patches of the epoch,)
     """
     first = source.spans[:, 0] + phase
-    counts = np.floor((source.spans[:, 1] - first) / source.length + _ROUNDING).astype(np.int64)
+    lengths = (source.spans[:, 1] - first) / source.length
+    counts = np.floor(lengths + _ROUNDING / source.config.patch_seconds).astype(np.int64)
     return [
         start + np.arange(max(count, 0)) * source.length
         for start, count in zip(first, counts, strict=True)
@@ -190,6 +193,11 @@ def population_tensor(
     >>> dict(tensor.sizes), float(tensor.sum())
     ({'window': 3, 'unit': 1, 'patch': 10, 'bin': 50}, 60.0)
     """
+    if not isinstance(config, EncoderConfig):
+        raise TypeError(
+            f"config is a {type(config).__name__}; expected an EncoderConfig, for example "
+            "encoder.config"
+        )
     source = open_source(as_recording(units, epochs=epochs), config)
     tiling = tile(source, gaps=gaps)
     return xr.DataArray(

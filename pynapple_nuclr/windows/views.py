@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.config import Gaps
 
-# Starts of zero measure (an epoch of exactly one window) can still be drawn.
-_POINT = 1e-6
+# Starts of zero measure can still be drawn: in an epoch of exactly one window, or of one that
+# rounding has shortened.
+_POINT = 1e-5
 
 
 @dataclass(frozen=True)

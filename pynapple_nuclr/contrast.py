@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,12 +69,14 @@ class ContrastiveLoss(nn.Module):
         Returns
         -------
         Tensor ()
-            Mean over the matched units of all populations.
+            Mean over the matched units of all populations; a population of one unit, which has no
+            other to be told from, is left out.
 
         Raises
         ------
         ValueError
-            If the ids do not cover the embeddings, or no unit is in both views.
+            If the ids do not cover the embeddings, or no unit is in both views of a population of
+            several.
         """
         sizes1, sizes2 = [len(ids) for ids in ids1], [len(ids) for ids in ids2]
         if len(ids1) != len(ids2) or sum(sizes1) != len(x1) or sum(sizes2) != len(x2):
@@ -81,24 +84,31 @@ class ContrastiveLoss(nn.Module):
                 f"ids cover {sum(sizes1)} and {sum(sizes2)} units in {len(ids1)} and {len(ids2)} "
                 f"populations; the views hold {len(x1)} and {len(x2)}"
             )
-        z1 = F.normalize(self.projector(x1).float(), dim=-1).split(sizes1)
-        z2 = F.normalize(self.projector(x2).float(), dim=-1).split(sizes2)
+        z1, z2 = self._directions(x1).split(sizes1), self._directions(x2).split(sizes2)
         terms = [self._population(*parts) for parts in zip(z1, z2, ids1, ids2, strict=True)]
         matched = sum(count for _, count in terms)
         if not matched:
-            raise ValueError("no unit is in both views of any population: nothing to compare")
+            raise ValueError(
+                "no unit is in both views of any population of two or more units: nothing to "
+                "compare"
+            )
         return torch.stack([total for total, _ in terms]).sum() / matched
+
+    def _directions(self, x: Tensor) -> Tensor:
+        """Return projected embeddings of length 1, in float32 at least (units, dim)."""
+        z = self.projector(x)
+        return F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1)
 
     def _population(self, z1: Tensor, z2: Tensor, ids1: Tensor, ids2: Tensor) -> tuple[Tensor, int]:
         """Return the summed loss over the matched units of one population, and their number."""
         same = ids1[:, None] == ids2[None, :]  # (units of view 1, units of view 2)
         row1, row2 = same.nonzero(as_tuple=True)
-        if not len(row1):
+        if not len(row1) or len(z1) == len(z2) == 1:  # nothing to tell a unit from
             return z1.sum() * 0, 0
         across = z1 @ z2.T / self.temperature
         positive = across[same]
         negatives = across.masked_fill(same, -torch.inf)
-        size = torch.tensor(float(len(z1) + len(z2)), device=z1.device).log()
+        size = math.log(len(z1) + len(z2))
         spread1 = self._spread(negatives[row1], z1, row1) - size
         spread2 = self._spread(negatives.T[row2], z2, row2) - size
         terms = 1 / self.temperature - positive + (spread1 + spread2) / 2

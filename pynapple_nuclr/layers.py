@@ -47,15 +47,21 @@ class Rotary(nn.Module):
 
     def turns(self, patches: int) -> Tensor:
         """Return the rotation of every pair at every patch, complex (patches, 1, head_dim / 2)."""
-        index = torch.arange(patches, device=self.omega.device, dtype=torch.float32)
-        theta = index[:, None, None] * self.omega.float()
+        omega = _at_least_float32(self.omega)
+        index = torch.arange(patches, device=omega.device, dtype=omega.dtype)
+        theta = index[:, None, None] * omega
         return torch.polar(torch.ones_like(theta), theta)
 
     @staticmethod
     def rotate(x: Tensor, turns: Tensor) -> Tensor:
         """Rotate the interleaved pairs of x (…, patches, …, head_dim); axes after it broadcast."""
-        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+        pairs = torch.view_as_complex(_at_least_float32(x).unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * turns).flatten(-2).type_as(x)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Return a tensor whose precision is enough for angles; float64 stays what it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class Attention(nn.Module):

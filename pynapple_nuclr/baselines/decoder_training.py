@@ -217,7 +217,8 @@ def _skill(task: Task, answer: Tensor, target: Tensor) -> float | None:
         known = target.isfinite().all(-1)
         if known.sum() < 2:
             return None
-        return float(r2_score(target[known], answer[known], multioutput="variance_weighted"))
+        truth, told = target[known].numpy(), answer[known].numpy()
+        return float(r2_score(truth, told, multioutput="variance_weighted"))
     right = answer.argmax(-1) == target.flatten()
     classes = [target.flatten() == label for label in target.unique() if label != MISSING]
     if len(classes) < 2:

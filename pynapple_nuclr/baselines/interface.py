@@ -41,6 +41,11 @@ class System(ABC):
     modalities: ClassVar[tuple[str, ...]] = ("spikes", "calcium")
     history_: list[dict[str, float]] = field(default_factory=list, init=False, repr=False)
 
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """By what recordings that it was trained on before any fit are known again; often none."""
+        return frozenset()
+
     def settings(self) -> dict[str, Any]:
         """Return what decides the result, as plain values (for tables, and to hash)."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
@@ -56,7 +61,10 @@ class EmbeddingSystem(System):
 
     @property
     def learns(self) -> bool:
-        """Whether `fit` does anything; if not, one embedding serves every protocol and seed."""
+        """Whether `fit` does anything; if not, one embedding serves every protocol and seed.
+
+        Then `fit` must not look at the recordings: an evaluation does not show them.
+        """
         return True
 
     @abstractmethod
@@ -81,6 +89,9 @@ class EmbeddingSystem(System):
     @abstractmethod
     def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
         """Describe the units of recordings, whether they were trained on or not.
+
+        An evaluation asks about one recording at a time: what a system says of it may depend on
+        what it was fitted on, never on the other recordings that it is asked about.
 
         Parameters
         ----------

@@ -15,6 +15,7 @@ from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.encoder import Encoder
+from pynapple_nuclr.familiarity.fingerprints import known_fingerprints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +102,13 @@ class Nuclr(EmbeddingSystem):
         training = card.get("training", {})
         known = f"{training['recordings']} recordings" if "recordings" in training else "nothing"
         return str(card.get("data", known))
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """By what the recordings of the encoder's pretraining are known again."""
+        if self.encoder is None:
+            return frozenset()
+        return known_fingerprints(as_encoder(self.encoder).card)
 
     def configurations(self) -> list[System]:
         """Return this system, then one for each of the alternatives."""

@@ -21,9 +21,9 @@ from pynapple_nuclr.windows.tiling import whole_patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from pynapple_nuclr.baselines.interface import Groups, Labels
     from pynapple_nuclr.recording import Recording

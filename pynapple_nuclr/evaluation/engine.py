@@ -11,6 +11,12 @@ import numpy as np
 
 from pynapple_nuclr.baselines.interface import EmbeddingSystem, LabelSystem, System
 from pynapple_nuclr.evaluation.folds import Fold, Protocol, inner_folds
+from pynapple_nuclr.evaluation.guards import (
+    check_fold,
+    check_inner,
+    check_pretrained,
+    check_settings,
+)
 from pynapple_nuclr.evaluation.probing import Probing, pool
 from pynapple_nuclr.evaluation.scoring import confusion, f1_of_classes, most_likely
 
@@ -104,6 +110,13 @@ class Engine:
             Of the fits, and of inner folds.
         normalize : sequence of str
             Treatments of vectors before the probe.
+
+        Raises
+        ------
+        TypeError
+            If it is no system.
+        LeakError
+            If it would be fitted on what it is tested on, or asks for the labels.
         """
         if isinstance(system, EmbeddingSystem):
             return {how: self._by_probe(system, folds, protocol, seed, how) for how in normalize}
@@ -113,6 +126,18 @@ class Engine:
             f"system {system.row!r} is a {type(system).__name__}; expected an EmbeddingSystem or "
             "a LabelSystem"
         )
+
+    def vectors(self, system: EmbeddingSystem, fold: Fold, seed: int) -> Fit:
+        """Return the vectors of all units, by a system fitted on what the fold lets it see.
+
+        Raises
+        ------
+        LeakError
+            If the fold, or the system's encoder, gives away what is tested.
+        """
+        check_fold(self.task, fold, system.row)
+        check_pretrained(system, self.task, fold)
+        return self.fits.vectors(system, fold.seen, seed)
 
     def _by_probe(
         self,
@@ -124,7 +149,7 @@ class Engine:
     ) -> Answer:
         def tell(one: EmbeddingSystem, fold: Fold, outer: Fold) -> tuple[Chances, Fit]:
             # Inner folds read the vectors of the outer fit: it saw no label, and no tested animal.
-            fit = self.fits.vectors(one, outer.seen, seed)
+            fit = self.vectors(one, outer, seed)
             return self.probing.answer(fit.values, fold, normalize), fit
 
         return self._tell_folds(system, folds, protocol, seed, tell)
@@ -133,6 +158,8 @@ class Engine:
         self, system: LabelSystem, folds: Sequence[Fold], protocol: Protocol, seed: int
     ) -> Answer:
         def tell(one: LabelSystem, fold: Fold, outer: Fold) -> tuple[Chances, Fit | None]:
+            check_fold(self.task, fold, one.row)
+            check_pretrained(one, self.task, outer)
             return self._told_by_labels(one, fold, seed)
 
         return self._tell_folds(system, folds, protocol, seed, tell)
@@ -160,11 +187,15 @@ class Engine:
     ) -> Answer:
         """Tell each fold's units, by the configuration that is best inside its training units."""
         candidates = system.configurations() if self.nested else [system]
+        for one in candidates:
+            check_settings(one, self.task)
         answers, chosen, fits = [], [], {}
         for fold in folds:
             best = candidates[0]
             if len(candidates) > 1:
                 inner = inner_folds(self.task, fold, protocol, seed)
+                for part in inner:
+                    check_inner(self.task, part, fold, system.row)
                 scores = [self._inner_f1(one, inner, fold, tell) for one in candidates]
                 best = candidates[int(np.argmax(scores))]
             told, fit = tell(best, fold, fold)

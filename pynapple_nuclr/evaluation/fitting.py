@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pynapple_nuclr import __version__
+from pynapple_nuclr.evaluation.guards import Sealed, words_of
 from pynapple_nuclr.evaluation.store import Store, hash_array, hash_columns, hash_recording, key_of
 
 if TYPE_CHECKING:
@@ -68,15 +70,22 @@ class Fits:
         """Return the vectors of all units, by a system fitted on the recordings `seen`.
 
         Where a system says that it does not learn (``learns = False``: a frozen encoder), neither
-        the seed nor the recordings that it would be fitted on matter.
+        the seed nor the recordings that it would be fitted on matter: it is not shown any.
+
+        Raises
+        ------
+        LeakError
+            If it looks at them all the same.
         """
         names = tuple(self.task.groups)
-        if not getattr(system, "learns", True):
+        learns = getattr(system, "learns", True)
+        if not learns:
             seen, seed = names, 0
 
         def work(fresh: EmbeddingSystem) -> Mapping[str, Any]:
-            fitted = fresh.fit(self._groups(seen), seed=seed)
-            return fitted.embed(self._groups(names))
+            shown = self._groups(seen) if learns else Sealed(seen, system.row)
+            fitted = fresh.fit(shown, seed=seed)
+            return self._one_by_one(names, lambda group: copy.deepcopy(fitted).embed(group))
 
         return self._once(system, work, seen, names, seed, {})
 
@@ -108,7 +117,9 @@ class Fits:
 
         def work(fresh: LabelSystem) -> Mapping[str, Any]:
             fitted = fresh.fit(self._groups(seen), by_name, seed=seed)
-            answers = fitted.predict_proba(self._groups(asked))
+            answers = self._one_by_one(
+                asked, lambda group: copy.deepcopy(fitted).predict_proba(group)
+            )
             return {k: self._by_class(fitted, v, k) for k, v in answers.items()}
 
         # Among these classes the answers stand, whatever labels a fold happens to show.
@@ -120,6 +131,10 @@ class Fits:
 
     def _groups(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: self.task.groups[name] for name in names}
+
+    def _one_by_one(self, names: Sequence[str], ask: Callable[[Any], Any]) -> dict[str, Any]:
+        """Ask about each recording by itself: of the others, nothing can reach the answer."""
+        return {name: ask(self._groups([name]))[name] for name in names}
 
     def _once(
         self,
@@ -160,7 +175,7 @@ class Fits:
 
     def _content(self, system: System, names: Sequence[str]) -> dict[str, Any]:
         """Return the hashes of recordings, and of the columns that the settings name."""
-        words = _words(system.settings())
+        words = words_of(system.settings())
         return {n: [self._hashes[n], hash_columns(self.task.groups[n], words)] for n in names}
 
     def _rows(
@@ -203,17 +218,9 @@ def _named(system: System, seen: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"while the system {system.row!r} was fitted on {', '.join(seen)}")
+        if sys.version_info >= (3, 11):  # earlier ones cannot add to an error
+            error.add_note(f"while the system {system.row!r} was fitted on {', '.join(seen)}")
         raise
-
-
-def _words(settings: Any) -> set[str]:
-    """Return all strings among the values of settings: some name metadata columns."""
-    if isinstance(settings, str):
-        return {settings}
-    if isinstance(settings, Mapping):
-        settings = list(settings.values())
-    return set().union(*map(_words, settings)) if isinstance(settings, list) else set()
 
 
 def _plain_history(system: System) -> list[dict[str, float]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
+from pynapple_nuclr.evaluation.guards import check_fold, hidden_recordings
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -37,12 +39,15 @@ class Fold(NamedTuple):
         Which scored units show their label, and which are told.
     seen : tuple of str
         Recordings on which systems may be fitted.
+    protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
+        What must stay hidden: labels of the tested units; of their animals; or all of these.
     """
 
     name: str
     train: NDArray[np.bool_]
     test: NDArray[np.bool_]
     seen: tuple[str, ...]
+    protocol: Protocol
 
 
 def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[Fold]:
@@ -61,15 +66,19 @@ def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[
     Returns
     -------
     list of Fold
+
+    Raises
+    ------
+    LeakError
+        If one of them shows what it tests.
     """
     everything = np.ones(len(task.scored), dtype=bool)
     names = tuple(task.groups)
     if protocol == "transductive":
-        return _by_unit(task, everything, n_folds, seed, names)
-    folds = _by_animal(task, everything, names)
-    if protocol == "transductive_zero_shot":
-        return folds
-    return [without_test(task, fold) for fold in folds]
+        folds = _by_unit(task, everything, n_folds, seed, names)
+    else:
+        folds = _by_animal(task, everything, names, protocol)
+    return [check_fold(task, fold) for fold in folds]
 
 
 def inner_folds(task: Task, fold: Fold, protocol: Protocol, seed: int) -> list[Fold]:
@@ -80,15 +89,13 @@ def inner_folds(task: Task, fold: Fold, protocol: Protocol, seed: int) -> list[F
     Returns
     -------
     list of Fold
-        Of the units that `fold` shows; never one that it tests.
+        Of the units that `fold` shows; never one that it tests. Where they leave out units, their
+        own protocol is "transductive".
     """
     animals = np.unique(task.animals[task.scored][fold.train])
     if protocol == "transductive" or len(animals) < 2:
         return _by_unit(task, fold.train, INNER, seed, fold.seen)
-    parts = _by_animal(task, fold.train, fold.seen, INNER)
-    if protocol == "transductive_zero_shot":
-        return parts
-    return [without_test(task, part) for part in parts]
+    return _by_animal(task, fold.train, fold.seen, protocol, INNER)
 
 
 def check_animals(task: Task, protocol: Protocol) -> None:
@@ -120,10 +127,9 @@ def check_animals(task: Task, protocol: Protocol) -> None:
         )
 
 
-def without_test(task: Task, fold: Fold) -> Fold:
-    """Return the fold with no recording of a tested animal among those that are seen."""
-    tested = np.unique(task.animals[task.scored][fold.test]).tolist()
-    hidden = set(task.recordings_of(tested))
+def without_hidden(task: Task, fold: Fold) -> Fold:
+    """Return the fold without those recordings among the seen that its protocol hides."""
+    hidden = set(hidden_recordings(task, fold))
     return fold._replace(seen=tuple(name for name in fold.seen if name not in hidden))
 
 
@@ -141,22 +147,31 @@ def _by_unit(
 
 
 def _by_animal(
-    task: Task, use: NDArray[np.bool_], seen: tuple[str, ...], at_most: int | None = None
+    task: Task,
+    use: NDArray[np.bool_],
+    seen: tuple[str, ...],
+    protocol: Protocol,
+    at_most: int | None = None,
 ) -> list[Fold]:
     """Leave out each animal in turn, or `at_most` so many groups of them."""
     of_unit = task.animals[task.scored]
     animals = np.unique(of_unit[use])
     groups = [animals[i :: at_most or len(animals)] for i in range(at_most or len(animals))]
-    return [
-        _fold(" ".join(group), np.flatnonzero(use & np.isin(of_unit, group)), use, seen)
+    folds = [
+        _fold(" ".join(group), np.flatnonzero(use & np.isin(of_unit, group)), use, seen, protocol)
         for group in groups
         if len(group)
     ]
+    return [without_hidden(task, fold) for fold in folds]
 
 
 def _fold(
-    name: str, tested: NDArray[np.intp], use: NDArray[np.bool_], seen: tuple[str, ...]
+    name: str,
+    tested: NDArray[np.intp],
+    use: NDArray[np.bool_],
+    seen: tuple[str, ...],
+    protocol: Protocol = "transductive",
 ) -> Fold:
     test = np.zeros(len(use), dtype=bool)
     test[tested] = True
-    return Fold(name, use & ~test, test, seen)
+    return Fold(name, use & ~test, test, seen, protocol)

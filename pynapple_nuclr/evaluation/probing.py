@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pynapple_nuclr.evaluation.guards import check_normaliser, check_shown, shown_labels
 from pynapple_nuclr.evaluation.store import hash_array
 from pynapple_nuclr.probes.populations import standardize
 
@@ -67,16 +68,17 @@ class Probing:
         -------
         ndarray (tested units, classes)
             NaN for units without a vector.
+
+        Raises
+        ------
+        LeakError
+            If the probe, or what standardises its vectors, would be fitted on units that are
+            tested, or on others whose labels the fold hides.
         """
         task = self.task
-        y = task.y if y is None else y
-        # Labels that a fold does not show cannot matter: they are not even in the key.
-        key = (
-            hash_array(vectors),
-            normalize,
-            hash_array(np.where(fold.train, y, -1)),
-            hash_array(fold.test),
-        )
+        # Labels that a fold does not show cannot matter: nothing from here on knows them.
+        y = shown_labels(task, fold, task.y if y is None else y)
+        key = (hash_array(vectors), normalize, *map(hash_array, (fold.train, y, fold.test)))
         if key not in self._known:
             x = self._normalized(vectors, normalize)[task.scored]
             told = train_probe(x[fold.train], y[fold.train], x[fold.test], len(task.classes))
@@ -121,6 +123,7 @@ class Probing:
         if normalize == "recording":
             for name in self.task.groups:
                 rows = self.task.rows_of(name)
+                check_normaliser(self.task, name, rows)
                 heard = np.asarray(np.isfinite(x[rows]).all(axis=1))
                 x[rows] = standardize(x[rows], heard)
         return x
@@ -153,6 +156,11 @@ def train_probe(
     ndarray (asked units, classes)
         NaN where the vector is; everywhere, if there is nothing to learn from.
 
+    Raises
+    ------
+    LeakError
+        If a class is `guards.HIDDEN`.
+
     Examples
     --------
     >>> import numpy as np
@@ -162,6 +170,7 @@ def train_probe(
     array([[0.7, 0. , 0.3],
            [nan, nan, nan]])
     """
+    check_shown(y)
     told = np.full((len(asked), n_classes), np.nan)
     heard, can = np.isfinite(x).all(axis=1), np.isfinite(asked).all(axis=1)
     classes = np.unique(y[heard])

@@ -180,7 +180,7 @@ def attributes(kind: str, task: Task, **more: Any) -> dict[str, Any]:
         "n_unlabelled": len(task.labels) - len(task.scored) - task.n_silent,
         "n_classes": len(task.classes),
         **more,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "versions": (
             f"pynapple-nuclr {__version__}, scikit-learn {sklearn.__version__}, "
             f"numpy {np.__version__}, Python {platform.python_version()}"

@@ -169,6 +169,10 @@ def evaluate(
     TypeError, ValueError
         If a name is unknown, a system cannot read the recordings, there are fewer than two
         classes, or a zero-shot protocol has fewer than two animals.
+    LeakError
+        If something would be fitted on what it is tested on: a unit is in two recordings, a
+        system's settings name the labels or a column that says the same, or its encoder was
+        pretrained on an animal that an inductive protocol leaves out. It is a ValueError.
 
     Examples
     --------
@@ -285,7 +289,7 @@ def _decodability(
     engine: Engine, system: EmbeddingSystem, folds: Sequence[Fold], normalize: str, seed: int
 ) -> dict[str, float]:
     """Return how well the recording can be told, mean over the fits of the folds."""
-    fits = {fold.seen: engine.fits.vectors(system, fold.seen, seed) for fold in folds}
+    fits = {fold.seen: engine.vectors(system, fold, seed) for fold in folds}
     told = [engine.probing.tell_recordings(fit.values, normalize) for fit in fits.values()]
     found, chance = np.mean(told, axis=0)
     return {"recording_decodability": found, "recording_chance": chance}

@@ -121,6 +121,7 @@ def hash_recording(units: Units) -> str:
 
 
 def hash_columns(units: Units, names: set[str]) -> dict[str, str]:
-    """Return the hashes of those metadata columns that are there."""
+    """Return the hashes of the metadata columns of these names, or numbered (``waveform_0``)."""
     stored = stored_columns(units)
-    return {name: hash_array(stored[name]) for name in sorted(names & stored.keys())}
+    named = [one for one in stored if one in names or one.rpartition("_")[0] in names]
+    return {name: hash_array(stored[name]) for name in sorted(named)}

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynapple_nuclr.columns import PREDICTED, is_missing, metadata_frame
+from pynapple_nuclr.columns import is_missing, metadata_frame
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
+from pynapple_nuclr.evaluation.guards import check_twins, telling_columns
+from pynapple_nuclr.familiarity.fingerprints import unit_fingerprints
 from pynapple_nuclr.probes.validation import check_classes
 from pynapple_nuclr.recording import Recording, as_recordings, name_groups
 
@@ -34,8 +36,8 @@ class Task:
     Attributes
     ----------
     groups : dict
-        Name → TsGroup or TsdFrame, sorted by name, without the column of the labels: a system
-        cannot read what it is not shown.
+        Name → TsGroup or TsdFrame, sorted by name, without the column of the labels and the
+        columns that say the same: a system cannot read what it is not shown.
     modality : {"spikes", "calcium"}
         What they are.
     target : str
@@ -53,6 +55,10 @@ class Task:
         Which of the scored units comes first, second, … in the objects as they were given.
     n_silent : int
         Labelled units that never fire, which are not scored.
+    hidden : frozenset of str
+        The columns that systems are not shown.
+    fingerprints : dict
+        Name → fingerprints of the units, by which they are known again.
     """
 
     groups: dict[str, Units]
@@ -66,6 +72,8 @@ class Task:
     scored: NDArray[np.intp]
     given: NDArray[np.intp]
     n_silent: int
+    hidden: frozenset[str]
+    fingerprints: dict[str, frozenset[str]]
 
     @cached_property
     def classes(self) -> NDArray[np.str_]:
@@ -76,6 +84,11 @@ class Task:
     def y(self) -> NDArray[np.intp]:
         """Index among the classes of each scored unit (scored,)."""
         return np.searchsorted(self.classes, self.labels[self.scored])
+
+    @cached_property
+    def animal_numbers(self) -> NDArray[np.intp]:
+        """Number of the animal of each scored unit (scored,)."""
+        return np.unique(self.animals[self.scored], return_inverse=True)[1]
 
     def rows_of(self, name: str) -> slice:
         """Return the rows of a recording."""
@@ -109,11 +122,15 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
     TypeError, ValueError
         If recordings cannot be read or are of two modalities, no recording has the column,
         there are fewer than two classes or than two units of one, or an animal is not clear.
+    LeakError
+        If a unit is in two recordings.
     """
     given = name_groups(groups)
     recordings = as_recordings(dict(sorted(given.items())))
     modality = _one_modality(recordings)
     _check_target(recordings, target)
+    fingerprints = {name: unit_fingerprints(one) for name, one in recordings.items()}
+    check_twins(fingerprints)
     raw = [_labels(given[name], target) for name in recordings]
     missing = is_missing(np.concatenate(raw))
     labels = np.where(missing, "", np.concatenate(raw).astype(str))
@@ -128,18 +145,22 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
     counts = ~missing & ~silent
     check_classes(np.array(np.concatenate(raw)[counts].tolist()), target)
     of_recording = _animal_of_each(given, animals, target)
+    names = np.repeat(list(recordings), sizes)
+    hidden = telling_columns(given, {name: labels[names == name] for name in given}, target)
     return Task(
-        groups={name: _without_labels(given[name], target) for name in recordings},
+        groups={name: _without(given[name], hidden) for name in recordings},
         modality=modality,
         target=target,
         labels=labels,
-        recordings=np.repeat(list(recordings), sizes),
+        recordings=names,
         animals=np.repeat([of_recording[name] for name in recordings], sizes),
         unit_ids=_unit_ids(recordings),
         sorted_rows=rows,
         scored=rows[counts[rows]],
         given=_as_given(list(given), list(recordings), starts, sizes, rows, counts),
         n_silent=int((~missing & silent).sum()),
+        hidden=hidden,
+        fingerprints=fingerprints,
     )
 
 
@@ -182,9 +203,8 @@ def _silent(recording: Recording) -> NDArray[np.bool_]:
     return np.asarray(recording.activity() == 0)
 
 
-def _without_labels(units: Units, target: str) -> Units:
+def _without(units: Units, hidden: frozenset[str]) -> Units:
     columns = stored_columns(units)
-    hidden = {target} | {name for name in columns if name.startswith(f"{PREDICTED}{target}")}
     return with_metadata(units, {k: v for k, v in columns.items() if k not in hidden})
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pynapple_nuclr.familiarity.activity import PROPERTIES, look
+from pynapple_nuclr.familiarity.fingerprints import training_fingerprints
 from pynapple_nuclr.recording import Recording, Units, as_recordings
 from pynapple_nuclr.windows import open_source, tile
 
@@ -89,6 +90,7 @@ def remember(encoder: Encoder, groups: Units | Sequence[Units] | Mapping[str, Un
     """
     recordings = list(as_recordings(groups).values())
     encoder.card[_ENTRY] = describe_training(recordings, encoder.config)
+    encoder.card["fingerprints"] = training_fingerprints(recordings, encoder.card)
     return encoder
 
 

@@ -25,6 +25,10 @@ _INNER_FOLDS = 5
 _SHUFFLES = 5
 
 
+class LeakError(ValueError):
+    """Something would be fitted on what it is tested on."""
+
+
 class Score(NamedTuple):
     """A cross-validated score.
 
@@ -116,6 +120,8 @@ def cross_validate(
     x, labels, recordings = x[order], labels[order], recordings[order]
     animals = None if animals is None else animals[order]
     by, folds, warning = _folds(labels, recordings, animals)
+    left_out = {"animal": animals, "recording": recordings}.get(by)
+    check_apart(folds, f"the probe of {target!r}", by, left_out)
     if warning:
         warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=3)
     predicted, chances = _out_of_fold(estimator, x, labels, folds)
@@ -159,7 +165,13 @@ def calibrate_folds(
     ndarray (units, classes)
         For each fold of the temperature that its units of training give, by leaving out their
         animals, else recordings, else units.
+
+    Raises
+    ------
+    LeakError
+        If a fold trains on a unit that it leaves out.
     """
+    check_apart(folds, "what calibrates the probe")
     calibrated = chances.copy()
     for train, test in folds:
         seen = (labels[train], recordings[train], None if animals is None else animals[train])
@@ -170,6 +182,38 @@ def calibrate_folds(
             chances[np.ix_(test, known)], _temperature(labels[train], within)
         )
     return calibrated
+
+
+def check_apart(
+    folds: Folds, what: str, by: str = "unit", groups: NDArray[Any] | None = None
+) -> None:
+    """Refuse folds that train on what they leave out.
+
+    Parameters
+    ----------
+    folds : list of (ndarray, ndarray)
+        Indices of the units that are trained on and of those that are left out.
+    what : str
+        Would be fitted on them.
+    by : {"animal", "recording", "unit"}
+        What the folds leave out.
+    groups : ndarray (units,), optional
+        Animal or recording of each unit. Default: each unit is left out by itself.
+
+    Raises
+    ------
+    LeakError
+        Naming the fold, and units, animals or recordings that are on both sides.
+    """
+    for number, (train, test) in enumerate(folds, start=1):
+        sides = (train, test) if groups is None else (groups[train], groups[test])
+        both = np.intersect1d(*sides).tolist()
+        if both:
+            raise LeakError(
+                f"{what} would be fitted in fold {number} on {by} "
+                f"{', '.join(map(str, both[:5]))}{' …' if len(both) > 5 else ''}, which the fold "
+                "leaves out; expected folds whose two parts share nothing"
+            )
 
 
 def _folds(

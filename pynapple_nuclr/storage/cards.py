@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_HIDDEN = ("familiarity",)  # numbers for `embed`, not for people
+_HIDDEN = ("familiarity", "fingerprints")  # numbers for `embed`, not for people
 _FIRST = ("what_it_is", "licence", "data", "data_licence", "training")
 _UNKNOWN = {
     "what_it_is": "An encoder of single units; whoever trained it has not said more.",

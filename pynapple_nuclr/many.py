@@ -16,7 +16,7 @@ import pynapple as nap
 from tqdm import tqdm
 
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
-from pynapple_nuclr.io.files import replacing
+from pynapple_nuclr.io.files import alone_in, replacing
 from pynapple_nuclr.io.opening import is_remote
 from pynapple_nuclr.io.reading import read_recording
 
@@ -85,6 +85,8 @@ def embed_many(
     ------
     ValueError
         If there is no source, or two would be written to the same file.
+    BlockingIOError
+        If another call is writing to `out`.
 
     Examples
     --------
@@ -100,7 +102,6 @@ def embed_many(
     """
     folder = Path(out)
     outputs = _outputs([str(source) for source in sources], folder, kind)
-    folder.mkdir(parents=True, exist_ok=True)
     how = {
         "kind": kind,
         "raw": raw,
@@ -110,8 +111,9 @@ def embed_many(
         # Loaded once, and handed on: a worker need not reach the hub, and all have the same.
         "encoder": None if encoder is None else as_encoder(encoder),
     }
-    doing = _here(outputs, how) if client is None else _on_cluster(client, outputs, how, folder)
-    rows = dict(tqdm(doing, total=len(outputs), unit="session", disable=not progress))
+    with alone_in(folder):
+        doing = _here(outputs, how) if client is None else _on_cluster(client, outputs, how, folder)
+        rows = dict(tqdm(doing, total=len(outputs), unit="session", disable=not progress))
     return pd.DataFrame([rows[source] for source in outputs], index=pd.Index(outputs, name="file"))
 
 

@@ -13,6 +13,7 @@ from pynapple_nuclr.pretraining.data import hold_out
 from pynapple_nuclr.pretraining.settings import default_config
 from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
+from pynapple_nuclr.windows.traces import TraceSource
 
 TINY = EncoderConfig(
     dim=16,
@@ -142,18 +143,55 @@ def test_several_named_recordings_and_trials(steinmetz_session):
     assert encoder.card["training"]["recordings"] == 2
 
 
-def test_calcium():
-    rng = np.random.default_rng(0)
+CALCIUM = EncoderConfig(
+    modality="calcium", frame_rate=5.0, window_frames=40, dim=16, heads=2, head_dim=8
+)
+
+
+def imaging(seed=0):
+    rng = np.random.default_rng(seed)
     traces = np.cumsum(rng.normal(size=(1200, 20)), axis=0)
-    frame = nap.TsdFrame(t=np.arange(1200) / 5, d=traces - traces.min(axis=0))
-    config = EncoderConfig(
-        modality="calcium", frame_rate=5.0, window_frames=40, dim=16, heads=2, head_dim=8
-    )
-    encoder = pretrain(frame, config, steps=2, progress=False)
+    return nap.TsdFrame(t=np.arange(1200) / 5, d=traces - traces.min(axis=0))
+
+
+def test_calcium():
+    frame = imaging()
+    encoder = pretrain(frame, CALCIUM, steps=2, progress=False)
     assert encoder.config.modality == "calcium"
     assert encoder.card["settings"]["learning_rate"] == 1.25e-4
     with pytest.raises(ValueError, match="mix spikes and calcium"):
         pretrain([frame, population()], steps=1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_ends_the_training_before_it_reaches_the_weights(monkeypatch, bad):
+    read, reads = TraceSource.read, []
+
+    def damaged(self, starts, units=None):
+        patches = read(self, starts, units)
+        if self.recording.name == "day2":
+            reads.append(patches)
+            patches[0, -1] = bad if len(reads) > 3 else patches[0, -1]
+        return patches
+
+    monkeypatch.setattr(TraceSource, "read", damaged)
+    days = {"day1": imaging(1), "day2": imaging(2)}
+    with pytest.raises(ValueError, match=r"recording 'day2': NaN or infinity in the window at \d"):
+        pretrain(days, CALCIUM, steps=30, progress=False)
+
+
+def test_a_loss_that_is_not_finite_names_the_recordings(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"the loss is (nan|inf) .* 'day1', 'day2'; .*learning_rate"
+    ):
+        pretrain(
+            {"day1": population(seed=1), "day2": population(seed=2)},
+            TINY,
+            steps=30,
+            learning_rate=1e30,
+            batch_size=60,
+            progress=False,
+        )
 
 
 def test_defaults_fit_the_data(steinmetz_session):

@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 logger = logging.getLogger("pynapple_nuclr")
 
 _DRAFTS = ".nuclr-"
+_LOCK = ".nuclr.lock"
 _STALE = 24 * 3600.0  # s; no writer leaves its draft alone for so long
 _LARGE = 1e9  # bytes; a copy that takes long enough to be told of
 
@@ -105,6 +108,34 @@ def replacing(output: Path) -> Iterator[Path]:
             if draft.is_file():
                 _to_disk(draft)  # else a power cut could leave the new name with an empty file
             os.replace(draft, output)
+
+
+@contextmanager
+def alone_in(folder: Path | None) -> Iterator[None]:
+    """Hold a folder, made if absent, against other writers; None: there is nothing to hold.
+
+    The lock goes with the process, however that ends; its file stays, and means nothing.
+
+    Raises
+    ------
+    BlockingIOError
+        If another writer holds it.
+    """
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise BlockingIOError(
+            f"another process is writing to {folder}; choose another out, or wait until it is done"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _swap(draft: Path, output: Path, aside: Path) -> None:

@@ -15,10 +15,11 @@ from pynapple_nuclr.windows import Pair, Place, ViewSampler
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs of views of one step, and the place at which the next batch begins."""
+    """Pairs of views of one step, the place at which the next batch begins, and whose it is."""
 
     pairs: list[Pair]
     next_place: tuple[int, int]
+    recordings: list[str]
 
     @property
     def matched(self) -> int:
@@ -32,12 +33,12 @@ class Batch:
         for pair in self.pairs:
             more = (len(pair.ids1) + len(pair.ids2)) * pair.patches1.shape[1]
             if part and size + more > tokens:
-                yield Batch(part, self.next_place)
+                yield Batch(part, self.next_place, self.recordings)
                 part, size = [], 0
             part.append(pair)
             size += more
         if part:
-            yield Batch(part, self.next_place)
+            yield Batch(part, self.next_place, self.recordings)
 
     def tensors(self, device: torch.device) -> tuple[Tensor, list[int], list[Tensor], list[Tensor]]:
         """Pack: all first views, then all second views.
@@ -92,12 +93,17 @@ class PairBatches(IterableDataset[Batch]):
                 end = min(start + self.batch_size, len(places))
                 drawn = (self._pair(places, epoch, i) for i in range(start + rank, end, processes))
                 pairs = [pair for pair in drawn if pair is not None]
-                yield Batch(pairs, (epoch, end) if end < len(places) else (epoch + 1, 0))
+                next_place = (epoch, end) if end < len(places) else (epoch + 1, 0)
+                yield Batch(pairs, next_place, self._names(places[start:end]))
             epoch, first = epoch + 1, 0
 
     def steps_per_epoch(self) -> int:
         """Return the steps of the first training epoch, skipped pairs not considered."""
         return max(-(-len(self.sampler.plan(0)) // self.batch_size), 1)
+
+    def _names(self, places: list[Place]) -> list[str]:
+        sources = {index for index, *_ in places}
+        return [self.sampler.sources[index].recording.name for index in sorted(sources)]
 
     def _pair(self, places: list[Place], epoch: int, index: int) -> Pair | None:
         # The last number keeps these draws apart from those of the plan.

@@ -137,8 +137,9 @@ class ContrastiveTraining(pl.LightningModule):
             return
         if not math.isfinite(total):
             raise ValueError(
-                f"the loss is {total} at step {step}; expected a finite number: lower "
-                "learning_rate, or look for extreme values in the recordings"
+                f"the loss is {total} at step {step}, on windows of the recordings "
+                f"{', '.join(map(repr, batch.recordings))}; expected a finite number: lower "
+                "learning_rate, or look for extreme values there"
             )
         self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
         self.settled = False

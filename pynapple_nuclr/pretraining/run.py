@@ -16,6 +16,8 @@ from pynapple_nuclr.checkpoints import as_encoder, save_encoder
 from pynapple_nuclr.config import EncoderConfig, Gaps
 from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.familiarity import describe_training
+from pynapple_nuclr.familiarity.fingerprints import training_fingerprints
+from pynapple_nuclr.io.files import alone_in
 from pynapple_nuclr.io.recordings import open_recordings
 from pynapple_nuclr.pretraining.batches import PairBatches
 from pynapple_nuclr.pretraining.data import open_sources
@@ -117,6 +119,8 @@ def pretrain(
     TypeError, ValueError
         For recordings that cannot be read, no two windows to compare, settings that do not fit,
         devices that are not there, or a checkpoint in `out` of another run.
+    OSError
+        If another process is writing to `out`, or the disk is full; the last checkpoint is whole.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the checkpoint is written.
 
@@ -159,18 +163,19 @@ def pretrain(
     first = trainer.is_global_zero
     watch = Watch(held_out, folder, progress and first, facts)
     trainer.callbacks.append(watch)
-    with torch.random.fork_rng():  # the caller's own draws go on as if nothing had been
-        torch.manual_seed(seed)  # the projector's weights
-        module = ContrastiveTraining(encoder, settings, schedule, seed)
-        checkpoint, step = resume_or_begin(folder, resume, watch, module, first)
-        batches.place = module.place
-        if schedule.progress(step) < 1 and watch.checks_without_gain < settings.patience:
-            step = _fit(trainer, module, batches, checkpoint, folder)
-    watch.bar.close()
-    encoder = _finish(module, watch, recordings, step)
-    if folder is not None and first:
-        save_encoder(encoder, folder)
-    trainer.strategy.barrier()  # the encoder's files stand when any process goes on
+    with alone_in(folder if first else None):
+        with torch.random.fork_rng():  # the caller's own draws go on as if nothing had been
+            torch.manual_seed(seed)  # the projector's weights
+            module = ContrastiveTraining(encoder, settings, schedule, seed)
+            checkpoint, step = resume_or_begin(folder, resume, watch, module, first)
+            batches.place = module.place
+            if schedule.progress(step) < 1 and watch.checks_without_gain < settings.patience:
+                step = _fit(trainer, module, batches, checkpoint, folder)
+        watch.bar.close()
+        encoder = _finish(module, watch, recordings, step)
+        if folder is not None and first:
+            save_encoder(encoder, folder)
+        trainer.strategy.barrier()  # the encoder's files stand when any process goes on
     return encoder
 
 
@@ -210,6 +215,7 @@ def _start(
     if source is not None:
         encoder.load_state_dict(source.state_dict())
         encoder.card["fine_tuned_from"] = source.identity
+        encoder.card["fingerprints"] = source.card.get("fingerprints", [])
     return encoder
 
 
@@ -264,4 +270,5 @@ def _finish(
     }
     encoder.card["settings"] = watch.facts["settings"]
     encoder.card["familiarity"] = describe_training(list(recordings.values()), encoder.config)
+    encoder.card["fingerprints"] = training_fingerprints(recordings.values(), encoder.card)
     return encoder

@@ -230,11 +230,19 @@ class Watch(pl.Callback):
         if self.out is None:
             return
         part = self.out / f"{LAST}.part"
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())  # or a power cut could leave a new name without content
-            os.replace(part, self.out / LAST)
+        try:
+            trainer.save_checkpoint(part)
+            if trainer.is_global_zero:
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())  # or a power cut could leave a name without content
+                os.replace(part, self.out / LAST)
+        except OSError as error:
+            part.unlink(missing_ok=True)  # what there is of it takes space, too
+            raise OSError(
+                error.errno,
+                f"no checkpoint could be written ({error.strerror}) to {self.out}; the one before "
+                "it, if there is one, is whole: make space, and call pretrain again to continue",
+            ) from error
         trainer.strategy.barrier()
 
 

@@ -141,7 +141,13 @@ class ViewSampler:
     def _view(
         self, source: Source, starts: NDArray[Any], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the patches and the indices of the units that take part in a view."""
+        """Return the patches and the indices of the units that take part in a view.
+
+        Raises
+        ------
+        ValueError
+            If they are not all finite: nothing else may reach the weights.
+        """
         n_units = source.recording.n_units
         low, high = self.settings.units_kept
         kept = int(np.ceil(rng.uniform(low, high) * n_units))
@@ -149,6 +155,12 @@ class ViewSampler:
             kept = min(kept, self.settings.max_units)
         ids = np.sort(rng.permutation(n_units)[:kept])
         patches = source.read(starts, ids)
+        if not np.isfinite(patches).all():
+            raise ValueError(
+                f"recording {source.recording.name!r}: NaN or infinity in the window at "
+                f"{source.seconds(starts[:1])[0]:g} s, where there was none when it was opened; "
+                "were its file or arrays changed, or is its cache damaged (cache=)?"
+            )
         # Units that are silent in the view leave after the draw, as published.
         present = source.present(patches)
         return (patches, ids) if present.all() else (patches[present], ids[present])

@@ -5,22 +5,23 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-all lint format docs benchmarks clean
+.PHONY: demo test test-all lint format docs benchmarks versions release clean
 
 demo: $(READY)  ## the main job, end to end, on a simulated recording
 	$(BIN)/nap-nuclr demo
 
 test: $(READY)  ## the tests and the examples in the docstrings
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" --cov $(PYTEST_ARGS)
 
-test-all: $(READY)  ## the slow ones too
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-all: $(READY)  ## the slow ones too; writes docs/reliability.md
+	$(BIN)/python -m pytest --tally docs/reliability.md $(PYTEST_ARGS)
 
-lint: $(READY)  ## style, types, and the direction of imports
+lint: $(READY)  ## style, types, the direction of imports, and nothing written twice
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pylint pynapple_nuclr benchmarks
 
 format: $(READY)  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -33,8 +34,14 @@ benchmarks: $(READY)  ## measure on real recordings; writes docs/benchmarks.md a
 	$(BIN)/python benchmarks/identity.py
 	$(BIN)/python benchmarks/throughput.py
 
+versions: $(READY)  ## the oldest and newest of what is allowed; writes docs/versions.md
+	$(BIN)/nox
+
+release: $(READY)  ## build what is uploaded, check it, and use it where nothing else is
+	$(BIN)/nox -s release
+
 clean:  ## what was built and cached; .venv stays
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .nox .coverage
 	rm -rf docs/_build docs/api docs/tutorials
 	find pynapple_nuclr tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 import numpy as np
 import pynwb
@@ -10,7 +10,7 @@ from pynwb import ophys
 
 
 def session() -> pynwb.NWBFile:
-    return pynwb.NWBFile("x", "x", datetime(2020, 1, 1, tzinfo=UTC))
+    return pynwb.NWBFile("x", "x", datetime(2020, 1, 1, tzinfo=timezone.utc))
 
 
 def write(nwbfile, path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 import numpy as np
 import pynapple as nap
@@ -55,7 +55,7 @@ def foreign_file(path, obs_intervals=None):
     nwbfile = pynwb.NWBFile(
         session_description="x",
         identifier="x",
-        session_start_time=datetime(2020, 1, 1, tzinfo=UTC),
+        session_start_time=datetime(2020, 1, 1, tzinfo=timezone.utc),
         notes="kept",
     )
     nwbfile.add_unit_column("quality", "sorting quality")
@@ -202,7 +202,7 @@ def _new_file(description):
     return pynwb.NWBFile(
         session_description=description,
         identifier="7d6a2e3c-5a0f-4c86-b1a4-6d3f0b4c2e11",
-        session_start_time=datetime(2020, 1, 1, 9, tzinfo=UTC),
+        session_start_time=datetime(2020, 1, 1, 9, tzinfo=timezone.utc),
         experimenter=["Cajal, Santiago"],
         experiment_description="Neurons and their types.",
         institution="A university",

@@ -4,7 +4,6 @@ import re
 import runpy
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,11 @@ from typer.main import get_command
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.cli import app
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # before Python 3.11
+    import tomli as tomllib  # pytest needs it there, too
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

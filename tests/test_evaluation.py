@@ -183,7 +183,8 @@ def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recordin
         f"day_{i}": recording(i, 120, f"m{i}", kinds=kinds)
         for i, kinds in enumerate([("PV", "PV", "PV", "SST"), ("SST", "SST", "SST", "PV")])
     }
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         dataset = evaluate(groups, PROTOCOLS, [Counting(), MostCommonHere()], shuffles=8)
     rows = dataset["system"].values.tolist()
     assert rows[:2] == ["counting", "prior: here"]

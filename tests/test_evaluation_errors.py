@@ -1,5 +1,7 @@
 """What an evaluation refuses, and how it says so."""
 
+import sys
+
 import pytest
 from evaluation_systems import KINDS, Counting, mice, recording
 
@@ -106,4 +108,5 @@ def test_wrong_answers_name_the_system():
 
     with pytest.raises(ValueError, match="too short") as error:
         evaluate(mice(2), systems=[Broken()])
-    assert "'broken' was fitted on day_0, day_1" in error.value.__notes__[0]
+    if sys.version_info >= (3, 11):  # earlier errors take no notes
+        assert "'broken' was fitted on day_0, day_1" in error.value.__notes__[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 import numpy as np
 import pynapple as nap
@@ -60,7 +60,7 @@ def test_new_file_of_embedded_units_holds_the_vectors(units, tmp_path):
 
 
 def test_units_without_metadata_and_with_a_date(tmp_path):
-    day = datetime(2020, 5, 4, 12, tzinfo=UTC)
+    day = datetime(2020, 5, 4, 12, tzinfo=timezone.utc)
     units = nap.TsGroup({0: nap.Ts([0.5, 1.5])})
     path = write_units(units, tmp_path / "plain.nwb", start_time=day)
     assert nap.load_file(path).nwb.session_start_time == day

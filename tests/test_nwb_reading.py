@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 import h5py
 import numpy as np
@@ -56,7 +56,7 @@ def test_files_that_hold_no_units(tmp_path):
     (tmp_path / "text.nwb").write_text("not HDF5")
     with pytest.raises(ValueError, match=r"text\.nwb is no NWB file"):
         read_units(tmp_path / "text.nwb")
-    empty = pynwb.NWBFile("x", "x", datetime(2020, 1, 1, tzinfo=UTC))
+    empty = pynwb.NWBFile("x", "x", datetime(2020, 1, 1, tzinfo=timezone.utc))
     with pynwb.NWBHDF5IO(tmp_path / "empty.nwb", "w") as io:
         io.write(empty)
     for function in (read_units, read_embedding, describe_nwb):

@@ -265,7 +265,7 @@ def test_what_a_probe_writes_is_drawn():
     units = nap_nuclr.simulate("single", n_units=30, duration=20, silent=0.1)
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(30, 4))
-    vectors[units["rate"].to_numpy() == 0] = np.nan
+    vectors[~(units["rate"].to_numpy() > 0)] = np.nan
     units = lay_out(units, vectors=vectors, summary={"nuclr_encoder": ["t@0"] * 30})
     with pytest.warns(UserWarning, match="silent"):
         probe = nap_nuclr.Probe("cell_type").fit(units, progress=False)

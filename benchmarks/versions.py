@@ -1,0 +1,100 @@
+"""With which versions the tests were run: `nox` calls this, and it writes docs/versions.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from page import markdown
+
+ROOT = Path(__file__).parents[1]
+NOTES = ROOT / "benchmarks" / "runs" / "versions"
+PAGE = ROOT / "docs" / "versions.md"
+EXTRAS = ("dask", "parquet", "spikeinterface", "zarr")
+
+TEXT = """\
+# Versions
+
+The tests of `make test`, run with the oldest and the newest of everything that `pyproject.toml`
+allows. Of Python, numpy, pynapple and torch nothing newer is allowed than what was tried; of the
+others what follows. Written by `nox` ({machine}).
+
+{tests}
+
+{table}
+
+Listed is what the package asks for itself ("extra": only if it is asked for). Development goes on
+with the exact versions of `constraints.txt`, Python 3.11.
+"""
+
+
+def dependencies() -> dict[str, tuple[SpecifierSet, bool]]:
+    """Return what the package asks for: name → (versions that it allows, whether always)."""
+    found = {}
+    for line in requires("pynapple-nuclr") or ():
+        needed = Requirement(line)
+        extra = next(
+            (e for e in EXTRAS if needed.marker and needed.marker.evaluate({"extra": e})), ""
+        )
+        if needed.name == "pynapple-nuclr" or (needed.marker and not extra):
+            continue
+        found[needed.name] = (needed.specifier, not extra)
+    return found
+
+
+def note(session: str, result: Path) -> None:
+    """Keep with what the tests were run, and what came of them."""
+    suite = ElementTree.parse(result).getroot().find("testsuite")
+    assert suite is not None
+    ran, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+    outcome = {"passed": ran - skipped, "skipped": skipped}  # nox calls this when none failed
+    installed = {name: version(name) for name in dependencies()}
+    if session.startswith("oldest"):
+        check_lowest(installed)
+    NOTES.mkdir(parents=True, exist_ok=True)
+    found = {"python": platform.python_version(), "installed": installed, "outcome": outcome}
+    (NOTES / f"{session}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def check_lowest(installed: dict[str, str]) -> None:
+    """See that every lower bound is what was tried."""
+    for name, (allowed, _) in dependencies().items():
+        lowest = next(one.version for one in allowed if one.operator == ">=")
+        if installed[name].split(".")[: lowest.count(".") + 1] != lowest.split("."):
+            raise SystemExit(f"{name}>={lowest} is promised, and {installed[name]} was tried")
+
+
+def page() -> None:
+    """Write the page from all notes."""
+    found: dict[str, dict[str, Any]] = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in NOTES.glob("*.json")
+    }
+    found = dict(sorted(found.items(), key=lambda one: (not one[0].startswith("oldest"), one[0])))
+    columns = {name: f"{name.split('-')[0]}, Python {one['python']}" for name, one in found.items()}
+    tests = markdown([{"with": columns[name], **one["outcome"]} for name, one in found.items()])
+    rows = [
+        {"package": name if core else f"{name} (extra)", "allowed": str(allowed) or "any"}
+        | {columns[key]: one["installed"][name] for key, one in found.items()}
+        for name, (allowed, core) in sorted(dependencies().items(), key=lambda one: not one[1][1])
+    ]
+    machine = f"{platform.system()} {platform.machine()}"
+    text = TEXT.format(machine=machine, tests=tests, table=markdown(rows))
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["note", "page"])
+    parser.add_argument("of", nargs="*", help="session and its JUnit file")
+    asked = parser.parse_args()
+    if asked.what == "note":
+        note(asked.of[0], Path(asked.of[1]))
+    else:
+        page()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
 from pynapple_nuclr.config import EncoderConfig, Modality
 from pynapple_nuclr.encoder import Encoder, Stored, build, encoder_in_use
+from pynapple_nuclr.io.archives import check_archive
+from pynapple_nuclr.io.opening import refusing
 
 _WEIGHTS = Path(__file__).parent / "weights"
 BUNDLED = {modality: _WEIGHTS / modality for modality in ("spikes", "calcium")}
@@ -38,6 +43,12 @@ _REFERENCE_BLOCKS = {
     ("st_blocks", "2"): "spatiotemporal.{i}.population.attention",
     ("st_blocks", "3"): "spatiotemporal.{i}.population.feed_forward",
 }
+# All that a file of tensors has to name. torch allows more, some of which allocates as much as a
+# file asks for.
+_NAMES = re.compile(
+    r"torch \w+Storage|torch Size|torch\._utils _rebuild_(tensor_v2|parameter)"
+    r"|collections OrderedDict"
+)
 
 
 def save_encoder(
@@ -109,7 +120,8 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     """
     source = "spikes" if source is None else source
     folder = BUNDLED.get(str(source), source)
-    return Encoder.from_pretrained(folder, revision=revision)
+    with refusing(folder, "load_encoder", "an encoder"):
+        return Encoder.from_pretrained(folder, revision=revision)
 
 
 def as_encoder(encoder: Encoder | str | Path | None, modality: Modality = "spikes") -> Encoder:
@@ -182,23 +194,40 @@ def load_reference(
     ...
     ValueError: the weights lack read_in.bias, read_in.weight, rotary_emb.omega … (75 in all)
     """
+    if not isinstance(config, EncoderConfig):
+        config = _reference_config(config)
     if isinstance(state_dict_or_path, (str, Path)):
-        state_dict_or_path = _read_reference(Path(state_dict_or_path))
+        path = Path(state_dict_or_path)
+        with refusing(path, "load_reference", "weights of the published code"):
+            return _build_reference(_read_reference(path), config, name)
     if not isinstance(state_dict_or_path, Mapping):
         raise TypeError(
             f"state_dict_or_path is a {type(state_dict_or_path).__name__}; expected a state dict "
             "(model.state_dict()) or a file's path"
         )
-    state = dict(state_dict_or_path.get("model_state_dict", state_dict_or_path))
-    if not isinstance(config, EncoderConfig):
-        config = _reference_config(config)
-    names = {_published(key): key for key in Encoder(config).state_dict()}
+    return _build_reference(state_dict_or_path, config, name)
+
+
+def _build_reference(content: Mapping[str, Any], config: EncoderConfig, name: str) -> Encoder:
+    """Build an encoder from a state dict, or the published trainer's dictionary that holds it."""
+    state = {
+        str(k): torch.as_tensor(v) for k, v in content.get("model_state_dict", content).items()
+    }
+    with torch.device("meta"):  # shapes alone: nothing is allocated before they agree
+        shapes = {_published(k): (k, v.shape) for k, v in Encoder(config).state_dict().items()}
+    names = {theirs: ours for theirs, (ours, _) in shapes.items()}
     missing, unknown = sorted(set(names) - set(state)), sorted(set(state) - set(names))
     for keys, problem in ((missing, "lack"), (unknown, "have, and the configuration has not,")):
         if keys:
             more = f" … ({len(keys)} in all)" if len(keys) > 3 else ""
             raise ValueError(f"the weights {problem} {', '.join(keys[:3])}{more}")
-    ours = {names[key]: torch.as_tensor(value).detach().cpu() for key, value in state.items()}
+    for key, value in state.items():
+        if value.shape != shapes[key][1]:
+            raise ValueError(
+                f"the weights do not fit the configuration: {key} is {tuple(value.shape)}; "
+                f"expected {tuple(shapes[key][1])}"
+            )
+    ours = {names[key]: value.detach().cpu() for key, value in state.items()}
     return build(config, ours, name=name, card={"origin": "weights of the published code"})
 
 
@@ -229,7 +258,7 @@ def _reference_config(settings: Mapping[str, Any]) -> EncoderConfig:
 def _read_reference(path: Path) -> Mapping[str, Any]:
     """Read a file of the published trainer without executing anything in it."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path} holds objects besides tensors (the published trainer stores its "
@@ -238,8 +267,26 @@ def _read_reference(path: Path) -> Mapping[str, Any]:
             f"torch.save({{k: c[k] for k in ('model_state_dict', 'loss_state_dict') if k in c}}, "
             f"'weights_{path.name}')\nand load that file"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is no readable torch file: {error}") from None
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}; expected a state dict")
     return content
+
+
+def read_tensors(path: Path) -> Any:
+    """Read a file of ``torch.save`` that holds tensors and plain values, and execute nothing.
+
+    Raises
+    ------
+    pickle.UnpicklingError
+        If it names anything else.
+    Exception
+        Of many kinds, if it is damaged: see `pynapple_nuclr.io.opening.refusing`.
+    """
+    check_archive(path)
+    with ZipFile(path) as archive:
+        (plan,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+        for code, argument, _ in pickletools.genops(archive.read(plan)):
+            names = code.name in ("GLOBAL", "STACK_GLOBAL", "INST")
+            if names and not _NAMES.fullmatch(str(argument)):
+                raise pickle.UnpicklingError(f"it names {argument}")
+    return torch.load(path, map_location="cpu", weights_only=True)

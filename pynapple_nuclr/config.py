@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -100,7 +101,9 @@ class EncoderConfig:
         self._check_types()
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"config.{name} is {getattr(self, name)!r}; expected {allowed}")
+                raise ValueError(
+                    f"config.{name} is {reprlib.repr(getattr(self, name))}; expected {allowed}"
+                )
         for name in ("bin_size", "patch_duration", "window_duration", "frame_rate"):
             if not 0 < getattr(self, name) < 1e6:
                 raise ValueError(f"config.{name} is {getattr(self, name)}; expected a value > 0")
@@ -125,7 +128,9 @@ class EncoderConfig:
             kind = type(field.default)
             accepted = (int, float) if kind is float else kind
             if isinstance(value, bool) or not isinstance(value, accepted):
-                raise ValueError(f"config.{field.name} is {value!r}; expected {kind.__name__}")
+                raise ValueError(
+                    f"config.{field.name} is {reprlib.repr(value)}; expected {kind.__name__}"
+                )
 
     def _check_whole_patches(self) -> None:
         parts = {
@@ -189,15 +194,20 @@ class EncoderConfig:
         return json.dumps(values, sort_keys=True)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
+    def from_dict(cls, values: Any) -> EncoderConfig:
         """Build a configuration from a dictionary.
 
         Raises
         ------
         ValueError
-            If it names a parameter that no configuration has.
+            If it is no dictionary, or names a parameter that no configuration has.
         """
+        if not isinstance(values, dict):
+            raise ValueError(
+                f"the encoder settings are {reprlib.repr(values)}; expected a dictionary"
+            )
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise ValueError(f"unknown encoder settings: {', '.join(sorted(unknown))}")
+            names = ", ".join(map(repr, sorted(unknown)[:5]))
+            raise ValueError(f"unknown encoder settings: {names}")
         return cls(**values)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pynapple as nap
 
+from pynapple_nuclr.io.values import check_stored, read_ragged, read_values
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -43,13 +45,14 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
         if name == "electrode_group":
             beside["location"] = np.array([group.location for group in column[:]], dtype=object)
         elif isinstance(column, DynamicTableRegion):
-            rows = np.asarray(column.data[:], dtype=np.int64)
+            rows = read_values(column.data).astype(np.int64)
             others = scalar_columns(column.table)
             beside = {key: values[rows] for key, values in others.items()} | beside
         elif isinstance(column, VectorIndex):
             if isinstance(column.target, DynamicTableRegion):
                 beside = _shared_location(column) | beside
         elif len(np.shape(column.data)) == 1 and len(column.data) == n_rows > 0:
+            check_stored(column.data)
             values = plain_values(column[:])
             if values is not None:
                 columns[name] = values
@@ -90,7 +93,7 @@ def _shared_location(index: Any) -> dict[str, NDArray[Any]]:
     electrodes = index.target
     if "location" not in electrodes.table.colnames:
         return {}
-    locations = np.array(electrodes.table["location"][:], dtype=object)
-    rows = np.split(np.asarray(electrodes.data[:], dtype=np.int64), index.data[:-1])
+    locations = read_values(electrodes.table["location"].data).astype(object)
+    rows = [row.astype(np.int64) for row in read_ragged(index)]
     places = [set(locations[row]) for row in rows]
     return {"location": np.array([p.pop() if len(p) == 1 else "" for p in places], dtype=object)}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
+from pynapple_nuclr.io.heaps import check_heaps
+from pynapple_nuclr.io.values import check_about
 
 # Bytes of a remote file that one request asks for, and how many such blocks are kept: HDF5 reads
 # its tables of contents in small pieces, and comes back to them.
@@ -55,13 +59,49 @@ def open_nwb(source: str | os.PathLike[str], mode: str = "r") -> Iterator[tuple[
     """
     opening = _open_remote if is_remote(source) else _open_zarr if is_zarr(source) else _open_hdf5
     with opening(source, mode) as io:
-        try:
+        with refusing(source, "pynwb", "NWB"):
+            if not is_zarr(source):
+                check_about(io._file)
             nwbfile = io.read()
-        except ConnectionError:
+        with refusing(source, "pynwb", "NWB") if mode == "r" else nullcontext():
+            yield io, nwbfile
+
+
+@contextmanager
+def refusing(source: str | os.PathLike[str], reader: str, kind: str) -> Iterator[None]:
+    """Let whatever a damaged or forged file makes of its readers be one error that names it.
+
+    Parameters
+    ----------
+    source : str or path
+        The file.
+    reader, kind : str
+        Who reads it, as what.
+
+    Raises
+    ------
+    OSError
+        In place of one that does not name the file.
+    ValueError
+        In place of any other error, but for those that name it, or say that a server or a
+        package is missing.
+    """
+    try:
+        yield
+    except (ConnectionError, ImportError, Warning):
+        raise
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError)) and str(source) in str(error):
             raise
-        except Exception as error:  # whatever pynwb meets in a file that is HDF5 but no NWB
-            raise ValueError(f"pynwb cannot read {source} as NWB: {error}") from error
-        yield io, nwbfile
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the system's: no space left, no such folder
+        said = str(error)
+        if len(said) > 500:  # pynwb shows what it has read before it says what is wrong
+            said = f"{said[:150]} … {said[-300:]}"
+        raise (OSError if isinstance(error, OSError) else ValueError)(
+            f"{reader} cannot read {source} as {kind}; it may be damaged, or was never one: "
+            f"{type(error).__name__}: {said}"
+        ) from error
 
 
 @contextmanager
@@ -77,7 +117,9 @@ def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path} is no NWB file (HDF5); {_EXPECTED}")
     try:
-        io = pynwb.NWBHDF5IO(path, mode)
+        with refusing(path, "pynwb", "NWB"):
+            check_heaps(path)
+            io = pynwb.NWBHDF5IO(path, mode)
     except OSError as error:  # cut off, or open for writing elsewhere: h5py names no file
         raise OSError(
             f"{path} cannot be opened ({error}); expected a whole file that no program is "

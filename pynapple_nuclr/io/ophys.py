@@ -14,6 +14,7 @@ import pynapple as nap
 from pynapple_nuclr.io.metadata_in import describe_units, scalar_columns
 from pynapple_nuclr.io.opening import open_nwb
 from pynapple_nuclr.io.time_in import named_epochs
+from pynapple_nuclr.io.values import check_stored, read_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +135,7 @@ def traces_of(
     """Read traces from an open file, as `read_traces` does."""
     path, series = _choose(roi_responses(nwbfile), source, name)
     where = f"{source}: {path}"
-    rows = np.asarray(series.rois.data[:], dtype=np.int64)
+    rows = read_values(series.rois.data).astype(np.int64)
     table = series.rois.table
     columns = {key: values[rows] for key, values in _roi_columns(table, cells).items()}
     kept = _cells(columns, cells, where, len(rows))
@@ -143,7 +144,7 @@ def traces_of(
     support = _support(times, epochs, where)
     first, last = np.searchsorted(times, (support.start[0] - _CLOCK, support.end[-1] + _CLOCK))
     values = _values(series, slice(first, last), is_transposed)
-    ids = np.asarray(table.id[:])[rows]
+    ids = read_values(table.id.data)[rows]
     kept &= _alive(values, kept, ids, where)
     traces = nap.TsdFrame(
         times[first:last],
@@ -211,7 +212,7 @@ def _roi_columns(table: Any, cells: str | None) -> dict[str, NDArray[Any]]:
     """Read a ROI table; suite2p's column of cells holds a verdict and its probability."""
     columns = scalar_columns(table)
     for name in {"iscell", cells or ""} & set(table.colnames) - set(columns):
-        values = np.asarray(table[name][:])
+        values = read_values(table[name].data)
         if values.ndim == 2 and values.dtype.kind in "biuf":
             columns |= {name: values[:, 0], f"{name}_probability": values[:, -1]}
     return columns
@@ -271,7 +272,7 @@ def _times(series: Any, where: str, n_frames: int) -> NDArray[np.float64]:
     if series.timestamps is None:
         times = (series.starting_time or 0.0) + np.arange(n_frames) / series.rate
     else:
-        times = np.asarray(series.timestamps[:], dtype=np.float64)
+        times = read_values(series.timestamps).astype(np.float64)
     if len(times) != n_frames or not (np.diff(times) > 0).all():  # NaN is no later time, either
         raise ValueError(
             f"{where} has {len(times)} times for {n_frames} frames, "
@@ -304,6 +305,7 @@ def _support(
 
 def _values(series: Any, frames: slice, is_transposed: bool) -> NDArray[Any]:
     """Read traces (frames, ROIs) in the unit of the series."""
+    check_stored(series.data)
     data = series.data[:, frames].T if is_transposed else series.data[frames]
     values = np.asarray(data).reshape(len(data), -1)
     if values.dtype.kind != "f":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pynapple as nap
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.columns import is_missing, metadata_frame
+from pynapple_nuclr.io.values import read_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ def add_provenance(
     notes = {
         "software": f"pynapple-nuclr {__version__}",
         "encoder": ", ".join(sorted({str(name) for name in encoders[~is_missing(encoders)]})),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "units": f"{len(metadata)} {kind} given",
         "time_support": f"{support.tot_length():g} s in {len(support)} epochs",
         **{name: str(value) for name, value in settings.items()},
@@ -69,7 +70,8 @@ def read_provenance(nwbfile: pynwb.NWBFile, prefix: str, table: str) -> dict[str
     if module is None or name not in module.data_interfaces:
         return {}
     notes = module[name]
-    return dict(zip(notes["setting"].data[:], notes["value"].data[:], strict=True))
+    settings, values = (read_values(notes[name].data).tolist() for name in ("setting", "value"))
+    return dict(zip(settings, values, strict=True))
 
 
 def sign(nwbfile: pynwb.NWBFile, version: str | None = None) -> None:

@@ -12,6 +12,7 @@ from pynapple_nuclr.io.metadata_in import describe_units, scalar_columns
 from pynapple_nuclr.io.opening import open_nwb
 from pynapple_nuclr.io.ophys import roi_responses, traces_of
 from pynapple_nuclr.io.time_in import named_epochs, observed
+from pynapple_nuclr.io.values import read_ragged, read_values
 
 
 def read_recording(
@@ -126,7 +127,7 @@ def _units(nwbfile: Any, source: Any, epochs: nap.IntervalSet | None) -> nap.TsG
             f"{source} has no units table with spike times; write the sorted units to it first, "
             "or make a file with nap_nuclr.write_units(units, path)"
         )
-    ids, index = np.asarray(table.id[:]), table["spike_times"]
+    ids = read_values(table.id.data)
     if len(np.unique(ids)) < len(ids):
         twice = sorted({int(unit) for unit in ids if (ids == unit).sum() > 1})
         raise ValueError(
@@ -134,7 +135,12 @@ def _units(nwbfile: Any, source: Any, epochs: nap.IntervalSet | None) -> nap.TsG
             "expected an id of its own for each unit"
         )
     # One read for all: every unit by itself would be a request each to a server.
-    trains = np.split(np.asarray(index.target.data[:], np.float64), index.data[:-1])
+    trains = [np.asarray(train, np.float64) for train in read_ragged(table["spike_times"])]
+    for unit, train in zip(ids, trains, strict=True):
+        if not np.isfinite(train).all():
+            raise ValueError(
+                f"{source}: unit {unit} has spike times that are NaN or infinite; expected seconds"
+            )
     support = observed(table, source)
     if support is None:  # pynapple's way: from the first spike to the last
         spikes = np.concatenate([np.empty(0), *trains])

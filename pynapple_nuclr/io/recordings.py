@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from pynapple_nuclr.io.files import replacing
 from pynapple_nuclr.io.opening import is_remote
 from pynapple_nuclr.io.reading import read_recording
+from pynapple_nuclr.io.values import check_stored, read_values
 from pynapple_nuclr.recording import Recording, Units, as_recording, name_groups
 from pynapple_nuclr.recording.mapped import Mapped
 
@@ -29,7 +31,7 @@ Source: TypeAlias = Units | str | os.PathLike[str]
 logger = logging.getLogger("pynapple_nuclr")
 
 _FORMAT = 1  # of the files in the cache; others are written anew
-_MAPPED = ("times", "offsets", "traces")  # arrays that stay in the file
+_MAPPED = {"times": "<f8", "offsets": "<i8", "traces": "<f4"}  # arrays that stay in the file
 _READ = ("unit_ids", "epochs", "begins", "frame_times")  # small ones
 _PAGE = 4096  # bytes, to which arrays are aligned in the file
 
@@ -198,7 +200,7 @@ def _store(parts: list[Recording], entry: Path, name: str) -> None:
 
 def _write(group: h5py.Group, part: Recording, suffix: str) -> None:
     group.attrs.update(suffix=suffix, modality=part.modality, frame_period=part.frame_period)
-    for field in _MAPPED + _READ:
+    for field in (*_MAPPED, *_READ):
         group[field] = getattr(part, field)
     columns = {
         str(column): [str(values.dtype), values.tolist()]
@@ -215,26 +217,49 @@ def _load(entry: Path, name: str) -> list[Recording] | None:
         return None
     try:
         with h5py.File(entry, "r", locking=False) as file:
-            return [_map(file[str(i)], name, entry) for i in range(file.attrs["parts"])]
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # h5py's, of damage
+            parts = [_map(file[str(i)], name, entry) for i in range(file.attrs["parts"])]
+            return parts or None
+    except Exception as error:  # h5py names damage in many ways; all mean the same here
         logger.warning("the entry %s of the cache is damaged (%s); made anew", entry.name, error)
         return None
 
 
+def _check_index(arrays: dict[str, Any], modality: str) -> None:
+    """Refuse arrays that do not fit together: what they say of places in others is believed."""
+    n_units, offsets = len(arrays["unit_ids"]), arrays["offsets"][:]
+    epochs = arrays["epochs"]
+    fit = epochs.size > 0 and epochs.shape[1:] == (2,) and np.isfinite(epochs).all()
+    if modality == "spikes":
+        fit &= len(offsets) == len(arrays["begins"]) * n_units + 1
+        fit &= offsets[0] == 0 and offsets[-1] == len(arrays["times"])
+        fit &= bool((np.diff(offsets) >= 0).all() and (np.diff(arrays["begins"]) >= 0).all())
+    else:
+        fit &= modality == "calcium" and arrays["traces"].shape[1:] == (n_units,)
+        fit &= arrays["traces"].shape[:1] == arrays["frame_times"].shape
+    if not fit or not n_units:
+        raise ValueError("its index does not fit its spikes or traces")
+
+
 def _map(group: h5py.Group, name: str, entry: Path) -> Recording:
-    arrays: dict[str, Any] = {field: group[field][()] for field in _READ}
-    for field in _MAPPED:
+    arrays: dict[str, Any] = {field: read_values(group[field]) for field in _READ}
+    for field, dtype in _MAPPED.items():
         stored = group[field]
-        # HDF5 has no place in the file for what is empty.
+        # HDF5 has no place in the file for what is empty, or not as it lies in memory.
         offset = stored.id.get_offset() or 0
-        arrays[field] = Mapped(str(entry.resolve()), offset, stored.dtype.str, stored.shape)
-    if group["offsets"][-1] != len(arrays["times"]):
-        raise ValueError("its index does not fit its spikes")
+        if stored.dtype.str != dtype or (stored.size and not offset):
+            raise ValueError(f"its {field} cannot be mapped")
+        arrays[field] = Mapped(str(entry.resolve()), offset, dtype, stored.shape)
+        arrays[field][-1:]  # it ends within the file
+    _check_index(arrays, group.attrs["modality"])
+    suffix = group.attrs["suffix"]
+    if suffix and not suffix.startswith(" ("):  # as `Recording.split` names parts
+        raise ValueError("it is of a part of another name")
+    check_stored(group["metadata"])
     columns = json.loads(group["metadata"][()])
     values = {column: values for column, (_, values) in columns.items()}
     metadata = pd.DataFrame(values, index=arrays["unit_ids"])
     return Recording(
-        name=name + group.attrs["suffix"],
+        name=name + suffix,
         metadata=metadata.astype({column: dtype for column, (dtype, _) in columns.items()}),
         modality=group.attrs["modality"],
         frame_period=float(group.attrs["frame_period"]),

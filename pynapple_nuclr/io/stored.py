@@ -16,6 +16,7 @@ from pynapple_nuclr.io.files import existing_file
 from pynapple_nuclr.io.opening import is_remote, open_nwb
 from pynapple_nuclr.io.provenance import read_provenance
 from pynapple_nuclr.io.reading import read_units
+from pynapple_nuclr.io.values import read_values
 
 if TYPE_CHECKING:
     from hdmf.common import DynamicTable
@@ -77,7 +78,7 @@ def read_embedding(
                 "write them: nap_nuclr.write_nwb(nap_nuclr.embed(units), source)"
             )
         table = _choose(found, name, path)
-        vectors = pd.DataFrame(np.asarray(table[column].data[:]), index=table.id.data[:])
+        vectors = pd.DataFrame(read_values(table[column].data), index=read_values(table.id.data))
         is_units = table is nwbfile.units
         series = [
             "/".join(nwb_tables.path_of(one.data).split("/")[-2:])  # such as DfOverF/plane1

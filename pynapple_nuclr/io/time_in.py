@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pynapple as nap
 
+from pynapple_nuclr.io.values import read_ragged, read_values
+
 
 def observed(table: Any, source: Any) -> nap.IntervalSet | None:
     """Return when all units were observed; None if they say nothing of it, or never were."""
     if "obs_intervals" not in table.colnames:
         return None
-    index = table["obs_intervals"]
-    intervals = np.asarray(index.target.data[:], dtype=np.float64).reshape(-1, 2)
-    parts = np.split(intervals, index.data[:-1])
+    parts = [part.astype(np.float64) for part in read_ragged(table["obs_intervals"])]
     different = {part.tobytes(): part for part in parts if len(part)}
     sets = [nap.IntervalSet(part) for part in different.values()]
     if len(sets) < 2:
@@ -50,6 +50,6 @@ def named_epochs(
         raise ValueError(
             f"{source} has no intervals {epochs!r}; it has {', '.join(tables) or 'none'}"
         )
-    start, stop = (np.asarray(tables[epochs][name][:]) for name in ("start_time", "stop_time"))
+    start, stop = (read_values(tables[epochs][name].data) for name in ("start_time", "stop_time"))
     whole = np.isfinite(start) & np.isfinite(stop)  # a trial that was broken off has no end
     return nap.IntervalSet(start[whole], stop[whole])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -268,7 +268,7 @@ def write_units(
     nwbfile = pynwb.NWBFile(
         session_description=session,
         identifier=str(uuid4()),
-        session_start_time=start_time or datetime.now(UTC),
+        session_start_time=start_time or datetime.now(timezone.utc),
     )
     sign(nwbfile)
     own = user_columns(units, columns, "nuclr")

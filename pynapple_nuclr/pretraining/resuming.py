@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from pynapple_nuclr.checkpoints import read_tensors
 from pynapple_nuclr.pretraining.module import ContrastiveTraining
 from pynapple_nuclr.pretraining.watch import CHECKS, LAST, METRICS, Watch
 
@@ -63,27 +62,55 @@ def _tidy(folder: Path, step: int | None, watch: Watch) -> None:
 def _restore(path: Path, watch: Watch, module: ContrastiveTraining) -> int:
     """Restore what Lightning does not know; return the step of the checkpoint."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = read_tensors(path)
         saved, step = checkpoint["nuclr"], checkpoint["global_step"]
         before, now = _plain(saved["facts"]), _plain(watch.facts)
         differing = sorted(key for key in now if before.get(key) != now[key])
         if not differing:
+            _load(checkpoint, module)
             watch.restore(module, saved)
     except Exception as error:  # torch names damage in many ways; all mean the same here
         raise ValueError(
-            f"{path} is no whole checkpoint of pretrain ({type(error).__name__}); resume=False "
-            "starts anew"
+            f"{path} is no whole checkpoint of pretrain ({type(error).__name__}: "
+            f"{str(error)[:200]}); resume=False starts anew"
         ) from None
     if differing:
         raise ValueError(
             f"{path} is of another run: {', '.join(differing)} differ; choose another out, or "
             "resume=False to start anew"
         )
-    module.encoder.load_state_dict(
-        {k[8:]: v for k, v in checkpoint["state_dict"].items() if k.startswith("encoder.")}
-    )
     _log.info("resuming from %s at step %d", path.name, step)
     return int(step)
+
+
+def _load(checkpoint: dict[str, Any], module: ContrastiveTraining) -> None:
+    """Load weights and optimizer into the module, as Lightning will: they have to fit it."""
+    kept = checkpoint["nuclr"]["best_weights"]
+    if kept:
+        module.encoder.load_state_dict(kept)
+        _check_finite(module)
+    module.load_state_dict(checkpoint["state_dict"])
+    _check_finite(module)
+    optimizer = module.configure_optimizers()
+    rules = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(*checkpoint["optimizer_states"])
+    for ours, theirs in zip(rules, optimizer.param_groups, strict=True):
+        # The learning rate is set anew by every step; another torch may have more to say.
+        shared = ours.keys() & theirs.keys() - {"params", "lr"}
+        if any(theirs[key] != ours[key] for key in shared):
+            raise ValueError("its optimizer goes by other rules")
+    for weight, state in optimizer.state.items():
+        if not 0 < float(state["step"]) <= checkpoint["global_step"]:
+            raise ValueError("its optimizer has counted other steps")
+        for name in ("exp_avg", "exp_avg_sq"):
+            alike = state[name].shape == weight.shape and state[name].dtype == weight.dtype
+            if not alike or not state[name].isfinite().all():
+                raise ValueError("its optimizer is of other weights, or not finite")
+
+
+def _check_finite(module: ContrastiveTraining) -> None:
+    if not all(value.isfinite().all() for value in module.state_dict().values()):
+        raise ValueError("its weights are not all finite")
 
 
 def _plain(value: Any) -> Any:

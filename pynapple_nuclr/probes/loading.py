@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 
+import numpy as np
+
+from pynapple_nuclr.io.opening import refusing
 from pynapple_nuclr.probes.classifier import Probe
 from pynapple_nuclr.probes.storage import read_probe
 
@@ -44,4 +48,25 @@ def load_probe(path: str | Path) -> Probe:
     probe = Probe(**params)
     for name, value in fitted.items():
         setattr(probe, name, value)
+    with refusing(path, "load_probe", "a probe that Probe.save wrote"):
+        _try(probe, Path(path).stat().st_size)
     return probe
+
+
+def _try(probe: Probe, size: int) -> None:
+    """Let a probe out of a file of `size` bytes predict once: else it would fail much later."""
+    probe._check_parameters()
+    n_columns, classes = probe.n_features_in_, probe.classes_
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:
+        raise ValueError(f"its classes are {reprlib.repr(classes)}")
+    if not isinstance(n_columns, int) or not 0 < n_columns < size:
+        raise ValueError(f"it asks for {reprlib.repr(n_columns)} columns")
+    if not isinstance(probe.encoder_, str | None):
+        raise ValueError(f"its encoder is {reprlib.repr(probe.encoder_)}")
+    x = np.zeros((2, n_columns))
+    if not np.isin(probe.predict(x), classes).all():
+        raise ValueError("it predicts what is none of its classes")
+    if hasattr(probe, "predict_proba"):
+        chances = probe.predict_proba(x)
+        if chances.shape != (2, len(classes)) or not np.isfinite(chances).all():
+            raise ValueError("its probabilities are not finite, or not one a class")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+
+from pynapple_nuclr.io.archives import check_archive
+from pynapple_nuclr.io.opening import refusing
 
 PARAMETERS = ("calibrate", "estimator", "features", "normalize", "prefix", "target")
 """What a probe is made with."""
@@ -52,6 +59,20 @@ def write_probe(path: str | Path, params: dict[str, Any], fitted: dict[str, Any]
     Path(path).write_bytes(data)
 
 
+def _check_arrays(path: Path) -> None:
+    """Refuse arrays that are larger than what is stored of them: numpy makes room for all."""
+    with ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.filename.endswith(".npy"):
+                continue
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = {1: "read_array_header_1_0", 2: "read_array_header_2_0"}[version[0]]
+                shape, _, dtype = getattr(np.lib.format, read)(file)
+            if prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} holds less than an array of shape {shape}")
+
+
 def read_probe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `write_probe` wrote: parameters and what was learnt.
 
@@ -66,14 +87,10 @@ def read_probe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}; expected one written by Probe.save")
-    data = Path(path).read_bytes()
-    try:
-        content = skops.io.loads(data, trusted=_TRUSTED)
-    except Exception as error:  # whatever a broken or forged file makes of the reader
-        raise ValueError(
-            f"{path} is no probe that can be read safely ({type(error).__name__}: {error}); "
-            "expected a whole file written by Probe.save"
-        ) from error
+    with refusing(path, "load_probe", "a probe that Probe.save wrote"):
+        check_archive(Path(path))
+        _check_arrays(Path(path))
+        content = skops.io.loads(Path(path).read_bytes(), trusted=_TRUSTED)
     is_ours = isinstance(content, dict) and content.get("format") == _FORMAT
     parts = [content.get(part) for part in ("params", "fitted")] if is_ours else []
     if [set(part or ()) for part in parts] != [set(PARAMETERS), set(FITTED)]:

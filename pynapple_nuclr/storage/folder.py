@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from pynapple_nuclr.config import EncoderConfig
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -58,7 +60,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     FileNotFoundError
         If they are missing.
     ValueError
-        If the file is no JSON, or not an encoder's.
+        If the file is no JSON, or not an encoder's, or its configuration cannot be.
     """
     path = _existing(folder / SETTINGS)
     if path.stat().st_size > _LARGEST_SETTINGS:
@@ -69,6 +71,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no readable JSON: {error}") from None
     if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
         raise ValueError(f"{path} does not say {_FORMAT!r}; expected an encoder's settings")
+    try:
+        EncoderConfig.from_dict(settings.get("config"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return settings
 
 

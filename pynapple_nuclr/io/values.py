@@ -1,0 +1,91 @@
+"""Values of an open NWB file: how much of the memory a dataset asks for, looked at before."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# What a file declares but does not hold costs it nothing, and a reader as much as is declared.
+_FREE = 2**16  # bytes that may be declared all the same: fill values of small columns
+_MOST_PACKED = 1032  # deflate makes one byte of that many at most
+_MOST_PLAIN = 4  # of a dataset that is not packed a part may be unwritten
+
+
+def read_values(data: Any) -> NDArray[Any]:
+    """Read all values of a dataset, which must be there.
+
+    Raises
+    ------
+    ValueError
+        If it declares far more values than it holds bytes for.
+    """
+    check_stored(data)
+    return np.asarray(data[:])
+
+
+def read_ragged(index: Any) -> list[NDArray[Any]]:
+    """Read a ragged column by its index (VectorIndex): an array for each row.
+
+    Raises
+    ------
+    ValueError
+        As `read_values`, and if the ends of the rows go back, or beyond the values.
+    """
+    values, ends = read_values(index.target.data), read_values(index.data)
+    limits = np.concatenate([[0], ends, [len(values)]])
+    if ends.dtype.kind not in "iu" or (limits[1:] < limits[:-1]).any():
+        raise ValueError(
+            f"the rows of {index.target.name!r} end at {np.array2string(ends, threshold=8)}; "
+            f"expected places in order, up to its {len(values)} values"
+        )
+    return np.split(values, ends.astype(np.int64))[: len(ends)]
+
+
+def check_stored(data: Any) -> None:
+    """Refuse a dataset (HDF5 or Zarr) that declares far more values than it holds bytes for."""
+    dataset = getattr(data, "dataset", data)  # hdmf wraps those of references
+    if not (hasattr(dataset, "chunks") and hasattr(dataset, "dtype")):
+        return  # in memory already
+    values = max(prod(dataset.shape), prod(dataset.chunks or ()))  # a chunk is read as a whole
+    size, stored = values * dataset.dtype.itemsize, _stored(dataset)
+    in_hdf5 = hasattr(dataset, "id")
+    if in_hdf5 and stored > dataset.file.id.get_filesize():  # HDF5 would make room for it
+        raise ValueError(f"{dataset.name} is said to take up {stored:,} bytes, more than its file")
+    packed = not in_hdf5 or dataset.id.get_create_plist().get_nfilters()
+    if size > _FREE + (_MOST_PACKED if packed else _MOST_PLAIN) * stored:
+        raise ValueError(
+            f"{dataset.name} declares {values:,} values ({size:,} bytes) and holds "
+            f"{stored:,} bytes; expected a dataset that was written"
+        )
+
+
+def check_about(file: Any) -> None:
+    """Refuse an HDF5 file in which what pynwb reads by itself is declared, and not there.
+
+    That may be anything but the data of a series. How much a dataset holds takes time to find out
+    if it is large, and is of interest if it is small, or larger than the file.
+    """
+    import h5py
+
+    most = _FREE + file.id.get_filesize()
+
+    def look(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset) or name.endswith("/data"):
+            return
+        if not _FREE < item.nbytes <= most:
+            check_stored(item)
+
+    file.visititems(look)
+
+
+def _stored(dataset: Any) -> int:
+    """Return the bytes that a dataset takes up in its file."""
+    if hasattr(dataset, "id"):
+        return int(dataset.id.get_storage_size())
+    stored = dataset.nbytes_stored  # Zarr: a method since version 3
+    return int(stored() if callable(stored) else stored)

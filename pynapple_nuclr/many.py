@@ -16,7 +16,7 @@ import pynapple as nap
 from tqdm import tqdm
 
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
-from pynapple_nuclr.io.files import alone_in, replacing
+from pynapple_nuclr.files import alone_in, replacing
 from pynapple_nuclr.io.opening import is_remote
 from pynapple_nuclr.io.reading import read_recording
 

@@ -246,8 +246,8 @@ def cached_recordings(folder):
     open_recordings(source, cache=good)
 
     def damage_entry(folder, rng):
-        (path,) = folder.glob("*.h5")
-        return mutate_hdf5(path, rng) if rng.random() < 0.5 else damage(path, rng)
+        path = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
+        return damage(path, rng, forge_json if path.suffix == ".json" else None)
 
     def read(folder):
         one = open_recordings(source, cache=folder)["day1"]

@@ -10,8 +10,8 @@ import pytest
 from nwb_recordings import embedded, embedded_traces, imaging_file, make_units, session_file
 from range_server import serving
 
+from pynapple_nuclr import files
 from pynapple_nuclr.columns import embeddings
-from pynapple_nuclr.io import files
 from pynapple_nuclr.io.stored import describe_nwb, read_embedding
 from pynapple_nuclr.io.writing import write_nwb
 

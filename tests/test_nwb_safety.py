@@ -13,8 +13,8 @@ import pynwb
 import pytest
 from nwb_recordings import embedded, embedded_traces, imaging_file, make_units, session_file
 
+from pynapple_nuclr import files
 from pynapple_nuclr.columns import embeddings
-from pynapple_nuclr.io import files
 from pynapple_nuclr.io.stored import read_embedding
 from pynapple_nuclr.io.tables import write_table
 from pynapple_nuclr.io.writing import write_nwb, write_units

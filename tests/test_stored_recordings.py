@@ -139,20 +139,18 @@ def test_a_file_is_read_once_and_again_when_it_changed(session, tmp_path, monkey
         before.order()
 
 
-@pytest.mark.parametrize("damage", ["cut off", "overwritten", "empty", "no data"])
-def test_a_damaged_entry_is_made_anew(session, tmp_path, caplog, damage):
+@pytest.mark.parametrize("damage", ["cut off", "overwritten", "empty", "gone"])
+@pytest.mark.parametrize("file", ["about.json", "0/times.npy", "0/epochs.npy"])
+def test_a_damaged_entry_is_made_anew(session, tmp_path, caplog, file, damage):
     whole = views(open_recordings(session, cache=tmp_path))
     (entry,) = tmp_path.iterdir()
-    content = entry.read_bytes()
-    if damage == "no data":
-        import h5py
-
-        with h5py.File(entry, "r+") as file:
-            del file["0/times"]
+    content = (entry / file).read_bytes()
+    half = content[: len(content) // 2]
+    written = {"cut off": half, "overwritten": b"no" * len(half), "empty": b""}
+    if damage == "gone":
+        (entry / file).unlink()
     else:
-        half = content[: len(content) // 2]
-        written = {"cut off": half, "overwritten": b"no" * len(half), "empty": b""}
-        entry.write_bytes(written[damage])
+        (entry / file).write_bytes(written[damage])
     assert_same(views(open_recordings(session, cache=tmp_path)), whole)
     assert "damaged" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == [entry.name]
@@ -201,7 +199,7 @@ def test_what_was_read_of_a_file_does_not_stay_in_memory(session, tmp_path):
 def test_a_file_of_the_cache_that_goes_is_named(session, tmp_path):
     stored = open_recordings(session, cache=tmp_path)["day1"]
     (entry,) = tmp_path.iterdir()
-    entry.unlink()
+    shutil.rmtree(entry)
     with pytest.raises(OSError, match=f"{entry.name}.*open the recordings again"):
         stored.order()
 

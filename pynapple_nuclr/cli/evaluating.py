@@ -83,7 +83,7 @@ def evaluate_command(
 
     nap-nuclr evaluate *.nwb --target cell_type --protocol inductive_zero_shot --animals mouse
     """
-    from pynapple_nuclr.io.files import check_output
+    from pynapple_nuclr.files import check_output
     from pynapple_nuclr.io.reading import read_recording
 
     if output is not None:

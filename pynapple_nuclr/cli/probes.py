@@ -89,7 +89,7 @@ def fit_command(
 
     nap-nuclr probe fit "labelled/*.nwb" --target cell_type -o cell_type.skops
     """
-    from pynapple_nuclr.io.files import check_output
+    from pynapple_nuclr.files import check_output
 
     check_output(output, overwrite=overwrite, suffix=".skops")
     anew = given(encoder=encoder, gaps=gaps, epochs=epochs, by=by, precision=precision)
@@ -164,7 +164,7 @@ def annotate_command(
 
     nap-nuclr probe annotate "data/*.nwb" --probe cell_type.skops -o labelled --format csv
     """
-    from pynapple_nuclr.io.files import existing_file
+    from pynapple_nuclr.files import existing_file
     from pynapple_nuclr.probes import load_probe
 
     fitted = load_probe(existing_file(probe))

@@ -235,7 +235,7 @@ def check_raw(output: Path, raw: str | None) -> None:
 
 def check_new(source: str, output: Path, raw: Raw | None, overwrite: bool) -> None:
     """Look at an output before any work: its folder is there, and it is not, or may go."""
-    from pynapple_nuclr.io.files import check_output
+    from pynapple_nuclr.files import check_output
     from pynapple_nuclr.io.writing import check_doors
 
     if output.suffix in _TABLES:

@@ -69,7 +69,7 @@ def report_command(
 
     nap-nuclr report session.nwb -o report.html --target cell_type
     """
-    from pynapple_nuclr.io.files import check_output
+    from pynapple_nuclr.files import check_output
 
     path = check_output(output or _beside(file), overwrite=overwrite, suffix=".html")
     notes: list[str] = []

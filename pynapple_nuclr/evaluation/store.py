@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pynapple as nap
 
 from pynapple_nuclr.columns.metadata import stored_columns, unit_ids
+from pynapple_nuclr.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,22 +38,20 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, key: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Return arrays and notes; None where there are none, or a file that was cut off."""
+        """Return arrays and notes; None where there are none, or a file that is damaged."""
         try:
             with self._path(key).open("rb") as file:
                 content = np.load(file, allow_pickle=False)
                 arrays = {name: content[name] for name in content.files}
             return arrays, json.loads(str(arrays.pop(_TEXT)))
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
+        except Exception:  # zip, numpy and JSON name damage in many ways: it is computed anew
             return None
 
     def write(self, key: str, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> None:
         """Write arrays and notes; the file is whole or not there, whoever interrupts."""
         path = self._path(key)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
+        with replacing(path) as draft, draft.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays, **{_TEXT: np.array(json.dumps(notes))})
-        part.replace(path)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npz"

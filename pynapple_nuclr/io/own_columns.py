@@ -90,6 +90,12 @@ def user_columns(units: nap.TsGroup, written: Columns, prefix: str) -> Columns:
     return columns
 
 
+def size_in_file(columns: Columns) -> int:
+    """Return how many bytes columns, and what comes with them, take in a file at most."""
+    sizes = (max(values.nbytes, 64 * len(values)) for values, _ in columns.values())
+    return 2**20 + 2 * sum(sizes)
+
+
 def encoders(columns: Columns, prefix: str) -> set[str]:
     """Return who signed these columns, as name@hash."""
     values = columns.get(f"{prefix}_encoder", (np.empty(0, dtype=object), ""))[0]

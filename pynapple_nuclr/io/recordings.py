@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,25 +16,24 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from pynapple_nuclr.io.files import replacing
+from pynapple_nuclr.files import replacing
 from pynapple_nuclr.io.opening import is_remote
 from pynapple_nuclr.io.reading import read_recording
-from pynapple_nuclr.io.values import check_stored, read_values
 from pynapple_nuclr.recording import Recording, Units, as_recording, name_groups
 from pynapple_nuclr.recording.mapped import Mapped
 
 if TYPE_CHECKING:
-    import h5py
+    pass
 
 Source: TypeAlias = Units | str | os.PathLike[str]
 """A population: an object, or the file that holds it."""
 
 logger = logging.getLogger("pynapple_nuclr")
 
-_FORMAT = 1  # of the files in the cache; others are written anew
-_MAPPED = {"times": "<f8", "offsets": "<i8", "traces": "<f4"}  # arrays that stay in the file
-_READ = ("unit_ids", "epochs", "begins", "frame_times")  # small ones
-_PAGE = 4096  # bytes, to which arrays are aligned in the file
+_FORMAT = 2  # of the entries in the cache; others are written anew
+_MAPPED = {"times": "<f8", "offsets": "<i8", "traces": "<f4"}  # arrays that stay in their files
+_READ = {"unit_ids": "<i8", "epochs": "<f8", "begins": "<f8", "frame_times": "<f8"}  # small ones
+_ABOUT = "about.json"
 
 
 def open_recordings(
@@ -165,7 +165,7 @@ def _entry(path: Path, by: str | None) -> str:
     """Return the name of a file's entry in the cache: the file's, and that of its state."""
     keys = [str(path.resolve()), by], [_FORMAT, *_fingerprint(path)]
     digests = [hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16] for key in keys]
-    return "-".join([_stem(path)[:80], *digests]) + ".h5"
+    return "-".join([_stem(path)[:80], *digests])
 
 
 def _fingerprint(path: Path) -> list[int]:
@@ -176,52 +176,85 @@ def _fingerprint(path: Path) -> list[int]:
 
 
 def _store(parts: list[Recording], entry: Path, name: str) -> None:
-    """Write recordings to the cache: whole, or not at all."""
-    import h5py
-
+    """Write recordings to the cache, a folder of arrays for each: whole, or not at all."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            replacing(entry) as draft,
-            h5py.File(draft, "w", alignment_threshold=1, alignment_interval=_PAGE) as file,
-        ):
-            file.attrs["parts"] = len(parts)
-            for number, part in enumerate(parts):
-                _write(file.create_group(str(number)), part, part.name.removeprefix(name))
+        with replacing(entry) as draft:
+            draft.mkdir()
+            about = [
+                _write(draft / str(number), part, part.name.removeprefix(name))
+                for number, part in enumerate(parts)
+            ]
+            (draft / _ABOUT).write_text(json.dumps(about, default=str), encoding="utf-8")
     except OSError as error:
         raise OSError(
             f"recording {name!r} cannot be written to the cache in {entry.parent} ({error}); "
             "cache= names another folder"
         ) from error
-    for other in entry.parent.glob(f"{glob.escape(entry.stem.rpartition('-')[0])}-*.h5"):
+    for other in entry.parent.glob(f"{glob.escape(entry.name.rpartition('-')[0])}-*"):
         if other != entry:  # of the file as it was
-            other.unlink(missing_ok=True)
+            shutil.rmtree(other, ignore_errors=True)
 
 
-def _write(group: h5py.Group, part: Recording, suffix: str) -> None:
-    group.attrs.update(suffix=suffix, modality=part.modality, frame_period=part.frame_period)
-    for field in (*_MAPPED, *_READ):
-        group[field] = getattr(part, field)
+def _write(folder: Path, part: Recording, suffix: str) -> dict[str, Any]:
+    """Write the arrays of a recording; return what is to be noted of it."""
+    folder.mkdir()
+    for field, dtype in (_MAPPED | _READ).items():
+        np.save(folder / f"{field}.npy", np.ascontiguousarray(getattr(part, field), dtype))
     columns = {
         str(column): [str(values.dtype), values.tolist()]
         for column, values in part.metadata.items()
     }
-    group["metadata"] = json.dumps(columns, default=str)
+    return {
+        "suffix": suffix,
+        "modality": part.modality,
+        "frame_period": part.frame_period,
+        "metadata": columns,
+    }
 
 
 def _load(entry: Path, name: str) -> list[Recording] | None:
     """Map an entry of the cache; None if there is none that is whole."""
-    import h5py
-
-    if not entry.is_file():
+    if not entry.is_dir():
         return None
     try:
-        with h5py.File(entry, "r", locking=False) as file:
-            parts = [_map(file[str(i)], name, entry) for i in range(file.attrs["parts"])]
-            return parts or None
-    except Exception as error:  # h5py names damage in many ways; all mean the same here
+        about = json.loads((entry / _ABOUT).read_text(encoding="utf-8"))
+        return [_map(entry / str(i), one, name) for i, one in enumerate(about)] or None
+    except Exception as error:  # of damage, of which there are many ways
         logger.warning("the entry %s of the cache is damaged (%s); made anew", entry.name, error)
         return None
+
+
+def _map(folder: Path, about: dict[str, Any], name: str) -> Recording:
+    arrays: dict[str, Any] = {
+        field: _mapped(folder / f"{field}.npy", dtype) for field, dtype in (_MAPPED | _READ).items()
+    }
+    arrays |= {field: arrays[field][...] for field in _READ}
+    _check_index(arrays, about["modality"])
+    suffix = about["suffix"]
+    if suffix and not suffix.startswith(" ("):  # as `Recording.split` names parts
+        raise ValueError("it is of a part of another name")
+    columns = about["metadata"].items()
+    metadata = pd.DataFrame({one: values for one, (_, values) in columns}, arrays["unit_ids"])
+    return Recording(
+        name=name + suffix,
+        metadata=metadata.astype({one: dtype for one, (dtype, _) in columns}),
+        modality=about["modality"],
+        frame_period=float(about["frame_period"]),
+        **arrays,
+    )
+
+
+def _mapped(path: Path, dtype: str) -> Mapped:
+    """Find an array in its file, which must hold all of it and nothing else."""
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{path.name} is of another format")
+        shape, fortran, found = np.lib.format.read_array_header_1_0(file)
+        array = Mapped(str(path.resolve()), file.tell(), dtype, shape)
+    if fortran or found.str != dtype or path.stat().st_size != array.offset + array.nbytes:
+        raise ValueError(f"{path.name} is not the array that was written")
+    return array
 
 
 def _check_index(arrays: dict[str, Any], modality: str) -> None:
@@ -238,30 +271,3 @@ def _check_index(arrays: dict[str, Any], modality: str) -> None:
         fit &= arrays["traces"].shape[:1] == arrays["frame_times"].shape
     if not fit or not n_units:
         raise ValueError("its index does not fit its spikes or traces")
-
-
-def _map(group: h5py.Group, name: str, entry: Path) -> Recording:
-    arrays: dict[str, Any] = {field: read_values(group[field]) for field in _READ}
-    for field, dtype in _MAPPED.items():
-        stored = group[field]
-        # HDF5 has no place in the file for what is empty, or not as it lies in memory.
-        offset = stored.id.get_offset() or 0
-        if stored.dtype.str != dtype or (stored.size and not offset):
-            raise ValueError(f"its {field} cannot be mapped")
-        arrays[field] = Mapped(str(entry.resolve()), offset, dtype, stored.shape)
-        arrays[field][-1:]  # it ends within the file
-    _check_index(arrays, group.attrs["modality"])
-    suffix = group.attrs["suffix"]
-    if suffix and not suffix.startswith(" ("):  # as `Recording.split` names parts
-        raise ValueError("it is of a part of another name")
-    check_stored(group["metadata"])
-    columns = json.loads(group["metadata"][()])
-    values = {column: values for column, (_, values) in columns.items()}
-    metadata = pd.DataFrame(values, index=arrays["unit_ids"])
-    return Recording(
-        name=name + suffix,
-        metadata=metadata.astype({column: dtype for column, (dtype, _) in columns.items()}),
-        modality=group.attrs["modality"],
-        frame_period=float(group.attrs["frame_period"]),
-        **arrays,
-    )

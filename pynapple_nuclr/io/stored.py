@@ -11,8 +11,8 @@ import pandas as pd
 import pynapple as nap
 
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, is_missing, lay_out
+from pynapple_nuclr.files import existing_file
 from pynapple_nuclr.io import nwb_tables
-from pynapple_nuclr.io.files import existing_file
 from pynapple_nuclr.io.opening import is_remote, open_nwb
 from pynapple_nuclr.io.provenance import read_provenance
 from pynapple_nuclr.io.reading import read_units

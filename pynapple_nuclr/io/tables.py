@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pynapple_nuclr.columns import metadata_frame
-from pynapple_nuclr.io.files import check_output, replacing
+from pynapple_nuclr.files import check_output, replacing
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units

@@ -14,10 +14,10 @@ from uuid import uuid4
 import pynapple as nap
 
 from pynapple_nuclr.columns import PREDICTED
+from pynapple_nuclr.files import check_output, check_space, copy_whole, existing_file, replacing
 from pynapple_nuclr.io import nwb_tables
-from pynapple_nuclr.io.files import check_output, copy_whole, existing_file, replacing
 from pynapple_nuclr.io.opening import is_remote, is_zarr, open_nwb
-from pynapple_nuclr.io.own_columns import embedding_columns, spread, user_columns
+from pynapple_nuclr.io.own_columns import embedding_columns, size_in_file, spread, user_columns
 from pynapple_nuclr.io.provenance import add_provenance, read_provenance, sign
 from pynapple_nuclr.io.raw import copy_parts, kept_parts, link_rest
 from pynapple_nuclr.io.units_table import build_table
@@ -117,6 +117,7 @@ def write_nwb(
             f"{output}; embed them first: units = nap_nuclr.embed(units)"
         )
     notes = {"source": _name(source), **(settings or {})}
+    check_space(output, size_in_file(columns))
     with replacing(output) as draft:
         with open_nwb(source, "r") as (_, nwbfile):
             table = nwb_tables.table_of(units, nwbfile, source)
@@ -280,6 +281,8 @@ def write_units(
         nwbfile.epochs.add_interval(start_time=float(start), stop_time=float(stop))
     if columns:
         add_provenance(nwbfile, units, "nuclr", {})
+    spikes = sum(len(train) for train in units.values())
+    check_space(path, size_in_file({**own, **columns}) + 8 * spikes)
     with replacing(path) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
         io.write(nwbfile)
     return path

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pynapple_nuclr.checkpoints import read_tensors
+from pynapple_nuclr.files import remove_drafts
 from pynapple_nuclr.pretraining.module import ContrastiveTraining
 from pynapple_nuclr.pretraining.watch import CHECKS, LAST, METRICS, Watch
 
@@ -51,8 +52,7 @@ def _tidy(folder: Path, step: int | None, watch: Watch) -> None:
     if step is None:
         for name in (LAST, METRICS):
             (folder / name).unlink(missing_ok=True)
-    for name in (LAST, METRICS):
-        (folder / f"{name}.part").unlink(missing_ok=True)
+    remove_drafts(folder)
     for path in (folder / CHECKS).glob("step_*"):
         if int(path.name.removeprefix("step_")) > (step or 0):
             shutil.rmtree(path)

@@ -17,7 +17,7 @@ from pynapple_nuclr.config import EncoderConfig, Gaps
 from pynapple_nuclr.encoder import Encoder
 from pynapple_nuclr.familiarity import describe_training
 from pynapple_nuclr.familiarity.fingerprints import training_fingerprints
-from pynapple_nuclr.io.files import alone_in
+from pynapple_nuclr.files import alone_in
 from pynapple_nuclr.io.recordings import open_recordings
 from pynapple_nuclr.pretraining.batches import PairBatches
 from pynapple_nuclr.pretraining.data import open_sources

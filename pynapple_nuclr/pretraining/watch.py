@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from pynapple_nuclr.checkpoints import save_encoder
 from pynapple_nuclr.encoder import Encoder
+from pynapple_nuclr.files import replacing
 from pynapple_nuclr.inference import gather, reidentification
 from pynapple_nuclr.pretraining.module import ContrastiveTraining, Schedule
 from pynapple_nuclr.windows import Source, tile
@@ -144,12 +144,13 @@ class Watch(pl.Callback):
         """Write the rows of all checks; those of an earlier run that were lost go, too."""
         if self.out is None or not self.rows:
             return
-        part = self.out / f"{METRICS}.part"
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(self.out / METRICS) as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(part, self.out / METRICS)
 
     def _due(self, step: int, done: float) -> bool:
         return step > 0 and done >= self.next_check - _ROUNDING
@@ -229,20 +230,11 @@ class Watch(pl.Callback):
         self.saved_at = module.schedule.spent
         if self.out is None:
             return
-        part = self.out / f"{LAST}.part"
-        try:
-            trainer.save_checkpoint(part)
-            if trainer.is_global_zero:
-                with part.open("rb+") as file:
-                    os.fsync(file.fileno())  # or a power cut could leave a name without content
-                os.replace(part, self.out / LAST)
-        except OSError as error:
-            part.unlink(missing_ok=True)  # what there is of it takes space, too
-            raise OSError(
-                error.errno,
-                f"no checkpoint could be written ({error.strerror}) to {self.out}; the one before "
-                "it, if there is one, is whole: make space, and call pretrain again to continue",
-            ) from error
+        if trainer.is_global_zero:
+            with replacing(self.out / LAST) as draft:
+                trainer.save_checkpoint(draft)
+        else:
+            trainer.save_checkpoint(self.out / LAST)  # takes part, and writes nothing
         trainer.strategy.barrier()
 
 

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
+from pynapple_nuclr.files import replacing
 from pynapple_nuclr.io.archives import check_archive
 from pynapple_nuclr.io.opening import refusing
 
@@ -56,7 +57,8 @@ def write_probe(path: str | Path, params: dict[str, Any], fitted: dict[str, Any]
             f"a probe with {', '.join(refused)} cannot be shared safely; choose an estimator of "
             "scikit-learn without trees, for example LogisticRegression or SVC"
         )
-    Path(path).write_bytes(data)
+    with replacing(Path(path)) as draft:
+        draft.write_bytes(data)
 
 
 def _check_arrays(path: Path) -> None:

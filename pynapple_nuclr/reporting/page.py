@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.io.files import check_output, replacing
+from pynapple_nuclr.files import check_output, replacing
 from pynapple_nuclr.plotting.columns_in import read_column
 from pynapple_nuclr.recording import modality_of
 from pynapple_nuclr.reporting.cards import LEAST, as_cards, as_json

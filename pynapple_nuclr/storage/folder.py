@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +28,7 @@ _LARGEST_SETTINGS = 1_000_000  # bytes
 def write_folder(
     folder: Path, weights: Mapping[str, Tensor], settings: Mapping[str, Any], card: str
 ) -> None:
-    """Write an encoder's files; each is whole or as it was before.
+    """Write an encoder's files: all, or none, and each is whole or as it was before.
 
     Parameters
     ----------
@@ -46,10 +48,10 @@ def write_folder(
         SETTINGS: text.encode(),
         CARD: card.encode(),
     }
-    for name, content in contents.items():
-        part = folder / f"{name}.part"
-        part.write_bytes(content)
-        part.replace(folder / name)
+    with ExitStack() as stack:  # they take their places when the last one is written
+        drafts = {name: stack.enter_context(replacing(folder / name)) for name in contents}
+        for name, content in contents.items():
+            drafts[name].write_bytes(content)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

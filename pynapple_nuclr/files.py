@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +23,8 @@ _DRAFTS = ".nuclr-"
 _LOCK = ".nuclr.lock"
 _STALE = 24 * 3600.0  # s; no writer leaves its draft alone for so long
 _LARGE = 1e9  # bytes; a copy that takes long enough to be told of
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_IN_WORDS = re.compile(rf"\berrno = ({'|'.join(map(str, _FULL))})\b")  # HDF5's
 
 
 def check_output(
@@ -97,17 +101,56 @@ def _in_words(size: float) -> str:
 
 @contextmanager
 def replacing(output: Path) -> Iterator[Path]:
-    """Give a file or folder to write that takes the place of `output` once whole, or goes."""
-    _tidy(output.parent)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=_DRAFTS) as folder:
+    """Give a file or folder to write that takes the place of `output` once whole, or goes.
+
+    Raises
+    ------
+    OSError
+        If the disk is full; `output` is as it was.
+    """
+    remove_drafts(output.parent, older=_STALE)
+    with (
+        _saying_if_full(output),
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=_DRAFTS) as folder,
+    ):
         draft = Path(folder) / output.name
         yield draft
-        if draft.is_dir() and output.exists():
-            _swap(draft, output, Path(folder) / "previous")
+        if draft.is_dir():
+            _put_folder(draft, output, Path(folder) / "previous")
         else:
-            if draft.is_file():
-                _to_disk(draft)  # else a power cut could leave the new name with an empty file
+            _to_disk(draft)  # else a power cut could leave the new name with an empty file
             os.replace(draft, output)
+
+
+@contextmanager
+def _saying_if_full(output: Path) -> Iterator[None]:
+    """Say what a full disk means for a file; how HDF5 says it, few can read."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if getattr(error, "errno", None) not in _FULL and not _FULL_IN_WORDS.search(str(error)):
+            raise
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk is full: {output.name} could not be written to {output.parent}, where all "
+            "is as it was; make space, and do the same again",
+        ) from error
+
+
+def check_space(output: Path, size: int) -> None:
+    """Refuse to begin a file of so many bytes where the disk has no place for them.
+
+    They are taken for a moment: quotas count as well. From then on HDF5 writes, which a full disk
+    may let crash this process, even later.
+
+    Raises
+    ------
+    OSError
+        If there is no place.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with _saying_if_full(output), tempfile.TemporaryFile(dir=output.parent) as place:
+            os.posix_fallocate(place.fileno(), 0, size)
 
 
 @contextmanager
@@ -138,11 +181,16 @@ def alone_in(folder: Path | None) -> Iterator[None]:
         lock.release()
 
 
-def _swap(draft: Path, output: Path, aside: Path) -> None:
-    """Put a folder in the place of another, which then goes with the draft's."""
+def _put_folder(draft: Path, output: Path, aside: Path) -> None:
+    """Put a folder in its place, or in that of another, which then goes with the draft's."""
+    try:
+        return os.rename(draft, output)
+    except OSError:
+        if not output.exists():
+            raise
     if _exchange(draft, output):
         return
-    aside.mkdir()  # elsewhere in two steps; `_tidy` knows what a kill between them leaves
+    aside.mkdir()  # elsewhere in two steps; `remove_drafts` knows what a kill between them leaves
     os.rename(output, aside / output.name)
     try:
         os.rename(draft, output)
@@ -167,12 +215,15 @@ def _to_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what writers that were killed left behind; first put back what they had set aside."""
+def remove_drafts(folder: Path, older: float = 0.0) -> None:
+    """Remove what writers left that were killed `older` seconds ago or before.
+
+    What they had set aside is put back first.
+    """
     for left in folder.glob(f"{_DRAFTS}*"):
         with suppress(FileNotFoundError):  # another writer has just finished
             changed = max(path.stat().st_mtime for path in (left, *left.iterdir()))
-            if time.time() - changed < _STALE:
+            if time.time() - changed < older:
                 continue
             for previous in left.glob("previous/*"):
                 if not (folder / previous.name).exists():

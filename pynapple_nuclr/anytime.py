@@ -31,8 +31,8 @@ class Budget:
 
     Raises
     ------
-    ValueError
-        If one of them is not positive.
+    TypeError, ValueError
+        If one of them is no number, or not positive.
     """
 
     max_windows: int | None = None
@@ -42,9 +42,11 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("max_windows", "max_seconds", "tolerance"):
             value = getattr(self, name)
+            if not isinstance(value, (int, float, np.number, type(None))):
+                raise TypeError(f"{name} is {value!r}; expected a positive number, or None")
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}; expected a positive number, or None")
-        if self.max_windows is not None and self.max_windows != int(self.max_windows):
+        if self.max_windows is not None and self.max_windows % 1 != 0:  # not so: infinity, too
             raise ValueError(f"max_windows is {self.max_windows}; expected a whole number")
 
     @property

@@ -76,9 +76,21 @@ def test_limits_hold_for_every_population(units, encoder, caplog):
     assert caplog.text.count("skipped 36") == 2
 
 
-@pytest.mark.parametrize("limit", [{"max_windows": 0}, {"max_seconds": -1}, {"tolerance": 0}])
-def test_a_limit_that_is_not_positive_is_refused(units, encoder, limit):
-    with pytest.raises(ValueError, match="expected a positive number"):
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"max_windows": 0},
+        {"max_windows": 2.5},
+        {"max_windows": np.inf},
+        {"max_windows": "some"},
+        {"max_seconds": -1},
+        {"max_seconds": np.nan},
+        {"tolerance": 0},
+        {"tolerance": "little"},
+    ],
+)
+def test_a_limit_that_is_none_is_refused(units, encoder, limit):
+    with pytest.raises((TypeError, ValueError), match="expected a (positive|whole) number"):
         nap_nuclr.embed(units, encoder, **limit)
 
 

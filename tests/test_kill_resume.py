@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import training_job
+from tally import counts
 
 from pynapple_nuclr.pretraining import watch
 
@@ -69,6 +70,7 @@ def run(out, *, kill=None, dying=None, **changes):
             os.kill(process.pid, number)
     process.join(PATIENCE)
     assert process.exitcode is not None, "the job hangs"
+    counts["trainings killed (SIGKILL)"] += process.exitcode == -signal.SIGKILL
     return process.exitcode
 
 
@@ -82,6 +84,7 @@ def whole(tmp_path_factory):
 
 def assert_same_run(out, other):
     """Weights, checkpoint, metrics and the encoder of every check are the same; no rests."""
+    counts["trainings disturbed and ended bit for bit as the undisturbed one"] += 1
     np.testing.assert_array_equal(np.load(out / "weights_0.npy"), np.load(other / "weights_0.npy"))
     one, two = (torch.load(f / "last.ckpt", weights_only=True) for f in (out, other))
     for key in ("state_dict", "optimizer_states"):

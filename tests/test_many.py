@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from tally import counts
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig, embed_many, many
@@ -103,6 +104,7 @@ def test_a_cluster_whose_workers_are_killed_does_every_session_once(
         watching.join()
         assert not set(victims) & set(client.run(os.getpid).values())
     assert not watching.victims, "nobody was killed"
+    counts["workers of a cluster killed, whose sessions were done once"] += deaths
     assert (done["error"] == "").all()
     assert (done["units"] == 6).all() and not done["was_there"].any()
     names = {f"{name}_nuclr.nwb" for name in sessions}

@@ -14,7 +14,7 @@ test: $(READY)  ## the tests and the examples in the docstrings
 	$(BIN)/python -m pytest -m "not slow" --cov $(PYTEST_ARGS)
 
 test-all: $(READY)  ## the slow ones too; writes docs/reliability.md
-	$(BIN)/python -m pytest --tally docs/reliability.md $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --tally=docs/reliability.md $(PYTEST_ARGS)
 
 lint: $(READY)  ## style, types, the direction of imports, and nothing written twice
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@
 `nox -s release` builds what is uploaded, and uses it where nothing else is installed.
 """
 
+import tempfile
 from pathlib import Path
 
 import nox
@@ -30,7 +31,9 @@ def try_with(session: nox.Session, resolution: str) -> None:
     """Install with a resolution, run the tests, and note what they ran with."""
     session.install("--resolution", resolution, "-e", ".[test]")
     result = Path(session.create_tmp()) / "tests.xml"
-    session.run("python", "-m", "pytest", "-q", "-m", "not slow", f"--junitxml={result}")
+    # In the usual folder for what is temporary: nox has one whose name is long.
+    tests = ("python", "-m", "pytest", "-q", "-m", "not slow", f"--junitxml={result}")
+    session.run(*tests, env={"TMPDIR": tempfile.gettempdir()})
     session.run("python", "benchmarks/versions.py", "note", session.name, str(result))
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 LIMIT = 20.0  # s, for one read; the longest that ends takes less than one
-ADDRESSES = 512 * 1024**2  # bytes that a read may reserve beyond what the process has
+ADDRESSES = 1024**3  # bytes that a read, its threads too, may reserve beyond what is there
 SLACK = 16 * 1024**2  # bytes: code of libraries that only an error needs, and its message
 _RESET = "5"  # what tells Linux to measure the peak anew
 

@@ -53,8 +53,14 @@ def note(session: str, result: Path) -> None:
     """Keep with what the tests were run, and what came of them."""
     suite = ElementTree.parse(result).getroot().find("testsuite")
     assert suite is not None
+    failed = [
+        f"`{case.get('name')}`"
+        for case in suite.iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
     ran, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
-    outcome = {"passed": ran - skipped, "skipped": skipped}  # nox calls this when none failed
+    outcome: dict[str, Any] = {"passed": ran - skipped - len(failed), "skipped": skipped}
+    outcome["failed"] = ", ".join(failed) or "none"
     installed = {name: version(name) for name in dependencies()}
     if session.startswith("oldest"):
         check_lowest(installed)

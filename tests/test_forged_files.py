@@ -49,7 +49,7 @@ def nothing_runs_and_little_is_asked_for():
     tracemalloc.stop()
     assert not Trap.sprung
     assert most < MOST
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 120  # a hang takes longer, a busy machine does not
     counts["forged files refused"] += 1
 
 

@@ -85,13 +85,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """Tell what was tried; a run that failed writes no page."""
+    """Tell what was tried; a run that was broken off writes no page."""
     if not tally.counts:
         return
     terminalreporter.section("what was tried")
     for line in tally.lines():
         terminalreporter.line(line)
-    if (page := config.getoption("tally", None)) and not exitstatus:
-        outcomes = ("passed", "skipped")
+    if (page := config.getoption("tally", None)) and exitstatus in (0, 1):
+        outcomes = ("passed", "skipped", "failed")
         found = {how: len(terminalreporter.stats.get(how, ())) for how in outcomes}
         tally.write_page(Path(page), found)

@@ -18,8 +18,8 @@ another run tries the same. Written by `make test-all` ({machine}).
 
 {table}
 
-Each of these ended as it should; else the run would have failed, and written no page. Unit ids,
-their order and metadata came back, and the input was as before; a bad file was read right or
+Each of these ended as it should, but for what the tests that failed had counted, if any did. Unit
+ids, their order and metadata came back, and the input was as before; a bad file was read right or
 refused in words; a job that was killed left whole files behind and went on from them; a leak that
 was planted was caught.
 

@@ -45,10 +45,21 @@ _REFERENCE_BLOCKS = {
 }
 # All that a file of tensors has to name. torch allows more, some of which allocates as much as a
 # file asks for.
-_BUILDERS = [("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter")]
-_BUILDERS += [("torch", "Size")]
-_BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "Half": 2, "BFloat16": 2, "Short": 2}
-_BYTES |= {"Char": 1, "Byte": 1, "Bool": 1}
+_BUILDERS = {
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("torch._utils", "_rebuild_parameter"),
+    ("torch", "Size"),
+}
+_STORAGES = {
+    f"{kind}Storage": size
+    for size, kinds in {
+        8: ("Double", "Long"),
+        4: ("Float", "Int"),
+        2: ("Half", "BFloat16", "Short"),
+        1: ("Char", "Byte", "Bool"),
+    }.items()
+    for kind in kinds
+}
 
 
 def save_encoder(
@@ -279,6 +290,8 @@ def read_tensors(path: Path) -> Any:
     ------
     pickle.UnpicklingError
         If it names anything else.
+    ValueError
+        If a tensor is not of the size that the file says.
     Exception
         Of many kinds, if it is damaged: see `pynapple_nuclr.io.opening.refusing`.
     """
@@ -293,6 +306,8 @@ def read_tensors(path: Path) -> Any:
 
 class _Plan(pickle._Unpickler):
     """Follows the plan of a file of tensors, makes none, and sees whether it fits the file.
+
+    In Python, because C's memo takes as much memory as the indices of a forged plan ask for.
 
     Parameters
     ----------
@@ -315,12 +330,12 @@ class _Plan(pickle._Unpickler):
             return OrderedDict
         if (module, name) in _BUILDERS:
             return lambda *_: None
-        if module == "torch" and name.removesuffix("Storage") in _BYTES:
-            return _BYTES[name.removesuffix("Storage")]
+        if module == "torch" and name in _STORAGES:
+            return _STORAGES[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
     def persistent_load(self, pid: Any) -> None:
         """Compare what a tensor takes with what is there: torch reads on where that is less."""
         _, each, key, _, count = pid
         if each * count != self._sizes.get(f"{self._folder}/{key}"):
-            raise pickle.UnpicklingError(f"its tensor {key!r} is not of the size that it says")
+            raise ValueError(f"its tensor {key!r} is not of the size that it says")

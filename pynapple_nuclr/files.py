@@ -184,10 +184,12 @@ def alone_in(folder: Path | None) -> Iterator[None]:
 def _put_folder(draft: Path, output: Path, aside: Path) -> None:
     """Put a folder in its place, or in that of another, which then goes with the draft's."""
     try:
-        return os.rename(draft, output)
-    except OSError:
+        os.rename(draft, output)
+    except OSError:  # there is one, perhaps another writer's and since a moment ago
         if not output.exists():
             raise
+    else:
+        return
     if _exchange(draft, output):
         return
     aside.mkdir()  # elsewhere in two steps; `remove_drafts` knows what a kill between them leaves

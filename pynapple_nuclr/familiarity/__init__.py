@@ -6,13 +6,14 @@ from pynapple_nuclr.familiarity.comparison import (
     familiarity_report,
     warn_if_unlike,
 )
-from pynapple_nuclr.familiarity.reference import describe_training, remember
+from pynapple_nuclr.familiarity.reference import describe_training, note_training, remember
 
 __all__ = [
     "LEAST",
     "compare",
     "describe_training",
     "familiarity_report",
+    "note_training",
     "remember",
     "warn_if_unlike",
 ]

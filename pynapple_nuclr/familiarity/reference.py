@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pynapple_nuclr.familiarity.activity import PROPERTIES, look
+from pynapple_nuclr.familiarity.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.familiarity.fingerprints import training_fingerprints
 from pynapple_nuclr.recording import Recording, Units, as_recordings
 from pynapple_nuclr.windows import open_source, tile
@@ -64,8 +65,8 @@ def remember(encoder: Encoder, groups: Units | Sequence[Units] | Mapping[str, Un
     Parameters
     ----------
     encoder : Encoder
-        Its ``card["familiarity"]`` is written; weights and hash stay as they are. Save it to keep
-        it.
+        Its ``card["familiarity"]`` and ``card["fingerprints"]`` are written; weights and hash
+        stay as they are. Save it to keep them.
     groups : TsGroup, TsdFrame, list or mapping
         The recordings that it was trained on.
 
@@ -88,10 +89,14 @@ def remember(encoder: Encoder, groups: Units | Sequence[Units] | Mapping[str, Un
     >>> remember(encoder, [units]).card["familiarity"]["recordings"]
     1
     """
-    recordings = list(as_recordings(groups).values())
-    encoder.card[_ENTRY] = describe_training(recordings, encoder.config)
-    encoder.card["fingerprints"] = training_fingerprints(recordings, encoder.card)
+    note_training(encoder, list(as_recordings(groups).values()))
     return encoder
+
+
+def note_training(encoder: Encoder, recordings: Sequence[Recording]) -> None:
+    """Write on an encoder's card what its recordings were like, and how to know them again."""
+    encoder.card[_ENTRY] = describe_training(recordings, encoder.config)
+    encoder.card[FINGERPRINTS] = training_fingerprints(recordings, encoder.card)
 
 
 def describe_training(recordings: Sequence[Recording], config: EncoderConfig) -> dict[str, Any]:

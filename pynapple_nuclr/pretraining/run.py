@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
 from pynapple_nuclr.config import EncoderConfig, Gaps
 from pynapple_nuclr.encoder import Encoder
-from pynapple_nuclr.familiarity import describe_training
-from pynapple_nuclr.familiarity.fingerprints import training_fingerprints
+from pynapple_nuclr.familiarity import note_training
+from pynapple_nuclr.familiarity.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.files import alone_in
 from pynapple_nuclr.io.recordings import open_recordings
 from pynapple_nuclr.pretraining.batches import PairBatches
@@ -215,7 +215,7 @@ def _start(
     if source is not None:
         encoder.load_state_dict(source.state_dict())
         encoder.card["fine_tuned_from"] = source.identity
-        encoder.card["fingerprints"] = source.card.get("fingerprints", [])
+        encoder.card[FINGERPRINTS] = source.card.get(FINGERPRINTS, [])
     return encoder
 
 
@@ -269,6 +269,5 @@ def _finish(
         "torch": torch.__version__,
     }
     encoder.card["settings"] = watch.facts["settings"]
-    encoder.card["familiarity"] = describe_training(list(recordings.values()), encoder.config)
-    encoder.card["fingerprints"] = training_fingerprints(recordings.values(), encoder.card)
+    note_training(encoder, list(recordings.values()))
     return encoder

@@ -70,16 +70,16 @@ def test_forged_and_broken_files_are_refused_and_nothing_runs(tmp_path):
     whole = good.read_bytes()
 
     bad = {
-        "pickle": pickle.dumps({"format": "pynapple_nuclr probe 1", "fitted": Trap()}),
+        "pickle": pickle.dumps({"format": "pynapple_nuclr probe 2", "fitted": Trap()}),
         "truncated": whole[: len(whole) // 2],
         "one byte short": whole[:-1],
         "empty": b"",
         "text": b"a,b,c\n1,2,3\n",
         "other estimator": skops.io.dumps(LogisticRegression()),
         "other dictionary": skops.io.dumps({"weights": np.ones(3)}),
-        "nothing at all": skops.io.dumps({"format": "pynapple_nuclr probe 1"}),
+        "nothing at all": skops.io.dumps({"format": "pynapple_nuclr probe 2"}),
         "nothing learnt": skops.io.dumps(
-            {"format": "pynapple_nuclr probe 1", "params": {}, "fitted": {}}
+            {"format": "pynapple_nuclr probe 2", "params": {}, "fitted": {}}
         ),
     }
     renamed = tmp_path / "renamed.skops"

@@ -84,7 +84,8 @@ def test_labels_given_beside_one_recording():
     other = np.where(units["cell_type"] == "PV", "fast", "slow")
     probe = Probe("spiking").fit(units, other, progress=False)
     assert probe.classes_.tolist() == ["fast", "slow"]
-    assert probe.score(units, other) == 1.0
+    with pytest.warns(UserWarning, match="30 of these 30 units are ones that the probe learned"):
+        assert probe.score(units, other) == 1.0
     with pytest.raises(ValueError, match="2 recordings"):
         Probe("spiking").fit([units, units], other)
 
@@ -100,8 +101,11 @@ def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
     assert "4 units without a label in 'cell_type' and 1 silent" in str(said[0].message)
     assert probe.n_units_ == 25
     assert probe.classes_.tolist() == KINDS
-    with pytest.warns(UserWarning, match="4 units without a label"):
+    with pytest.warns(UserWarning) as said:
         assert probe.score(units) > 0.9
+    assert "4 units without a label" in str(said[0].message)
+    assert "25 of these 25 units are ones that the probe learned from" in str(said[1].message)
+    assert f"units left out it was {probe.cv_score_:.2f} (by unit)" in str(said[1].message)
     x = np.nan_to_num(embeddings(units).values)
     with pytest.warns(UserWarning, match="4 units without a label"):
         assert Probe("cell_type").fit(x, labels, progress=False).n_units_ == 26

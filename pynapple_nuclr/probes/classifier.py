@@ -23,7 +23,7 @@ from pynapple_nuclr.probes.annotation import (
     write_predictions,
 )
 from pynapple_nuclr.probes.populations import labelled
-from pynapple_nuclr.probes.reading import rows_to_learn, rows_to_predict
+from pynapple_nuclr.probes.reading import row_hashes, rows_to_learn, rows_to_predict, warn_of_learned
 from pynapple_nuclr.probes.storage import FITTED, write_probe
 from pynapple_nuclr.probes.validation import check_classes, cross_validate
 
@@ -72,8 +72,8 @@ class Probe(ClassifierMixin, BaseEstimator):
     encoder_ : str or None
         Who made the vectors of training, as name@hash (None: fitted on arrays). Vectors of
         another encoder are refused.
-    n_units_, n_features_in_ : int
-        Units and columns of training.
+    n_units_, n_features_in_, seen_ : int, int, ndarray
+        Units and columns of training; hashes of its rows.
     cv_score_, cv_chance_ : float
         Cross-validated macro F1 of the pooled out-of-fold predictions; the mean of the same
         with shuffled labels.
@@ -174,6 +174,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         self.encoder_ = encoder
         self.classes_ = np.unique(rows.labels)
         self.n_units_, self.n_features_in_ = rows.x.shape
+        self.seen_ = row_hashes(rows.x)
         self.estimator_ = self._new_estimator().fit(rows.x, rows.labels)
         score = cross_validate(
             self._new_estimator(),
@@ -249,7 +250,8 @@ class Probe(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         groups, y : as in `fit`
-            Units without a label or without an embedding are left out, counted in one warning.
+            A warning counts units without a label or an embedding, which are left out; another
+            one those that the probe learned from.
         sample_weight : array-like (units,), optional
             Weights of all units given.
 
@@ -271,6 +273,7 @@ class Probe(ClassifierMixin, BaseEstimator):
             check_consistent_length(rows.labels, sample_weight)
             sample_weight = np.asarray(sample_weight)[rows.heard & ~is_missing(rows.labels)]
         rows = labelled(rows, self.target)
+        warn_of_learned(self, groups, rows.x)
         predicted = self.estimator_.predict(rows.x)
         return float(
             f1_score(

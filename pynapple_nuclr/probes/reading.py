@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +98,30 @@ def rows_to_predict(probe: Probe, groups: Any, y: Any = None, *, with_target: bo
             f"probe was trained on {probe.n_features_in_}"
         )
     return rows
+
+
+def row_hashes(x: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return a hash of each row of (units, columns), sorted: by these a unit is known again."""
+    hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in x]
+    return np.unique(np.frombuffer(b"".join(hashes), dtype=np.uint64))
+
+
+def warn_of_learned(probe: Probe, groups: Any, x: NDArray[np.float64]) -> None:
+    """Warn if a score is asked for on embedded units that the probe learned from.
+
+    Not on arrays: few columns may well be equal in two units, and scikit-learn asks for both.
+    """
+    if not are_groups(groups):
+        return
+    known = int(np.isin(row_hashes(x), probe.seen_).sum())
+    if known:
+        warnings.warn(
+            f"{known} of these {len(x)} units are ones that the probe learned from: the score "
+            f"says nothing of new ones; on units left out it was {probe.cv_score_:.2f} (by "
+            f"{probe.cv_by_}), see cv_score_",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _read(probe: Probe, populations: Any, target: str | None, animals: Any = None) -> Rows:

@@ -26,11 +26,12 @@ FITTED = (
     "estimator_",
     "n_features_in_",
     "n_units_",
+    "seen_",
     "temperature_",
 )
 """What a fitted probe knows."""
 
-_FORMAT = "pynapple_nuclr probe 1"
+_FORMAT = "pynapple_nuclr probe 2"
 # Beside what skops trusts by itself (scikit-learn's estimators): plain Python classes that hold
 # arrays and numbers. Compiled ones (trees) stay out: forged, they can crash the process.
 _TRUSTED = [

@@ -23,7 +23,12 @@ from pynapple_nuclr.probes.annotation import (
     write_predictions,
 )
 from pynapple_nuclr.probes.populations import labelled
-from pynapple_nuclr.probes.reading import row_hashes, rows_to_learn, rows_to_predict, warn_of_learned
+from pynapple_nuclr.probes.reading import (
+    row_hashes,
+    rows_to_learn,
+    rows_to_predict,
+    warn_of_learned,
+)
 from pynapple_nuclr.probes.storage import FITTED, write_probe
 from pynapple_nuclr.probes.validation import check_classes, cross_validate
 

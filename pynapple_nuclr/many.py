@@ -144,34 +144,41 @@ def _here(outputs: dict[str, Path], how: dict[str, Any]) -> Iterator[tuple[str, 
 def _on_cluster(
     client: Any, outputs: dict[str, Path], how: dict[str, Any], folder: Path
 ) -> Iterator[tuple[str, Report]]:
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     # What all workers share is kept in files: the memory of a worker dies with it.
     desk = folder.absolute() / f".embed_many_{uuid.uuid4().hex}"
+    notes = {source: desk / f"{i}.json" for i, source in enumerate(outputs)}
+
+    def submit(source: str) -> Any:
+        files = _from_anywhere(source), outputs[source].absolute(), notes[source]
+        return client.submit(_session, *files, how, pure=False, retries=_RETRIES)
+
     desk.mkdir()
     try:
         if how["encoder"] is not None:
             how = {**how, "encoder": save_encoder(how["encoder"], desk / "encoder")}
-        futures = {
-            client.submit(
-                _session,
-                _from_anywhere(source),
-                output.absolute(),
-                desk / f"{i}.json",
-                how,
-                pure=False,
-                retries=_RETRIES,
-            ): source
-            for i, (source, output) in enumerate(outputs.items())
-        }
+        futures = {submit(source): source for source in outputs}
+        suspects = []
         for future in as_completed(futures):
             source = futures[future]
             try:
                 yield source, future.result()
+            except KilledWorker:
+                suspects.append(source)
             except Exception as error:  # not the file's fault: that would stand in the report
-                yield source, _report(outputs[source], error=f"on the cluster: {error!r}")
+                yield source, _failed(outputs[source], error)
+        for source in suspects:  # Dask blames what waited at a dead worker too: now each is alone
+            try:
+                yield source, submit(source).result()
+            except Exception as error:
+                yield source, _failed(outputs[source], error)
     finally:
         shutil.rmtree(desk, ignore_errors=True)
+
+
+def _failed(output: Path, error: Exception) -> Report:
+    return _report(output, error=f"on the cluster: {error!r}")
 
 
 def _from_anywhere(source: str) -> str:

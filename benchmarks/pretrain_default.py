@@ -5,7 +5,8 @@
 
 Can be interrupted and started again with the same arguments: it goes on where it was. `--install`
 then stores the result in half precision in pynapple_nuclr/weights, as loaded by everybody; scores
-are added to the card by benchmarks/bundled_encoder.py.
+are added to the card by benchmarks/bundled_encoder.py. `--remember` writes anew on the card of the
+stored one how its recordings are known again, and what they are like; its weights stay.
 
 The encoder of spikes is trained on the Steinmetz sessions (CC BY 4.0), in patches of half a trial
 that lie at a random phase in it, so that it does not only know stimulus onsets, and on simulated
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.familiarity import remember
 from recordings import steinmetz
 
 HERE = Path(__file__).parent
@@ -114,14 +116,17 @@ def simulated(animals: int, **how: Any) -> dict[str, Any]:
     }
 
 
+def recordings_of(which: str, data: Path) -> dict[str, Any]:
+    """Return what an encoder is trained on."""
+    if which == "spikes":
+        return steinmetz(data) | simulated(4, duration=150)
+    frame_rate = RECIPES[which].config.frame_rate
+    return simulated(6, duration=600, modality="calcium", frame_rate=frame_rate, drift=0.3)
+
+
 def train(which: str, data: Path, minutes: float, out: Path) -> None:
     """Train for so many minutes, earlier runs with the same `out` counted in."""
-    config = RECIPES[which].config
-    if which == "spikes":
-        recordings = steinmetz(data) | simulated(4, duration=150)
-    else:
-        how = {"modality": "calcium", "frame_rate": config.frame_rate, "drift": 0.3}
-        recordings = simulated(6, duration=600, **how)
+    recordings, config = recordings_of(which, data), RECIPES[which].config
     encoder = nap_nuclr.pretrain(recordings, config, max_minutes=minutes, out=out, **TRAINING)
     print(f"{encoder.identity}: {encoder.card['training']}")
 
@@ -135,6 +140,14 @@ def install(which: str, out: Path) -> None:
     print(f"installed {nap_nuclr.load_encoder(which).identity}")
 
 
+def remember_training(which: str, data: Path) -> None:
+    """Write on the card of a stored encoder what it was trained on."""
+    encoder = remember(nap_nuclr.load_encoder(which), recordings_of(which, data))
+    nap_nuclr.save_encoder(encoder, WEIGHTS / which, dtype="float16")
+    kept = nap_nuclr.load_encoder(which)
+    print(f"{kept.identity} knows {len(kept.card['fingerprints'])} fingerprints")
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -143,9 +156,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=95)
     parser.add_argument("--out", type=Path, help="default: benchmarks/runs/WHICH")
     parser.add_argument("--install", action="store_true", help="store the trained encoder")
+    parser.add_argument("--remember", action="store_true", help="only write its card anew")
     arguments = parser.parse_args()
     out = arguments.out or HERE / "runs" / arguments.which
-    if arguments.install:
+    if arguments.remember:
+        remember_training(arguments.which, arguments.data)
+    elif arguments.install:
         install(arguments.which, out)
     else:
         train(arguments.which, arguments.data, arguments.minutes, out)

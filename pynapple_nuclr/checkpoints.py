@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import torch
 
 from pynapple_nuclr.config import EncoderConfig, Modality
 from pynapple_nuclr.encoder import Encoder, Stored, build, encoder_in_use
-from pynapple_nuclr.io.archives import check_archive
 from pynapple_nuclr.io.opening import refusing
+from pynapple_nuclr.io.tensors import read_tensors
 
 _WEIGHTS = Path(__file__).parent / "weights"
 BUNDLED = {modality: _WEIGHTS / modality for modality in ("spikes", "calcium")}
@@ -42,23 +39,6 @@ _REFERENCE_BLOCKS = {
     ("st_blocks", "1"): "spatiotemporal.{i}.time.feed_forward",
     ("st_blocks", "2"): "spatiotemporal.{i}.population.attention",
     ("st_blocks", "3"): "spatiotemporal.{i}.population.feed_forward",
-}
-# All that a file of tensors has to name. torch allows more, some of which allocates as much as a
-# file asks for.
-_BUILDERS = {
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    ("torch", "Size"),
-}
-_STORAGES = {
-    f"{kind}Storage": size
-    for size, kinds in {
-        8: ("Double", "Long"),
-        4: ("Float", "Int"),
-        2: ("Half", "BFloat16", "Short"),
-        1: ("Char", "Byte", "Bool"),
-    }.items()
-    for kind in kinds
 }
 
 
@@ -221,9 +201,7 @@ def load_reference(
 
 def _build_reference(content: Mapping[str, Any], config: EncoderConfig, name: str) -> Encoder:
     """Build an encoder from a state dict, or the published trainer's dictionary that holds it."""
-    state = {
-        str(k): torch.as_tensor(v) for k, v in content.get("model_state_dict", content).items()
-    }
+    state = {str(key): value for key, value in _state_dict(content).items()}
     with torch.device("meta"):  # shapes alone: nothing is allocated before they agree
         shapes = {_published(k): (k, v.shape) for k, v in Encoder(config).state_dict().items()}
     names = {theirs: ours for theirs, (ours, _) in shapes.items()}
@@ -232,14 +210,21 @@ def _build_reference(content: Mapping[str, Any], config: EncoderConfig, name: st
         if keys:
             more = f" … ({len(keys)} in all)" if len(keys) > 3 else ""
             raise ValueError(f"the weights {problem} {', '.join(keys[:3])}{more}")
-    for key, value in state.items():
+    tensors = {key: torch.as_tensor(value) for key, value in state.items()}
+    for key, value in tensors.items():
         if value.shape != shapes[key][1]:
             raise ValueError(
                 f"the weights do not fit the configuration: {key} is {tuple(value.shape)}; "
                 f"expected {tuple(shapes[key][1])}"
             )
-    ours = {names[key]: value.detach().cpu() for key, value in state.items()}
+    ours = {names[key]: value.detach().cpu() for key, value in tensors.items()}
     return build(config, ours, name=name, card={"origin": "weights of the published code"})
+
+
+def _state_dict(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state dict in the published trainer's dictionary, or what is one itself."""
+    state: Mapping[str, Any] = content.get("model_state_dict", content)
+    return state
 
 
 def _published(key: str) -> str:
@@ -280,62 +265,7 @@ def _read_reference(path: Path) -> Mapping[str, Any]:
         ) from None
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}; expected a state dict")
+    for key, value in _state_dict(content).items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{path} holds a {type(value).__name__} as {key}; expected a tensor")
     return content
-
-
-def read_tensors(path: Path) -> Any:
-    """Read a file of ``torch.save`` that holds tensors and plain values, and execute nothing.
-
-    Raises
-    ------
-    pickle.UnpicklingError
-        If it names anything else.
-    ValueError
-        If a tensor is not of the size that the file says.
-    Exception
-        Of many kinds, if it is damaged: see `pynapple_nuclr.io.opening.refusing`.
-    """
-    check_archive(path)
-    with ZipFile(path) as archive:
-        (plan,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-        folder = plan.removesuffix(".pkl")
-        sizes = {member.filename: member.file_size for member in archive.infolist()}
-        _Plan(io.BytesIO(archive.read(plan)), folder, sizes).load()
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-class _Plan(pickle._Unpickler):
-    """Follows the plan of a file of tensors, makes none, and sees whether it fits the file.
-
-    In Python, because C's memo takes as much memory as the indices of a forged plan ask for.
-
-    Parameters
-    ----------
-    plan : BytesIO
-        The pickle.
-    folder : str
-        Of the tensors in the archive.
-    sizes : dict
-        Member of the archive → its bytes.
-    """
-
-    def __init__(self, plan: io.BytesIO, folder: str, sizes: dict[str, int]) -> None:
-        super().__init__(plan)
-        self._folder = folder
-        self._sizes = sizes
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name: nothing that a file could make use of."""
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) in _BUILDERS:
-            return lambda *_: None
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> None:
-        """Compare what a tensor takes with what is there: torch reads on where that is less."""
-        _, each, key, _, count = pid
-        if each * count != self._sizes.get(f"{self._folder}/{key}"):
-            raise ValueError(f"its tensor {key!r} is not of the size that it says")

@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
-from pynapple_nuclr.columns import is_missing
+from pynapple_nuclr.columns import as_texts
 from pynapple_nuclr.plotting.styling import COLOURS, new_axes, open_frame
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayL
     True
     """
     chances = np.asarray(probabilities, dtype=np.float64)
-    own = np.asarray(labels)[:, None] == np.asarray(classes)
+    own = as_texts(labels)[:, None] == as_texts(classes)
     known = np.isfinite(chances)
     usable = (own & known).any(axis=1) & (known.sum(axis=1) > 1)
     if not usable.any():
@@ -335,14 +335,15 @@ class _Answers(NamedTuple):
 
 
 def _answers(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> _Answers:
-    truth, names = np.asarray(labels, dtype=object), np.asarray(classes)
+    # As texts: labels that a missing value has made floats, or a table texts, are the same ones.
+    truth, names = as_texts(labels), as_texts(classes)
     chances = np.asarray(probabilities, dtype=np.float64)
     if names.ndim != 1 or chances.shape != (len(truth), len(names)):
         raise ValueError(
             f"probabilities has shape {chances.shape} for {len(truth)} labels and "
             f"{names.size} classes; expected (units, classes)"
         )
-    kept = np.isfinite(chances).all(axis=1) & ~is_missing(truth)
+    kept = np.isfinite(chances).all(axis=1) & (truth != "")
     if not kept.any():
         raise ValueError(f"none of {len(truth)} units has a label and probabilities")
     chances = chances[kept]
@@ -352,7 +353,7 @@ def _answers(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) ->
             f"rows of probabilities lie up to {off:.3g} from a sum of 1 (least value "
             f"{chances.min():.3g}); expected probabilities, as of predict_proba"
         )
-    return _Answers(np.array(truth[kept].tolist()), chances, names, int((~kept).sum()))
+    return _Answers(truth[kept], chances, names, int((~kept).sum()))
 
 
 def _reliability(

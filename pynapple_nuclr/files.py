@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -100,26 +100,89 @@ def _in_words(size: float) -> str:
 
 
 @contextmanager
-def replacing(output: Path) -> Iterator[Path]:
+def replacing(output: Path, *, overwrite: bool | None = None) -> Iterator[Path]:
     """Give a file or folder to write that takes the place of `output` once whole, or goes.
+
+    Parameters
+    ----------
+    output : Path
+        What to replace.
+    overwrite : bool, optional
+        What may stand there at the end: nothing (False), or what stood there at the start (True).
+        Default: anything; of two writers the last one wins.
 
     Raises
     ------
+    FileExistsError, BlockingIOError
+        If another has written `output` meanwhile, up to a moment before the end, and `overwrite`
+        is given; it is as the other left it.
     OSError
         If the disk is full; `output` is as it was.
     """
     remove_drafts(output.parent, older=_STALE)
+    before = version_of(output) if overwrite else None
     with (
         _saying_if_full(output),
         tempfile.TemporaryDirectory(dir=output.parent, prefix=_DRAFTS) as folder,
     ):
         draft = Path(folder) / output.name
         yield draft
+        if draft.is_file():
+            _to_disk(draft)  # else a power cut could leave the new name with an empty file
+        if overwrite is not None:
+            _check_unchanged(output, before)
         if draft.is_dir():
             _put_folder(draft, output, Path(folder) / "previous")
         else:
-            _to_disk(draft)  # else a power cut could leave the new name with an empty file
             os.replace(draft, output)
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files (name → content) of a folder, which belong together.
+
+    The first one takes its place when all are on the disk: who is stopped before changes nothing.
+
+    Raises
+    ------
+    OSError
+        If the disk is full; all is as it was.
+    """
+    remove_drafts(folder, older=_STALE)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_DRAFTS) as drafts:
+        for name, content in contents.items():
+            with _saying_if_full(folder / name):
+                (Path(drafts) / name).write_bytes(content)
+                _to_disk(Path(drafts) / name)
+        for name in contents:
+            os.replace(Path(drafts) / name, folder / name)
+
+
+def version_of(path: Path) -> list[int] | None:
+    """Return what tells a file or folder from one that is written in its place; None: no file."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return [status.st_ino, status.st_mtime_ns]
+
+
+def _check_unchanged(output: Path, before: list[int] | None) -> None:
+    now = version_of(output)
+    if now in (None, before):
+        return
+    if before is None:
+        raise FileExistsError(
+            f"{output} was written by another meanwhile, and is as they left it; choose another "
+            "name, or do the same again with overwrite=True"
+        )
+    raise BlockingIOError(
+        f"{output} was changed by another while this was written, and is as they left it; do the "
+        "same again"
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Say whether an error, the system's or HDF5's, means that the disk is full."""
+    return getattr(error, "errno", None) in _FULL or bool(_FULL_IN_WORDS.search(str(error)))
 
 
 @contextmanager
@@ -128,13 +191,13 @@ def _saying_if_full(output: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if getattr(error, "errno", None) not in _FULL and not _FULL_IN_WORDS.search(str(error)):
+        if not is_full(error):
             raise
         raise OSError(
             errno.ENOSPC,
             f"the disk is full: {output.name} could not be written to {output.parent}, where all "
             "is as it was; make space, and do the same again",
-        ) from error
+        ) from (error.__cause__ or error)  # it may have been said once
 
 
 def check_space(output: Path, size: int) -> None:
@@ -163,14 +226,22 @@ def alone_in(folder: Path | None) -> Iterator[None]:
     ------
     BlockingIOError
         If another writer holds it.
+    PermissionError
+        If it, or the file of its lock, is another user's, and not for all to write.
     """
     if folder is None:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK)
+    lock = FileLock(folder / _LOCK, mode=0o666)  # whoever writes here next may be another user
     try:
         lock.acquire(blocking=False)
+    except PermissionError as error:
+        raise PermissionError(
+            error.errno,
+            f"you may not write to {folder}, or to its {_LOCK}; choose another out, or have its "
+            "owner allow it (chmod a+rw)",
+        ) from error
     except Timeout:
         raise BlockingIOError(
             f"another process is writing to {folder}; choose another out, or wait until it is done"
@@ -223,7 +294,7 @@ def remove_drafts(folder: Path, older: float = 0.0) -> None:
     What they had set aside is put back first.
     """
     for left in folder.glob(f"{_DRAFTS}*"):
-        with suppress(FileNotFoundError):  # another writer has just finished
+        with suppress(OSError):  # another writer has just finished, or it is another user's
             changed = max(path.stat().st_mtime for path in (left, *left.iterdir()))
             if time.time() - changed < older:
                 continue

@@ -16,8 +16,8 @@ import pynapple as nap
 from tqdm import tqdm
 
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
-from pynapple_nuclr.files import alone_in, replacing
-from pynapple_nuclr.io.opening import is_remote
+from pynapple_nuclr.files import alone_in, replacing, version_of
+from pynapple_nuclr.io.opening import is_remote, is_zarr
 from pynapple_nuclr.io.reading import read_recording
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def embed_many(
     kind : {"nwb", "parquet", "csv"}
         What to write.
     raw : {"drop", "link", "copy"}
-        With NWB: what becomes of the raw data, as in `write_nwb`.
+        With NWB: what becomes of the raw data, as in `write_nwb`. Of a source in Zarr a whole
+        copy is written (``<name>_nuclr.zarr``), which is all that can be.
     epochs : str, optional
         Table of intervals of each file to use, such as ``"trials"``.
     overwrite : bool
@@ -126,7 +127,8 @@ def _outputs(sources: Sequence[str], out: Path, kind: Kind) -> dict[str, Path]:
     outputs: dict[str, Path] = {}
     for source in sources:
         name = source.split("?")[0] if is_remote(source) else source
-        path = out / f"{Path(name).stem}_nuclr.{kind}"
+        suffix = "zarr" if kind == "nwb" and is_zarr(name) else kind
+        path = out / f"{Path(name).stem}_nuclr.{suffix}"
         if path in outputs.values():
             raise ValueError(
                 f"{source} and another source would both be written to {path}; give the files "
@@ -190,7 +192,7 @@ def _session(source: str, output: Path, note: Path, how: dict[str, Any]) -> Repo
     """Embed a session on a worker, unless one that died since has done so in this call."""
     if note.exists():
         report, before = json.loads(note.read_text(encoding="utf-8"))
-        if _version(output) != before:
+        if version_of(output) != before:
             return dict(report)
     return _embed_session(source, output, **how, note=note)
 
@@ -219,22 +221,15 @@ def _embed_session(
         report = _summary(units, output)
         if note is not None:  # before the result: who finds both knows that it is of this call
             with replacing(note) as draft:
-                draft.write_text(json.dumps([report, _version(output)]), encoding="utf-8")
+                draft.write_text(json.dumps([report, version_of(output)]), encoding="utf-8")
         if kind == "nwb":
+            raw = "copy" if is_zarr(source) else raw
             write_nwb(units, source, output, raw=raw, overwrite=True)
         else:
             write_table(units, output, overwrite=True)
     except Exception as error:  # in a long run no odd file may cost the others
         return _report(output, error=str(error) or repr(error))
     return report
-
-
-def _version(path: Path) -> list[int] | None:
-    """Return what tells a file from one that is written in its place."""
-    if not path.exists():
-        return None
-    status = path.stat()
-    return [status.st_ino, status.st_mtime_ns]
 
 
 def _summary(units: Units, output: Path) -> Report:

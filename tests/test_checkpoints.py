@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
-from pynapple_nuclr.checkpoints import BUNDLED, find_encoder, read_tensors
+from pynapple_nuclr.checkpoints import BUNDLED, find_encoder
+from pynapple_nuclr.io.tensors import read_tensors
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16)
 

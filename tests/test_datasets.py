@@ -7,11 +7,13 @@ import json
 import re
 
 import numpy as np
+import pooch
 import pynapple as nap
 import pytest
 from loopback import QuietHandler, serving
 from nwb_recordings import make_units
 
+from pynapple_nuclr import files
 from pynapple_nuclr.datasets import fetch, fetching
 from pynapple_nuclr.io.writing import write_units
 
@@ -147,6 +149,44 @@ def test_without_a_published_hash_the_first_download_counts(archive, content, fo
     Archive.content = content
     fetch("small", folder=folder, progress=False)
     assert (folder / FILE).exists()
+
+
+def test_a_damaged_list_of_first_downloads_is_named(archive, folder):
+    archive(None)
+    folder.mkdir()
+    for text in ('{"day1.nwb": "0a', "[1]", '{"day1.nwb": 1}', "[" * 100_000):
+        (folder / "first_seen.json").write_text(text)
+        with pytest.raises(ValueError, match=r"first_seen\.json is damaged .*copy"):
+            fetch("small", folder=folder, progress=False)
+    assert Archive.asked == 0
+
+
+def test_a_list_of_first_downloads_is_whole_and_keeps_what_another_added(
+    archive, folder, monkeypatch
+):
+    archive(None)
+    seen, said = folder / "first_seen.json", "0a" * 32
+    hashed = pooch.file_hash
+
+    def slow(path):
+        seen.write_text(json.dumps({"theirs.nwb": said}))
+        return hashed(path)
+
+    monkeypatch.setattr(pooch, "file_hash", slow)
+    fetch("small", folder=folder, progress=False)
+    before = seen.read_bytes()
+    assert set(json.loads(before)) == {"theirs.nwb", FILE}
+    seen.unlink()
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    seen.write_bytes(json.dumps({"theirs.nwb": said}).encode())
+    monkeypatch.setattr(pooch, "file_hash", hashed)
+    monkeypatch.setattr(files, "_to_disk", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("small", folder=folder, progress=False)
+    assert json.loads(seen.read_bytes()) == {"theirs.nwb": said}
 
 
 def test_what_cannot_be_downloaded_is_named(archive, content, folder):

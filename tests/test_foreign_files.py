@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import h5py
 import numpy as np
@@ -21,8 +22,10 @@ from foreign_files import (
     trains,
     write,
 )
+from hdmf.common import DynamicTableRegion
 from hdmf_zarr import NWBZarrIO
 from pynwb.behavior import Position
+from tally import counts
 
 from pynapple_nuclr import Encoder, EncoderConfig, embed
 from pynapple_nuclr.io.ophys import read_traces
@@ -101,6 +104,99 @@ def test_one_electrode_a_unit_brings_its_columns(tmp_path):
         nwbfile.add_unit(spike_times=times, electrodes=[electrode])
     units = read_units(write(nwbfile, tmp_path / "x.nwb"))
     assert units["location"].tolist() == ["CA3", "CA1", "CA1", "CA1"]
+
+
+# What other software writes wrongly, or means in a way of its own.
+
+
+def electrodes_file(path, electrodes, **columns):
+    """Units with one electrode each, and columns that refer to one, too."""
+    nwbfile = session()
+    add_electrodes(nwbfile)
+    for times, electrode in zip(trains(), [3, 0, 1, 1], strict=True):
+        nwbfile.add_unit(spike_times=times, electrodes=[electrode])
+    options = {"col_cls": DynamicTableRegion, "table": nwbfile.electrodes}
+    nwbfile.units.add_column("peak", "the largest spike", data=[3, 2, 1, 0], **options)
+    write(nwbfile, path)
+    with h5py.File(path, "r+") as file:
+        file["units/electrodes"][:] = electrodes
+        for name, rows in columns.items():
+            file[f"units/{name}"][:] = rows
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:DynamicTableRegion values")  # hdmf's own
+@pytest.mark.parametrize("absent", [-1, 4, 99])
+def test_an_electrode_that_the_table_has_not_is_none(tmp_path, absent):
+    counts["foreign files read"] += 1
+    path = electrodes_file(tmp_path / "x.nwb", [3, absent, 1, 1])
+    with pytest.warns(
+        UserWarning, match=rf"x\.nwb: 1 of 4 rows .*'electrodes'.*\({absent}\)"
+    ) as told:
+        units = read_units(path)
+    assert [one.filename for one in told if "1 of 4" in str(one.message)] == [__file__]
+    assert units["location"].tolist() == ["CA3", "", "CA1", "CA1"]
+    path = electrodes_file(tmp_path / "y.nwb", [3, 0, 1, 1], peak=[3, 2, absent, 0])
+    with pytest.warns(UserWarning, match=r"y\.nwb: 1 of 4 rows .*'peak'") as told:
+        units = read_units(path)
+    assert [one.filename for one in told if "1 of 4" in str(one.message)] == [__file__]
+    assert units["group_name"].tolist() == ["CA3", "CA3", "", "CA1"]
+    np.testing.assert_array_equal(units["y"], [60, 40, np.nan, 0])
+
+
+def test_locations_of_a_fixed_length_are_texts(tmp_path):
+    counts["foreign files read"] += 1
+    nwbfile = session()
+    add_electrodes(nwbfile)
+    for times, electrodes in zip(trains(), [[3], [0, 1], [1, -1], [1, 2]], strict=True):
+        nwbfile.add_unit(spike_times=times, electrodes=np.abs(electrodes))
+    path = write(nwbfile, tmp_path / "x.nwb")
+    with h5py.File(path, "r+") as file:
+        table = file["general/extracellular_ephys/electrodes"]
+        attributes = dict(table["location"].attrs)
+        del table["location"]
+        table["location"] = np.array(["CA1", "CA1", "CA3", "CA3"], "S3")
+        table["location"].attrs.update(attributes)
+        file["units/electrodes"][4] = -1  # of the third unit the second
+    with pytest.warns(UserWarning, match="1 of 7 rows"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="DynamicTableRegion values")
+        units = read_units(path)
+    assert units["location"].tolist() == ["CA3", "CA1", "CA1", ""]
+
+
+@pytest.mark.parametrize(
+    "interval", [[0.0, np.nan], [np.nan, 20.0], [0.0, np.inf], [10.0, 0.0], [5.0, 5.0]]
+)
+def test_observed_intervals_that_say_nothing(tmp_path, interval):
+    """Units keep their spikes, in the time from the first to the last."""
+    counts["foreign files read"] += 1
+    nwbfile = session()
+    for times in trains():
+        nwbfile.add_unit(spike_times=times, obs_intervals=[interval])
+    path = write(nwbfile, tmp_path / "x.nwb")
+    with pytest.warns(UserWarning, match=r"x\.nwb: 4 of 4 obs_intervals .*epochs=") as told:
+        units = read_units(path)
+    assert [one.filename for one in told] == [__file__]
+    spikes = np.concatenate(trains())
+    assert sum(len(train) for train in units.values()) == len(spikes)
+    np.testing.assert_allclose(units.time_support.values, [[spikes.min(), spikes.max()]])
+
+
+def test_one_observed_interval_without_end_is_left_out(tmp_path):
+    counts["foreign files read"] += 1
+    nwbfile = session()
+    for times in trains():
+        nwbfile.add_unit(spike_times=times, obs_intervals=[[0.0, 8.0], [10.0, np.nan]])
+    path = write(nwbfile, tmp_path / "x.nwb")
+    with pytest.warns(UserWarning, match="4 of 8 obs_intervals .* are left out$"):
+        units = read_units(path)
+    np.testing.assert_array_equal(units.time_support.values, [[0, 8]])
+
+
+@pytest.mark.parametrize("read", [read_units, read_recording, read_traces])
+def test_epochs_of_another_type_are_refused_before_the_file_is_opened(read):
+    with pytest.raises(TypeError, match=r"epochs is a tuple; expected .*IntervalSet\(0, 20\)"):
+        read("absent.nwb", epochs=(0, 20))
 
 
 def test_spikes_out_of_order(tmp_path, encoder):

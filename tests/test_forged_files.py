@@ -14,16 +14,17 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pynapple as nap
 import pytest
 import torch
 from embedded_groups import fitted
 from nwb_recordings import embedded, imaging_file, make_units
 from tally import counts
-from test_reference import read as published
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
 from pynapple_nuclr.io.recordings import open_recordings
+from pynapple_nuclr.io.values import check_stored
 from pynapple_nuclr.probes import load_probe
 
 ROOT = Path(__file__).parents[1]
@@ -134,56 +135,6 @@ def test_headers_that_lie(folder, change):
     forged_header(folder, change)
     with pytest.raises(ValueError, match=r"model\.safetensors"):
         load_encoder(folder)
-
-
-# --- torch --------------------------------------------------------------------------------------
-
-
-def torch_file(path, plan: bytes, packed=zipfile.ZIP_STORED):
-    """A file of torch.save with another pickle in it."""
-    torch.save({"a": torch.ones(2)}, path)
-    with zipfile.ZipFile(path) as source:
-        members = {name: source.read(name) for name in source.namelist()}
-    with zipfile.ZipFile(path, "w", packed) as target:
-        for name, content in members.items():
-            target.writestr(name, plan if name.endswith("data.pkl") else content)
-
-
-CALL = "cbuiltins\nbytearray\n(I{size}\ntR."
-FORGED = {
-    "a pickle": pickle.dumps(Trap(), protocol=2),
-    "a call that allocates": CALL.format(size=10**11).encode(),
-    "a tensor type called": f"ctorch\nFloatTensor\n(I{10**10}\ntR.".encode(),
-    "lists in lists": b"(l" * 100_000 + b".",
-}
-
-
-@pytest.mark.parametrize("name", FORGED)
-def test_checkpoints_that_would_execute_or_allocate(tmp_path, name):
-    config = published("spikes_one_layer")[2]
-    torch_file(tmp_path / "last.pt", FORGED[name])
-    with pytest.raises(ValueError, match=r"last\.pt"):
-        nap_nuclr.load_reference(tmp_path / "last.pt", config)
-    (tmp_path / "bare.pt").write_bytes(FORGED[name])
-    with pytest.raises(ValueError, match=r"bare\.pt"):
-        nap_nuclr.load_reference(tmp_path / "bare.pt", config)
-
-
-def test_tensors_that_are_small_only_in_their_file(tmp_path):
-    _, state, config = published("spikes_one_layer")
-    tensors = {key: torch.tensor(value) for key, value in state.items()}
-    tensors["read_in.bias"] = torch.ones(1).expand(10**12)
-    torch.save(tensors, tmp_path / "last.pt")
-    with pytest.raises(ValueError, match=r"last\.pt.*read_in\.bias is \(1000000000000,\)"):
-        nap_nuclr.load_reference(tmp_path / "last.pt", config)
-
-
-def test_checkpoints_that_unpack_to_much_more(tmp_path):
-    config = published("spikes_one_layer")[2]
-    torch_file(tmp_path / "last.pt", b"X" + bytes(9_000_000), zipfile.ZIP_DEFLATED)
-    assert (tmp_path / "last.pt").stat().st_size < 100_000
-    with pytest.raises(ValueError, match=r"last\.pt.*compressed"):
-        nap_nuclr.load_reference(tmp_path / "last.pt", config)
 
 
 # --- probes -------------------------------------------------------------------------------------
@@ -322,10 +273,50 @@ def test_a_heap_of_texts_without_an_end(tmp_path):
     assert "ValueError" in told.stderr and "has no end" in told.stderr
 
 
+def test_rows_that_all_point_to_one_long_text(tmp_path):
+    """800 texts of 200 kB would take 160 MB, of a file of 300 kB."""
+    n_units, long = 800, 200_000
+    units = nap.TsGroup({i: nap.Ts([0.1, 0.7]) for i in range(n_units)}, nap.IntervalSet(0, 1))
+    units["label"] = ["x"] * n_units
+    path = nap_nuclr.write_units(units, tmp_path / "day1.nwb")
+    with h5py.File(path, "r+") as file:
+        replace(file, "units/label", data=["A" * long, *"b" * (n_units - 1)])
+        start = file["units/label"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[start : start + 16 * n_units] = content[start : start + 16] * n_units
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"day1\.nwb.*units/label are together longer"):
+        nap_nuclr.read_units(path)
+
+
+def packed_by(path, name, filter_id, size, stored):
+    """A dataset of so many bytes, of which so many are stored, as a filter made them."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((size,))
+    plan.set_filter(filter_id, h5py.h5z.FLAG_OPTIONAL, (6,))
+    with h5py.File(path, "a") as file:
+        space = h5py.h5s.create_simple((size,))
+        kind = h5py.h5t.NATIVE_UINT8
+        h5py.h5d.create(file.id, name.encode(), kind, space, plan)
+        file[name].id.write_direct_chunk((0,), b"x" * stored)
+
+
+@pytest.mark.parametrize(("filter_id", "most"), [(1, 1032), (3, 1032), (32015, 2**15)])
+def test_datasets_that_no_filter_makes_so_small(tmp_path, filter_id, most):
+    path, stored = tmp_path / "x.h5", 1000
+    packed_by(path, "some", filter_id, (most - 1) * stored, stored)
+    packed_by(path, "more", filter_id, (most + 100) * stored, stored)
+    with h5py.File(path) as file:
+        check_stored(file["some"])
+        with pytest.raises(ValueError, match="/more declares"):
+            check_stored(file["more"])
+
+
 SERIES = "processing/ophys/DfOverF/dff_left"
 TRACES = {
     "frames declared": lambda f: replace(f, f"{SERIES}/data", **declared(10**11, (3,))),
     "rows of no ROI": lambda f: replace(f, f"{SERIES}/rois", data=[0, 1, 10**9]),
+    "rows before the first ROI": lambda f: replace(f, f"{SERIES}/rois", data=[0, 1, -1]),
     "traces of text": lambda f: replace(f, f"{SERIES}/data", data=[["a"] * 3] * 300),
     "no time": lambda f: replace(f, f"{SERIES}/timestamps", data=np.zeros(300)),
     "a link to itself": lambda f: to_itself(f, f"{SERIES}/data"),

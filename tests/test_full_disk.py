@@ -7,6 +7,7 @@ import resource
 from contextlib import contextmanager
 
 import numpy as np
+import pynapple as nap
 import pynwb
 import pytest
 import torch
@@ -109,6 +110,36 @@ def test_a_disk_that_fills_while_hdf5_writes(tmp_path, fraction):
     assert process.exitcode not in (0, None)
     assert output.read_bytes() == before
     assert pynwb.validate(path=output) == []
+    counts["writes to a full disk"] += 1
+
+
+@pytest.mark.parametrize("raw", ["drop", "link"])
+@pytest.mark.parametrize("looked", [True, False])
+def test_a_disk_too_small_for_a_small_file_is_not_the_fault_of_the_source(tmp_path, raw, looked):
+    rng = np.random.default_rng(0)
+    trains = {unit: nap.Ts(np.sort(rng.uniform(0, 50, 200_000))) for unit in range(2)}
+    units = nap.TsGroup(trains, time_support=nap.IntervalSet(0, 50))
+    source = write_units(units, tmp_path / "day1.nwb")
+    output = tmp_path / "out.nwb"
+    here, there = multiprocessing.Pipe()
+
+    def fill():
+        if not looked:
+            writing.check_space = lambda output, size: None  # when it looked, there was space
+        else:
+            writing.copy_parts = None  # for what does not fit is not begun
+        with full_disk(2_500_000):
+            try:
+                write_nwb(embedded(units, labels=False), source, output, raw=raw)
+            except OSError as error:
+                there.send(str(error))
+
+    process = multiprocessing.get_context("fork").Process(target=fill)
+    process.start()
+    process.join(60)
+    assert here.poll(), "no OSError was raised"
+    assert "the disk is full: out.nwb could not be written" in here.recv()
+    assert [path.name for path in tmp_path.iterdir()] == ["day1.nwb"]
     counts["writes to a full disk"] += 1
 
 

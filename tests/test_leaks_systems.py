@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pynapple as nap
 import pytest
-from evaluation_systems import KINDS, Counting, RemembersLabels, fingerprint, mice, recording
+from evaluation_systems import Counting, RemembersLabels, fingerprint, mice, recording
 from leaks import PROTOCOLS, TINY, caught, evaluate
 from tally import counts
 
@@ -15,44 +15,16 @@ from pynapple_nuclr.baselines import Nuclr
 from pynapple_nuclr.evaluation import fitting
 from pynapple_nuclr.evaluation.store import open_store
 from pynapple_nuclr.evaluation.task import read_task
-from pynapple_nuclr.familiarity.fingerprints import training_fingerprints, unit_fingerprints
+from pynapple_nuclr.familiarity.fingerprints import (
+    all_fingerprints,
+    known_fingerprints,
+    training_fingerprints,
+    unit_fingerprints,
+)
 from pynapple_nuclr.io.recordings import open_recordings
 from pynapple_nuclr.recording import as_recording
 
 # what systems are shown
-
-
-def test_no_column_from_which_labels_can_be_read_reaches_a_system():
-    codes = {"PV": 7, "SST": 3, "VIP": 5}
-    groups = mice(3)
-    for units in groups.values():
-        labels = units["cell_type"].to_numpy()
-        units.set_info(
-            copied=labels,
-            number=np.array([codes[one] for one in labels]),
-            layer=np.array([f"{one} {i % 2}" for i, one in enumerate(labels)]),
-            predicted_cell_type_confidence=np.ones(30),
-            depth=np.array([100.0 * codes[one] for one in labels]) + np.arange(30),
-            side=np.tile(["left", "right"], 15),
-            waveform=np.ones((30, 4)),
-        )
-    task = read_task(groups, "cell_type")
-    handed = {one for units in task.groups.values() for one in units.metadata_columns}
-    assert handed == {"rate", "animal", "depth", "side", "waveform"}
-    assert "copied" in groups["day_0"].metadata_columns  # the caller's own are as they were
-    # An animal that has one label only tells it.
-    one_each = {f"day_{i}": recording(i, animal=f"m{i}", kinds=KINDS[i:][:1]) for i in range(3)}
-    assert read_task(one_each, "cell_type").hidden == {"cell_type", "animal"}
-    counts["leaks planted and kept out"] += 5
-
-
-def test_a_column_that_says_the_label_in_some_units_only_is_still_one():
-    units = recording()
-    labels = units["cell_type"].to_numpy().astype(object)
-    note = np.where(np.arange(30) % 2, labels, "")
-    units["cell_type"] = np.where(np.arange(30) < 24, labels, "")
-    units.set_info(note=note.astype(str))
-    assert read_task(units, "cell_type").hidden == {"cell_type", "note"}
 
 
 @dataclass
@@ -83,6 +55,32 @@ def test_a_system_that_asks_for_the_labels():
 
     with caught("'reads'", "'kind'"):
         evaluate(groups, systems=[Alternative()], choose="nested")
+
+
+def test_a_system_that_is_trained_by_insertion_where_insertions_tell_the_labels():
+    groups, short = mice(2, n=60), {"batch_size": 2}
+    for units in groups.values():
+        units.set_info(probe=np.char.add("insertion ", units["cell_type"].to_numpy().astype(str)))
+    by_insertion = Nuclr(config=TINY, steps=1, training=short | {"by": "probe"})
+    with caught("'nuclr'", "'probe'", "give each part as a recording of its own"):
+        evaluate(groups, systems=[by_insertion])
+    parts = {
+        f"{name} {probe}": units[units["probe"] == probe]
+        for name, units in groups.items()
+        for probe in np.unique(units["probe"])
+    }
+    scores = evaluate(parts, systems=[Nuclr(config=TINY, steps=1, training=short)])
+    assert scores["answered"].sel(system="nuclr").item() == 1
+    assert scores["macro_f1"].sel(system="prior: most common label").item() == 1
+
+
+def test_words_of_an_encoders_settings_name_no_columns():
+    groups = mice(2)
+    for units in groups.values():
+        units.set_info(split=units["cell_type"].to_numpy(), spikes=units["cell_type"].to_numpy())
+    other = {"config": TINY, "name": "spikes"}
+    system = Nuclr(config=TINY, steps=1, training={"batch_size": 2}, alternatives=(other,))
+    assert evaluate(groups, systems=[system], choose="nested").sizes["system"] == 4
 
 
 def test_a_system_may_be_called_like_the_labels():
@@ -163,12 +161,12 @@ def test_a_recording_under_two_names(protocol):
     groups = mice(2)
     order = np.random.default_rng(0).permutation(30)
     groups["again"] = recording(0, animal="m9", order=order)  # other order, other ids
-    with caught("'again' and 'day_0' have 30 units in common"):
+    with caught("'again' and 'day_0' have units in common"):
         evaluate(groups, protocol)
     groups["again"] = nap.TsGroup(
         {1: groups["day_0"][105]}, metadata={"cell_type": ["PV"], "animal": ["m9"]}
     )
-    with caught("1 units in common"):
+    with caught("'again' and 'day_0' have units in common"):
         evaluate(groups, protocol)
 
 
@@ -176,7 +174,7 @@ def test_traces_under_two_names():
     options = {"modality": "calcium", "n_units": 8, "duration": 60}
     traces = {f"day_{i}": nap_nuclr.simulate("single", seed=i, **options) for i in range(2)}
     evaluate(traces, systems=["statistics"])
-    with caught("'copy' and 'day_0' have 8 units"):
+    with caught("'copy' and 'day_0' have units"):
         evaluate(traces | {"copy": traces["day_0"]}, systems=["statistics"])
 
 
@@ -208,7 +206,7 @@ def test_pretraining_notes_what_it_has_seen_and_fine_tuning_adds_to_it(tmp_path)
     short = {"steps": 1, "batch_size": 2, "progress": False}
     nap_nuclr.pretrain({one: groups[one]}, TINY, out=tmp_path, **short)
     tuned = nap_nuclr.pretrain({two: groups[two]}, init=tmp_path, **short)
-    assert len(tuned.card["fingerprints"]) == 48
+    assert len(tuned.card["fingerprints"]) == 48 + 2 * 32  # all units, and passages
     assert "ingerprints" not in tuned.describe()
     for encoder in (tmp_path, tuned):
         with caught("'nuclr'", repr(one)):
@@ -227,6 +225,30 @@ def test_a_system_of_labels_with_a_pretrained_part():
     with caught("system 'pretrained'", "fold 'm0'", "recording 'day_0'"):
         evaluate(groups, PROTOCOLS[2], [Pretrained()])
     evaluate(groups, PROTOCOLS[:2], [Pretrained()])
+
+
+@dataclass
+class Wrapper(Counting):
+    """A system of somebody else around an encoder."""
+
+    row = "wrapper"
+    inside: object = None
+
+
+class Ordinary(Wrapper):
+    def __init__(self, inside):
+        self._inside = inside
+
+
+@pytest.mark.parametrize("holds", [Wrapper, Ordinary])
+def test_a_system_of_ones_own_around_a_pretrained_encoder(holds):
+    groups = mice(3)
+    seen, other = pretrained(groups["day_2"]), pretrained(recording(20))
+    for inside in (other, [other], object()):
+        evaluate(groups, PROTOCOLS[2], [holds(inside=inside)])
+    for inside in (seen, [other, seen], {"encoder": (seen,)}, Nuclr(seen)):
+        with caught("system 'wrapper'", "fold 'm2'", "recording 'day_2'"):
+            evaluate(groups, PROTOCOLS[2], [holds(inside=inside)])
 
 
 def test_encoders_of_curves_and_of_nested_choice():
@@ -254,7 +276,7 @@ def test_a_recording_is_known_again_that_pretraining_read_from_its_file(tmp_path
 def test_a_pretrained_recording_is_known_again_in_part():
     units = recording(3, n=30)
     known = set(training_fingerprints([as_recording(units)]))
-    assert len(known) == 30
+    assert len(known) == 30 + 32
     order = np.random.default_rng(1).permutation(30)
     forms = {
         "some units": units[[101, 120]],
@@ -263,14 +285,60 @@ def test_a_pretrained_recording_is_known_again_in_part():
         "from a file, in other bits": nap.TsGroup(
             {i: nap.Ts(units[i].t + 1e-9) for i in units.index}, time_support=units.time_support
         ),
+        "from later on": units.restrict(nap.IntervalSet(20, 100)),
+        "its second half": units.restrict(nap.IntervalSet(50, 100)),
+        "time counted from elsewhere": nap.TsGroup(
+            {i: nap.Ts(units[i].t + 1234.5678) for i in units.index}
+        ),
     }
     for form, other in forms.items():
-        assert known & unit_fingerprints(as_recording(other)), form
-    assert not known & unit_fingerprints(as_recording(recording(4, n=30)))
+        assert known & all_fingerprints(as_recording(other)), form
+    assert not known & all_fingerprints(as_recording(recording(4, n=30)))
+    part = training_fingerprints([as_recording(forms["its second half"])])
+    assert set(part) & all_fingerprints(as_recording(units))
     large = recording(6, n=100)
     kept = training_fingerprints([as_recording(large)], {"fingerprints": ["0" * 16]})
-    assert len(kept) == 33 and kept == sorted(kept)
+    assert len(kept) == 1 + 32 + 32 and kept == sorted(kept)
     half = large[large.index[:50]]
     assert set(kept) & unit_fingerprints(as_recording(half))
+    traces = nap_nuclr.simulate("single", n_units=8, duration=120, modality="calcium")
+    of_traces = set(training_fingerprints([as_recording(traces)]))
+    assert of_traces & all_fingerprints(as_recording(traces[400:]))
     few = nap.TsGroup({i: nap.Ts(np.arange(9.0)) for i in range(3)})
-    assert unit_fingerprints(as_recording(few)) == frozenset()
+    assert all_fingerprints(as_recording(few)) == frozenset()
+    regular = nap.TsGroup({i: nap.Ts(np.arange(100.0)) for i in range(3)})
+    assert len(all_fingerprints(as_recording(regular))) == 1  # how they begin, all alike
+
+
+def test_an_encoder_that_does_not_tell_what_it_was_trained_on():
+    groups = mice(3)
+    silent = Nuclr(Encoder(TINY, card={"training": {"recordings": 3}}))
+    with pytest.warns(UserWarning, match="has seen the animals left out"):
+        evaluate(groups, PROTOCOLS[2], [silent])
+    evaluate(groups, PROTOCOLS[:2], [silent])
+    evaluate(groups, PROTOCOLS[2], [Nuclr(Encoder(TINY))])  # never trained
+
+
+def test_the_bundled_encoders_tell_what_they_were_trained_on():
+    how = {"n_units": 150, "n_classes": 4, "seed": 2019}
+    spikes = nap_nuclr.simulate("single", animals=4, duration=150, **how)
+    options = {"modality": "calcium", "frame_rate": 4.283719, "drift": 0.3}
+    traces = nap_nuclr.simulate("single", animals=6, duration=600, **how, **options)
+    for modality, groups in {"spikes": spikes, "calcium": traces}.items():
+        known = known_fingerprints(nap_nuclr.load_encoder(modality).card)
+        one = next(iter(groups.values()))
+        assert known & all_fingerprints(as_recording(one)), modality
+
+
+def test_a_unit_twice_in_one_recording():
+    units = recording(0, animal="m0")
+    twice = {unit: units[unit] for unit in units.index}
+    twice |= {unit + 1000: units[unit] for unit in units.index[:4]}
+    labels = np.concatenate([units["cell_type"], units["cell_type"][:4]])
+    copied = nap.TsGroup(
+        twice,
+        time_support=units.time_support,
+        metadata={"cell_type": labels, "animal": ["m0"] * len(labels)},
+    )
+    with caught("recording 'day' has 4 units that are copies of others of it"):
+        evaluate({"day": copied}, PROTOCOLS[0], [Counting()])

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+import pynwb
 import pytest
 from tally import counts
 
@@ -55,6 +56,21 @@ def test_a_second_call_does_only_what_is_missing(sessions, encoder, tmp_path):
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     anew = embed_many(some[:1], out, encoder, kind="csv", overwrite=True, progress=False)
     assert not anew["was_there"].any()
+
+
+def test_a_session_in_zarr_is_embedded_by_the_defaults(sessions, encoder, tmp_path):
+    hdmf_zarr = pytest.importorskip("hdmf_zarr")
+    source, first = tmp_path / "day1.zarr", next(iter(sessions.values()))
+    with pynwb.NWBHDF5IO(first, "r") as old, hdmf_zarr.NWBZarrIO(str(source), "w") as new:
+        new.export(src_io=old, write_args={"link_data": False})
+    done = embed_many([source, first], tmp_path / "out", encoder, progress=False)
+    assert done["error"].tolist() == ["", ""]
+    assert done["output"].iloc[0] == str(tmp_path / "out" / "day1_nuclr.zarr")
+    vectors = [nap_nuclr.embeddings(nap_nuclr.read_embedding(path)) for path in done["output"]]
+    np.testing.assert_array_equal(vectors[0].values, vectors[1].values)
+    table = embed_many([source], tmp_path / "out", encoder, kind="csv", progress=False)
+    assert table["output"].tolist() == [str(tmp_path / "out" / "day1_nuclr.csv")]
+    assert embed_many([source], tmp_path / "out", encoder, progress=False)["was_there"].all()
 
 
 def test_paths_mean_the_same_to_a_worker_in_another_folder(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
 
 import h5py
@@ -14,6 +15,42 @@ from nwb_recordings import TRIALS, foreign_file, make_units
 from pynapple_nuclr.io.reading import read_units
 from pynapple_nuclr.io.stored import describe_nwb, read_embedding
 from pynapple_nuclr.io.writing import write_units
+
+
+def packed(path, number):
+    """Return a file whose spike times are said to be packed with a filter, and are not."""
+    with h5py.File(foreign_file(path), "r+") as file:
+        old = file["units/spike_times"]
+        attributes, shape = dict(old.attrs), old.shape
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_chunk(shape)
+        layout.set_filter(number, h5py.h5z.FLAG_OPTIONAL, (3,))
+        del file["units/spike_times"]
+        kind, space = h5py.h5t.IEEE_F64LE, h5py.h5s.create_simple(shape)
+        new = h5py.h5d.create(file["units"].id, b"spike_times", kind, space, layout)
+        new.write_direct_chunk((0,), b"x" * 300)
+        file["units/spike_times"].attrs.update(attributes)
+        file["units/spike_times_index"].attrs["target"] = file["units/spike_times"].ref
+    return path
+
+
+def test_a_filter_that_hdf5_lacks_is_named(tmp_path):
+    """As in files packed with Zstandard: HDF5 says only that it found no plugin for it."""
+    path = packed(tmp_path / "day1.nwb", 33_000)  # of a number that nobody has registered
+    with pytest.raises(ValueError, match=r"day1\.nwb cannot be read here: units/spike_times") as e:
+        read_units(path)
+    assert "filter 33000" in str(e.value) and "pip install hdf5plugin" in str(e.value)
+    with pytest.raises(OSError, match=r"day2\.nwb as NWB; it may be damaged.*filter"):
+        read_units(packed(tmp_path / "day2.nwb", h5py.h5z.FILTER_DEFLATE))
+
+
+def test_filters_of_hdf5plugin_are_used_where_it_is_installed(tmp_path, monkeypatch):
+    (tmp_path / "hdf5plugin.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    read_units(foreign_file(tmp_path / "day1.nwb"))
+    assert "hdf5plugin" in sys.modules
+    monkeypatch.delitem(sys.modules, "hdf5plugin")
 
 
 def test_epochs_by_name_and_as_intervals(tmp_path):

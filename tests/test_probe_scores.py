@@ -147,10 +147,14 @@ def test_a_column_of_animals_is_used_by_itself(column, capsys):
     groups[0].set_info({column: some})
     assert Probe("cell_type").fit(groups, progress=False).cv_score_ == probe.cv_score_
     assert Probe("cell_type").fit(groups[:2], progress=False).cv_by_ == "recording"
-    groups[0].set_info({column: np.array([None] * 12, dtype=object)})
-    assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "recording"
-    groups[0].drop_info(column)
-    assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "recording"
+    for change in ("unknown", "no column"):
+        groups[0].set_info({column: np.array([None] * 12, dtype=object)})
+        if change == "no column":
+            groups[0].drop_info(column)
+        with pytest.warns(
+            UserWarning, match=f"recordings 0 do not say theirs in a column '{column}"
+        ):
+            assert Probe("cell_type").fit(groups, progress=False).cv_by_ == "recording"
 
 
 def test_a_probe_of_animals_leaves_none_out():

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import PurePath
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from pynapple_nuclr.config import EncoderConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
@@ -24,8 +30,9 @@ if TYPE_CHECKING:
 class System(ABC):
     """One way of saying what kind of unit each unit is.
 
-    The fields of a system are its settings, in their order: they decide its result together with
-    the data and the seed. What it learns is kept in attributes that end with an underscore.
+    The fields of a system, and in a class that is no dataclass all of its attributes, are its
+    settings: they decide its result together with the data and the seed. What it learns is kept
+    in attributes that end with an underscore.
 
     Attributes
     ----------
@@ -43,12 +50,21 @@ class System(ABC):
 
     @property
     def fingerprints(self) -> frozenset[str]:
-        """By what recordings that it was trained on before any fit are known again; often none."""
-        return frozenset()
+        """By what recordings that it was trained on before any fit are known again; often none.
+
+        Those on the cards of the encoders, and of the systems, among its attributes.
+        """
+        return _fingerprints(list(vars(self).values()))
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides the result, as plain values (for tables, and to hash)."""
-        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        """Return what decides the result, as plain values (for tables, and to hash).
+
+        What is no plain value stands there as its ``identity``, if it has one, or else a hash of
+        all that it holds. An object that cannot be read (a lambda) has another hash each time: no
+        result is ever taken for its own.
+        """
+        chosen = _kept(self)
+        chosen.pop("modalities", None)  # what it can read, not what it makes of it
         return {"row": self.row} | {name: _plain(value) for name, value in chosen.items()}
 
     def configurations(self) -> list[System]:
@@ -161,16 +177,68 @@ class LabelSystem(System):
         """
 
 
+def _kept(one: Any) -> dict[str, Any]:
+    """Return what an object was made with: fields of a dataclass, attributes of any other."""
+    names = [f.name for f in fields(one) if f.init]
+    names += [name for name in getattr(one, "__dict__", {}) if not name.endswith("_")]
+    return {name: getattr(one, name) for name in names if hasattr(one, name)}
+
+
 def _plain(value: Any) -> Any:
-    """Return a setting as a value that JSON knows."""
+    """Return a setting as a value that JSON knows; two that differ are never the same."""
+    value = value.item() if isinstance(value, np.generic) else value
+    kind, identity = type(value).__qualname__, getattr(value, "identity", None)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
     if isinstance(value, EncoderConfig):
         return json.loads(value.signature())  # unchanged by settings that came later
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, MappingProxyType)):  # others (a TsGroup) hold more than items
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, System):
+        return {kind: value.settings()}
+    if isinstance(identity, str) and identity:
+        return identity
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return getattr(value, "identity", None) or repr(value)
+        return {kind: {name: _plain(item) for name, item in _kept(value).items()}}
+    return f"{kind}@{_digest(value)}"
+
+
+class _Reader(pickle.Pickler):
+    """Reads all that an object holds; nothing that it writes is ever loaded."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Read a tensor's bytes: pickled, it would say where in memory they lie."""
+        if not hasattr(type(obj), "untyped_storage"):
+            return NotImplemented
+        import torch
+
+        content = obj.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+        return np.asarray, (content, str(obj.dtype), tuple(obj.shape))
+
+
+def _digest(value: Any) -> str:
+    """Return the hash of all that an object holds; where it cannot be read, one of its own."""
+    digest = hashlib.sha256()
+    try:
+        _Reader(SimpleNamespace(write=digest.update), protocol=5).dump(value)
+    except Exception:  # objects refuse to be read in many ways
+        return uuid.uuid4().hex[:16]
+    return digest.hexdigest()[:16]
+
+
+def _fingerprints(value: Any) -> frozenset[str]:
+    """Return by what is known again what the encoders in a setting were trained on."""
+    from pynapple_nuclr.familiarity.fingerprints import known_fingerprints  # loads torch
+
+    if isinstance(value, System):
+        return value.fingerprints
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return frozenset().union(*map(_fingerprints, value))
+    card = getattr(value, "card", None)
+    return known_fingerprints(card) if isinstance(card, Mapping) else frozenset()

@@ -105,10 +105,23 @@ class Nuclr(EmbeddingSystem):
 
     @property
     def fingerprints(self) -> frozenset[str]:
-        """By what the recordings of the encoder's pretraining are known again."""
+        """By what the recordings of the encoder's pretraining are known again.
+
+        A warning says where an encoder was trained, and its card does not tell on what.
+        """
         if self.encoder is None:
             return frozenset()
-        return known_fingerprints(as_encoder(self.encoder).card)
+        encoder = as_encoder(self.encoder)
+        known = known_fingerprints(encoder.card)
+        if not known and "training" in encoder.card:
+            warnings.warn(
+                f"nobody can say whether encoder {encoder.identity} has seen the animals left out: "
+                "its card does not tell its recordings of training; familiarity.remember(encoder, "
+                "recordings) writes them there",
+                UserWarning,
+                stacklevel=2,
+            )
+        return known
 
     def configurations(self) -> list[System]:
         """Return this system, then one for each of the alternatives."""

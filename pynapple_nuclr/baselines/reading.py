@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.columns import is_missing
+from pynapple_nuclr.columns import as_texts
 from pynapple_nuclr.recording import name_groups
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def read_labels(groups: Any, labels: Any) -> dict[str, NDArray[np.str_]]:
                 f"recording {name!r}: labels have shape {values.shape}; expected one a unit: "
                 f"({n_units},)"
             )
-        read[name] = np.where(is_missing(values), "", values).astype(str)
+        read[name] = as_texts(values)
     if not any((values != "").any() for values in read.values()):
         raise ValueError(
             f"no unit of the recordings {', '.join(read)} has a label; expected at least one"

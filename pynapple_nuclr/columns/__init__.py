@@ -6,7 +6,7 @@ vector columns come last: ``predicted_*``, the summaries (``nuclr_stability``,
 """
 
 from pynapple_nuclr.columns.layout import lay_out
-from pynapple_nuclr.columns.metadata import is_missing, metadata_frame
+from pynapple_nuclr.columns.metadata import as_texts, is_missing, metadata_frame
 from pynapple_nuclr.columns.names import (
     PREDICTED,
     SUMMARIES,
@@ -25,6 +25,7 @@ from pynapple_nuclr.columns.vectors import (
 __all__ = [
     "PREDICTED",
     "SUMMARIES",
+    "as_texts",
     "check_name",
     "check_prefix",
     "coordinate_name",

@@ -45,6 +45,23 @@ def is_missing(labels: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
     return (values.isna() | values.isin(["", "nan"])).to_numpy(dtype=bool)
 
 
+def as_texts(labels: ArrayLike | Sequence[Any]) -> NDArray[np.str_]:
+    """Write labels, or names of animals, as texts: "" where one is missing, 4.0 as "4".
+
+    A missing value turns a column of whole numbers into floats, but not its labels into others.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.columns import as_texts
+    >>> as_texts([4.0, float("nan"), 5, True, "L4"])
+    array(['4', '', '5', 'True', 'L4'], dtype='<U4')
+    """
+    values = np.asarray(labels, dtype=object).tolist()
+    whole = (isinstance(v, (float, np.floating)) and v.is_integer() for v in values)
+    texts = [str(int(v) if w else v) for v, w in zip(values, whole, strict=True)]
+    return np.where(is_missing(labels), "", np.array(texts, dtype=str))
+
+
 def stored_columns(units: Units, *, rate: bool = False) -> dict[str, NDArray[Any]]:
     """Return the metadata as pynapple stores it; `rate`, which a TsGroup makes itself, if asked."""
     if not isinstance(units, (nap.TsGroup, nap.TsdFrame)):

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pynapple_nuclr.files import replacing
 from pynapple_nuclr.io.reading import read_recording
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def fetch(
     Raises
     ------
     ValueError
-        If there is no such data set, or a file is not what its hash says.
+        If there is no such data set, or a file is not what its hash says, or the folder's list
+        of first downloads is damaged.
     ConnectionError
         If a file cannot be downloaded. One that you have already may be put into `folder`.
 
@@ -103,8 +105,7 @@ def _download(name: str, file: str, source: dict[str, Any], folder: Path, progre
     import pooch
 
     url, published = source["url"], source["sha256"]
-    first_seen = _read_first_seen(folder)
-    known = published or first_seen.get(file)
+    known = published or _read_first_seen(folder).get(file)
     store = pooch.create(folder, base_url="", registry={file: known}, urls={file: url})
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=60)
     try:
@@ -121,12 +122,23 @@ def _download(name: str, file: str, source: dict[str, Any], folder: Path, progre
             f"({type(error).__name__}); check the connection, or put the file into {folder}"
         ) from error
     if known is None:
-        seen = first_seen | {file: pooch.file_hash(str(path))}
-        (folder / _FIRST_SEEN).write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
+        added = {file: pooch.file_hash(str(path))}
+        seen = _read_first_seen(folder) | added  # read again: others may have added theirs
+        with replacing(folder / _FIRST_SEEN) as draft:
+            draft.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
         print(f"  {file}: no published hash; from now on it must be {seen[file]}")
     return path
 
 
 def _read_first_seen(folder: Path) -> dict[str, str]:
     path = folder / _FIRST_SEEN
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        seen = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (ValueError, RecursionError) as error:
+        seen = error
+    if not isinstance(seen, dict) or not all(isinstance(one, str) for one in seen.values()):
+        raise ValueError(
+            f"{path} is damaged ({seen}); expected JSON, file → sha256. Put it back from a copy; "
+            "without it, what lies in the folder counts as seen for the first time"
+        )
+    return seen

@@ -145,13 +145,15 @@ class Fits:
         seed: int,
         also: dict[str, Any],
     ) -> Fit:
+        settings = system.settings()
+        words = words_of(settings)
         key = key_of(
             {
                 "format": [_FORMAT, __version__],
                 "system": [type(system).__module__, type(system).__qualname__],
-                "settings": system.settings(),
-                "seen": self._content(system, seen),
-                "asked": self._content(system, asked),
+                "settings": settings,
+                "seen": self._content(words, seen),
+                "asked": self._content(words, asked),
                 "seed": seed,
                 **also,
             }
@@ -173,9 +175,8 @@ class Fits:
         arrays, notes = stored
         return Fit(arrays["values"], key=key, **{name: notes[name] for name in _NOTES})
 
-    def _content(self, system: System, names: Sequence[str]) -> dict[str, Any]:
+    def _content(self, words: set[str], names: Sequence[str]) -> dict[str, Any]:
         """Return the hashes of recordings, and of the columns that the settings name."""
-        words = words_of(system.settings())
         return {n: [self._hashes[n], hash_columns(self.task.groups[n], words)] for n in names}
 
     def _rows(
@@ -200,11 +201,19 @@ class Fits:
 
     def _by_class(self, system: LabelSystem, chances: Any, name: str) -> NDArray[np.float64]:
         """Return probabilities (units, classes) in the order of the task's classes."""
-        chances, known = np.asarray(chances, dtype=np.float64), np.asarray(system.classes_)
+        chances = np.asarray(chances, dtype=np.float64)
+        known = np.asarray(system.classes_).astype(str)
         if chances.ndim != 2 or chances.shape[1] != len(known):
             raise ValueError(
                 f"system {system.row!r} answered with shape {chances.shape} about recording "
                 f"{name!r}; expected (units, {len(known)} classes)"
+            )
+        foreign = sorted(set(known.tolist()) - set(self.task.classes.tolist()))
+        if foreign:
+            raise ValueError(
+                f"system {system.row!r} has {', '.join(map(repr, foreign))} among its classes_; "
+                f"expected some of {', '.join(map(repr, self.task.classes.tolist()))}: let "
+                "classes_ hold the labels that fit was shown"
             )
         ordered = np.zeros((len(chances), len(self.task.classes)))
         ordered[:, np.searchsorted(self.task.classes, known)] = chances

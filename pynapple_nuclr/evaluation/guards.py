@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,6 +11,8 @@ import numpy as np
 
 from pynapple_nuclr.columns import PREDICTED, is_missing
 from pynapple_nuclr.columns.metadata import stored_columns
+from pynapple_nuclr.columns.names import is_member, prefixes_of
+from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.probes.validation import LeakError as LeakError  # part of the face
 
 if TYPE_CHECKING:
@@ -20,9 +23,12 @@ if TYPE_CHECKING:
     from pynapple_nuclr.evaluation.task import Task
     from pynapple_nuclr.recording import Units
 
+    Pairs = Sequence[tuple[Any, str]]  # value of a column and label of each unit
+
 HIDDEN = -1
 """What stands in place of the class of a unit whose label is not shown."""
 
+_CONFIG = json.loads(EncoderConfig().signature()).keys()
 _NAMED = 5  # units, recordings or columns that an error names
 
 
@@ -166,16 +172,22 @@ def check_settings(system: System, task: Task) -> None:
     Raises
     ------
     LeakError
-        If its settings name the column of the labels, or one that says the same.
+        If its settings name a column that systems are not shown.
     """
-    settings = {k: v for k, v in system.settings().items() if k not in ("row", "name")}
+    settings = system.settings()
     named = sorted(words_of(settings) & task.hidden)
-    if named:
-        raise LeakError(
-            f"system {system.row!r} reads the metadata column {_names(named)}, from which "
-            f"{task.target!r}, the label that it shall tell, can be read; leave it out of its "
-            "settings"
-        )
+    if not named:
+        return
+    training = settings.get("training")
+    by = training.get("by") if isinstance(training, Mapping) else None
+    mend = "leave it out of its settings"
+    if by in named and by != task.target:
+        mend = f"to train by {by}, give each part as a recording of its own"
+    raise LeakError(
+        f"system {system.row!r} reads the metadata column {_names(named)}, which systems are not "
+        f"shown: from it {task.target!r}, the label that it shall tell, can be read, or it is of "
+        f"an embedding, whose encoder may have seen what is tested; {mend}"
+    )
 
 
 def check_pretrained(system: System, task: Task, fold: Fold) -> None:
@@ -188,11 +200,9 @@ def check_pretrained(system: System, task: Task, fold: Fold) -> None:
     LeakError
         If a recording of a tested animal is among them, in "inductive_zero_shot".
     """
-    known = system.fingerprints
-    if not known:
-        return
-    seen = [name for name in hidden_recordings(task, fold) if known & task.fingerprints[name]]
-    if seen:
+    hidden = hidden_recordings(task, fold)
+    known = system.fingerprints if hidden else frozenset()
+    if seen := [name for name in hidden if known & task.fingerprints[name]]:
         encoder = getattr(system, "identity", "") or system.settings().get("encoder", "")
         _refuse(
             system.row,
@@ -205,37 +215,48 @@ def check_pretrained(system: System, task: Task, fold: Fold) -> None:
         )
 
 
-def check_twins(fingerprints: Mapping[str, frozenset[str]]) -> None:
-    """Refuse units that occur in two recordings: one would be trained on, and the other tested.
+def check_twins(fingerprints: Mapping[str, frozenset[str]], copies: Mapping[str, int]) -> None:
+    """Refuse units that occur twice: one would be trained on, and the other tested.
 
     Parameters
     ----------
     fingerprints : mapping
-        Recording name → fingerprints of its units.
+        Recording name → by what its units are known again.
+    copies : mapping
+        Recording name → how many of its units are copies of others of it.
 
     Raises
     ------
     LeakError
-        Naming both recordings.
+        Naming the recordings.
     """
-    for one, other in combinations(fingerprints, 2):
-        shared = len(fingerprints[one] & fingerprints[other])
-        if shared:
+    for name, number in copies.items():
+        if number:
             raise LeakError(
-                f"recordings {one!r} and {other!r} have {shared} units in common, spike for spike "
-                "or frame for frame: a unit would be trained on under one name and tested under "
-                "the other; give every unit once"
+                f"recording {name!r} has {number} units that are copies of others of it, spike for "
+                "spike or frame for frame: one would be trained on and the other tested; give "
+                "every unit once"
+            )
+    for one, other in combinations(fingerprints, 2):
+        if fingerprints[one] & fingerprints[other]:
+            raise LeakError(
+                f"recordings {one!r} and {other!r} have units in common, spike for spike or frame "
+                "for frame, for all of their time or a part of it: a unit would be trained on "
+                "under one name and tested under the other; give every unit once"
             )
 
 
 def telling_columns(
     groups: Mapping[str, Units], labels: Mapping[str, NDArray[Any]], target: str
 ) -> frozenset[str]:
-    """Return the metadata columns that systems must not see: they say the label of every unit.
+    """Return the metadata columns that systems must not see, because they tell labels.
 
-    That are the labels and their predictions; texts of which each goes with one label only, over
-    the labelled units of all recordings (``VISp5`` → ``VISp``); and numbers that stand for the
-    labels, one for each. Numbers that merely go with them, such as a depth, are features.
+    That are the labels and their predictions; embeddings, whose encoder may have seen anything;
+    every column that has one value for each label (codes, ``is_pv``), over the labelled units of
+    all recordings; and those of which each value goes with one label only (``VISp5`` → ``VISp``),
+    if the values are names: texts, and whole numbers that on average occur at least twice. Of a
+    column of several values a unit (one-hot) the whole row counts. Floats that merely go with the
+    labels, such as a depth, are features.
 
     Parameters
     ----------
@@ -249,18 +270,24 @@ def telling_columns(
     columns: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {}
     for name, units in groups.items():
         for column, values in stored_columns(units).items():
-            if values.ndim == 1:
-                columns.setdefault(column, []).append((values, labels[name]))
+            columns.setdefault(column, []).append((values, labels[name]))
+    prefixes = prefixes_of(columns)
     own = {target} | {one for one in columns if one.startswith(f"{PREDICTED}{target}")}
-    return frozenset(own | {one for one, parts in columns.items() if _says(parts)})
+    own |= {one for one in columns if any(is_member(one, prefix) for prefix in prefixes)}
+    return frozenset(own | {one for one in columns.keys() - own if _tells(columns[one])})
 
 
 def words_of(settings: Any) -> set[str]:
-    """Return all strings among the values of settings: some name metadata columns."""
+    """Return all strings among the values of settings that may name metadata columns.
+
+    Those of an `EncoderConfig` do not, nor does what a system is called.
+    """
     if isinstance(settings, str):
         return {settings}
     if isinstance(settings, Mapping):
-        settings = list(settings.values())
+        if settings.keys() >= _CONFIG:
+            return set()
+        settings = [value for key, value in settings.items() if key not in ("row", "name")]
     return set().union(*map(words_of, settings)) if isinstance(settings, list) else set()
 
 
@@ -298,23 +325,44 @@ class Sealed(Mapping[str, Any]):
         return len(self._names)
 
 
-def _says(parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> bool:
+def _tells(parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> bool:
     """Say whether labels can be read from a column: (values, labels) of each recording."""
-    labels = np.concatenate([own[own != ""] for _, own in parts])
+    labels = np.concatenate([own[own != ""] for _, own in parts]).tolist()
     shown = [values[own != ""] for values, own in parts]
-    classes = len(np.unique(labels))
-    numbers = all(values.dtype.kind in "biuf" for values in shown)
-    if classes < 2 or (numbers and len(np.unique(np.concatenate(shown))) > classes + 1):
+    measured = any(one.dtype.kind == "f" and not np.isin(one, (0, 1)).all() for one in shown)
+    numbers = all(one.ndim == 1 and one.dtype.kind in "biuf" for one in shown)
+    if measured and numbers and len(np.unique(np.concatenate(shown))) > len(set(labels)) + 1:
         return False  # most columns of numbers: features
-    values = np.concatenate([np.asarray(one, dtype=object) for one in shown])
-    known = ~is_missing(values)
-    labels, values = labels[known].tolist(), values[known].tolist()
-    if not all(isinstance(one, (str, int, float, np.generic)) for one in values):
+    values = [value for one in shown for value in _as_values(one)]
+    if not all(isinstance(one, (str, bytes, int, float, np.generic, type(None))) for one in values):
         return False
-    each_of_one_label = len(set(zip(values, labels, strict=True))) == len(set(values))
-    texts = all(isinstance(one, str) for one in values)
-    several = len(set(labels)) > 1
-    return several and each_of_one_label and (texts or len(set(values)) == len(set(labels)))
+    pairs = list(zip(values, labels, strict=True))
+    known = [(value, label) for value, label in pairs if value is not None]
+    return _sorts(pairs) or _sorts(known) or (not measured and _names_them(known))
+
+
+def _as_values(column: NDArray[Any]) -> list[Any]:
+    """Return what a column says of each unit, None where it says nothing; of a row its bytes."""
+    if column.ndim == 1:
+        values = column.astype(object)
+        values[is_missing(values)] = None
+        return values.tolist()
+    numbers = column.dtype.kind in "biuf"  # the same in every recording, whatever its kind there
+    return [row.astype(float).tobytes() if numbers else str(row.tolist()) for row in column]
+
+
+def _sorts(pairs: Pairs) -> bool:
+    """Say whether each label has one value only, and not all of them the same."""
+    return 1 < len({value for value, _ in pairs}) <= len(set(pairs)) == len({k for _, k in pairs})
+
+
+def _names_them(pairs: Pairs) -> bool:
+    """Say whether values are names, of which each goes with one label only."""
+    values = {value for value, _ in pairs}
+    whole = all(isinstance(one, (int, np.integer, bytes)) for one in values)
+    repeated = len(pairs) >= 2 * len(values)
+    names = all(isinstance(one, str) for one in values) or (whole and repeated)
+    return names and len(set(pairs)) == len(values) and len({k for _, k in pairs}) > 1
 
 
 def _refuse(system: str, fold: Fold, what: str, mend: str = "") -> NoReturn:

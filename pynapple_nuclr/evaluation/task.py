@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynapple_nuclr.columns import is_missing, metadata_frame
+from pynapple_nuclr.columns import as_texts, metadata_frame
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
 from pynapple_nuclr.evaluation.guards import check_twins, telling_columns
-from pynapple_nuclr.familiarity.fingerprints import unit_fingerprints
+from pynapple_nuclr.familiarity.fingerprints import all_fingerprints, count_copies
 from pynapple_nuclr.probes.validation import check_classes
 from pynapple_nuclr.recording import Recording, as_recordings, name_groups
 
@@ -123,17 +123,17 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
         If recordings cannot be read or are of two modalities, no recording has the column,
         there are fewer than two classes or than two units of one, or an animal is not clear.
     LeakError
-        If a unit is in two recordings.
+        If a unit is in two recordings, or twice in one.
     """
     given = name_groups(groups)
     recordings = as_recordings(dict(sorted(given.items())))
     modality = _one_modality(recordings)
     _check_target(recordings, target)
-    fingerprints = {name: unit_fingerprints(one) for name, one in recordings.items()}
-    check_twins(fingerprints)
+    known = {name: all_fingerprints(one) for name, one in recordings.items()}
+    check_twins(known, {name: count_copies(one) for name, one in recordings.items()})
     raw = [_labels(given[name], target) for name in recordings]
-    missing = is_missing(np.concatenate(raw))
-    labels = np.where(missing, "", np.concatenate(raw).astype(str))
+    labels = as_texts(np.concatenate(raw))
+    missing = labels == ""
     silent = np.concatenate([_silent(one) for one in recordings.values()])
     sizes = [one.n_units for one in recordings.values()]
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
@@ -160,7 +160,7 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
         given=_as_given(list(given), list(recordings), starts, sizes, rows, counts),
         n_silent=int((~missing & silent).sum()),
         hidden=hidden,
-        fingerprints=fingerprints,
+        fingerprints=known,
     )
 
 
@@ -235,7 +235,7 @@ def _as_given(
 def _animal_of_each(groups: Mapping[str, Units], animals: Any, target: str) -> dict[str, str]:
     """Return recording name → animal; "" where nobody says it."""
     if isinstance(animals, Mapping):
-        said = {str(name): str(animal) for name, animal in animals.items()}
+        said = dict(zip(map(str, animals), as_texts(list(animals.values())).tolist(), strict=True))
         unknown = [name for name in groups if name not in said]
         if unknown:
             raise ValueError(f"animals does not name the animal of recording {unknown[0]!r}")
@@ -253,7 +253,7 @@ def _animal_of_each(groups: Mapping[str, Units], animals: Any, target: str) -> d
             f"animals has {len(animals)} entries for {len(groups)} recordings; expected one for "
             "each, a mapping recording name → animal, or the name of a metadata column"
         )
-    return dict(zip(groups, map(str, animals), strict=True))
+    return dict(zip(groups, as_texts(animals).tolist(), strict=True))
 
 
 def _animal_in(units: Units, column: str, name: str) -> str:
@@ -263,7 +263,7 @@ def _animal_in(units: Units, column: str, name: str) -> str:
             f"recording {name!r} has no metadata column {column!r} that says its animal; it has: "
             f"{', '.join(map(str, metadata.columns))}"
         )
-    values = metadata[column][~is_missing(metadata[column])].unique()
+    values = np.setdiff1d(as_texts(metadata[column]), [""])
     if len(values) != 1:
         raise ValueError(
             f"recording {name!r} has {len(values)} animals in its column {column!r}; expected one "

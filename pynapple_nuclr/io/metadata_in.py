@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.io.values import check_stored, read_ragged, read_values
+from pynapple_nuclr.io.values import check_stored, has_any_length, read_ragged, read_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,8 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
 
     Ragged columns, images, waveforms and references are not read at all. Of an electrode group
     its ``location`` is taken; of one electrode a row, the electrode's own columns; of several
-    the ``location`` that all share ("" if they share none).
+    the ``location`` that all share ("" if they share none). Where a row names an electrode that
+    the table has not, such as -1, it has none (NaN or ""), with one warning a column.
 
     Parameters
     ----------
@@ -46,14 +47,17 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
             beside["location"] = np.array([group.location for group in column[:]], dtype=object)
         elif isinstance(column, DynamicTableRegion):
             rows = read_values(column.data).astype(np.int64)
+            _warn_of_absent(column)
             others = scalar_columns(column.table)
-            beside = {key: values[rows] for key, values in others.items()} | beside
+            beside = {key: _taken(values, rows) for key, values in others.items()} | beside
         elif isinstance(column, VectorIndex):
             if isinstance(column.target, DynamicTableRegion):
+                _warn_of_absent(column.target)
                 beside = _shared_location(column) | beside
         elif len(np.shape(column.data)) == 1 and len(column.data) == n_rows > 0:
             check_stored(column.data)
-            values = plain_values(column[:])
+            texts = has_any_length(column.data)
+            values = plain_values(read_values(column.data) if texts else column[:])
             if values is not None:
                 columns[name] = values
     return columns | {
@@ -93,7 +97,39 @@ def _shared_location(index: Any) -> dict[str, NDArray[Any]]:
     electrodes = index.target
     if "location" not in electrodes.table.colnames:
         return {}
-    locations = read_values(electrodes.table["location"].data).astype(object)
+    locations = plain_values(read_values(electrodes.table["location"].data))
+    if locations is None:
+        return {}
     rows = [row.astype(np.int64) for row in read_ragged(index)]
-    places = [set(locations[row]) for row in rows]
+    places = [set(locations[row[_is_there(row, locations)]]) for row in rows]
     return {"location": np.array([p.pop() if len(p) == 1 else "" for p in places], dtype=object)}
+
+
+def _is_there(rows: NDArray[np.int64], values: Any) -> NDArray[np.bool_]:
+    """Return which rows there are in a column or table."""
+    return np.asarray((rows >= 0) & (rows < len(values)))
+
+
+def _taken(values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the values at rows; NaN, or "" for a text, where there is no such row."""
+    found = _is_there(rows, values)
+    if found.all():
+        return values[rows]
+    is_text = values.dtype == object
+    taken = np.full(len(rows), "" if is_text else np.nan, dtype=object if is_text else np.float64)
+    taken[found] = values[rows[found]]
+    return taken
+
+
+def _warn_of_absent(column: Any) -> None:
+    """Warn of rows to which a column refers, and which its table has not."""
+    rows = read_values(column.data).astype(np.int64)
+    absent = rows[~_is_there(rows, column.table.id)]
+    if len(absent):
+        warnings.warn(
+            f"{column.container_source}: {len(absent)} of {len(rows)} rows in the column "
+            f"{column.name!r} are not in the table {column.table.name!r} it refers to "
+            f"({', '.join(map(str, np.unique(absent)[:5]))}); they count as no electrode",
+            UserWarning,
+            stacklevel=5,  # whoever called read_units
+        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import gc
+import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from pynapple_nuclr.files import is_full
 from pynapple_nuclr.io.heaps import check_heaps
 from pynapple_nuclr.io.values import check_about
 
@@ -55,16 +57,56 @@ def open_nwb(source: str | os.PathLike[str], mode: str = "r") -> Iterator[tuple[
     ImportError
         If it is Zarr and hdmf-zarr is not installed.
     ValueError
-        If pynwb cannot read it, or the server cannot send parts of a file.
+        If pynwb cannot read it, its data are packed with a filter that HDF5 has not here, or the
+        server cannot send parts of a file.
     """
+    with suppress(ImportError):  # it brings HDF5 the filters that HDF5 itself has not
+        importlib.import_module("hdf5plugin")
     opening = _open_remote if is_remote(source) else _open_zarr if is_zarr(source) else _open_hdf5
     with opening(source, mode) as io:
-        with refusing(source, "pynwb", "NWB"):
+        with refusing(source, "pynwb", "NWB"), _naming_filters(source, io):
             if not is_zarr(source):
                 check_about(io._file)
             nwbfile = io.read()
-        with refusing(source, "pynwb", "NWB") if mode == "r" else nullcontext():
+        with (
+            refusing(source, "pynwb", "NWB") if mode == "r" else nullcontext(),
+            _naming_filters(source, io),
+        ):
             yield io, nwbfile
+
+
+@contextmanager
+def _naming_filters(source: str | os.PathLike[str], io: Any) -> Iterator[None]:
+    """Say which filter HDF5 lacks: it says only that there is no plugin, or none for it."""
+    try:
+        yield
+    except OSError as error:
+        said = "plugin" in str(error) or "filter" in str(error)
+        lacking = _lacking_filter(io._file) if said and not is_zarr(source) else None
+        if lacking is None:
+            raise
+        raise ValueError(
+            f"{source} cannot be read here: {lacking}, which HDF5 does not have by itself; "
+            "pip install hdf5plugin, and do the same again"
+        ) from error
+
+
+def _lacking_filter(file: Any) -> str | None:
+    """Return which dataset needs which filter that is not here, in words; None: none does."""
+    import h5py
+
+    def look(name: str, item: Any) -> str | None:
+        if isinstance(item, h5py.Dataset):
+            packing = item.id.get_create_plist()
+            for place in range(packing.get_nfilters()):
+                number, _, _, label = packing.get_filter(place)
+                if not h5py.h5z.filter_avail(number):
+                    called = label.decode(errors="replace") or "unnamed"
+                    return f"{name} is packed with filter {number} ({called})"
+        return None
+
+    found: str | None = file.visititems(look)
+    return found
 
 
 @contextmanager
@@ -84,7 +126,7 @@ def refusing(source: str | os.PathLike[str], reader: str, kind: str) -> Iterator
         In place of one that does not name the file.
     ValueError
         In place of any other error, but for those that name it, or say that a server or a
-        package is missing.
+        package is missing, or that the disk is full to which its parts are written.
     """
     try:
         yield
@@ -92,6 +134,8 @@ def refusing(source: str | os.PathLike[str], reader: str, kind: str) -> Iterator
         raise
     except Exception as error:
         if isinstance(error, (ValueError, OSError)) and str(source) in str(error):
+            raise
+        if is_full(error):
             raise
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # the system's: no space left, no such folder

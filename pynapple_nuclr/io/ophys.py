@@ -13,7 +13,7 @@ import pynapple as nap
 
 from pynapple_nuclr.io.metadata_in import describe_units, scalar_columns
 from pynapple_nuclr.io.opening import open_nwb
-from pynapple_nuclr.io.time_in import named_epochs
+from pynapple_nuclr.io.time_in import check_epochs, named_epochs
 from pynapple_nuclr.io.values import check_stored, read_values
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def read_traces(
 
     Raises
     ------
-    FileNotFoundError, ConnectionError, ImportError
+    FileNotFoundError, ConnectionError, ImportError, TypeError
         As `read_units`.
     ValueError
         If the file has no such series or column, no ROI is a cell, or the series does not fit
@@ -101,6 +101,7 @@ def read_traces(
     >>> traces.shape, traces.columns.tolist(), traces.metadata_columns
     ((20, 2), [0, 2], ['signal', 'roi_table', 'iscell'])
     """
+    check_epochs(epochs)
     with open_nwb(source) as (_, nwbfile):
         chosen = named_epochs(nwbfile, source, epochs)
         return traces_of(nwbfile, source, name=name, epochs=chosen, cells=cells)
@@ -137,6 +138,11 @@ def traces_of(
     where = f"{source}: {path}"
     rows = read_values(series.rois.data).astype(np.int64)
     table = series.rois.table
+    if not ((rows >= 0) & (rows < len(table.id))).all():
+        raise ValueError(
+            f"{where} refers to rows {rows.min()} to {rows.max()} of {table.name!r}, which has "
+            f"{len(table.id)}; expected each to be one of its ROIs"
+        )
     columns = {key: values[rows] for key, values in _roi_columns(table, cells).items()}
     kept = _cells(columns, cells, where, len(rows))
     is_transposed = _is_transposed(series, len(rows), where)

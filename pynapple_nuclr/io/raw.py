@@ -47,6 +47,25 @@ def kept_parts(nwbfile: pynwb.NWBFile, table: DynamicTable) -> list[str]:
     return [*_ALWAYS, place, *(path_of(one.data) for one in traces_of(table, nwbfile))]
 
 
+def size_of(source: h5py.File, parts: Collection[str]) -> int:
+    """Return how many bytes the values of these parts take, without masks to be compressed."""
+    import h5py
+
+    sizes: dict[str, int] = {}
+
+    def add(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            sizes[path] = item.id.get_storage_size()
+
+    for part in parts:
+        item = source.get(part)
+        add(part, item)
+        if isinstance(item, h5py.Group):
+            item.visititems(lambda name, one, part=part: add(f"{part}/{name}", one))
+    large = {mask for part in parts for mask in _large_masks(source, part)}
+    return sum(size for path, size in sizes.items() if path not in large)
+
+
 def copy_parts(source: h5py.File, draft: Path, parts: Collection[str], *, link: bool) -> None:
     """Write a new file with these parts of `source`.
 

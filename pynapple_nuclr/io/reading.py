@@ -11,7 +11,7 @@ import pynapple as nap
 from pynapple_nuclr.io.metadata_in import describe_units, scalar_columns
 from pynapple_nuclr.io.opening import open_nwb
 from pynapple_nuclr.io.ophys import roi_responses, traces_of
-from pynapple_nuclr.io.time_in import named_epochs, observed
+from pynapple_nuclr.io.time_in import check_epochs, named_epochs, observed
 from pynapple_nuclr.io.values import read_ragged, read_values
 
 
@@ -34,7 +34,7 @@ def read_recording(
 
     Raises
     ------
-    FileNotFoundError, ConnectionError, ImportError
+    FileNotFoundError, ConnectionError, ImportError, TypeError
         As `read_units`.
     ValueError
         If it holds neither units with spikes nor traces of ROIs.
@@ -49,6 +49,7 @@ def read_recording(
     ...     type(read_recording(write_units(units, f"{folder}/day1.nwb"))).__name__
     'TsGroup'
     """
+    check_epochs(epochs)
     with open_nwb(source) as (_, nwbfile):
         chosen = named_epochs(nwbfile, source, epochs)
         table = nwbfile.units
@@ -70,7 +71,8 @@ def read_units(
     Like ``nap.load_file(source)["units"]``, except that the time support is the file's
     ``obs_intervals``, where it has them; pynapple itself takes the time from the first spike to
     the last, gaps between trials included. Where units were observed at different times, it is
-    the time that all share, with a warning; if they share none, it is pynapple's.
+    the time that all share, with a warning; if they share none, it is pynapple's. Intervals
+    without a start before an end (NaN, infinite) are left out, with a warning.
 
     Metadata are the columns with one number, truth value or text per unit, and the location of
     the electrodes if all electrodes of a unit share it. A column ``rate`` becomes ``rate_``:
@@ -98,6 +100,8 @@ def read_units(
         If a server does not answer, or refuses.
     ImportError
         If it is Zarr and hdmf-zarr is not installed.
+    TypeError
+        If `epochs` is neither intervals nor a name.
     ValueError
         If it is no NWB file, has no units with spikes, or no intervals of the name `epochs`; if
         a server cannot send parts of a file.
@@ -115,6 +119,7 @@ def read_units(
           1       10     11
     shape: (2, 2), time unit: sec.
     """
+    check_epochs(epochs)
     with open_nwb(source) as (_, nwbfile):
         return _units(nwbfile, source, named_epochs(nwbfile, source, epochs))
 

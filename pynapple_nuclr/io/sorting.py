@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.columns import PREDICTED, SUMMARIES, is_missing, metadata_frame, vector_columns
+from pynapple_nuclr.columns import PREDICTED, SUMMARIES, as_texts, metadata_frame, vector_columns
 from pynapple_nuclr.io.metadata_in import describe_units, plain_values
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -255,7 +255,7 @@ def _rows(unit_ids: Any, sorting: Any) -> list[int]:
 def _spread(values: Any, rows: list[int], n_units: int) -> Any:
     """Put values into their rows; "", 0 or NaN in the others."""
     if values.dtype.kind not in "biuf":
-        texts = np.where(is_missing(values), "", values).astype(str)
+        texts = as_texts(values)
         spread = np.full(n_units, "", dtype=texts.dtype)
         spread[rows] = texts
         return spread

@@ -62,7 +62,7 @@ def write_table(units: Units, path: str | os.PathLike[str], *, overwrite: bool =
         raise ImportError(
             f"{path.name} needs pyarrow: pip install pynapple-nuclr[parquet], or write .csv"
         )
-    with replacing(path) as draft:
+    with replacing(path, overwrite=overwrite) as draft:
         if path.suffix == ".csv":
             table.to_csv(draft, index=False)
         else:

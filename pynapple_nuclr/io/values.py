@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 # What a file declares but does not hold costs it nothing, and a reader as much as is declared.
 _FREE = 2**16  # bytes that may be declared all the same: fill values of small columns
 _MOST_PACKED = 1032  # deflate makes one byte of that many at most
+_MOST_PACKED_OTHERWISE = 2**15  # Zstandard; some others have no limit
 _MOST_PLAIN = 4  # of a dataset that is not packed a part may be unwritten
+_AT_ONCE = 2**26  # bytes of texts that are read before they are counted, if one alone is not more
 
 
 def read_values(data: Any) -> NDArray[Any]:
@@ -22,10 +24,34 @@ def read_values(data: Any) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If it declares far more values than it holds bytes for.
+        If it declares far more values than it holds bytes for, or its texts are together longer
+        than the file, as each row may point to the same long one.
     """
     check_stored(data)
-    return np.asarray(data[:])
+    return _read_counted(data) if has_any_length(data) else np.asarray(data[:])
+
+
+def has_any_length(data: Any) -> bool:
+    """Say whether each value of a dataset (HDF5) is as long as it likes: a text, or an array."""
+    import h5py
+
+    return isinstance(data, h5py.Dataset) and h5py.check_vlen_dtype(data.dtype) is not None
+
+
+def _read_counted(data: Any) -> NDArray[Any]:
+    """Read values of any length, some at a time: all of them may point to the same long one."""
+    in_file, size = data.file.id.get_filesize(), 0
+    values = np.empty(data.shape, dtype=object)
+    step = max(1, _AT_ONCE // in_file)
+    for start in range(0, len(data), step):
+        values[start : start + step] = part = data[start : start + step]
+        size += sum(getattr(one, "nbytes", None) or len(one) for one in part.flat)
+        if size > in_file:
+            raise ValueError(
+                f"the values of {data.name} are together longer than their file ({in_file:,} "
+                "bytes); expected a dataset of which each value is stored"
+            )
+    return values
 
 
 def read_ragged(index: Any) -> list[NDArray[Any]]:
@@ -56,8 +82,7 @@ def check_stored(data: Any) -> None:
     in_hdf5 = hasattr(dataset, "id")
     if in_hdf5 and stored > dataset.file.id.get_filesize():  # HDF5 would make room for it
         raise ValueError(f"{dataset.name} is said to take up {stored:,} bytes, more than its file")
-    packed = not in_hdf5 or dataset.id.get_create_plist().get_nfilters()
-    if size > _FREE + (_MOST_PACKED if packed else _MOST_PLAIN) * stored:
+    if size > _FREE + _most_packed(dataset) * stored:
         raise ValueError(
             f"{dataset.name} declares {values:,} values ({size:,} bytes) and holds "
             f"{stored:,} bytes; expected a dataset that was written"
@@ -81,6 +106,20 @@ def check_about(file: Any) -> None:
             check_stored(item)
 
     file.visititems(look)
+
+
+def _most_packed(dataset: Any) -> int:
+    """Return how many bytes one byte of a dataset may become."""
+    if not hasattr(dataset, "id"):
+        return _MOST_PACKED_OTHERWISE  # Zarr
+    from h5py import h5z
+
+    plan = dataset.id.get_create_plist()
+    filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
+    if not filters:
+        return _MOST_PLAIN
+    known = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
+    return _MOST_PACKED if filters <= known else _MOST_PACKED_OTHERWISE
 
 
 def _stored(dataset: Any) -> int:

@@ -19,7 +19,7 @@ from pynapple_nuclr.io import nwb_tables
 from pynapple_nuclr.io.opening import is_remote, is_zarr, open_nwb
 from pynapple_nuclr.io.own_columns import embedding_columns, size_in_file, spread, user_columns
 from pynapple_nuclr.io.provenance import add_provenance, read_provenance, sign
-from pynapple_nuclr.io.raw import copy_parts, kept_parts, link_rest
+from pynapple_nuclr.io.raw import copy_parts, kept_parts, link_rest, size_of
 from pynapple_nuclr.io.units_table import build_table
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def write_nwb(
     Raises
     ------
     FileNotFoundError, FileExistsError
-        If there is no `source`; if `output` exists and `overwrite` is False.
+        If there is no `source`; if `output` exists and `overwrite` is False, or another has
+        written it meanwhile.
+    BlockingIOError
+        If another has changed `output` meanwhile, which is as they left it.
     OSError
         If the disk has no space for the copy.
     TypeError
@@ -118,7 +121,7 @@ def write_nwb(
         )
     notes = {"source": _name(source), **(settings or {})}
     check_space(output, size_in_file(columns))
-    with replacing(output) as draft:
+    with replacing(output, overwrite=overwrite) as draft:
         with open_nwb(source, "r") as (_, nwbfile):
             table = nwb_tables.table_of(units, nwbfile, source)
             place, n_rows = nwb_tables.location(table), len(table.id)
@@ -129,6 +132,7 @@ def write_nwb(
             columns, outdated = nwb_tables.reconcile(table, columns, prefix)
             parts = kept_parts(nwbfile, table)
             if raw != "copy":
+                check_space(output, size_of(table.id.data.file, parts) + size_in_file(columns))
                 copy_parts(table.id.data.file, draft, parts, link=raw == "link")
         if raw == "copy":
             copy_whole(Path(source), draft, output)
@@ -283,6 +287,6 @@ def write_units(
         add_provenance(nwbfile, units, "nuclr", {})
     spikes = sum(len(train) for train in units.values())
     check_space(path, size_in_file({**own, **columns}) + 8 * spikes)
-    with replacing(path) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
+    with replacing(path, overwrite=overwrite) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
         io.write(nwbfile)
     return path

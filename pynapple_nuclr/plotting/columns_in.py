@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pynapple_nuclr.columns import PREDICTED, embeddings, is_missing, metadata_frame, vector_columns
+from pynapple_nuclr.columns import PREDICTED, as_texts, embeddings, metadata_frame, vector_columns
 from pynapple_nuclr.stability import unit_length
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Labels(NamedTuple):
 
 def read_labels(values: Any) -> Labels:
     """Read labels of any kind, one a unit."""
-    missing = is_missing(values)
-    texts = np.array(["" if gone else str(v) for v, gone in zip(values, missing, strict=True)])
+    texts = as_texts(values)
+    missing = texts == ""
     unsure = texts == UNKNOWN
     return Labels(texts, missing, unsure, in_order(np.unique(texts[~missing & ~unsure])))
 

@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pynapple_nuclr.checkpoints import read_tensors
+from torch.optim import Optimizer
+
 from pynapple_nuclr.files import remove_drafts
+from pynapple_nuclr.io.tensors import read_tensors
 from pynapple_nuclr.pretraining.module import ContrastiveTraining
 from pynapple_nuclr.pretraining.watch import CHECKS, LAST, METRICS, Watch
 
 _log = logging.getLogger("pynapple_nuclr")
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def resume_or_begin(
@@ -64,8 +68,8 @@ def _restore(path: Path, watch: Watch, module: ContrastiveTraining) -> int:
     try:
         checkpoint = read_tensors(path)
         saved, step = checkpoint["nuclr"], checkpoint["global_step"]
-        before, now = _plain(saved["facts"]), _plain(watch.facts)
-        differing = sorted(key for key in now if before.get(key) != now[key])
+        before, now = saved["facts"], watch.facts
+        differing = sorted(key for key in now if not _same(now[key], before.get(key)))
         if not differing:
             _load(checkpoint, module)
             watch.restore(module, saved)
@@ -92,19 +96,29 @@ def _load(checkpoint: dict[str, Any], module: ContrastiveTraining) -> None:
     module.load_state_dict(checkpoint["state_dict"])
     _check_finite(module)
     optimizer = module.configure_optimizers()
+    (state,) = checkpoint["optimizer_states"]
+    _check_moments(state, optimizer, checkpoint["global_step"])
     rules = [dict(group) for group in optimizer.param_groups]
-    optimizer.load_state_dict(*checkpoint["optimizer_states"])
+    optimizer.load_state_dict(state)
     for ours, theirs in zip(rules, optimizer.param_groups, strict=True):
         # The learning rate is set anew by every step; another torch may have more to say.
         shared = ours.keys() & theirs.keys() - {"params", "lr"}
         if any(theirs[key] != ours[key] for key in shared):
             raise ValueError("its optimizer goes by other rules")
-    for weight, state in optimizer.state.items():
-        if not 0 < float(state["step"]) <= checkpoint["global_step"]:
+
+
+def _check_moments(state: dict[str, Any], optimizer: Optimizer, last_step: int) -> None:
+    """Compare what an optimizer kept of each weight with the weight, before torch copies it."""
+    places = [place for group in state["param_groups"] for place in group["params"]]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    weight_at = dict(zip(places, weights, strict=True))
+    for place, kept in state["state"].items():
+        weight = weight_at[place]
+        if kept.keys() != {"step", *_MOMENTS} or not 0 < float(kept["step"]) <= last_step:
             raise ValueError("its optimizer has counted other steps")
-        for name in ("exp_avg", "exp_avg_sq"):
-            alike = state[name].shape == weight.shape and state[name].dtype == weight.dtype
-            if not alike or not state[name].isfinite().all():
+        for moment in (kept[name] for name in _MOMENTS):
+            alike = moment.shape == weight.shape and moment.dtype == weight.dtype
+            if not alike or not moment.isfinite().all():
                 raise ValueError("its optimizer is of other weights, or not finite")
 
 
@@ -113,8 +127,12 @@ def _check_finite(module: ContrastiveTraining) -> None:
         raise ValueError("its weights are not all finite")
 
 
-def _plain(value: Any) -> Any:
-    """Return a value with tuples as lists, as they come back from a file."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _same(ours: Any, theirs: Any) -> bool:
+    """Say whether two values are the same, a tuple and a list too; look as deep as ours goes."""
+    if isinstance(ours, Mapping):
+        alike = isinstance(theirs, Mapping) and ours.keys() == theirs.keys()
+        return alike and all(_same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, (list, tuple)):
+        alike = isinstance(theirs, (list, tuple)) and len(ours) == len(theirs)
+        return alike and all(map(_same, ours, theirs))
+    return bool(ours == theirs)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynapple_nuclr.columns import PREDICTED, SUMMARIES, embeddings, lay_out, metadata_frame
+from pynapple_nuclr.columns import (
+    PREDICTED,
+    SUMMARIES,
+    as_texts,
+    embeddings,
+    lay_out,
+    metadata_frame,
+)
 from pynapple_nuclr.probes.populations import check_columns
 
 if TYPE_CHECKING:
@@ -54,7 +61,7 @@ def write_predictions(
     """
     column = f"{PREDICTED}{target}"
     confidence = chances.max(axis=1)
-    labels = classes.astype(str)[np.nan_to_num(chances).argmax(axis=1)]
+    labels = as_texts(classes)[np.nan_to_num(chances).argmax(axis=1)]
     # NaN is not above any threshold: silent units become unknown here.
     labels = np.where(confidence >= (threshold or 0), labels, UNKNOWN)
     new = {column: labels, f"{column}_confidence": confidence}
@@ -70,7 +77,7 @@ def write_predictions(
 def _probability_columns(column: str, classes: NDArray[Any]) -> list[str]:
     """Return a name per class; classes that differ in punctuation only are numbered."""
     names: list[str] = []
-    for one in classes:
+    for one in as_texts(classes):
         name = re.sub(r"\W", "_", f"{column}_p_{one}")
         again = [f"{name}_{i}" for i in range(2, len(classes) + 2)]
         names.append(next(free for free in [name, *again] if free not in names))

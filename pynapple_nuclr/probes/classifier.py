@@ -24,13 +24,13 @@ from pynapple_nuclr.probes.annotation import (
 )
 from pynapple_nuclr.probes.populations import labelled
 from pynapple_nuclr.probes.reading import (
-    row_hashes,
+    check_parameters,
     rows_to_learn,
     rows_to_predict,
     warn_of_learned,
 )
 from pynapple_nuclr.probes.storage import FITTED, write_probe
-from pynapple_nuclr.probes.validation import check_classes, cross_validate
+from pynapple_nuclr.probes.validation import check_classes, cross_validate, most_probable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -78,7 +78,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         Who made the vectors of training, as name@hash (None: fitted on arrays). Vectors of
         another encoder are refused.
     n_units_, n_features_in_, seen_ : int, int, ndarray
-        Units and columns of training; hashes of its rows.
+        Units and columns of training; hashes of its embedded units.
     cv_score_, cv_chance_ : float
         Cross-validated macro F1 of the pooled out-of-fold predictions; the mean of the same
         with shuffled labels.
@@ -172,14 +172,14 @@ class Probe(ClassifierMixin, BaseEstimator):
             If a column is not there, the vectors come from several encoders, or there are fewer
             than two classes, or than two units of a class.
         """
-        self._check_parameters()
+        check_parameters(self)
         rows, encoder = rows_to_learn(self, groups, y, animals)
         rows = labelled(rows, self.target)
         check_classes(rows.labels, self.target)
         self.encoder_ = encoder
         self.classes_ = np.unique(rows.labels)
         self.n_units_, self.n_features_in_ = rows.x.shape
-        self.seen_ = row_hashes(rows.x)
+        self.seen_ = np.unique(rows.marks)
         self.estimator_ = self._new_estimator().fit(rows.x, rows.labels)
         score = cross_validate(
             self._new_estimator(),
@@ -200,7 +200,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, groups: Any) -> NDArray[Any]:
-        """Predict the label of every unit.
+        """Predict the label of every unit: the most probable one, if there are probabilities.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         rows = rows_to_predict(self, groups)
         labels = np.full(len(rows.x), UNKNOWN, dtype=object)
         if rows.heard.any():
-            labels[rows.heard] = self.estimator_.predict(rows.x[rows.heard])
+            labels[rows.heard] = most_probable(self.estimator_, rows.x[rows.heard])
         if rows.heard.all():
             return labels.astype(self.classes_.dtype)
         return labels.astype(str) if self.classes_.dtype.kind == "U" else labels
@@ -278,8 +278,8 @@ class Probe(ClassifierMixin, BaseEstimator):
             check_consistent_length(rows.labels, sample_weight)
             sample_weight = np.asarray(sample_weight)[rows.heard & ~is_missing(rows.labels)]
         rows = labelled(rows, self.target)
-        warn_of_learned(self, groups, rows.x)
-        predicted = self.estimator_.predict(rows.x)
+        warn_of_learned(self, rows)
+        predicted = most_probable(self.estimator_, rows.x)
         return float(
             f1_score(
                 rows.labels,
@@ -384,18 +384,6 @@ class Probe(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         fitted = {name: getattr(self, name) for name in FITTED}
         write_probe(path, self.get_params(deep=False), fitted)
-
-    def _check_parameters(self) -> None:
-        check_name(self.target, "target")
-        check_name(self.prefix, "prefix")
-        if self.normalize not in ("none", "recording"):
-            raise ValueError(f"normalize={self.normalize!r}; expected 'none' or 'recording'")
-        if not isinstance(self.calibrate, bool):
-            raise ValueError(f"calibrate={self.calibrate!r}; expected True or False")
-        if isinstance(self.features, str):
-            raise ValueError(
-                f"features={self.features!r} is a string; expected names: [{self.features!r}]"
-            )
 
     def _new_estimator(self) -> Any:
         if self.estimator is not None:

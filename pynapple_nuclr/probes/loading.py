@@ -9,6 +9,7 @@ import numpy as np
 
 from pynapple_nuclr.io.opening import refusing
 from pynapple_nuclr.probes.classifier import Probe
+from pynapple_nuclr.probes.reading import check_parameters
 from pynapple_nuclr.probes.storage import read_probe
 
 
@@ -55,7 +56,7 @@ def load_probe(path: str | Path) -> Probe:
 
 def _try(probe: Probe, size: int) -> None:
     """Let a probe out of a file of `size` bytes predict once: else it would fail much later."""
-    probe._check_parameters()
+    check_parameters(probe)
     n_columns, classes = probe.n_features_in_, probe.classes_
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         raise ValueError(f"its classes are {reprlib.repr(classes)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import pynapple as nap
 import xarray as xr
 
-from pynapple_nuclr.columns import coordinate_name, embeddings, is_missing
+from pynapple_nuclr.columns import as_texts, coordinate_name, embeddings, is_missing
 from pynapple_nuclr.recording import name_groups
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Rows(NamedTuple):
         Empty where none were asked for.
     animals : ndarray (units,), optional
         Animal of each.
+    marks : ndarray (units,)
+        Hash of each one's embedding, by which it is known again; empty for arrays, in which few
+        columns may well be equal.
     """
 
     x: NDArray[np.float64]
@@ -41,6 +45,7 @@ class Rows(NamedTuple):
     recordings: NDArray[Any]
     labels: NDArray[Any] = np.empty(0)
     animals: NDArray[Any] | None = None
+    marks: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
 
 def are_groups(groups: Any) -> bool:
@@ -155,9 +160,11 @@ def read_rows(
     """
     x: list[NDArray[np.float64]] = []
     heard: list[NDArray[np.bool_]] = []
+    marks: list[NDArray[np.uint64]] = []
     for name, vectors in populations.items():
         matrix = np.asarray(vectors.values, dtype=np.float64)
         heard.append(np.asarray(np.isfinite(matrix).all(axis=1)))
+        marks.append(_marks(matrix))
         if normalize:
             matrix = standardize(matrix, heard[-1])
         joined = [_feature(vectors, column, name, heard[-1]) for column in features]
@@ -172,7 +179,14 @@ def read_rows(
         np.repeat(list(populations), sizes),
         np.array(labels, dtype=object),
         None if animals is None else _animals(populations, animals),
+        np.concatenate(marks),
     )
+
+
+def _marks(x: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return a hash of each row of (units, columns)."""
+    hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in x]
+    return np.frombuffer(b"".join(hashes), dtype=np.uint64)
 
 
 def array_rows(x: NDArray[np.float64], n_features: int, normalize: bool) -> Rows:
@@ -239,6 +253,7 @@ def labelled(rows: Rows, target: str) -> Rows:
         rows.recordings[keep],
         np.array(labels),
         None if rows.animals is None else rows.animals[keep],
+        rows.marks[keep] if len(rows.marks) else rows.marks,
     )
 
 
@@ -268,11 +283,20 @@ def animal_column(populations: dict[str, xr.DataArray], target: str) -> str | No
     if target in _ANIMAL_COLUMNS:
         return None
     for column in _ANIMAL_COLUMNS:
-        if all(
-            column in _columns(vectors) and not is_missing(vectors[column].values).all()
-            for vectors in populations.values()
-        ):
+        without = [
+            name
+            for name, vectors in populations.items()
+            if column not in _columns(vectors) or is_missing(vectors[column].values).all()
+        ]
+        if not without:
             return column
+        if len(without) < len(populations):
+            warnings.warn(
+                f"animals are not left out, because recordings {', '.join(without)} do not say "
+                f"theirs in a column {column!r}; name them: fit(…, animals={{recording: animal}})",
+                UserWarning,
+                stacklevel=4,
+            )
     return None
 
 
@@ -326,14 +350,14 @@ def _animals(
         values = [given.get(name)] * vectors.sizes["unit"]
         if isinstance(animals, str):
             values = list(_column(vectors, animals, name))
-        missing = is_missing(values)
-        known = {str(animal) for animal, gone in zip(values, missing, strict=True) if not gone}
-        if missing.any() and len(known) != 1:
+        texts = as_texts(values).tolist()
+        known = set(texts) - {""}
+        if "" in texts and len(known) != 1:
             raise ValueError(
-                f"recording {name!r} has {missing.sum()} units without an animal, of {len(values)}"
+                f"recording {name!r} has {texts.count('')} units without an animal, of {len(texts)}"
             )
         # Where a recording knows one animal, units that do not say theirs are of this one.
-        of_units += [*known] * len(values) if len(known) == 1 else [str(one) for one in values]
+        of_units += [*known] * len(texts) if len(known) == 1 else texts
     return np.array(of_units)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from pynapple_nuclr.columns import check_name
 from pynapple_nuclr.probes.populations import (
     Rows,
     animal_column,
@@ -21,10 +22,27 @@ from pynapple_nuclr.probes.populations import (
     with_labels,
     without_nan,
 )
+from pynapple_nuclr.probes.validation import LeakError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.base import BaseEstimator as Probe  # the probe itself stands a floor above
+
+
+def check_parameters(probe: Probe) -> None:
+    """Refuse what a probe cannot be made with; ValueError naming it."""
+    check_name(probe.target, "target")
+    check_name(probe.prefix, "prefix")
+    if probe.normalize not in ("none", "recording"):
+        raise ValueError(f"normalize={probe.normalize!r}; expected 'none' or 'recording'")
+    if not isinstance(probe.calibrate, bool):
+        raise ValueError(f"calibrate={probe.calibrate!r}; expected True or False")
+    if isinstance(probe.features, str):
+        raise ValueError(
+            f"features={probe.features!r} is a string; expected names: [{probe.features!r}]"
+        )
+    if probe.target in probe.features:
+        raise LeakError(f"features names {probe.target!r}, the label that shall be told")
 
 
 def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
@@ -47,7 +65,9 @@ def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows
         encoder = common_encoder(populations)
         if animals is None:
             animals = animal_column(populations, probe.target)
-        return _read(probe, populations, probe.target, animals), encoder
+        rows = _read(probe, populations, probe.target, animals)
+        _check_twins(rows)
+        return rows, encoder
     if y is None:
         raise ValueError(
             f"groups is a {type(groups).__name__}; expected embedded pynapple objects or results "
@@ -55,6 +75,12 @@ def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows
         )
     x, labels = validate_data(probe, groups, without_nan(y), dtype=np.float64)
     of_rows = row_animals(animals, len(x))
+    if probe.normalize == "recording" and of_rows is not None and len(np.unique(of_rows)) > 1:
+        raise LeakError(
+            "normalize='recording' takes an array as one recording, so the animals left out would "
+            "be in the means of those learned from; standardise each recording yourself, with "
+            "normalize='none', or fit embedded groups"
+        )
     return _array_rows(probe, x)._replace(labels=labels, animals=of_rows), None
 
 
@@ -100,23 +126,31 @@ def rows_to_predict(probe: Probe, groups: Any, y: Any = None, *, with_target: bo
     return rows
 
 
-def row_hashes(x: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Return a hash of each row of (units, columns), sorted: by these a unit is known again."""
-    hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in x]
-    return np.unique(np.frombuffer(b"".join(hashes), dtype=np.uint64))
+def _check_twins(rows: Rows) -> None:
+    """Refuse units that are in two recordings; warn of those that are twice in one."""
+    units = pd.DataFrame({"recording": rows.recordings, "mark": rows.marks})[rows.heard]
+    twins = units[units.groupby("mark")["recording"].transform("nunique") > 1]
+    if len(twins):
+        raise LeakError(
+            f"recordings {', '.join(map(repr, twins['recording'].unique()[:4]))} have "
+            f"{twins['mark'].nunique()} units in common, with the same embedding: a unit would be "
+            "learned from under one name and tested under the other; give every unit once"
+        )
+    if copies := int(units.duplicated().sum()):
+        warnings.warn(
+            f"{copies} units have the same embedding as another one of their recording: if they "
+            "are copies, the score is that of knowing them again",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
-def warn_of_learned(probe: Probe, groups: Any, x: NDArray[np.float64]) -> None:
-    """Warn if a score is asked for on embedded units that the probe learned from.
-
-    Not on arrays: few columns may well be equal in two units, and scikit-learn asks for both.
-    """
-    if not are_groups(groups):
-        return
-    known = int(np.isin(row_hashes(x), probe.seen_).sum())
+def warn_of_learned(probe: Probe, rows: Rows) -> None:
+    """Warn if a score is asked for on embedded units that the probe learned from."""
+    known = int(np.isin(rows.marks, probe.seen_).sum())
     if known:
         warnings.warn(
-            f"{known} of these {len(x)} units are ones that the probe learned from: the score "
+            f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "
             f"says nothing of new ones; on units left out it was {probe.cv_score_:.2f} (by "
             f"{probe.cv_by_}), see cv_score_",
             UserWarning,

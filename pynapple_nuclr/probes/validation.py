@@ -288,10 +288,20 @@ def _out_of_fold(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit will say it
             fitted = clone(estimator).fit(x[train], labels[train])
-        predicted[test] = fitted.predict(x[test])
+        predicted[test] = most_probable(fitted, x[test])
         if with_chances:
             chances[np.ix_(test, columns)] = fitted.predict_proba(x[test])
     return predicted, chances if with_chances else None
+
+
+def most_probable(estimator: Any, x: NDArray[np.float64]) -> NDArray[Any]:
+    """Return the label (units,) whose probability is highest, as it is written beside it.
+
+    Some classifiers of scikit-learn predict by something else, as SVC does.
+    """
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(x))
+    return np.asarray(estimator.classes_[estimator.predict_proba(x).argmax(axis=1)])
 
 
 def _temperature(labels: NDArray[Any], chances: NDArray[np.float64] | None) -> float:

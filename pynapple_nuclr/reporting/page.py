@@ -142,7 +142,7 @@ def report(
         no_map="" if neurons.embedded.sum() >= LEAST else f"<p>A map takes {LEAST} units.</p>",
         data=as_json(cards),
     )
-    with replacing(output) as draft:
+    with replacing(output, overwrite=overwrite) as draft:
         # What no encoding knows (half of a surrogate pair) becomes a question mark.
         draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     return output

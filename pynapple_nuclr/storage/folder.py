@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from pynapple_nuclr.config import EncoderConfig
-from pynapple_nuclr.files import replacing
+from pynapple_nuclr.files import write_together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +27,10 @@ _LARGEST_SETTINGS = 1_000_000  # bytes
 def write_folder(
     folder: Path, weights: Mapping[str, Tensor], settings: Mapping[str, Any], card: str
 ) -> None:
-    """Write an encoder's files: all, or none, and each is whole or as it was before.
+    """Write an encoder's files, each whole or as it was before.
+
+    A failure or Ctrl-C while they are written leaves all as they were; only in the moment in which
+    they take their places, one after the other, could a stop leave new ones beside old ones.
 
     Parameters
     ----------
@@ -48,10 +50,7 @@ def write_folder(
         SETTINGS: text.encode(),
         CARD: card.encode(),
     }
-    with ExitStack() as stack:  # they take their places when the last one is written
-        drafts = {name: stack.enter_context(replacing(folder / name)) for name in contents}
-        for name, content in contents.items():
-            drafts[name].write_bytes(content)
+    write_together(folder, contents)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

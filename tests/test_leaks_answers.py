@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 import torch
 from evaluation_systems import Counting, RemembersLabels, mice, recording
-from leaks import evaluate
+from leaks import TINY, evaluate
 from sklearn.decomposition import PCA
 from tally import counts
+
+from pynapple_nuclr import Encoder, save_encoder
+from pynapple_nuclr.baselines import Nuclr
 
 
 class Chooses(Counting):
@@ -131,3 +134,13 @@ def test_a_system_that_names_classes_which_are_not_told():
 
     with pytest.raises(ValueError, match="'ready'.*'Excitatory'.*expected.*'PV', 'SST', 'VIP'"):
         evaluate(mice(2), systems=[Ready()])
+
+
+def test_an_encoder_to_fine_tune_is_told_by_its_weights_not_by_its_folder(tmp_path):
+    told = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        save_encoder(Encoder(TINY), tmp_path)
+        told.append(json.dumps(Nuclr(tmp_path, steps=1).settings()))
+    assert told[0] != told[1]
+    counts["systems told apart"] += 1

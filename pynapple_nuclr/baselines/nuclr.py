@@ -76,7 +76,7 @@ class Nuclr(EmbeddingSystem):
 
     def __post_init__(self) -> None:
         self.row = self.name  # type: ignore[misc]  # one class, a row for every variant
-        if self.steps is None:
+        if self.steps is None or self.encoder is not None:
             self.encoder = as_encoder(self.encoder)
             self.modalities = (self.encoder.config.modality,)  # type: ignore[misc]
 

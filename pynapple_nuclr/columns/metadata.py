@@ -57,9 +57,13 @@ def as_texts(labels: ArrayLike | Sequence[Any]) -> NDArray[np.str_]:
     array(['4', '', '5', 'True', 'L4'], dtype='<U4')
     """
     values = np.asarray(labels, dtype=object).tolist()
-    whole = (isinstance(v, (float, np.floating)) and v.is_integer() for v in values)
-    texts = [str(int(v) if w else v) for v, w in zip(values, whole, strict=True)]
-    return np.where(is_missing(labels), "", np.array(texts, dtype=str))
+    texts = ["" if gone else _text(v) for v, gone in zip(values, is_missing(labels), strict=True)]
+    return np.array(texts, dtype=str)
+
+
+def _text(value: Any) -> str:
+    whole = isinstance(value, (float, np.floating)) and value.is_integer()
+    return str(int(value) if whole else value)
 
 
 def stored_columns(units: Units, *, rate: bool = False) -> dict[str, NDArray[Any]]:

@@ -125,7 +125,7 @@ def optotagged(folder: str | Path) -> dict[str, nap.TsGroup]:
     """Read the opto-tagged cells of CellExplorer: 33 sessions of 1 to 6 tagged cells.
 
     Each cell's hour begins at its own first spike, so a session's time support is what its cells
-    have in common.
+    have in common. One cell that the set has twice, spike for spike, is given once.
 
     Returns
     -------
@@ -137,6 +137,8 @@ def optotagged(folder: str | Path) -> dict[str, nap.TsGroup]:
     recordings = {}
     for session in dict.fromkeys(data["session"].tolist()):
         cells = np.flatnonzero(data["session"] == session)
+        once = {trains[cell].tobytes(): cell for cell in cells[::-1]}
+        cells = np.sort(list(once.values()))
         start = max(trains[cell][0] for cell in cells)
         end = min(trains[cell][-1] for cell in cells)
         recordings[session] = _spikes(

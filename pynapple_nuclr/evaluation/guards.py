@@ -215,7 +215,9 @@ def check_pretrained(system: System, task: Task, fold: Fold) -> None:
         )
 
 
-def check_twins(fingerprints: Mapping[str, frozenset[str]], copies: Mapping[str, int]) -> None:
+def check_twins(
+    fingerprints: Mapping[str, frozenset[str]], copies: Mapping[str, list[Any]]
+) -> None:
     """Refuse units that occur twice: one would be trained on, and the other tested.
 
     Parameters
@@ -223,19 +225,19 @@ def check_twins(fingerprints: Mapping[str, frozenset[str]], copies: Mapping[str,
     fingerprints : mapping
         Recording name → by what its units are known again.
     copies : mapping
-        Recording name → how many of its units are copies of others of it.
+        Recording name → its units that are copies of others of it.
 
     Raises
     ------
     LeakError
         Naming the recordings.
     """
-    for name, number in copies.items():
-        if number:
+    for name, units in copies.items():
+        if units:
             raise LeakError(
-                f"recording {name!r} has {number} units that are copies of others of it, spike for "
-                "spike or frame for frame: one would be trained on and the other tested; give "
-                "every unit once"
+                f"in recording {name!r} {len(units)} units are copies of others of it, spike for "
+                "spike or frame for frame: one would be trained on and the other tested; leave out "
+                f"{_names(units)}"
             )
     for one, other in combinations(fingerprints, 2):
         if fingerprints[one] & fingerprints[other]:

@@ -13,7 +13,7 @@ import numpy as np
 from pynapple_nuclr.columns import as_texts, metadata_frame
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
 from pynapple_nuclr.evaluation.guards import check_twins, telling_columns
-from pynapple_nuclr.familiarity.fingerprints import all_fingerprints, count_copies
+from pynapple_nuclr.familiarity.fingerprints import all_fingerprints, copies_in
 from pynapple_nuclr.probes.validation import check_classes
 from pynapple_nuclr.recording import Recording, as_recordings, name_groups
 
@@ -130,7 +130,7 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
     modality = _one_modality(recordings)
     _check_target(recordings, target)
     known = {name: all_fingerprints(one) for name, one in recordings.items()}
-    check_twins(known, {name: count_copies(one) for name, one in recordings.items()})
+    check_twins(known, {name: copies_in(one) for name, one in recordings.items()})
     raw = [_labels(given[name], target) for name in recordings]
     labels = as_texts(np.concatenate(raw))
     missing = labels == ""

@@ -100,13 +100,17 @@ def unit_fingerprints(recording: Recording) -> frozenset[str]:
     >>> len(every), some < every
     (5, True)
     """
-    return frozenset(_beginnings(recording))
+    return frozenset(_beginnings(recording).values())
 
 
-def count_copies(recording: Recording) -> int:
-    """Return how many units of a recording are another one of it, by how they begin."""
-    beginnings = list(_beginnings(recording))
-    return len(beginnings) - len(set(beginnings))
+def copies_in(recording: Recording) -> list[Any]:
+    """Return the ids of units that are copies of an earlier one of the recording.
+
+    They begin alike, spike for spike or frame for frame.
+    """
+    beginnings, first = _beginnings(recording), dict[str, int]()
+    again = [unit for unit, begins in beginnings.items() if first.setdefault(begins, unit) != unit]
+    return np.asarray(recording.unit_ids)[again].tolist()
 
 
 def training_fingerprints(
@@ -141,28 +145,28 @@ def known_fingerprints(card: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, entry)) if isinstance(entry, list) else frozenset()
 
 
-def _beginnings(recording: Recording) -> Iterator[str]:
-    """Yield the hash of each unit that has one."""
+def _beginnings(recording: Recording) -> dict[int, str]:
+    """Return unit → hash of how it begins, for those that have one."""
     read = _spikes if recording.modality == "spikes" else _frames
-    for one in read(recording):
-        yield hashlib.blake2b(one.tobytes(), digest_size=8).hexdigest()
+    hashes = {unit: hashlib.blake2b(one.tobytes(), digest_size=8) for unit, one in read(recording)}
+    return {unit: one.hexdigest() for unit, one in hashes.items()}
 
 
-def _spikes(recording: Recording) -> Iterator[NDArray[np.int64]]:
-    """Yield when each unit first fired, in microseconds."""
+def _spikes(recording: Recording) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield units, and when each first fired, in microseconds."""
     for first, until in recording.blocks_of_units(_BLOCK):
         times, units = recording.trains(first, until)
         edges = np.searchsorted(units, np.arange(first, until + 1))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for unit, start, stop in zip(range(first, until), edges[:-1], edges[1:], strict=True):
             if stop - start >= _FEWEST:
-                yield _microseconds(times[start : min(stop, start + _SPIKES)])
+                yield unit, _microseconds(times[start : min(stop, start + _SPIKES)])
 
 
-def _frames(recording: Recording) -> Iterator[NDArray[np.float32]]:
-    """Yield the beginning of each unit's trace."""
-    for trace in np.asarray(recording.traces[:_FRAMES], dtype=np.float32).T:
+def _frames(recording: Recording) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield units, and the beginning of each one's trace."""
+    for unit, trace in enumerate(np.asarray(recording.traces[:_FRAMES], dtype=np.float32).T):
         if np.ptp(trace) > 0:
-            yield trace
+            yield unit, trace
 
 
 def _microseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -103,3 +103,11 @@ def test_forged_and_broken_files_are_refused_and_nothing_runs(tmp_path):
     assert Trap.sprung == []
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.skops"):
         load_probe(tmp_path / "none.skops")
+
+
+def test_an_estimator_of_other_classes_is_refused(tmp_path):
+    probe = Probe("cell_type").fit(embedded(), progress=False)
+    probe.estimator_[-1].classes_ = np.array(["PV", "SST", "other"])
+    probe.save(tmp_path / "bad.skops")
+    with pytest.raises(ValueError, match=r"bad\.skops.*tells other classes"):
+        load_probe(tmp_path / "bad.skops")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from pynapple_nuclr.baselines.interface import EmbeddingSystem, LabelSystem, System
-from pynapple_nuclr.evaluation.folds import Fold, Protocol, inner_folds
+from pynapple_nuclr.evaluation.folds import inner_folds
 from pynapple_nuclr.evaluation.guards import (
     check_fold,
     check_inner,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.evaluation.fitting import Fit, Fits
-    from pynapple_nuclr.evaluation.task import Task
+    from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
 
     Chances = NDArray[np.float64]
 

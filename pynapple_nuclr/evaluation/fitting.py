@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.evaluation.guards import Sealed, words_of
+from pynapple_nuclr.evaluation.handing import Sealed, words_of
 from pynapple_nuclr.evaluation.store import Store, hash_array, hash_columns, hash_recording, key_of
 
 if TYPE_CHECKING:

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from pynapple_nuclr.evaluation.guards import check_fold, hidden_recordings
+from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.evaluation.task import Task
-
-Protocol: TypeAlias = Literal["transductive", "transductive_zero_shot", "inductive_zero_shot"]
-
-PROTOCOLS: tuple[Protocol, ...] = (
-    "transductive",
-    "transductive_zero_shot",
-    "inductive_zero_shot",
-)
-"""What a protocol may be called."""
 
 INNER = 3
 """Folds inside the training units or animals, among which nested validation chooses."""
-
-
-class Fold(NamedTuple):
-    """One part of the units, told from what the others show.
-
-    Attributes
-    ----------
-    name : str
-        The animal that is left out, or a number.
-    train, test : ndarray (scored,)
-        Which scored units show their label, and which are told.
-    seen : tuple of str
-        Recordings on which systems may be fitted.
-    protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
-        What must stay hidden: labels of the tested units; of their animals; or all of these.
-    """
-
-    name: str
-    train: NDArray[np.bool_]
-    test: NDArray[np.bool_]
-    seen: tuple[str, ...]
-    protocol: Protocol
 
 
 def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[Fold]:

@@ -22,8 +22,7 @@ from pynapple_nuclr.probes.populations import standardize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.evaluation.folds import Fold
-    from pynapple_nuclr.evaluation.task import Task
+    from pynapple_nuclr.evaluation.task import Fold, Task
 
     Chances = NDArray[np.float64]
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.evaluation.engine import Answer
-    from pynapple_nuclr.evaluation.folds import Fold
-    from pynapple_nuclr.evaluation.task import Task
+    from pynapple_nuclr.evaluation.task import Fold, Task
 
     Scores = dict[str, Any]
 

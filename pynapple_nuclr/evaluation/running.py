@@ -15,7 +15,7 @@ from tqdm import tqdm
 from pynapple_nuclr.baselines.interface import EmbeddingSystem, System
 from pynapple_nuclr.evaluation.engine import Answer, Engine
 from pynapple_nuclr.evaluation.fitting import Fits
-from pynapple_nuclr.evaluation.folds import PROTOCOLS, Fold, Protocol, check_animals, make_folds
+from pynapple_nuclr.evaluation.folds import check_animals, make_folds
 from pynapple_nuclr.evaluation.lineup import SHUFFLED, line_up, shuffled_system, tells
 from pynapple_nuclr.evaluation.options import as_several, check_counts, seeds_of
 from pynapple_nuclr.evaluation.results import (
@@ -29,7 +29,7 @@ from pynapple_nuclr.evaluation.results import (
 from pynapple_nuclr.evaluation.scoring import POOLED, most_likely
 from pynapple_nuclr.evaluation.shuffling import chance_scores
 from pynapple_nuclr.evaluation.store import open_store
-from pynapple_nuclr.evaluation.task import Task, read_task
+from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
 
 _RUN = ("system", "protocol", "normalize", "seed")
 _VARIABLES = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.baselines.interface import EmbeddingSystem
     from pynapple_nuclr.evaluation.engine import Engine
-    from pynapple_nuclr.evaluation.folds import Fold
+    from pynapple_nuclr.evaluation.task import Fold
 
 
 def chance_scores(

@@ -1,4 +1,4 @@
-"""What is to be told: the labelled units of recordings, and the animal that each comes from."""
+"""What is to be told: the labelled units of recordings, the animal of each, and who hides what."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from pynapple_nuclr.columns import as_texts, metadata_frame
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
-from pynapple_nuclr.evaluation.guards import check_twins, telling_columns
+from pynapple_nuclr.evaluation.handing import check_twins, telling_columns
 from pynapple_nuclr.familiarity.fingerprints import all_fingerprints, copies_in
 from pynapple_nuclr.probes.validation import check_classes
 from pynapple_nuclr.recording import Recording, as_recordings, name_groups
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.config import Modality
     from pynapple_nuclr.recording import Units
+
+Protocol: TypeAlias = Literal["transductive", "transductive_zero_shot", "inductive_zero_shot"]
+
+PROTOCOLS: tuple[Protocol, ...] = (
+    "transductive",
+    "transductive_zero_shot",
+    "inductive_zero_shot",
+)
+"""What a protocol may be called."""
 
 ANIMAL_COLUMNS = ("animal", "subject")
 """Where the animal stands, if nobody says it."""
@@ -98,6 +107,28 @@ class Task:
     def recordings_of(self, animals: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the recordings of these animals."""
         return tuple(np.unique(self.recordings[np.isin(self.animals, animals)]).tolist())
+
+
+class Fold(NamedTuple):
+    """One part of the units, told from what the others show.
+
+    Attributes
+    ----------
+    name : str
+        The animal that is left out, or a number.
+    train, test : ndarray (scored,)
+        Which scored units show their label, and which are told.
+    seen : tuple of str
+        Recordings on which systems may be fitted.
+    protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
+        What must stay hidden: labels of the tested units; of their animals; or all of these.
+    """
+
+    name: str
+    train: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+    seen: tuple[str, ...]
+    protocol: Protocol
 
 
 def read_task(groups: Any, target: str, animals: Any = None) -> Task:

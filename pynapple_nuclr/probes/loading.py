@@ -60,6 +60,8 @@ def _try(probe: Probe, size: int) -> None:
     n_columns, classes = probe.n_features_in_, probe.classes_
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         raise ValueError(f"its classes are {reprlib.repr(classes)}")
+    if not np.array_equal(probe.estimator_.classes_, classes):
+        raise ValueError("its estimator tells other classes than it names")
     if not isinstance(n_columns, int) or not 0 < n_columns < size:
         raise ValueError(f"it asks for {reprlib.repr(n_columns)} columns")
     if not isinstance(probe.encoder_, str | None):

@@ -146,7 +146,7 @@ def _here(outputs: dict[str, Path], how: dict[str, Any]) -> Iterator[tuple[str, 
 def _on_cluster(
     client: Any, outputs: dict[str, Path], how: dict[str, Any], folder: Path
 ) -> Iterator[tuple[str, Report]]:
-    from distributed import KilledWorker, as_completed
+    from distributed import as_completed
 
     # What all workers share is kept in files: the memory of a worker dies with it.
     desk = folder.absolute() / f".embed_many_{uuid.uuid4().hex}"
@@ -161,26 +161,14 @@ def _on_cluster(
         if how["encoder"] is not None:
             how = {**how, "encoder": save_encoder(how["encoder"], desk / "encoder")}
         futures = {submit(source): source for source in outputs}
-        suspects = []
         for future in as_completed(futures):
             source = futures[future]
             try:
                 yield source, future.result()
-            except KilledWorker:
-                suspects.append(source)
             except Exception as error:  # not the file's fault: that would stand in the report
-                yield source, _failed(outputs[source], error)
-        for source in suspects:  # Dask blames what waited at a dead worker too: now each is alone
-            try:
-                yield source, submit(source).result()
-            except Exception as error:
-                yield source, _failed(outputs[source], error)
+                yield source, _report(outputs[source], error=f"on the cluster: {error!r}")
     finally:
         shutil.rmtree(desk, ignore_errors=True)
-
-
-def _failed(output: Path, error: Exception) -> Report:
-    return _report(output, error=f"on the cluster: {error!r}")
 
 
 def _from_anywhere(source: str) -> str:

@@ -150,17 +150,22 @@ def _on_cluster(
 
     # What all workers share is kept in files: the memory of a worker dies with it.
     desk = folder.absolute() / f".embed_many_{uuid.uuid4().hex}"
-    notes = {source: desk / f"{i}.json" for i, source in enumerate(outputs)}
-
-    def submit(source: str) -> Any:
-        files = _from_anywhere(source), outputs[source].absolute(), notes[source]
-        return client.submit(_session, *files, how, pure=False, retries=_RETRIES)
-
     desk.mkdir()
     try:
         if how["encoder"] is not None:
             how = {**how, "encoder": save_encoder(how["encoder"], desk / "encoder")}
-        futures = {submit(source): source for source in outputs}
+        futures = {
+            client.submit(
+                _session,
+                _from_anywhere(source),
+                output.absolute(),
+                desk / f"{i}.json",
+                how,
+                pure=False,
+                retries=_RETRIES,
+            ): source
+            for i, (source, output) in enumerate(outputs.items())
+        }
         for future in as_completed(futures):
             source = futures[future]
             try:

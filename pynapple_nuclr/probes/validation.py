@@ -288,9 +288,12 @@ def _out_of_fold(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit will say it
             fitted = clone(estimator).fit(x[train], labels[train])
-        predicted[test] = most_probable(fitted, x[test])
-        if with_chances:
-            chances[np.ix_(test, columns)] = fitted.predict_proba(x[test])
+        if with_chances:  # as `most_probable` would say, which would ask for them again
+            told = fitted.predict_proba(x[test])
+            chances[np.ix_(test, columns)] = told
+            predicted[test] = classes[told.argmax(axis=1)]
+        else:
+            predicted[test] = fitted.predict(x[test])
     return predicted, chances if with_chances else None
 
 

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two processes, each with whole files; PYTEST_ARGS="-n 0" for one, as a debugger needs.
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 PYTEST_ARGS ?=
 
 .PHONY: demo test test-all lint format docs benchmarks versions release clean
@@ -11,10 +13,10 @@ demo: $(READY)  ## the main job, end to end, on a simulated recording
 	$(BIN)/nap-nuclr demo
 
 test: $(READY)  ## the tests and the examples in the docstrings
-	$(BIN)/python -m pytest -m "not slow" --cov $(PYTEST_ARGS)
+	$(TESTS) -m "not slow" --cov $(PYTEST_ARGS)
 
 test-all: $(READY)  ## the slow ones too; writes docs/reliability.md
-	$(BIN)/python -m pytest --tally=docs/reliability.md $(PYTEST_ARGS)
+	$(TESTS) --tally=docs/reliability.md $(PYTEST_ARGS)
 
 lint: $(READY)  ## style, types, the direction of imports, and nothing written twice
 	$(BIN)/ruff check .

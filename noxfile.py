@@ -32,9 +32,10 @@ def try_with(session: nox.Session, resolution: str) -> None:
     session.install("--resolution", resolution, "-e", ".[test]")
     result = Path(session.create_tmp()) / "tests.xml"
     # In the usual folder for what is temporary: nox has one whose name is long.
-    tests = ("python", "-m", "pytest", "-q", "-m", "not slow", f"--junitxml={result}")
+    tests = ("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not slow")
     usual = {"TMPDIR": tempfile.gettempdir()}
-    session.run(*tests, env=usual, success_codes=[0, 1])  # what failed is noted as well
+    # What failed is noted as well.
+    session.run(*tests, f"--junitxml={result}", env=usual, success_codes=[0, 1])
     session.run("python", "benchmarks/versions.py", "note", session.name, str(result))
 
 

@@ -84,6 +84,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tally", metavar="PAGE", help="write what was tried to a page")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what a worker has tried to the process that tells it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["tried"] = dict(tally.counts)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a worker has tried."""
+    tally.counts.update(getattr(node, "workeroutput", {}).get("tried", {}))
+
+
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Tell what was tried; a run that was broken off writes no page."""
     if not tally.counts:

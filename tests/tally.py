@@ -14,7 +14,8 @@ _PAGE = """\
 # What was tried
 
 Counted by the tests themselves, in one run of all of them, the slow ones too. Seeds are fixed, so
-another run tries the same. Written by `make test-all` ({machine}).
+another run tries the same; only how often a training is killed before it ends depends on how fast
+the machine is. Written by `make test-all` ({machine}).
 
 {table}
 

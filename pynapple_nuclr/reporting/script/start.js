@@ -9,7 +9,10 @@ get("confidence-filter").hidden = data.confidence === null;
 const filters = get("filters");
 filters.addEventListener("input", filter);
 filters.addEventListener("submit", (event) => event.preventDefault());
-filters.addEventListener("reset", () => setTimeout(filter));
+get("show-all").addEventListener("click", () => {
+  filters.reset();
+  filter();
+});
 get("card").addEventListener("keydown", (event) => {
   if (event.key === "Escape") close();
 });

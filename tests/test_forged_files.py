@@ -273,6 +273,26 @@ def test_a_heap_of_texts_without_an_end(tmp_path):
     assert "ValueError" in told.stderr and "has no end" in told.stderr
 
 
+@pytest.mark.parametrize("name", ["session_description", "units/label", "units/chunked"])
+def test_a_text_that_is_said_to_be_longer_than_its_file(name, tmp_path):
+    """HDF5 makes room for it before it looks where it should lie: 4 GB for 16 bytes."""
+    units = nap.TsGroup({i: nap.Ts([0.1, 0.7]) for i in range(3)}, nap.IntervalSet(0, 1))
+    units["label"], units["chunked"] = ["x", "y", "z"], ["u", "v", "w"]
+    path = nap_nuclr.write_units(units, tmp_path / "day1.nwb")
+    with h5py.File(path, "r+") as file:
+        text = h5py.string_dtype()
+        replace(file, "units/label", data=["x", "y", "z"], dtype=text)
+        replace(file, "units/chunked", data=["u", "v", "w"], dtype=text, chunks=(2,))
+        assert file["units/label"].chunks is None
+        one = file[name].id
+        start = one.get_chunk_info(1).byte_offset if file[name].chunks else one.get_offset()
+    content = bytearray(path.read_bytes())
+    content[start : start + 4] = (2**32 - 1).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"day1\.nwb.*{name} is said to hold"):
+        nap_nuclr.read_units(path)
+
+
 def test_rows_that_all_point_to_one_long_text(tmp_path):
     """800 texts of 200 kB would take 160 MB, of a file of 300 kB."""
     n_units, long = 800, 200_000

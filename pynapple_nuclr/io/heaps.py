@@ -1,14 +1,19 @@
-"""Heaps of an HDF5 file, where its texts lie: walked through before HDF5 does."""
+"""Texts of an HDF5 file, and the heaps where they lie: looked at before HDF5 does."""
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 _HEAP = b"GCOL\x01\x00\x00\x00"  # as the format says: signature, version, reserved
 _LARGEST = 200e6  # bytes; larger files take too long to look through
 _EIGHTS = b"\x08\x08"  # addresses and lengths of eight bytes, as everybody writes
+_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("entry", "<u4")])
 
 
 def check_heaps(path: Path) -> None:
@@ -47,3 +52,40 @@ def _walk(content: mmap.mmap, heap: int) -> None:
         if not 0 < step <= end - place:
             raise ValueError(f"the heap of texts at byte {heap} has no end: it is damaged")
         place += step
+
+
+def check_lengths(dataset: Any) -> None:
+    """Refuse a dataset with a text or array that is said to be longer than its file.
+
+    HDF5 makes room for as many bytes, and then looks for them.
+
+    Raises
+    ------
+    ValueError
+        If there is one. Packed values and files elsewhere are not looked at.
+    """
+    path, size = Path(dataset.file.filename), dataset.file.id.get_filesize()
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for start, n_bytes in _stretches(dataset):
+            file.seek(start)
+            stored = file.read(min(n_bytes, size))
+            count = len(stored) // _REFERENCE.itemsize
+            longest = np.frombuffer(stored, _REFERENCE, count)["length"].max(initial=0)
+            if longest > size:
+                raise ValueError(
+                    f"{dataset.name} is said to hold a text (or array) of {longest:,}, and its "
+                    f"file has {size:,} bytes: it is damaged"
+                )
+
+
+def _stretches(dataset: Any) -> Iterator[tuple[int, int]]:
+    """Yield where the references of a dataset are stored: first byte, number of bytes."""
+    if dataset.chunks is None:
+        if (start := dataset.id.get_offset()) is not None:
+            yield start, (dataset.size or 0) * _REFERENCE.itemsize
+    elif dataset.id.get_create_plist().get_nfilters() == 0:
+        found: list[Any] = []
+        dataset.id.chunk_iter(found.append)
+        yield from ((chunk.byte_offset, chunk.size) for chunk in found)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.io.heaps import check_lengths
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -102,6 +104,8 @@ def check_about(file: Any) -> None:
     def look(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset) or name.endswith("/data"):
             return
+        if has_any_length(item):
+            check_lengths(item)
         if not _FREE < item.nbytes <= most:
             check_stored(item)
 

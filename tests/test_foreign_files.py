@@ -302,6 +302,26 @@ def test_hdf5_that_is_no_nwb(tmp_path):
         read_recording(tmp_path / "x.nwb")
 
 
+@pytest.mark.parametrize("setting", ["short addresses", "a block of the user's"])
+def test_hdf5_of_an_unusual_layout(setting, tmp_path):
+    """What is looked at in the file's own bytes lies elsewhere there."""
+    plan = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    if setting == "short addresses":
+        plan.set_sizes(4, 4)
+    else:
+        plan.set_userblock(512)
+    path, nwbfile = tmp_path / "day1.nwb", session()
+    nwbfile.add_unit_column("area", "where")
+    for i, times in enumerate(trains()):
+        nwbfile.add_unit(id=i, spike_times=times, area=f"CA{i}")
+    with (
+        h5py.File(h5py.h5f.create(bytes(path), fcpl=plan), "r+") as file,
+        pynwb.NWBHDF5IO(file=file, mode="r+") as io,
+    ):
+        io.write(nwbfile)
+    assert list(read_units(path)["area"]) == ["CA0", "CA1", "CA2", "CA3"]
+
+
 def test_units_without_any_spike(tmp_path, encoder):
     nwbfile = session()
     for _ in range(2):

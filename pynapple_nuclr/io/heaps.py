@@ -13,7 +13,6 @@ import numpy as np
 _HEAP = b"GCOL\x01\x00\x00\x00"  # as the format says: signature, version, reserved
 _LARGEST = 200e6  # bytes; larger files take too long to look through
 _EIGHTS = b"\x08\x08"  # addresses and lengths of eight bytes, as everybody writes
-_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("entry", "<u4")])
 
 
 def check_heaps(path: Path) -> None:
@@ -67,12 +66,14 @@ def check_lengths(dataset: Any) -> None:
     path, size = Path(dataset.file.filename), dataset.file.id.get_filesize()
     if not path.is_file():
         return
+    address, _ = dataset.file.id.get_create_plist().get_sizes()
+    reference = np.dtype([("length", "<u4"), ("heap", f"<u{address}"), ("entry", "<u4")])
     with path.open("rb") as file:
-        for start, n_bytes in _stretches(dataset):
+        for start, n_bytes in _stretches(dataset, reference.itemsize):
             file.seek(start)
             stored = file.read(min(n_bytes, size))
-            count = len(stored) // _REFERENCE.itemsize
-            longest = np.frombuffer(stored, _REFERENCE, count)["length"].max(initial=0)
+            count = len(stored) // reference.itemsize
+            longest = np.frombuffer(stored, reference, count)["length"].max(initial=0)
             if longest > size:
                 raise ValueError(
                     f"{dataset.name} is said to hold a text (or array) of {longest:,}, and its "
@@ -80,11 +81,11 @@ def check_lengths(dataset: Any) -> None:
                 )
 
 
-def _stretches(dataset: Any) -> Iterator[tuple[int, int]]:
+def _stretches(dataset: Any, each: int) -> Iterator[tuple[int, int]]:
     """Yield where the references of a dataset are stored: first byte, number of bytes."""
     if dataset.chunks is None:
         if (start := dataset.id.get_offset()) is not None:
-            yield start, (dataset.size or 0) * _REFERENCE.itemsize
+            yield start, (dataset.size or 0) * each
     elif dataset.id.get_create_plist().get_nfilters() == 0:
         found: list[Any] = []
         dataset.id.chunk_iter(found.append)

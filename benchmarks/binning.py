@@ -97,7 +97,7 @@ def measure_loader(n_units: int, hours: float, rate: float, pairs: int) -> dict[
 
 def _read_pairs(recordings: list, pairs: int) -> dict[str, float]:
     from pynapple_nuclr.config import EncoderConfig
-    from pynapple_nuclr.pretraining.batches import PairBatches
+    from pynapple_nuclr.pretraining.view_batches import PairBatches
     from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
 
     sources = [open_source(recording, EncoderConfig()) for recording in recordings]
@@ -134,7 +134,7 @@ def write_files(folder: str, recordings: int, n_units: int, hours: float, rate: 
 def measure_training(folder: str, steps: int) -> dict[str, float]:
     """Resident memory of a small encoder's training on all NWB files of a folder."""
     from pynapple_nuclr import EncoderConfig, pretrain
-    from pynapple_nuclr.io.recordings import open_recordings
+    from pynapple_nuclr.io.recording_cache import open_recordings
 
     os.environ["XDG_CACHE_HOME"] = folder  # where Linux keeps caches; it goes with the folder
     paths = sorted(Path(folder).glob("*.nwb"))

@@ -21,15 +21,15 @@ from page import machine, markdown
 from scoring import (
     by_probe,
     macro_f1,
+    macro_f1_within_recording,
     out_of_fold,
     spread,
     untrained,
-    within_recordings,
 )
 from sklearn.covariance import LedoitWolf
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.inference import reidentification
+from pynapple_nuclr.embedding.window_batches import reidentification
 from pynapple_nuclr.stability import unit_length
 from recordings import head_direction, steinmetz
 
@@ -84,7 +84,7 @@ def learning_curve(sessions: dict[str, Any], pairs_a_step: int, figure: Path) ->
         at = metrics[int(folder.name.split("_")[1])]
         pairs = int(at["step"]) * pairs_a_step
         score = macro_f1(labels, predicted, fold)["pooled"]
-        within = within_recordings(labels, predicted, session)
+        within = macro_f1_within_recording(labels, predicted, session)
         points.append((pairs, score, within))
         rows.append(
             {

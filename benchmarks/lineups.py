@@ -24,7 +24,7 @@ TRIALS = EncoderConfig(
     patch_duration=0.4,
     window_duration=6.4,
     gaps="join",
-    population_scores="window",
+    attention_scope="window",
     **SIZE,  # type: ignore[arg-type]
 )
 """Steinmetz: a patch is a trial of 0.4 s, a window 16 of them."""
@@ -34,7 +34,7 @@ WORMS = EncoderConfig(
     modality="calcium",
     frame_rate=1 / 0.6,
     window_frames=64,
-    population_scores="window",
+    attention_scope="window",
     **SIZE,  # type: ignore[arg-type]
 )
 EVENTS = replace(WORMS, frame_rate=5.0, window_frames=128, signal="events", gaps="join")
@@ -53,7 +53,7 @@ def ablations(pairs: int = PAIRS) -> list[Variant]:
     no_context = replace(TRIALS, temporal_layers=4, spatiotemporal_layers=0)
     return [
         base,
-        base.but("scores by patch (published)", config=replace(TRIALS, population_scores="patch")),
+        base.but("scores by patch (published)", config=replace(TRIALS, attention_scope="patch")),
         base.but("no population attention", config=no_context),
         base.but("context relative to the population", context="relative"),
         base.but("standardised in the population, inside", standardise=True),

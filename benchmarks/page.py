@@ -17,7 +17,7 @@ import xarray as xr
 
 import pynapple_nuclr as nap_nuclr
 
-SCORES = ("macro_f1", "macro_f1_fold", "within_recordings", "recording_decodability")
+SCORES = ("macro_f1", "macro_f1_fold", "macro_f1_within_recording", "recording_decodability")
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

@@ -56,7 +56,7 @@ RECIPES = {
             patch_duration=0.2,
             window_duration=3.2,
             gaps="join",
-            population_scores="window",
+            attention_scope="window",
             population_dropout=0.5,
             **SIZE,
         ),
@@ -76,7 +76,7 @@ RECIPES = {
             "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
             "recipe": "benchmarks/pretrain_default.py spikes",
             "choice": (
-                "population_scores and population_dropout by the ablations in docs/benchmarks.md; "
+                "attention_scope and population_dropout by the ablations in docs/benchmarks.md; "
                 "patches of half a trial, because encoders that only knew patches from stimulus "
                 "onset on found the units of a continuous recording again less often; the step "
                 "by held-out re-identification"
@@ -86,7 +86,7 @@ RECIPES = {
     ),
     "calcium": Recipe(
         "nuclr-simulated-calcium",
-        nap_nuclr.EncoderConfig(modality="calcium", population_scores="window", **SIZE),
+        nap_nuclr.EncoderConfig(modality="calcium", attention_scope="window", **SIZE),
         {
             "what_it_is": (
                 "A demonstration that has never seen a recording: trained on simulated "

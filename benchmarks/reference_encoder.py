@@ -24,7 +24,7 @@ class ReferenceEncoder(torch.nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        if encoder.config.population_scores != "patch" or encoder.config.population_dropout:
+        if encoder.config.attention_scope != "patch" or encoder.config.population_dropout:
             raise ValueError("the reference is the published network: scores patch by patch")
         self.encoder = encoder
 

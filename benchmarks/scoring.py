@@ -127,7 +127,9 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, fold: np.ndarray) -> dic
     }
 
 
-def within_recordings(labels: np.ndarray, predicted: np.ndarray, session: np.ndarray) -> float:
+def macro_f1_within_recording(
+    labels: np.ndarray, predicted: np.ndarray, session: np.ndarray
+) -> float:
     """Return the mean macro F1 of recordings with two groups of 20 units or more."""
     scores = []
     for name in np.unique(session):

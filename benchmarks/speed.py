@@ -18,7 +18,7 @@ from page import markdown as markdown
 from reference_encoder import ReferenceEncoder
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.frozen import FrozenEncoder
+from pynapple_nuclr.model.inference import InferenceEngine
 
 SEED = 0
 
@@ -116,8 +116,8 @@ def forward(bench: Bench) -> str:
     reference = ReferenceEncoder(encoder).eval()
     ways = {
         "reference": reference,
-        "float32": FrozenEncoder(encoder),
-        "bfloat16": FrozenEncoder(encoder, "bfloat16"),
+        "float32": InferenceEngine(encoder),
+        "bfloat16": InferenceEngine(encoder, "bfloat16"),
     }
     found = peaks()
     rows = []

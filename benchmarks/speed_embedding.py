@@ -84,18 +84,18 @@ def contexts(bench: Bench) -> str:
     rows = []
     for count, context in ((2000, 1000), (2000, 500), (5000, 2000), (5000, 1000)):
         some = joined[np.sort(np.random.default_rng(SEED).permutation(len(joined))[:count])]
-        full, whole_time, _ = _embedded(some, encoder, max_context=None)
-        found, time_split, _ = _embedded(some, encoder, max_context=context)
+        full, whole_time, _ = _embedded(some, encoder, max_population=None)
+        found, time_split, _ = _embedded(some, encoder, max_population=context)
         row = {
             "units": count,
-            "max_context": context,
+            "max_population": context,
             "s, whole": whole_time,
             "s, split": time_split,
         }
         rows.append({**row, **agreement(full, found)})
         if context in (1000, 2000) and count == 2.5 * context:
             bench.aim(
-                f"{count} units, max_context {context}: cosine ≥ 0.99",
+                f"{count} units, max_population {context}: cosine ≥ 0.99",
                 rows[-1]["cosine ≥ 0.99"],
                 0.99,
             )
@@ -109,7 +109,7 @@ def joined_sessions(bench: Bench) -> str:
     regions = joined["region"].to_numpy()
     rows = []
     for context in (None, 2000, 1000, 500):
-        vectors, spent, _ = _embedded(joined, encoder, max_context=context)
+        vectors, spent, _ = _embedded(joined, encoder, max_population=context)
         heard = "all" if context is None else f"{context}"
         score = _macro_f1(vectors, regions)
         rows.append({"heard at most": heard, "s": spent, "macro F1, 5 folds": score})

@@ -20,8 +20,8 @@ from reference_encoder import ReferenceEncoder
 from speed import SEED, Bench, activity, operations, peaks, table, taken
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.pretraining.batches import PairBatches
-from pynapple_nuclr.pretraining.settings import TrainingSettings
+from pynapple_nuclr.pretraining.training_settings import TrainingSettings
+from pynapple_nuclr.pretraining.view_batches import PairBatches
 from pynapple_nuclr.recording import as_recordings
 from pynapple_nuclr.windows import ViewSampler, open_source
 

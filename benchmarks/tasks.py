@@ -119,7 +119,7 @@ def steinmetz_regions(bench: Bench) -> str:
             joined([scores, once], calibration),
             "Did they converge? The loss of each, over its first fit:",
             convergence(bench.docs / "convergence.png", [scores, once]),
-            "What inner folds chose, of two configurations each, and what a fit took:",
+            "What inner folds chose, of two candidates each, and what a fit took:",
             choices(scores),
             "Who has seen what:",
             who(scores, once),
@@ -143,7 +143,7 @@ def _regions_aims(bench: Bench, scores: xr.Dataset, once: xr.Dataset) -> None:
     others = ["statistics", Lolcat.row, Nemo.row]
     others += [Neuprint.row, Poyo.row]
     both = [scores, once]
-    for score, name in (("macro_f1", "regions"), ("within_recordings", "regions, within")):
+    for score, name in (("macro_f1", "regions"), ("macro_f1_within_recording", "regions, within")):
         found, prior, other = (
             best(both, score, systems, protocol="transductive") for systems in (own, PRIORS, others)
         )

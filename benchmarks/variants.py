@@ -24,8 +24,8 @@ from tqdm import tqdm
 from pynapple_nuclr import ContrastiveLoss, Encoder, EncoderConfig
 from pynapple_nuclr.baselines import EmbeddingSystem
 from pynapple_nuclr.embedding import encode
-from pynapple_nuclr.frozen import Precision
-from pynapple_nuclr.pretraining.batches import PairBatches
+from pynapple_nuclr.model.inference import Precision
+from pynapple_nuclr.pretraining.view_batches import PairBatches
 from pynapple_nuclr.recording import as_recordings
 from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
 
@@ -90,7 +90,7 @@ class Variant(EmbeddingSystem):
         """Return this system, changed."""
         return replace(self, name=name, **changes)
 
-    def configurations(self) -> list[Variant]:  # type: ignore[override]
+    def candidates(self) -> list[Variant]:  # type: ignore[override]
         """Return this one, and one that hears only a part of the population in training."""
         return [self, replace(self, listens_to=0.5)]
 

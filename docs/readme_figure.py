@@ -8,7 +8,7 @@ import pynapple as nap
 from matplotlib.axes import Axes
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.plotting.styling import look_of
+from pynapple_nuclr.plotting.style import look_of
 
 INK, SOFT = "#1f2733", "#667080"
 SHOWN = nap.IntervalSet(100, 130)  # seconds of the recording to look at

@@ -1,26 +1,26 @@
 from . import baselines
-from .checkpoints import load_encoder, load_reference, save_encoder
+from .batch import embed_many
+from .calibration import confidence_report
+from .checkpoints import Encoder, load_encoder, load_published, save_encoder
 from .columns import embeddings
-from .confidence import confidence_report, plot_coverage
 from .config import EncoderConfig
-from .contrast import ContrastiveLoss
 from .datasets import fetch
 from .demo import run_demo
 from .embedding import embed, encode
-from .encoder import Encoder
 from .evaluation import data_scaling, evaluate, label_efficiency
 from .familiarity import familiarity_report
 from .features import unit_statistics
-from .io.ophys import read_traces
-from .io.reading import read_recording, read_units
-from .io.sorting import from_spikeinterface, to_spikeinterface
-from .io.stored import read_embedding
+from .io.spikeinterface import from_spikeinterface, to_spikeinterface
 from .io.tables import write_table
-from .io.writing import write_nwb, write_units
-from .many import embed_many
+from .model import ContrastiveLoss
+from .nwb.stored_embeddings import read_embedding
+from .nwb.traces import read_traces
+from .nwb.units import read_recording, read_units
+from .nwb.writing import write_nwb, write_units
 from .plotting import (
     plot_confidence,
     plot_confusion,
+    plot_coverage,
     plot_depth,
     plot_embedding,
     plot_similarity,
@@ -53,7 +53,7 @@ __all__ = [
     "label_efficiency",
     "load_encoder",
     "load_probe",
-    "load_reference",
+    "load_published",
     "plot_confidence",
     "plot_confusion",
     "plot_coverage",

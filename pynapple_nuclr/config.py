@@ -10,16 +10,17 @@ from typing import Any, Literal
 Modality = Literal["spikes", "calcium"]
 Gaps = Literal["split", "join"]
 Signal = Literal["dff", "events"]
-Scores = Literal["patch", "window"]
+AttentionScope = Literal["patch", "window"]
 
 _CHOICES = {
     "modality": ("spikes", "calcium"),
     "gaps": ("split", "join"),
     "signal": ("dff", "events"),
-    "population_scores": ("patch", "window"),
+    "attention_scope": ("patch", "window"),
 }
 # Added since encoders are signed: as long as it has this value, it is not part of the signature.
-_ADDED = {"population_scores": "patch", "population_dropout": 0.0}
+_OLD_NAMES = {"population_scores": "attention_scope"}  # in files of 0.1.0 and in every hash
+_ADDED = {"attention_scope": "patch", "population_dropout": 0.0}
 # Wide enough for any encoder of this kind, narrow enough that a forged file cannot ask for a
 # model that does not fit into memory.
 _LARGEST = {"dim": 4096, "heads": 64, "head_dim": 512, "temporal_layers": 64}
@@ -52,7 +53,7 @@ class EncoderConfig:
         Blocks over a unit's own time, then blocks over the population and time.
     rotary_fraction : float
         Fraction of a head's frequencies that encode the patch index.
-    population_scores : {"patch", "window"}
+    attention_scope : {"patch", "window"}
         Whether a unit decides at every patch anew whom in the population to listen to (as
         published), or once for the window, by all its patches.
     dropout : float
@@ -94,7 +95,7 @@ class EncoderConfig:
     spatiotemporal_layers: int = 2
     rotary_fraction: float = 0.5
     dropout: float = 0.2
-    population_scores: Scores = "patch"
+    attention_scope: AttentionScope = "patch"
     population_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -191,6 +192,9 @@ class EncoderConfig:
     def signature(self) -> str:
         """Return the settings as text, the same in every version that knows them."""
         values = {k: v for k, v in self.to_dict().items() if _ADDED.get(k, ...) != v}
+        for old, new in _OLD_NAMES.items():
+            if new in values:
+                values[old] = values.pop(new)
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -206,6 +210,7 @@ class EncoderConfig:
             raise ValueError(
                 f"the encoder settings are {reprlib.repr(values)}; expected a dictionary"
             )
+        values = {_OLD_NAMES.get(name, name): value for name, value in values.items()}
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             names = ", ".join(map(repr, sorted(unknown)[:5]))

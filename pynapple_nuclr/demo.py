@@ -14,10 +14,10 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
 from pynapple_nuclr.checkpoints import as_encoder
-from pynapple_nuclr.columns import embeddings, lay_out
+from pynapple_nuclr.columns import add_columns, embeddings
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.io.writing import write_nwb, write_units
+from pynapple_nuclr.nwb.writing import write_nwb, write_units
 from pynapple_nuclr.plotting import plot_embedding
 from pynapple_nuclr.pretraining import pretrain
 from pynapple_nuclr.probes import Probe
@@ -26,7 +26,7 @@ from pynapple_nuclr.simulation import simulate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.encoder import Encoder
+    from pynapple_nuclr.checkpoints import Encoder
 
 _SHUFFLES = 20
 _COLUMNS = ["predicted_cell_type", "predicted_cell_type_confidence"]
@@ -124,7 +124,7 @@ def run_demo(
 
     # 5. Keep the result: labels where the probe predicted them, vectors for all.
     predicted = {name: annotated[name].reindex(units.index).to_numpy() for name in _COLUMNS}
-    units = lay_out(units, predicted=predicted)
+    units = add_columns(units, predicted=predicted)
     written = [
         write_nwb(units, source, folder / "session_nuclr.nwb", overwrite=True),
         _save_map(units, folder / "embedding_map.png"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _RIVALS = 200
 
 
-def rank_of_itself(
+def self_rank(
     vectors: NDArray[np.float32],
     order: NDArray[np.int64],
     total: NDArray[np.float64] | None = None,
@@ -21,7 +21,7 @@ def rank_of_itself(
     """Return how often each unit's embedding is nearer to its own mean than to other units'.
 
     A unit's embedding in a window is compared (cosine, recording mean subtracted) with its own
-    mean over its other windows, and with the means of its rivals, likewise without that window.
+    mean over its other windows, and with those of other units, likewise without that window.
     The result is the mean percentile rank of its own among them.
 
     Parameters
@@ -29,7 +29,7 @@ def rank_of_itself(
     vectors : ndarray (windows, units, dim)
         Embeddings; NaN where a unit does not take part in a window.
     order : ndarray (units,)
-        Each unit's place when they are sorted by their data alone. The up to 200 rivals are drawn
+        Each unit's place when they are sorted by their data alone. The up to 200 others are drawn
         (seeded) from the units so sorted, so that the draw does not depend on how they are given.
     total, count : ndarray (units, dim), ndarray (units,), optional
         Sum of the embeddings over all windows, and their number, where `vectors` holds only some
@@ -43,9 +43,9 @@ def rank_of_itself(
     Examples
     --------
     >>> import numpy as np
-    >>> from pynapple_nuclr.stability import rank_of_itself
+    >>> from pynapple_nuclr.stability import self_rank
     >>> constant = np.tile(np.eye(3, dtype=np.float32), (4, 1, 1))
-    >>> rank_of_itself(constant, np.array([1, 0, 2]))
+    >>> self_rank(constant, np.array([1, 0, 2]))
     array([1., 1., 1.])
     """
     result = np.full(vectors.shape[1], np.nan)
@@ -57,24 +57,24 @@ def rank_of_itself(
         return result
     present, total, count = present[:, usable], total[usable], count[usable]
     centre = (total / count[:, None]).mean(axis=0)
-    rivals = np.random.default_rng(0).permutation(np.argsort(order[usable]))[:_RIVALS]
+    comparison_units = np.random.default_rng(0).permutation(np.argsort(order[usable]))[:_RIVALS]
     ranks = np.zeros(len(usable))
     for window, here in zip(vectors, present, strict=True):
         now = np.where(here[:, None], window[usable], 0.0)
         others = unit_length((total - now) / (count - here)[:, None] - centre)
-        ranks[here] += _ranks(unit_length(now - centre), others, rivals)[here]
+        ranks[here] += _ranks(unit_length(now - centre), others, comparison_units)[here]
     result[usable] = ranks / present.sum(axis=0)
     return result
 
 
 def _ranks(
-    now: NDArray[np.float64], others: NDArray[np.float64], rivals: NDArray[np.int64]
+    now: NDArray[np.float64], others: NDArray[np.float64], comparison_units: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the percentile rank of each unit's own mean among those of its rivals (units,)."""
+    """Return the percentile rank of each unit's own mean among those of others (units,)."""
     own = (now * others).sum(axis=1, keepdims=True)
-    difference = own - now @ others[rivals].T
+    difference = own - now @ others[comparison_units].T
     wins = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
-    foreign = rivals != np.arange(len(now))[:, None]  # nobody is a rival of itself
+    foreign = comparison_units != np.arange(len(now))[:, None]  # nobody is a rival of itself
     return np.asarray((wins * foreign).sum(axis=1) / foreign.sum(axis=1))
 
 

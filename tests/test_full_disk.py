@@ -17,10 +17,10 @@ from nwb_recordings import embedded, make_units, session_file
 from tally import counts
 
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, load_probe, save_encoder
-from pynapple_nuclr.io import writing
-from pynapple_nuclr.io.recordings import open_recordings
+from pynapple_nuclr.io.recording_cache import open_recordings
 from pynapple_nuclr.io.tables import write_table
-from pynapple_nuclr.io.writing import write_nwb, write_units
+from pynapple_nuclr.nwb import writing
+from pynapple_nuclr.nwb.writing import write_nwb, write_units
 
 
 @contextmanager

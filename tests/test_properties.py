@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig
-from pynapple_nuclr.inference import reidentification
+from pynapple_nuclr.embedding.window_batches import reidentification
 
 SIZE = {"dim": 32, "heads": 2, "head_dim": 16}
 SPIKES = EncoderConfig(**SIZE, patch_duration=0.2, window_duration=0.8)
@@ -385,8 +385,8 @@ def test_an_impossible_recording_is_refused_in_words(units):
 
 def test_impossible_arguments_are_refused_in_words(tiny_units):
     for number in (0, -1, float("nan")):
-        with pytest.raises(ValueError, match="max_context is .* expected a positive number"):
-            embed(tiny_units, max_context=number)
+        with pytest.raises(ValueError, match="max_population is .* expected a positive number"):
+            embed(tiny_units, max_population=number)
     trains = {int(i): tiny_units[i] for i in tiny_units.index}
     placed = nap.TsGroup(trains, time_support=tiny_units.time_support)
     placed.set_info(place=np.zeros((12, 3)))

@@ -14,11 +14,11 @@ import torch
 from nwb_recordings import embedded, make_units, session_file
 from tally import counts
 
-from pynapple_nuclr import Encoder, EncoderConfig, files, load_encoder, save_encoder
-from pynapple_nuclr.files import alone_in, replacing
-from pynapple_nuclr.io import writing
-from pynapple_nuclr.io.stored import describe_nwb
-from pynapple_nuclr.io.writing import write_nwb, write_units
+from pynapple_nuclr import Encoder, EncoderConfig, atomic_files, load_encoder, save_encoder
+from pynapple_nuclr.atomic_files import atomic_write, folder_lock
+from pynapple_nuclr.nwb import writing
+from pynapple_nuclr.nwb.stored_embeddings import describe_nwb
+from pynapple_nuclr.nwb.writing import write_nwb, write_units
 
 ANOTHER_USER = 60_001
 
@@ -85,7 +85,7 @@ def test_a_folder_that_another_replaced_meanwhile_stays(tmp_path):
     output.mkdir()
 
     def write(name):
-        with replacing(output, overwrite=True) as draft:
+        with atomic_write(output, overwrite=True) as draft:
             (draft / name).mkdir(parents=True)
             if name == "slow":
                 write("quick")
@@ -97,7 +97,7 @@ def test_a_folder_that_another_replaced_meanwhile_stays(tmp_path):
 
 
 def test_of_two_writers_of_a_cache_the_last_one_wins(tmp_path):
-    with replacing(tmp_path / "entry") as draft:
+    with atomic_write(tmp_path / "entry") as draft:
         (tmp_path / "entry").write_text("quick")
         draft.write_text("slow")
     assert (tmp_path / "entry").read_text() == "slow"
@@ -113,14 +113,14 @@ def test_an_encoder_is_the_one_before_where_its_writer_is_stopped(tmp_path, monk
     before = Encoder(config, name="before")
     folder = save_encoder(before, tmp_path / "encoder")
     contents = {path.name: path.read_bytes() for path in folder.iterdir()}
-    to_disk = files._to_disk
+    to_disk = atomic_files._to_disk
 
     def interrupted(path):
         to_disk(path)
         if path.name == when:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "_to_disk", interrupted)
+    monkeypatch.setattr(atomic_files, "_to_disk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_encoder(Encoder(config, name="after"), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents
@@ -165,7 +165,7 @@ def test_the_draft_of_another_user_is_no_obstacle(shared):
     (shared / ".nuclr-notes").write_text("a file of that name, and no draft")
 
     def write():
-        with replacing(shared / "mine.csv") as mine:
+        with atomic_write(shared / "mine.csv") as mine:
             mine.write_text("unit")
         return (shared / "mine.csv").read_text()
 
@@ -176,14 +176,14 @@ def test_the_draft_of_another_user_is_no_obstacle(shared):
 def test_a_folder_that_one_user_held_can_be_held_by_another(shared):
     umask = os.umask(0o077)
     try:
-        with alone_in(shared):
+        with folder_lock(shared):
             pass
     finally:
         os.umask(umask)
     assert stat.S_IMODE((shared / ".nuclr.lock").stat().st_mode) == 0o666
 
     def hold():
-        with alone_in(shared):
+        with folder_lock(shared):
             return "held"
 
     assert as_another_user(hold) == "held"

@@ -1,11 +1,11 @@
-from .interface import EmbeddingSystem, LabelSystem, System
+from ._nuclr import Nuclr
+from ._priors import CorrelatedNeighbours, MostCommonLabel
+from ._statistics import Statistics
+from .base import EmbeddingSystem, LabelSystem, System
 from .lolcat import Lolcat
 from .nemo import Nemo
 from .neuprint import Neuprint
-from .nuclr import Nuclr
 from .poyo import Poyo, UnitEmbeddingDecoder
-from .priors import CorrelatedNeighbours, MostCommonLabel
-from .statistics import Statistics
 
 __all__ = [
     "CorrelatedNeighbours",

@@ -3,7 +3,13 @@
 Options that are not given are not passed on, so every default is that of the Python function.
 """
 
-from pynapple_nuclr.cli import recordings, probes, reporting, evaluating, showing  # noqa: F401, I001
+from pynapple_nuclr.cli import (  # noqa: F401, I001
+    embed_commands,
+    probe_commands,
+    report_command,
+    evaluate_command,
+    info_command,
+)
 from pynapple_nuclr.cli.commands import app, main
 
 # Importing a room adds its commands, in the order in which `--help` shows them.

@@ -25,7 +25,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; exit with 1 on an error that says what to do, 130 on Ctrl-C."""
-        with warnings.catch_warnings(), noting():
+        with warnings.catch_warnings(), collect_warnings():
             warnings.simplefilter("ignore")  # those of other packages are not for this user
             warnings.filterwarnings("always", category=UserWarning, module="pynapple_nuclr")
             try:
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 @contextmanager
-def noting(notes: list[str] | None = None, label: str = "") -> Iterator[None]:
+def collect_warnings(notes: list[str] | None = None, label: str = "") -> Iterator[None]:
     """Say every warning as one line, under a label; keep it in `notes`, too."""
 
     def note(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -107,7 +107,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)  # typer.echo would write across a progress bar
 
 
-def tell_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print the one JSON document of a command; NaN, which JSON has not, is null."""
     typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 

@@ -29,14 +29,14 @@ def with_default(text: str, function: str, argument: str) -> str:
     text : str
         What the option is, without a full stop.
     function : str
-        Such as ``"embedding.embed"``, ``"probes.classifier.Probe.__init__"``.
+        Such as ``"embedding._embed.embed"``, ``"probes._probe.Probe.__init__"``.
     argument : str
         Its argument.
 
     Examples
     --------
     >>> from pynapple_nuclr.cli.options import with_default
-    >>> with_default("Arithmetic", "embedding.embed", "precision")
+    >>> with_default("Arithmetic", "embedding._embed.embed", "precision")
     'Arithmetic (default: float32).'
     """
     return f"{text} (default: {_defaults(function)[argument]})."
@@ -103,11 +103,13 @@ Tolerance = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help=with_default("cpu, cuda or mps", "embedding.embed", "device")),
+    typer.Option(help=with_default("cpu, cuda or mps", "embedding._embed.embed", "device")),
 ]
 Precision = Annotated[
     Literal["float32", "bfloat16"] | None,
-    typer.Option(help=with_default("Arithmetic of the network", "embedding.embed", "precision")),
+    typer.Option(
+        help=with_default("Arithmetic of the network", "embedding._embed.embed", "precision")
+    ),
 ]
 Output = Annotated[
     Path | None,

@@ -5,7 +5,13 @@ vector columns come last: ``predicted_*``, the summaries (``nuclr_stability``,
 ``nuclr_n_windows``, ``nuclr_encoder``), the user's own columns, then ``nuclr_0``, ``nuclr_1``, …
 """
 
-from pynapple_nuclr.columns.layout import lay_out
+from pynapple_nuclr.columns._add_columns import add_columns
+from pynapple_nuclr.columns._embeddings import (
+    embeddings,
+    how_to_embed,
+    is_embedded,
+    unit_coordinates,
+)
 from pynapple_nuclr.columns.metadata import as_texts, is_missing, metadata_frame
 from pynapple_nuclr.columns.names import (
     PREDICTED,
@@ -14,12 +20,6 @@ from pynapple_nuclr.columns.names import (
     check_prefix,
     coordinate_name,
     vector_columns,
-)
-from pynapple_nuclr.columns.vectors import (
-    embeddings,
-    how_to_embed,
-    is_embedded,
-    unit_coordinates,
 )
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "how_to_embed",
     "is_embedded",
     "is_missing",
-    "lay_out",
+    "add_columns",
     "metadata_frame",
     "unit_coordinates",
     "vector_columns",

@@ -1,5 +1,7 @@
 """Public recordings for tutorials: downloaded once, checked by hash, with licence and citation."""
 
-from pynapple_nuclr.datasets.fetching import fetch
+from pynapple_nuclr.datasets._fetch import fetch
 
-__all__ = ["fetch"]
+__all__ = [
+    "fetch",
+]

@@ -1,8 +1,8 @@
-from .curves import data_scaling, label_efficiency
-from .figures import plot_confusion, plot_data_scaling, plot_label_efficiency, plot_scores
-from .guards import LeakError
-from .running import evaluate
-from .tables import as_table
+from ._evaluate import evaluate
+from .leak_checks import LeakError
+from .learning_curves import data_scaling, label_efficiency
+from .score_figures import plot_confusion, plot_data_scaling, plot_label_efficiency, plot_scores
+from .score_tables import as_table
 
 __all__ = [
     "LeakError",

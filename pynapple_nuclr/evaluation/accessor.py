@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from pynapple_nuclr.evaluation.tables import as_table, point_dimension
+from pynapple_nuclr.evaluation.score_tables import as_table, point_dimension
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ class Scores:
 
         See `plot_scores`, `plot_label_efficiency` and `plot_data_scaling`.
         """
-        from pynapple_nuclr.evaluation.figures import (
+        from pynapple_nuclr.evaluation.score_figures import (
             plot_data_scaling,
             plot_label_efficiency,
             plot_scores,
@@ -57,6 +57,6 @@ class Scores:
 
     def plot_confusion(self, system: str | None = None, **options: Any) -> Axes:
         """Draw which labels a system takes for which; see `plot_confusion`."""
-        from pynapple_nuclr.evaluation.figures import plot_confusion
+        from pynapple_nuclr.evaluation.score_figures import plot_confusion
 
         return plot_confusion(self._dataset, system, **options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from pynapple_nuclr.evaluation.guards import check_fold, hidden_recordings
+from pynapple_nuclr.evaluation.leak_checks import check_fold, hidden_recordings
 from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
 
 if TYPE_CHECKING:

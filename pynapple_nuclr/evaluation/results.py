@@ -13,8 +13,7 @@ import sklearn
 import xarray as xr
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.baselines.interface import EmbeddingSystem, LabelSystem, System
-from pynapple_nuclr.evaluation.lineup import SHUFFLED, shuffled_system
+from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
 from pynapple_nuclr.evaluation.scoring import (
     POOLED,
     confusion,
@@ -22,11 +21,12 @@ from pynapple_nuclr.evaluation.scoring import (
     most_likely,
     score,
 )
+from pynapple_nuclr.evaluation.systems import SHUFFLED, shuffled_system
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.evaluation.engine import Answer
+    from pynapple_nuclr.evaluation.out_of_fold import Answer
     from pynapple_nuclr.evaluation.task import Fold, Task
 
     Scores = dict[str, Any]
@@ -144,7 +144,7 @@ def _seen(system: System) -> str:
     """Return in a few words what a system was fitted on."""
     if getattr(system, "seen", ""):
         return str(system.seen)  # type: ignore[attr-defined]
-    if isinstance(system, LabelSystem) and system.needs_labels_here:
+    if isinstance(system, LabelSystem) and system.uses_test_recording_labels:
         return "labels of the same recording"
     if isinstance(system, EmbeddingSystem):
         return "unlabelled recordings of the protocol"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynapple_nuclr.confidence import brier_score, confident_half, expected_calibration_error
+from pynapple_nuclr.calibration import brier_score, confident_half, expected_calibration_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ _TOP = 5
 
 POOLED = (
     "macro_f1",
-    "within_recordings",
+    "macro_f1_within_recording",
     "balanced_accuracy",
     "top1",
     "top5",
@@ -52,20 +52,20 @@ def score(chances: Floats, y: Indices, recordings: NDArray[np.str_]) -> dict[str
     Returns
     -------
     dict
-        ``macro_f1`` over all classes; ``within_recordings``: mean over recordings with at least
-        two groups of 20 units of the macro F1 over the labels present there; ``balanced_accuracy``,
-        the mean recall of all classes; ``top1``, ``top5``: share of the units whose class is the
-        first, or among the first five (equal probabilities in random order; NaN below six
-        classes); ``ece``, ``brier`` and ``macro_f1_confident_half`` of the answered units, as in
-        `pynapple_nuclr.confidence`; ``answered``: share of the units about which something was
-        said.
+        ``macro_f1`` over all classes; ``macro_f1_within_recording``: mean over recordings with at
+        least two groups of 20 units of the macro F1 over the labels present there;
+        ``balanced_accuracy``, the mean recall of all classes; ``top1``, ``top5``: share of the
+        units whose class is the first, or among the first five (equal probabilities in random
+        order; NaN below six classes); ``ece``, ``brier`` and ``macro_f1_confident_half`` of the
+        answered units, as in `pynapple_nuclr.calibration`; ``answered``: share of the units about
+        which something was said.
     """
     n_classes = chances.shape[1]
     told = most_likely(chances)
     counts = confusion(y, told, n_classes)
     return {
         "macro_f1": float(np.mean(f1_of_classes(counts))),
-        "within_recordings": within_recordings(y, told, recordings, n_classes),
+        "macro_f1_within_recording": macro_f1_within_recording(y, told, recordings, n_classes),
         "balanced_accuracy": float(np.mean(_share(np.diag(counts), counts.sum(axis=1)))),
         "top1": float(np.mean(told == y)),
         "top5": _among_first(chances, y, _TOP),
@@ -138,7 +138,7 @@ def f1_of_folds(chances: Floats, y: Indices, folds: Sequence[NDArray[np.bool_]])
     return [f1_of_present(y[test], told[test], chances.shape[1]) for test in folds]
 
 
-def within_recordings(
+def macro_f1_within_recording(
     y: Indices, told: Indices, recordings: NDArray[np.str_], n_classes: int
 ) -> float:
     """Return the mean macro F1 of recordings with two groups of at least 20 units each.

@@ -12,9 +12,9 @@ import numpy as np
 
 from pynapple_nuclr.columns import as_texts, metadata_frame
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
-from pynapple_nuclr.evaluation.handing import check_twins, telling_columns
-from pynapple_nuclr.familiarity.fingerprints import all_fingerprints, copies_in
-from pynapple_nuclr.probes.validation import check_classes
+from pynapple_nuclr.leakage.fingerprints import all_fingerprints, copies_in
+from pynapple_nuclr.leakage.label_columns import check_duplicate_units, label_revealing_columns
+from pynapple_nuclr.probes.cross_validation import check_classes
 from pynapple_nuclr.recording import Recording, as_recordings, name_groups
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
     modality = _one_modality(recordings)
     _check_target(recordings, target)
     known = {name: all_fingerprints(one) for name, one in recordings.items()}
-    check_twins(known, {name: copies_in(one) for name, one in recordings.items()})
+    check_duplicate_units(known, {name: copies_in(one) for name, one in recordings.items()})
     raw = [_labels(given[name], target) for name in recordings]
     labels = as_texts(np.concatenate(raw))
     missing = labels == ""
@@ -177,7 +177,7 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
     check_classes(np.array(np.concatenate(raw)[counts].tolist()), target)
     of_recording = _animal_of_each(given, animals, target)
     names = np.repeat(list(recordings), sizes)
-    hidden = telling_columns(given, {name: labels[names == name] for name in given}, target)
+    hidden = label_revealing_columns(given, {name: labels[names == name] for name in given}, target)
     return Task(
         groups={name: _without(given[name], hidden) for name in recordings},
         modality=modality,

@@ -1,12 +1,12 @@
 """Is a recording like those that an encoder was trained on? Asked before it is embedded."""
 
-from pynapple_nuclr.familiarity.comparison import (
+from pynapple_nuclr.familiarity._familiarity_report import (
     LEAST,
     compare,
     familiarity_report,
     warn_if_unlike,
 )
-from pynapple_nuclr.familiarity.reference import describe_training, note_training, remember
+from pynapple_nuclr.familiarity.training_reference import describe_training, note_training, remember
 
 __all__ = [
     "LEAST",

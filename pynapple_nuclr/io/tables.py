@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pynapple_nuclr.atomic_files import atomic_write, check_output
 from pynapple_nuclr.columns import metadata_frame
-from pynapple_nuclr.files import check_output, replacing
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
@@ -62,7 +62,7 @@ def write_table(units: Units, path: str | os.PathLike[str], *, overwrite: bool =
         raise ImportError(
             f"{path.name} needs pyarrow: pip install pynapple-nuclr[parquet], or write .csv"
         )
-    with replacing(path, overwrite=overwrite) as draft:
+    with atomic_write(path, overwrite=overwrite) as draft:
         if path.suffix == ".csv":
             table.to_csv(draft, index=False)
         else:

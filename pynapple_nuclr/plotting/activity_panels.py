@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.plotting.styling import COLOURS, GREY, open_frame, title
+from pynapple_nuclr.plotting.style import COLOURS, GREY, open_frame, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

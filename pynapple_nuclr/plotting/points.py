@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pynapple_nuclr.plotting.columns_in import UNKNOWN, Labels, is_number, read_labels
-from pynapple_nuclr.plotting.styling import (
+from pynapple_nuclr.plotting.style import (
     COLOURS,
     GREY,
     PALE,
@@ -18,6 +17,7 @@ from pynapple_nuclr.plotting.styling import (
     look_of,
     mark,
 )
+from pynapple_nuclr.plotting.unit_columns import UNKNOWN, Labels, is_number, read_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

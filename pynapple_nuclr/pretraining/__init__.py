@@ -1,6 +1,6 @@
 """Self-supervised training of an encoder on unlabelled recordings."""
 
-from pynapple_nuclr.pretraining.run import pretrain
-from pynapple_nuclr.pretraining.settings import TrainingSettings
+from pynapple_nuclr.pretraining._pretrain import pretrain
+from pynapple_nuclr.pretraining.training_settings import TrainingSettings
 
 __all__ = ["TrainingSettings", "pretrain"]

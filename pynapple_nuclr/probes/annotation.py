@@ -11,12 +11,12 @@ import numpy as np
 from pynapple_nuclr.columns import (
     PREDICTED,
     SUMMARIES,
+    add_columns,
     as_texts,
     embeddings,
-    lay_out,
     metadata_frame,
 )
-from pynapple_nuclr.probes.populations import check_columns
+from pynapple_nuclr.probes.rows import check_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def write_predictions(
     new = {column: labels, f"{column}_confidence": confidence}
     if probabilities:
         new |= zip(_probability_columns(column, classes), chances.T, strict=True)
-    annotated = lay_out(units, predicted=new, prefix=prefix)
+    annotated = add_columns(units, predicted=new, prefix=prefix)
     stem = f"{column}_p_"  # of an earlier probe with other classes
     stale = {name for name in annotated.metadata_columns if name.startswith(stem)} - new.keys()
     annotated.drop_info(sorted(stale))

@@ -1,12 +1,12 @@
 """From pynapple objects to compact arrays, checked once, at the door."""
 
-from pynapple_nuclr.recording.population import Recording
-from pynapple_nuclr.recording.reading import (
+from pynapple_nuclr.recording._as_recording import (
     Units,
     as_recording,
     as_recordings,
     modality_of,
     name_groups,
 )
+from pynapple_nuclr.recording._recording import Recording
 
 __all__ = ["Recording", "Units", "as_recording", "as_recordings", "modality_of", "name_groups"]

@@ -1,5 +1,5 @@
 """One self-contained HTML page about a session's neurons, for people without Python."""
 
-from pynapple_nuclr.reporting.page import report
+from pynapple_nuclr.reporting._report import report
 
 __all__ = ["report"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from pynapple_nuclr.encoder import Encoder
+    from pynapple_nuclr.checkpoints import Encoder
     from pynapple_nuclr.reporting.neurons import Neurons
 
 FEW = 10  # windows
@@ -40,7 +40,7 @@ def find_cautions(
     ----------
     neurons : Neurons
         The population.
-    likeness : Likeness
+    likeness : Comparison
         How it compares with the training data.
     least : float
         Below this familiarity it counts as unlike.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pynapple_nuclr.columns import PREDICTED, embeddings, is_missing, metadata_frame, vector_columns
-from pynapple_nuclr.plotting.columns_in import (
+from pynapple_nuclr.plotting.unit_columns import (
     UNKNOWN,
     Labels,
     column_names,

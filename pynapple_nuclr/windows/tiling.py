@@ -11,7 +11,7 @@ import xarray as xr
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import as_recording
-from pynapple_nuclr.windows.sources import Source, open_source
+from pynapple_nuclr.windows.patch_readers import Source, open_source
 
 if TYPE_CHECKING:
     import pynapple as nap

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pynapple_nuclr.windows.sources import Source
+from pynapple_nuclr.windows.patch_readers import Source
 from pynapple_nuclr.windows.tiling import check_room, whole_patches
 
 if TYPE_CHECKING:

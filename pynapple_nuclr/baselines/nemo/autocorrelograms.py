@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynapple_nuclr.baselines.reading import once
+from pynapple_nuclr.baselines.labels_and_trials import once
 from pynapple_nuclr.recording import as_recording
 
 if TYPE_CHECKING:

@@ -1,0 +1,162 @@
+"""Our encoder, behind the interface that all systems share."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.checkpoints import Encoder, as_encoder
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.embedding import encode
+from pynapple_nuclr.leakage.fingerprints import known_fingerprints
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.baselines.base import Groups
+
+
+@dataclass
+class Nuclr(EmbeddingSystem):
+    """The NuCLR encoder: as it is, or trained anew on the recordings of every fit.
+
+    Parameters
+    ----------
+    encoder : Encoder, str or Path, optional
+        With neither `steps` nor `minutes`: the encoder to use as it is (default: the bundled
+        one). Else the one to fine-tune (default: random weights).
+    config : EncoderConfig, optional
+        Windows and size of an encoder that is trained anew.
+    steps : int, optional
+        Steps to train on the recordings of every fit.
+    training : mapping
+        Settings of `pretrain`: ``batch_size``, ``learning_rate``, ``max_units`` and the like.
+    alternatives : tuple of mapping
+        Changes to these fields, among which nested validation may choose.
+    name : str
+        Name of the row.
+
+    Attributes
+    ----------
+    encoder_ : Encoder
+        The encoder that `embed` uses.
+
+    References
+    ----------
+    "Know Thyself by Knowing Others: Learning Neuron Identity from Population Context",
+    NeurIPS 2025, arXiv:2512.01199.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.baselines import Nuclr
+    >>> units = nap_nuclr.simulate("single", n_units=20, duration=60, seed=0)
+    >>> config = nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16)
+    >>> system = Nuclr(config=config, steps=2).fit({"mouse1": units})
+    >>> system.embed({"mouse1": units})["mouse1"].shape
+    (20, 32)
+    """
+
+    row: ClassVar[str] = "nuclr"
+
+    encoder: Encoder | str | Path | None = None
+    config: EncoderConfig | None = None
+    steps: int | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Mapping[str, Any], ...] = ()
+    name: str = "nuclr"
+
+    def __post_init__(self) -> None:
+        self.row = self.name  # type: ignore[misc]  # one class, a row for every variant
+        if self.steps is None or self.encoder is not None:
+            self.encoder = as_encoder(self.encoder)
+            self.modalities = (self.encoder.config.modality,)  # type: ignore[misc]
+
+    @property
+    def learns(self) -> bool:
+        """Whether `fit` does anything: an encoder that is used as it is does not change."""
+        return self.steps is not None
+
+    @property
+    def identity(self) -> str:
+        """Name and hash of the encoder in use; "" before it is trained."""
+        known = getattr(self, "encoder_", None)
+        if known is None and self.steps is None:
+            known = self.encoder
+        return "" if known is None else str(known.identity)
+
+    @property
+    def seen(self) -> str:
+        """What the encoder has been trained on before any fit."""
+        if self.encoder is None:
+            return ""
+        card = as_encoder(self.encoder).card
+        training = card.get("training", {})
+        known = f"{training['recordings']} recordings" if "recordings" in training else "nothing"
+        return str(card.get("data", known))
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """By what the recordings of the encoder's pretraining are known again.
+
+        A warning says where an encoder was trained, and its card does not tell on what.
+        """
+        if self.encoder is None:
+            return frozenset()
+        encoder = as_encoder(self.encoder)
+        known = known_fingerprints(encoder.card)
+        if not known and "training" in encoder.card:
+            warnings.warn(
+                f"nobody can say whether encoder {encoder.identity} has seen the animals left out: "
+                "its card does not tell its recordings of training; familiarity.remember(encoder, "
+                "recordings) writes them there",
+                UserWarning,
+                stacklevel=2,
+            )
+        return known
+
+    def candidates(self) -> list[System]:
+        """Return this system, then one for each of the alternatives."""
+        return [self, *(replace(self, alternatives=(), **dict(one)) for one in self.alternatives)]
+
+    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Nuclr:
+        """Train on the recordings, if steps are set."""
+        if self.steps is None:
+            self.encoder_ = as_encoder(self.encoder)
+            return self
+        from pynapple_nuclr.pretraining import pretrain  # loads Lightning
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.encoder_ = pretrain(
+                groups,
+                self.config,
+                init=self.encoder,
+                steps=self.steps,
+                seed=seed,
+                out=folder,
+                progress=progress,
+                **self.training,
+            )
+            with (Path(folder) / "metrics.csv").open(encoding="utf-8") as file:
+                self.history_ = [
+                    {name: float(value) for name, value in row.items()}
+                    for row in csv.DictReader(file)
+                ]
+        return self
+
+    def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+        """Return the mean embedding of every unit over its windows."""
+        with warnings.catch_warnings():
+            # Silent units are NaN rows, as the interface says.
+            warnings.filterwarnings("ignore", message=".*no spike in any window")
+            return {
+                name: encode(units, self.encoder_, progress=False)["embedding"].values
+                for name, units in groups.items()
+            }

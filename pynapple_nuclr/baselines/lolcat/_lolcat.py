@@ -1,0 +1,385 @@
+"""LOLCAT: cell types from the intervals between a unit's own spikes, snippet by snippet."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.metrics import f1_score
+from sklearn.model_selection import StratifiedShuffleSplit
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from pynapple_nuclr.baselines.base import LabelSystem, System
+from pynapple_nuclr.baselines.labels_and_trials import classes_in, once, read_labels
+from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.pretraining.training_settings import default_config
+from pynapple_nuclr.recording import as_recording, name_groups
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from pynapple_nuclr.baselines.base import Groups, Labels
+
+_HELD_OUT = 0.15  # of the labelled units, for early stopping
+_FEWEST_HELD_OUT = 4  # labelled units of every class below which none are held out
+_CHECK_EVERY = 50  # steps
+_PATIENCE = 8  # checks without improvement
+_MEMORY = 0.98  # of the mean of the weights, at each step
+_LEAST_DEVIATION = 0.05  # of a bin: what hardly ever happens is no outlier
+_ROWS = 2**16  # snippets that are read at a time in prediction
+
+
+class _Network(nn.Module):
+    """Histograms → MLP → attention of several heads over a unit's snippets → MLP → classes."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, bins: int, classes: int, system: Lolcat) -> None:
+        super().__init__()
+        dim, heads, width = system.dim, system.heads, system.heads * system.dim
+        drop = nn.Dropout(system.dropout)
+        self.heads = heads
+        self.register_buffer("mean", torch.zeros(bins))
+        self.register_buffer("deviation", torch.ones(bins))
+        self.encode = nn.Sequential(
+            nn.Linear(bins, 2 * dim), nn.ReLU(), drop, nn.Linear(2 * dim, dim), nn.ReLU(), drop
+        )
+        self.score = nn.Sequential(
+            nn.Linear(dim, width, bias=False), nn.PReLU(), nn.Linear(width, heads, bias=False)
+        )
+        self.value = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, width))
+        self.classify = nn.Sequential(
+            nn.Linear(width, 2 * dim), nn.ReLU(), drop, nn.Linear(2 * dim, classes)
+        )
+
+    def forward(self, counts: Tensor, taken: Tensor) -> Tensor:
+        """Return the logits (units, classes).
+
+        Parameters
+        ----------
+        counts : Tensor (units, snippets, bins)
+            Histograms.
+        taken : Tensor (units, snippets)
+            Which snippets take part: at least one of every unit.
+        """
+        x = self.encode((counts.log1p() - self.mean) / self.deviation)
+        scores = self.score(x).masked_fill(~taken[..., None], -torch.inf)
+        attention = scores.softmax(dim=1)
+        values = self.value(x).unflatten(-1, (self.heads, -1))
+        pooled = torch.einsum("ush,ushd->uhd", attention, values)
+        logits: Tensor = self.classify(pooled.flatten(1))
+        return logits
+
+
+@dataclass
+class _Units:
+    """Labelled units of all recordings, in an order that the data decide.
+
+    Attributes
+    ----------
+    rows : ndarray (snippets of all units, bins)
+        Their histograms, one unit after the other.
+    first, n : ndarray (units,)
+        Row of each unit's first snippet, and how many it has.
+    target : ndarray (units,)
+        Index of the class.
+    """
+
+    rows: NDArray[Any]
+    first: NDArray[np.int64]
+    n: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+    def draw(
+        self, chosen: NDArray[np.int64], kept: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw `kept` snippets of each chosen unit, for the network's two arguments."""
+        keys = rng.random((len(chosen), self.n[chosen].max()))
+        keys[np.arange(keys.shape[1]) >= self.n[chosen, None]] = 2
+        drawn = np.argsort(keys, axis=1)[:, : kept.max()]
+        taken = np.arange(kept.max()) < kept[:, None]
+        rows = self.first[chosen, None] + np.where(taken, drawn, 0)
+        counts = torch.from_numpy(self.rows[rows].astype(np.float32))
+        return counts, torch.from_numpy(taken)
+
+
+@dataclass
+class _Best:
+    """The weights with the lowest score so far, and how many scores ago that was."""
+
+    score: float = np.inf
+    since: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def see(self, score: float, network: nn.Module) -> None:
+        self.since += 1
+        if score < self.score or not self.weights:
+            copied = {name: value.clone() for name, value in network.state_dict().items()}
+            self.score, self.since, self.weights = score, 0, copied
+
+
+@dataclass
+class Lolcat(LabelSystem):
+    """Cell types from histograms of inter-spike intervals, after LOLCAT.
+
+    The intervals between a unit's spikes are counted in log bins, in every window (a snippet) of
+    its recording. A network reads each histogram, several heads of attention pool the snippets of
+    the unit, and a classifier reads what they found. A unit's answer does not depend on the
+    others. Snippets without an interval take part, units without a spike get NaN.
+
+    Departures from the paper and its published code (hence the row's name), which were made for
+    calcium events in 3 s trials:
+
+    - snippets are the windows that the encoder reads, so that all systems see the same time;
+      where windows join trials, intervals within trials are counted;
+    - bins in log steps from 1 ms to a window instead of one for every imaging frame: spikes need
+      milliseconds, and long intervals no such detail;
+    - log(1 + count) instead of the count, standardised by bin: bins that are almost always empty
+      would make outliers of units that the network has not seen;
+    - a cross-entropy balanced between the classes instead of batches balanced by sampling;
+    - AdamW, dropout in the network, a running mean of the weights, and early stopping on 15 % of
+      the labelled units, drawn from every class, which are not trained on. Where a class has
+      less than four labelled units, none are held out and all steps are made.
+
+    As published: attention by a two-layer score (PReLU) of each
+    snippet, values by an MLP, heads concatenated, and a random fraction of a unit's snippets left
+    out at each step.
+
+    Parameters
+    ----------
+    config : EncoderConfig, optional
+        Where windows lie. Default: `pretraining.settings.default_config` of the recordings.
+    bins : int
+        Bins of a histogram.
+    dim : int
+        Width of a snippet's embedding, and of each head.
+    heads : int
+        Heads of attention.
+    dropout : float
+        In the network.
+    snippet_dropout : float
+        Largest fraction of a unit's snippets that is left out at a step; drawn for every unit.
+    snippets : int
+        Most snippets of a unit that are read at a step of the training; in prediction, all are.
+    steps : int
+        Most steps of the training.
+    batch_size : int
+        Units a step.
+    learning_rate, weight_decay : float
+        Of AdamW.
+
+    Attributes
+    ----------
+    config_ : EncoderConfig
+        The windows.
+    network_ : torch.nn.Module
+        The network, at the step where the held-out units were told apart best.
+    history_ : list of dict
+        ``step``, ``seconds``, ``loss`` (mean since the check before), ``held_out_loss`` and
+        ``held_out_f1`` (macro).
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    References
+    ----------
+    Schneider et al., "Transcriptomic cell type structures in vivo neuronal activity across
+    multiple timescales", Cell Reports 42, 112318 (2023), doi:10.1016/j.celrep.2023.112318.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.baselines.lolcat._lolcat import Lolcat
+    >>> units = nap_nuclr.simulate("single", n_units=60, duration=60)
+    >>> lolcat = Lolcat(steps=100).fit({"a": units}, {"a": units["cell_type"]})
+    >>> lolcat.predict_proba({"a": units})["a"].shape
+    (60, 3)
+    """
+
+    row: ClassVar[str] = "lolcat-style"
+    modalities: ClassVar[tuple[str, ...]] = ("spikes",)
+    config: EncoderConfig | None = None
+    bins: int = 60
+    dim: int = 32
+    heads: int = 4
+    dropout: float = 0.3
+    snippet_dropout: float = 0.5
+    snippets: int = 32
+    steps: int = 1500
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("bins", "dim", "heads", "snippets", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name in ("dropout", "snippet_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to below 1")
+
+    def candidates(self) -> list[System]:
+        """Return this system, and one that is held more tightly to what many units share."""
+        return [self, replace(self, dropout=0.6, weight_decay=0.1)]
+
+    def fit(
+        self, groups: Groups, labels: Labels, *, seed: int = 0, progress: bool = False
+    ) -> Lolcat:
+        """Learn from labelled units; see `LabelSystem.fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If labels do not fit the recordings or hold less than two classes, a recording holds
+            calcium, or has no room for a window.
+        """
+        known = read_labels(groups, labels)
+        self.classes_ = classes_in(known)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"all labelled units are {self.classes_[0]!r}; expected at least two classes"
+            )
+        named = name_groups(groups)
+        self.config_ = self.config or default_config(
+            [as_recording(units, name=name) for name, units in named.items()]
+        )
+        units = self._labelled(named, known)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network_ = _Network(self.bins, len(self.classes_), self)
+            self._train(units, np.random.default_rng(seed), progress)
+        return self
+
+    def predict_proba(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+        """Return the probability of each class (units, classes); NaN for silent units."""
+        return {name: self._ask(name, units) for name, units in name_groups(groups).items()}
+
+    @torch.no_grad()
+    def _ask(self, name: str, units: Any) -> NDArray[np.float64]:
+        snippets = self._read(name, units)
+        answers = np.full((len(snippets.heard), len(self.classes_)), np.nan)
+        for some in _portions(np.flatnonzero(snippets.heard), snippets.counts.shape[1]):
+            counts = torch.from_numpy(snippets.counts[some].astype(np.float32))
+            logits = self.network_(counts, torch.ones(counts.shape[:2], dtype=torch.bool))
+            answers[some] = logits.double().softmax(dim=1).numpy()
+        return answers
+
+    def _read(self, name: str, units: Any) -> Snippets:
+        def make() -> Snippets:
+            return interval_histograms(as_recording(units, name=name), self.config_, self.bins)
+
+        return once(units, ("intervals", self.config_, self.bins), make)
+
+    def _labelled(self, groups: dict[str, Any], labels: dict[str, NDArray[np.str_]]) -> _Units:
+        """Collect the labelled units that fire, sorted by recording and by their data."""
+        rows, n, target = [], [], []
+        for name in sorted(groups):
+            snippets = self._read(name, groups[name])
+            canonical = np.argsort(snippets.order)
+            used = canonical[((labels[name] != "") & snippets.heard)[canonical]]
+            rows.append(snippets.counts[used].reshape(-1, self.bins))
+            n.append(np.full(len(used), snippets.counts.shape[1]))
+            target.append(np.searchsorted(self.classes_, labels[name][used]))
+        per_unit = np.concatenate(n)
+        if not len(per_unit):
+            raise ValueError("none of the labelled units fires in a window; expected some to")
+        first = np.cumsum(per_unit) - per_unit
+        return _Units(np.concatenate(rows), first, per_unit, np.concatenate(target))
+
+    def _train(self, units: _Units, rng: np.random.Generator, progress: bool) -> None:
+        """Train the network until the held-out units are told apart no better."""
+        taught, held_out = _hold_out(units.target, rng)
+        self._standardize(units, taught)
+        per_class = np.bincount(units.target[taught], minlength=len(self.classes_))
+        weight = torch.from_numpy((1 / np.maximum(per_class, 1)).astype(np.float32))
+        optimizer = torch.optim.AdamW(
+            self.network_.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        # The steps are noisy: what answers is a running mean of the weights.
+        mean = AveragedModel(self.network_, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
+        best, losses, start = _Best(), [], time.perf_counter()
+        self.history_ = []
+        for step in tqdm(range(1, self.steps + 1), "lolcat", disable=not progress):
+            loss = self._loss(units, taught, weight, rng)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            mean.update_parameters(self.network_)
+            losses.append(loss.item())
+            if step % _CHECK_EVERY and step != self.steps:
+                continue
+            entry = {"step": step, "seconds": time.perf_counter() - start}
+            entry |= {"loss": float(np.mean(losses))} | self._check(mean, units, held_out, weight)
+            self.history_.append(entry)
+            losses = []
+            best.see(entry.get("held_out_loss", -step), mean.module)
+            if best.since == _PATIENCE:
+                break
+        self.network_.load_state_dict(best.weights)
+        self.network_.eval()
+
+    def _loss(
+        self, units: _Units, taught: NDArray[np.int64], weight: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Return the loss of a batch of units, each with a random part of its snippets."""
+        chosen = rng.permutation(taught)[: self.batch_size]
+        share = 1 - self.snippet_dropout * rng.random(len(chosen))
+        n = np.minimum(np.ceil(share * units.n[chosen]).astype(np.int64), self.snippets)
+        said = self.network_(*units.draw(chosen, n, rng))
+        return F.cross_entropy(said, torch.from_numpy(units.target[chosen]), weight)
+
+    def _standardize(self, units: _Units, taught: NDArray[np.int64]) -> None:
+        """Keep mean and deviation of every bin over the snippets that are trained on."""
+        mine = np.repeat(np.isin(np.arange(len(units.n)), taught), units.n)
+        rows = np.log1p(units.rows[mine], dtype=np.float32)
+        self.network_.mean.copy_(torch.from_numpy(rows.mean(axis=0, dtype=np.float64)))
+        deviation = np.maximum(rows.std(axis=0, dtype=np.float64), _LEAST_DEVIATION)
+        self.network_.deviation.copy_(torch.from_numpy(deviation))
+
+    @torch.no_grad()
+    def _check(
+        self, network: nn.Module, units: _Units, held_out: NDArray[np.int64], weight: Tensor
+    ) -> dict[str, float]:
+        """Return how well the held-out units are told apart from all of their snippets."""
+        if not len(held_out):
+            return {}
+        network.eval()
+        rng = np.random.default_rng(0)  # decides nothing: all snippets are drawn
+        parts = _portions(held_out, int(units.n.max()))
+        logits = [network(*units.draw(some, units.n[some], rng)) for some in parts]
+        said, target = torch.cat(logits), torch.from_numpy(units.target[held_out])
+        return {
+            "held_out_loss": float(F.cross_entropy(said, target, weight)),
+            "held_out_f1": float(f1_score(target, said.argmax(dim=1), average="macro")),
+        }
+
+
+def _hold_out(
+    target: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split units into those that are trained on and those that are held out, maybe none."""
+    n_classes = len(np.unique(target))
+    everyone = np.arange(len(target))
+    if np.bincount(target)[np.unique(target)].min() < _FEWEST_HELD_OUT:
+        return everyone, everyone[:0]
+    n = max(n_classes, round(_HELD_OUT * len(target)))
+    split = StratifiedShuffleSplit(1, test_size=n, random_state=int(rng.integers(2**31)))
+    ((taught, held_out),) = split.split(everyone, target)
+    return taught, held_out
+
+
+def _portions(units: NDArray[np.int64], snippets: int) -> list[NDArray[np.int64]]:
+    """Split units into parts whose snippets fit into memory together."""
+    size = max(_ROWS // snippets, 1)
+    return np.split(units, range(size, len(units), size))

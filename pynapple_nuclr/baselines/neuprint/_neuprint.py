@@ -1,0 +1,219 @@
+"""The system: recordings in, a time-invariant vector per unit out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, get_args
+
+import numpy as np
+import torch
+
+from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.baselines.labels_and_trials import in_their_order
+from pynapple_nuclr.baselines.neuprint.dynamics import HEADS, Dynamics, Network
+from pynapple_nuclr.baselines.neuprint.learning import Learner
+from pynapple_nuclr.baselines.neuprint.segments import Pool, Runs, cut_segments, read_runs
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.pretraining.training_settings import default_config
+from pynapple_nuclr.recording import as_recordings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.baselines.base import Groups
+    from pynapple_nuclr.recording import Recording
+
+
+@dataclass
+class Neuprint(EmbeddingSystem):
+    """NeuPRINT: an embedding of each unit, learned by predicting what the unit does next.
+
+    One network, shared by all units and animals, predicts the activity of a unit in the next step
+    from what it did in the steps before, from what its population did (mean and standard deviation
+    over the units, which depend neither on their number nor on their order), and from the unit's
+    embedding. Network and embeddings are learned together by maximum likelihood: Poisson for
+    spike counts, Gaussian for traces. What the activity of unit and population cannot tell about
+    the next step, and stays the same, is left to the embedding. New units are described by
+    learning their embeddings alone, with the network frozen.
+
+    A step is `bins` bins of spikes, or one frame. Segments of up to `past` steps lie within an
+    epoch: nothing is predicted from the other side of a gap. The first step of a segment is
+    predicted from the embedding alone. All embeddings start at zero.
+
+    Parameters
+    ----------
+    network : {"transformer", "gru"}
+        What looks back in time: one causal layer of self-attention, as published, or a gated
+        recurrent unit.
+    dim : int
+        Width of an embedding.
+    hidden : int
+        Width of the network, a multiple of 2.
+    bins : int
+        Spikes: bins of ``config.bin_size`` that are summed up in a step. Two (40 ms) leave room
+        for the lags between units, and hold more than the few spikes of a single bin.
+    past : int
+        Longest segment in steps. Where all epochs are shorter, theirs.
+    steps : int
+        Steps of training, of about 12,800 predictions each. All units take part in each, or, of
+        many, 6,400 / `length_`.
+    visits : int
+        Steps in which the embedding of each new unit is learned.
+    learning_rate : float
+        Of AdamW for the network. The embeddings learn at ten times this rate.
+    config : EncoderConfig, optional
+        The windows. Default: as `pynapple_nuclr.pretrain` chooses for the recordings.
+
+    Attributes
+    ----------
+    config_ : EncoderConfig
+        The windows.
+    length_ : int
+        Steps of a segment.
+    network_ : Dynamics
+        What predicts.
+    vectors_ : dict
+        Recording → embeddings (units, dim), in the order of `Recording.order`.
+    history_ : list of dict
+        ``step``; ``seconds``; ``loss``, minus the log likelihood of a step in nats;
+        ``held_out_loss``, the same on the tenth of the segments that is not trained on;
+        ``held_out_gain``, how much lower it is than that of a model that knows nothing but the
+        unit's mean (traces: and variance).
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range. From `fit` and `embed`: as `as_recording`, or for epochs
+        too short for a window or a step. From `embed`: before `fit`, or for a recording of a
+        known name with another number of units.
+
+    Notes
+    -----
+    Departures from the paper and its published code, which were made for calcium imaging of one
+    area, hence the row's name:
+
+    - The summary of the population has no behaviour (running, pupil) and no mean of near units:
+      behaviour and positions are not in all recordings. It is standardised over time.
+    - Every step is predicted, from steps before it only. The published code masks a quarter of
+      the steps, and shows the population's summary of the very step.
+    - Spike counts are Poisson; traces are Gaussian with a variance that is predicted, too.
+    - Embeddings start at zero instead of at random, and have a standard normal prior, so that
+      what the data do not determine is the same for all units and animals.
+    - Segments of 25 steps instead of 200, and a budget of steps that a processor can afford;
+      embeddings learn faster than the network, because each is seen in few of the steps.
+    - Units trained on keep what they learned in training. The published code learns the
+      embeddings of all units anew with the network frozen, before it asks about their types.
+
+    References
+    ----------
+    Mi, Le, He, Shlizerman & Sümbül, "Learning Time-Invariant Representations for Individual
+    Neurons from Population Dynamics", NeurIPS 2023, arXiv:2311.02258.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.baselines.neuprint import Neuprint
+    >>> animals = nap_nuclr.simulate("context", n_units=6, duration=30, animals=2, seed=0)
+    >>> system = Neuprint(dim=8, steps=2, visits=2).fit({"animal0": animals["animal0"]})
+    >>> {name: vectors.shape for name, vectors in system.embed(animals).items()}
+    {'animal0': (6, 8), 'animal1': (6, 8)}
+    """
+
+    row: ClassVar[str] = "neuprint-style"
+
+    network: Network = "transformer"
+    dim: int = 64
+    hidden: int = 64
+    bins: int = 2
+    past: int = 25
+    steps: int = 600
+    visits: int = 150
+    learning_rate: float = 3e-3
+    config: EncoderConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.network not in get_args(Network):
+            raise ValueError(
+                f"Neuprint: network is {self.network!r}; expected one of {get_args(Network)}"
+            )
+        sizes = ("dim", "hidden", "bins", "past", "steps", "visits", "learning_rate")
+        for name in sizes:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"Neuprint: {name} is {getattr(self, name)}; expected more than 0")
+        if self.hidden % HEADS:
+            raise ValueError(
+                f"Neuprint: hidden is {self.hidden}; expected a multiple of {HEADS}, the heads"
+            )
+
+    def candidates(self) -> list[System]:
+        """Return this system, and the one that looks back in time by the other network."""
+        other: Network = "gru" if self.network == "transformer" else "transformer"
+        return [self, replace(self, network=other)]
+
+    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Neuprint:
+        """Learn the network and the embeddings of all units; see `EmbeddingSystem.fit`."""
+        recordings = as_recordings(groups)
+        self.seed_ = seed
+        self.config_ = self.config or default_config(list(recordings.values()))
+        runs = {name: self._read(recording) for name, recording in recordings.items()}
+        active = {name: run for name, run in runs.items() if len(run.places)}
+        if not active:
+            raise ValueError(
+                f"recordings {', '.join(runs)}: no unit is active in any window; expected one"
+            )
+        self.length_ = min(self.past, max(run.longest for run in active.values()))
+        pool = Pool([cut_segments(run, self.length_) for run in active.values()], held_out=True)
+        self.network_ = self._new_network(pool)
+        learner = self._learner(pool, np.random.default_rng((seed, 1)))
+        self.history_ = learner.run(self.steps, progress=progress)
+        learned = np.split(learner.vectors(), pool.ends[:-1])
+        self.vectors_ = {
+            name: _ranked(recordings[name], run, vectors)
+            for (name, run), vectors in zip(active.items(), learned, strict=True)
+        }
+        return self
+
+    def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+        """Return the embeddings of units; those of new recordings are learned, each by itself.
+
+        Parameters and returns as `EmbeddingSystem.embed`; NaN for units that are silent (traces:
+        constant) in all windows.
+        """
+        if not hasattr(self, "network_"):
+            raise ValueError("this Neuprint has learned nothing yet; call fit(groups) first")
+        return in_their_order(as_recordings(groups), self.vectors_, self._learn_new)
+
+    def _read(self, recording: Recording) -> Runs:
+        return read_runs(recording, self.config_, self.bins)
+
+    def _learner(self, pool: Pool, rng: np.random.Generator) -> Learner:
+        return Learner(self.network_, pool, self.dim, self.learning_rate, rng)
+
+    def _new_network(self, pool: Pool) -> Dynamics:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.default_rng((self.seed_, 0)).integers(2**31)))
+            network = Dynamics(
+                self.network, self.dim, self.hidden, self.length_, self.config_.modality
+            )
+        # Start from the mean, else the first steps are spent on it.
+        start = network.constant(*(moment.mean(dim=0, keepdim=True) for moment in pool.moments()))
+        network.read_out.bias.data.copy_(start[0])
+        return network
+
+    def _learn_new(self, recording: Recording) -> NDArray[np.float64]:
+        """Learn the embeddings of a new recording, in the order of `Recording.order`."""
+        runs = self._read(recording)
+        if not len(runs.places):
+            return np.full((recording.n_units, self.dim), np.nan)
+        pool = Pool([cut_segments(runs, self.length_)], held_out=False)
+        learner = self._learner(pool, np.random.default_rng((self.seed_, 2)))
+        learner.run(math.ceil(self.visits * pool.n_units / learner.units_a_step), frozen=True)
+        return _ranked(recording, runs, learner.vectors())
+
+
+def _ranked(recording: Recording, runs: Runs, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vectors of the active units as those of all units, in `Recording.order`."""
+    ranked = np.full((recording.n_units, vectors.shape[1]), np.nan)
+    ranked[runs.places] = vectors
+    return ranked

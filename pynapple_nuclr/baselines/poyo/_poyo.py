@@ -1,0 +1,340 @@
+"""POYO: what a decoder of spikes has to know about each unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pynapple as nap
+import torch
+
+from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.baselines.labels_and_trials import in_their_order
+from pynapple_nuclr.baselines.poyo.spike_decoder import SpikeDecoder, SpikeWindows, spikes_in
+from pynapple_nuclr.baselines.poyo.targets import (
+    Task,
+    digest,
+    shared_components,
+    target_of,
+    tasks_of,
+    trials_of,
+)
+from pynapple_nuclr.baselines.poyo.vector_learning import Course, VectorLearner
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.pretraining.training_settings import default_config
+from pynapple_nuclr.recording import Recording, as_recordings
+from pynapple_nuclr.windows import open_source, tile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.baselines.base import Groups
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass
+class Poyo(EmbeddingSystem):
+    """Vectors of units that a decoder of behaviour learns together with itself.
+
+    Every spike is a token: the vector of its unit, at its time. A Perceiver reads the tokens of a
+    window into latent tokens, and answers what the behaviour was. One network is trained on all
+    recordings; each unit and each recording has a vector of its own. A new recording is
+    identified: the network is frozen, and only the vectors of its units, and its own, are
+    learned, from its own behaviour. So `embed` needs the behaviour of new recordings, too.
+
+    What departs from the paper:
+
+    - far fewer layers, latent tokens and steps, and AdamW in place of LAMB: for a processor;
+    - a window is one interval of `behaviour` and is asked once, at its middle, for each target
+      (a query for each task, as in POYO+); published windows last 1 s, asked at many times;
+    - of a window with more than `max_spikes` spikes so many are drawn at random, each time anew:
+      this bounds the cost and stands in for dropping whole units;
+    - one learned token beside the spikes of a window instead of a start and an end token for each
+      unit, of which there would be more than spikes in 0.4 s of Neuropixels;
+    - a unit's vector is its deviation from one that all units share and learn. It begins at 0, not
+      at random, so that what tells units apart comes from their spikes alone, and decays, so that
+      units that say little stay together;
+    - rotary periods go from a hundredth of the window to twice its length.
+
+    Parameters
+    ----------
+    behaviour : mapping
+        Recording name → IntervalSet, whose metadata columns are the targets of each interval (a
+        trial, for example). Strings, and numbers of at most 10 distinct values, are classes to
+        tell apart; other numbers are standardised and regressed. A column with one value only is
+        left out, and so are missing values (None, NaN, "") and classes that `fit` has not seen.
+    dim, heads, depth : int
+        Width of all vectors, heads of attention, blocks of attention among latent tokens.
+    latent_times, latents_per_time : int
+        Regular times in a window, and latent tokens at each.
+    max_spikes : int
+        Most spikes that are read of a window.
+    dropout : float
+        Dropout in training.
+    batch_size, steps : int
+        Windows in a step, and steps of training. A new recording gets as many steps, of as many
+        windows as a recording of training had in each.
+    learning_rate, unit_learning_rate : float
+        Largest step size of the network, and of the vectors.
+    unit_decay : float
+        Decay of the vectors, in training and for new ones (times the step size, in each step).
+    holdout : float
+        Fraction of the windows, drawn at random, that `fit` never trains on.
+
+    Attributes
+    ----------
+    tasks_ : list of Task
+        What is decoded.
+    network_ : SpikeDecoder
+        The network.
+    n_recordings_ : int
+        Recordings that it was trained on.
+    vectors_ : dict
+        Recording name → vectors of its units (units, dim), in the order of their data.
+    history_ : list of dict
+        ``step``, ``seconds``, ``loss``, and of the held-out windows ``held_out_loss``,
+        ``held_out_<target>`` (balanced accuracy, from 0 at chance to 1; or R²) and their mean
+        ``held_out``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From `fit` and `embed`: a recording of calcium, without behaviour, or with behaviour that
+        says nothing.
+
+    References
+    ----------
+    Azabou et al., "A Unified, Scalable Framework for Neural Population Decoding", NeurIPS 2023,
+    arXiv:2310.16046. POYO+: Azabou et al., "Multi-session, multi-task neural decoding from
+    distinct cell-types and brain regions", ICLR 2025.
+
+    Examples
+    --------
+    >>> import numpy as np, pynapple as nap, pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.baselines.poyo._poyo import Poyo
+    >>> units = nap_nuclr.simulate("single", n_units=6, trials=(20, 0.4, 2.0))
+    >>> trials = nap.IntervalSet(units.time_support.start, units.time_support.end,
+    ...                          metadata={"choice": ["left", "right"] * 10})
+    >>> system = Poyo(behaviour={"a": trials}, dim=16, steps=2).fit({"a": units})
+    >>> system.embed({"a": units})["a"].shape
+    (6, 16)
+    """
+
+    row: ClassVar[str] = "poyo-style"
+    modalities: ClassVar[tuple[str, ...]] = ("spikes",)
+    _readings: ClassVar[int] = 1  # windows made of the same stretch of time
+
+    behaviour: Mapping[str, nap.IntervalSet] | None = None
+    dim: int = 64
+    heads: int = 2
+    depth: int = 2
+    latent_times: int = 8
+    latents_per_time: int = 4
+    max_spikes: int = 256
+    dropout: float = 0.2
+    batch_size: int = 16
+    steps: int = 1500
+    learning_rate: float = 2e-3
+    unit_learning_rate: float = 1e-2
+    unit_decay: float = 1.0
+    holdout: float = 0.1
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the result; of behaviour a digest."""
+        behaviour = {name: digest(trials) for name, trials in (self.behaviour or {}).items()}
+        return super().settings() | {"behaviour": behaviour}
+
+    def candidates(self) -> list[System]:
+        """Return this system, and one whose vectors do not decay (or, without decay, do)."""
+        return [self, replace(self, unit_decay=0.0 if self.unit_decay else 1.0)]
+
+    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Poyo:
+        """Train the network and the vectors of all units; parameters as `EmbeddingSystem.fit`."""
+        recordings = _spikes(groups)
+        self.seed_ = seed
+        self._prepare(list(recordings.values()))
+        read = {name: self._windows(recording) for name, recording in recordings.items()}
+        read = {name: windows for name, windows in read.items() if len(windows)}
+        if not read:
+            raise ValueError(
+                f"recordings {', '.join(recordings)}: none has two units that fire; expected one "
+                "at least, to decode one unit's population from another's"
+            )
+        seconds = float(np.median(np.concatenate([windows.lengths for windows in read.values()])))
+        course = self._course(self.steps)
+        course = replace(course, network_rate=self.learning_rate, holdout=self.holdout)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = SpikeDecoder(
+                self.tasks_,
+                seconds,
+                dim=self.dim,
+                heads=self.heads,
+                depth=self.depth,
+                latents=(self.latent_times, self.latents_per_time),
+                dropout=self.dropout,
+            )
+            learner = VectorLearner(network, list(read.values()), course, seed)
+            self.history_ = learner.run(progress=progress)
+        self.network_, self.n_recordings_ = network, len(read)
+        self.vectors_ = dict(zip(read, learner.of_units(), strict=True))
+        return self
+
+    def embed(self, groups: Groups) -> dict[str, Floats]:
+        """Return the vectors of units; new recordings are identified, each by itself.
+
+        Parameters and returns as `EmbeddingSystem.embed`; NaN for units that fire in no window.
+        """
+        return in_their_order(_spikes(groups), self.vectors_, self._identify)
+
+    def _identify(self, recording: Recording) -> Floats:
+        """Learn the vectors of a new recording (units, dim) with the network frozen."""
+        windows = self._windows(recording)
+        if not len(windows):
+            return np.full((recording.n_units, self.dim), np.nan)
+        # What a recording of training got: as many steps, and as many windows in each.
+        course = self._course(self.steps)
+        course = replace(course, batch_size=-(-self.batch_size // self.n_recordings_))
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed_)
+            learner = VectorLearner(self.network_, [windows], course, self.seed_)
+            learner.run()
+        return learner.of_units()[0]
+
+    def _course(self, steps: int) -> Course:
+        return Course(
+            steps,
+            self.batch_size,
+            self.max_spikes,
+            vector_rate=self.unit_learning_rate,
+            vector_decay=self.unit_decay,
+            readings=self._readings,
+        )
+
+    def _prepare(self, recordings: Sequence[Recording]) -> None:
+        """Decide what is decoded."""
+        tables = [trials_of(recording, self.behaviour).metadata for recording in recordings]
+        self.tasks_ = tasks_of(pd.concat(tables, ignore_index=True))
+
+    def _windows(self, recording: Recording) -> SpikeWindows:
+        """Cut a recording into windows, with their targets."""
+        trials = trials_of(recording, self.behaviour)
+        starts, lengths = trials.start, trials.end - trials.start
+        times, rows, window = spikes_in(recording, starts, lengths)
+        return SpikeWindows(
+            times=times.astype(np.float32),
+            rows=rows,
+            ends=np.searchsorted(window, np.arange(len(starts) + 1)),
+            lengths=lengths,
+            asked=lengths[:, None] / 2,
+            targets={task.name: target_of(task, trials.metadata) for task in self.tasks_},
+            n_units=recording.n_units,
+        )
+
+
+def _spikes(groups: Groups) -> dict[str, Recording]:
+    """Check that all recordings are spikes."""
+    recordings = as_recordings(groups)
+    for name, recording in recordings.items():
+        if recording.modality != "spikes":
+            raise ValueError(
+                f"recording {name!r} holds calcium traces (a TsdFrame), but a decoder of spikes "
+                "reads one spike at a time; expected a TsGroup"
+            )
+    return recordings
+
+
+@dataclass
+class UnitEmbeddingDecoder(Poyo):
+    """POYO's network and vectors of units where no behaviour is known: this is not POYO.
+
+    What is decoded is the population itself. The units that fire are divided into two random
+    halves, and the spikes of either half are read to decode what the other does, at the middle of
+    each patch of each window. Of the other half, that is its projection onto the leading
+    directions that the halves share: the singular vectors of the covariance between the two
+    halves' standardised square-root counts in patches (shared variance components). Why so:
+
+    - a half never decodes its own spikes, for which a vector need only say "this unit", nor the
+      private noise that principal components of one population would hold;
+    - the two halves' components pair off, so that one network has one meaning for both;
+    - the sign of a component is such that the vectors' entries sum to more than 0: "active" means
+      the same in all recordings, else vectors of different recordings could not be compared.
+
+    Components are scaled by the root of their share in the covariance, relative to the first;
+    those of noise weigh little. Everything is computed from the recording itself, so that new
+    recordings are identified by their spikes alone. Recordings in which less than two units fire
+    say nothing (NaN).
+
+    Parameters
+    ----------
+    config : EncoderConfig, optional
+        Windows and patches. Default: as `pynapple_nuclr.pretrain` chooses for the recordings.
+    components : int
+        Number of components to decode.
+    behaviour : None
+        Not used.
+
+    The others are those of `Poyo`.
+
+    Attributes
+    ----------
+    config_ : EncoderConfig
+        The windows.
+
+    References
+    ----------
+    Shared variance components: Stringer et al. 2019, doi:10.1126/science.aav7893.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.baselines.poyo._poyo import UnitEmbeddingDecoder
+    >>> units = nap_nuclr.simulate("context", n_units=6, duration=40)
+    >>> system = UnitEmbeddingDecoder(dim=16, steps=2).fit({"a": units})
+    >>> system.embed({"a": units})["a"].shape
+    (6, 16)
+    """
+
+    row: ClassVar[str] = "unit_embedding_decoder"
+    _readings: ClassVar[int] = 2  # either half of the units
+
+    config: EncoderConfig | None = None
+    components: int = 3
+
+    def __post_init__(self) -> None:
+        if self.behaviour is not None:
+            raise ValueError(
+                "behaviour was given to UnitEmbeddingDecoder, which reads spikes only; use Poyo"
+            )
+
+    def _prepare(self, recordings: Sequence[Recording]) -> None:
+        self.config_ = self.config or default_config(recordings)
+        self.tasks_ = [Task("population", outputs=self.components)]
+
+    def _windows(self, recording: Recording) -> SpikeWindows:
+        """Make two windows of each of the encoder's: either half of the units reads."""
+        starts = tile(open_source(recording, self.config_)).starts
+        length, (windows, patches) = self.config_.patch_duration, starts.shape
+        since, rows, patch = spikes_in(recording, starts.ravel(), length)
+        counts = np.bincount(rows * starts.size + patch, minlength=recording.n_units * starts.size)
+        rng = np.random.default_rng(self.seed_)
+        half, scores = shared_components(
+            counts.reshape(recording.n_units, -1), self.components, rng
+        )
+        scores = scores.reshape(2, windows, patches, -1).swapaxes(0, 1)
+        readings = 2 * windows if half.any() else 0  # with one half only nothing can be decoded
+        reading = 2 * (patch // patches) + half[rows]
+        order = np.argsort(reading, kind="stable")
+        return SpikeWindows(
+            times=(since + patch % patches * length).astype(np.float32)[order],
+            rows=rows[order],
+            ends=np.searchsorted(reading[order], np.arange(readings + 1)),
+            lengths=np.full(readings, patches * length),
+            asked=np.tile((np.arange(patches) + 0.5) * length, (readings, 1)),
+            targets={"population": scores.reshape(2 * windows, patches, -1)[:readings]},
+            n_units=recording.n_units,
+        )

@@ -1,0 +1,324 @@
+"""A network that reads spikes one by one and answers what was asked of each window.
+
+Spikes are cut into windows, windows become batches, and a small Perceiver reads the batches: every
+array here is in the order that the data give to the units, so that their order does not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pynapple_nuclr.baselines.poyo.targets import Task
+from pynapple_nuclr.model.layers import FeedForward, Rotary
+from pynapple_nuclr.windows.patch_readers import EDGE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Recording
+
+    Targets = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SpikeWindows:
+    """The windows of one recording as spikes, and what is asked of each.
+
+    Attributes
+    ----------
+    times, rows : ndarray (spikes,)
+        Time since the start of the window in seconds, and the row of the unit, window after window.
+    ends : ndarray (windows + 1,)
+        Where the spikes of each window begin; the last entry is the number of spikes.
+    lengths : ndarray (windows,)
+        Duration of each window, in seconds.
+    asked : ndarray (windows, queries)
+        Times at which something is to be decoded.
+    targets : dict
+        Name of the task → (windows, queries) classes, or (windows, queries, outputs) numbers.
+    n_units : int
+        Units of the recording, those that are silent included.
+    """
+
+    times: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+    asked: NDArray[np.float64]
+    targets: Targets
+    n_units: int
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def read(
+        self, window: int, largest: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return times and rows of the spikes of a window, at most `largest` drawn at random."""
+        first, last = self.ends[window : window + 2]
+        if last - first <= largest:
+            return self.times[first:last], self.rows[first:last]
+        drawn = first + np.sort(rng.choice(last - first, largest, replace=False, shuffle=False))
+        return self.times[drawn], self.rows[drawn]
+
+
+def spikes_in(
+    recording: Recording, starts: NDArray[np.float64], lengths: NDArray[np.float64] | float
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the spikes within stretches of a recording, stretch after stretch.
+
+    Parameters
+    ----------
+    recording : Recording
+        Spikes.
+    starts : ndarray (stretches,)
+        Where each begins, in seconds.
+    lengths : float or ndarray (stretches,)
+        Their durations, in seconds.
+
+    Returns
+    -------
+    (ndarray (spikes,), ndarray (spikes,), ndarray (spikes,))
+        Seconds since the start of the stretch, the place of the unit in `Recording.order`, and
+        the index of the stretch. Spikes of one time stand in the order of the places.
+    """
+    rank = recording.order()[recording.units]
+    order = np.lexsort((rank, recording.times))
+    times = recording.times[order]
+    first = np.searchsorted(times, starts - EDGE)
+    counts = np.searchsorted(times, starts + lengths - EDGE) - first
+    stretch = np.repeat(np.arange(len(starts)), counts)
+    spike = np.arange(len(stretch)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    return times[spike] - starts[stretch], rank[order][spike], stretch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of several recordings, padded; axes (windows, spikes) and (windows, queries).
+
+    Attributes
+    ----------
+    rows, times, present : Tensor (windows, spikes)
+        Row of the unit among those of all recordings; seconds; False where padded.
+    lengths, sessions : Tensor (windows,)
+        Seconds, and the index of the recording.
+    asked : Tensor (windows, queries)
+        Seconds.
+    targets : dict
+        Name of the task → Tensor (windows, queries) or (windows, queries, outputs).
+    """
+
+    rows: Tensor
+    times: Tensor
+    present: Tensor
+    lengths: Tensor
+    sessions: Tensor
+    asked: Tensor
+    targets: dict[str, Tensor]
+
+
+def read_batches(
+    recordings: Sequence[SpikeWindows],
+    offsets: NDArray[Any],
+    places: Iterable[NDArray[np.int64]],
+    largest: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """Read batches of windows.
+
+    Parameters
+    ----------
+    recordings : sequence of SpikeWindows
+        What can be read.
+    offsets : sequence of int
+        Row of each recording's first unit among those of all recordings.
+    places : iterable of ndarray (windows, 2)
+        Of each batch: index of the recording, and of its window.
+    largest : int
+        Most spikes of a window; where there are more they are drawn by `rng`.
+    """
+    for chosen in places:
+        read = [recordings[r].read(w, largest, rng) for r, w in chosen]
+        shape = (len(read), max([1, *(len(times) for times, _ in read)]))
+        times, rows = np.zeros(shape, np.float32), np.zeros(shape, np.int64)
+        present = np.zeros(shape, bool)
+        for i, (when, who) in enumerate(read):
+            times[i, : len(when)], rows[i, : len(when)] = when, who + offsets[chosen[i, 0]]
+            present[i, : len(when)] = True
+        names = recordings[0].targets
+        targets = {
+            name: np.stack([recordings[r].targets[name][w] for r, w in chosen]) for name in names
+        }
+        yield Batch(
+            rows=torch.from_numpy(rows),
+            times=torch.from_numpy(times),
+            present=torch.from_numpy(present),
+            lengths=torch.tensor([recordings[r].lengths[w] for r, w in chosen]).float(),
+            sessions=torch.from_numpy(chosen[:, 0]),
+            asked=torch.from_numpy(np.stack([recordings[r].asked[w] for r, w in chosen])).float(),
+            targets={name: torch.from_numpy(target) for name, target in targets.items()},
+        )
+
+
+class TimedAttention(nn.Module):
+    """Pre-norm attention of timed tokens to timed tokens, then a gated feed-forward network.
+
+    Queries, keys and values are rotated by their times, and what is read back by the reader's.
+
+    Parameters
+    ----------
+    dim, heads : int
+        Width of the tokens, and number of heads of ``dim / heads``.
+    dropout : float
+        Dropout of both branches.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_source = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.to_query, self.to_key_value = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
+        self.to_out = nn.Linear(dim, dim)
+        self.feed_forward = FeedForward(dim, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        turns: Tensor,
+        source: Tensor,
+        source_turns: Tensor,
+        present: Tensor | None = None,
+    ) -> Tensor:
+        """Let x (windows, tokens, dim) read from source (windows, others, dim).
+
+        Parameters
+        ----------
+        turns, source_turns : Tensor (windows, tokens or others, 1, head_dim / 2)
+            Complex rotation of either.
+        present : Tensor (windows, others), optional
+            False for what must not be read.
+        """
+        query = self.to_query(self.norm(x)).unflatten(-1, (self.heads, -1))
+        pair = self.to_key_value(self.norm_source(source)).unflatten(-1, (2, self.heads, -1))
+        key, value = Rotary.rotate(pair, source_turns[:, :, None]).unbind(2)
+        query = Rotary.rotate(query, turns)
+        mask = None if present is None else present[:, None, None]
+        read = F.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
+        )
+        read = Rotary.rotate(read.transpose(1, 2), turns.conj())
+        x = x + self.dropout(self.to_out(read.flatten(2)))
+        x = x + self.dropout(self.feed_forward(x))
+        return x
+
+
+class SpikeDecoder(nn.Module):
+    """Read the spikes of a window into few latent tokens, and decode from these.
+
+    A spike is its unit's vector at its time. Latent tokens stand at regular times of the window;
+    they read the spikes, attend to each other, and are read by a query for each task and time,
+    which is the session's vector plus the task's.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        What is decoded.
+    seconds : float
+        Typical duration of a window, which sets the range of rotary periods.
+    dim, heads, depth : int
+        Width of all tokens, heads of attention, and blocks of attention among latent tokens.
+    latents : (int, int)
+        Number of times in a window, and of latent tokens at each.
+    dropout : float
+        Dropout in training.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        seconds: float,
+        *,
+        dim: int,
+        heads: int,
+        depth: int,
+        latents: tuple[int, int],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.tasks = list(tasks)
+        self.latent_times, per_time = latents
+        self.latents = nn.Parameter(torch.randn(per_time, dim))
+        self.nothing = nn.Parameter(torch.randn(dim))
+        self.unit, self.session = nn.Parameter(torch.randn(dim)), nn.Parameter(torch.zeros(dim))
+        self.questions = nn.Parameter(torch.randn(len(self.tasks), dim))
+        self.read_in = TimedAttention(dim, heads, dropout)
+        self.mix = nn.ModuleList(TimedAttention(dim, heads, dropout) for _ in range(depth))
+        self.read_out = TimedAttention(dim, heads, dropout)
+        self.norm = nn.LayerNorm(dim)
+        self.heads = nn.ModuleList(nn.Linear(dim, task.outputs) for task in self.tasks)
+        self.register_buffer("omega", _frequencies(dim // heads, seconds))
+        self.omega: Tensor
+
+    def forward(self, batch: Batch, units: Tensor, sessions: Tensor) -> dict[str, Tensor]:
+        """Decode a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Spikes and questions.
+        units : Tensor (all units, dim)
+            Vectors of the units, as deviations from one that all share.
+        sessions : Tensor (recordings, dim)
+            Vectors of the recordings, likewise.
+
+        Returns
+        -------
+        dict
+            Name of the task → (windows, queries, outputs).
+        """
+        windows = len(batch.rows)
+        # Something to read where nobody fires; beside it, too, more spikes weigh more.
+        nothing = self.nothing.expand(windows, 1, -1)
+        tokens = torch.cat([nothing, self.unit + units[batch.rows]], dim=1)
+        when = self._turns(torch.cat([batch.lengths[:, None] / 2, batch.times], dim=1))
+        present = F.pad(batch.present, (1, 0), value=True)
+
+        place = (torch.arange(self.latent_times) + 0.5) / self.latent_times
+        times = (batch.lengths[:, None] * place).repeat_interleave(len(self.latents), dim=1)
+        turns = self._turns(times)
+        latents = self.latents.repeat(self.latent_times, 1).expand(windows, -1, -1)
+        latents = self.read_in(latents, turns, tokens, when, present)
+        for block in self.mix:
+            latents = block(latents, turns, latents, turns)
+
+        asked = batch.asked.shape[1]
+        session = (self.session + sessions[batch.sessions])[:, None]
+        query = session + self.questions.repeat_interleave(asked, dim=0)
+        query_turns = self._turns(batch.asked.repeat(1, len(self.tasks)))
+        read = self.norm(self.read_out(query, query_turns, latents, turns))
+        parts = read.split(asked, dim=1)
+        return {
+            task.name: head(part)
+            for task, head, part in zip(self.tasks, self.heads, parts, strict=True)
+        }
+
+    def _turns(self, times: Tensor) -> Tensor:
+        """Return the rotation of tokens at times (windows, tokens): a complex number a pair."""
+        theta = times[:, :, None, None] * self.omega
+        return torch.polar(torch.ones_like(theta), theta)
+
+
+def _frequencies(head_dim: int, seconds: float) -> Tensor:
+    """Return 2π / period of every pair: half from a hundredth to twice the window, half still."""
+    rotating = head_dim // 4
+    periods = torch.logspace(math.log10(seconds / 100), math.log10(2 * seconds), rotating)
+    return F.pad(2 * math.pi / periods, (0, head_dim // 2 - rotating))

@@ -1,0 +1,232 @@
+"""Learning the vectors of units, with the network that decodes from them or with it frozen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sklearn.metrics import r2_score
+from torch import Tensor
+from tqdm import tqdm
+
+from pynapple_nuclr.baselines.poyo.spike_decoder import (
+    Batch,
+    SpikeDecoder,
+    SpikeWindows,
+    read_batches,
+)
+from pynapple_nuclr.baselines.poyo.targets import MISSING, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Places = NDArray[np.int64]
+
+_DECAY = 0.01  # of the network's weights
+_WARM_UP = 0.1  # fraction of the steps
+_TO_CHECK = 64  # held-out windows at a time
+
+
+@dataclass(frozen=True)
+class Course:
+    """How vectors are learned.
+
+    Attributes
+    ----------
+    steps, batch_size : int
+        Steps, and windows in each.
+    max_spikes : int
+        Most spikes that are read of a window.
+    vector_rate, network_rate : float
+        Largest step size of the vectors and of the network; 0 freezes the network.
+    vector_decay : float
+        Decay of the vectors, which pulls all units together (relative to the step size).
+    holdout : float
+        Fraction of the windows that are never trained on.
+    readings : int
+        Consecutive windows that come from the same time: they are held out together.
+    checks : int
+        How often the held-out windows are decoded.
+    """
+
+    steps: int
+    batch_size: int
+    max_spikes: int
+    vector_rate: float
+    vector_decay: float
+    network_rate: float = 0.0
+    holdout: float = 0.0
+    readings: int = 1
+    checks: int = 10
+
+
+class VectorLearner:
+    """Learn the vectors of the units and of the sessions by gradient descent.
+
+    Parameters
+    ----------
+    network : SpikeDecoder
+        The decoder; it learns as well unless the course freezes it.
+    recordings : sequence of SpikeWindows
+        What is decoded.
+    course : Course
+        How.
+    seed : int
+        Of the windows held out, and of all windows and spikes drawn. Weights and dropout follow
+        torch's own generator.
+    """
+
+    def __init__(
+        self,
+        network: SpikeDecoder,
+        recordings: Sequence[SpikeWindows],
+        course: Course,
+        seed: int,
+    ) -> None:
+        self.network, self.recordings, self.course = network, list(recordings), course
+        self.offsets = np.cumsum([0, *(read.n_units for read in self.recordings)])
+        dim = network.unit.shape[0]
+        self.units = torch.zeros(int(self.offsets[-1]), dim, requires_grad=True)
+        self.sessions = torch.zeros(len(self.recordings), dim, requires_grad=True)
+        self.rng = np.random.default_rng((seed, dim))
+        self.training, self.held_out = self._split()
+
+    def run(self, *, progress: bool = False) -> list[dict[str, float]]:
+        """Learn, and return the course of it: step, seconds, loss, and how held-out windows do."""
+        course, began = self.course, time.perf_counter()
+        optimizer, schedule = self._optimizer()
+        drawn = self._batches(self._draw(), self.rng)
+        checks = set(np.linspace(0, course.steps, course.checks + 1).round().astype(int))
+        history, losses = [], []
+        self.network.train()
+        for step, batch in enumerate(tqdm(drawn, total=course.steps, disable=not progress), 1):
+            loss = self._loss(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            for group in optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            if step in checks:
+                entry = {"step": step, "seconds": time.perf_counter() - began}
+                history.append(entry | {"loss": float(np.mean(losses))} | self._check())
+                losses.clear()
+        self.network.eval()
+        if course.network_rate > 0:
+            self._centre()
+        return history
+
+    @torch.no_grad()
+    def _centre(self) -> None:
+        """Hand what all vectors have in common to the network: new ones, too, begin from there."""
+        for vectors, common in (
+            (self.units, self.network.unit),
+            (self.sessions, self.network.session),
+        ):
+            mean = vectors.mean(dim=0)
+            vectors.sub_(mean)
+            common.add_(mean)
+
+    def of_units(self) -> list[NDArray[np.float64]]:
+        """Return the vectors (units, dim) of each recording; NaN for units without a spike."""
+        vectors = self.units.detach().numpy().astype(np.float64)
+        parts = np.split(vectors, self.offsets[1:-1])
+        for part, read in zip(parts, self.recordings, strict=True):
+            part[np.bincount(read.rows, minlength=read.n_units) == 0] = np.nan
+        return parts
+
+    def _split(self) -> tuple[Places, Places]:
+        """Divide the windows into those of training and those held out."""
+        training, held_out = [], []
+        for index, read in enumerate(self.recordings):
+            stretches = len(read) // self.course.readings
+            out = self.rng.permutation(stretches) < np.rint(self.course.holdout * stretches)
+            out = np.repeat(out, self.course.readings)
+            places = np.stack([np.full(len(read), index), np.arange(len(read))], axis=1)
+            training.append(places[~out])
+            held_out.append(places[out])
+        return np.concatenate(training), np.concatenate(held_out)
+
+    def _draw(self) -> Iterator[Places]:
+        """Draw the windows of each step: all in turn, in a fresh order each time around."""
+        size, pool = self.course.batch_size, self.training[:0]
+        for _ in range(self.course.steps):
+            while len(pool) < size:
+                pool = np.concatenate([pool, self.rng.permutation(self.training)])
+            yield pool[:size]
+            pool = pool[size:]
+
+    def _batches(self, places: Iterator[Places], rng: np.random.Generator) -> Iterator[Batch]:
+        largest = self.course.max_spikes
+        return read_batches(self.recordings, self.offsets, places, largest, rng)
+
+    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        rate = self.course.network_rate
+        self.network.requires_grad_(rate > 0)
+        decay = self.course.vector_decay
+        vectors = [self.units, self.sessions]
+        groups = [{"params": vectors, "lr": self.course.vector_rate, "weight_decay": decay}]
+        if rate > 0:
+            weights = list(self.network.parameters())
+            groups.append({"params": weights, "lr": rate, "weight_decay": _DECAY})
+        optimizer = torch.optim.AdamW(groups)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, self._pace)
+
+    def _pace(self, step: int) -> float:
+        """Return the fraction of the largest step size: a warm-up, then half a cosine."""
+        steps = self.course.steps
+        return (
+            min((step + 1) / (_WARM_UP * steps), 1.0) * (1 + math.cos(math.pi * step / steps)) / 2
+        )
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """Return the mean loss over tasks."""
+        answers = self.network(batch, self.units, self.sessions)
+        losses = [
+            task.loss(answers[task.name], batch.targets[task.name]) for task in self.network.tasks
+        ]
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def _check(self) -> dict[str, float]:
+        """Return how well the windows held out are decoded; nothing where none is."""
+        if not len(self.held_out):
+            return {}
+        self.network.eval()
+        parts = np.array_split(self.held_out, -(-len(self.held_out) // _TO_CHECK))
+        read = list(self._batches(iter(parts), np.random.default_rng(0)))
+        answers = [self.network(batch, self.units, self.sessions) for batch in read]
+        self.network.train()
+        entry, skills = {"held_out_loss": 0.0}, []
+        for task in self.network.tasks:
+            answer = torch.cat([part[task.name] for part in answers])
+            target = torch.cat([batch.targets[task.name] for batch in read])
+            entry["held_out_loss"] += float(task.loss(answer, target)) / len(self.network.tasks)
+            skill = _skill(task, answer.flatten(0, -2), target)
+            if skill is not None:
+                entry[f"held_out_{task.name}"] = skill
+                skills.append(skill)
+        return entry | ({"held_out": float(np.mean(skills))} if skills else {})
+
+
+def _skill(task: Task, answer: Tensor, target: Tensor) -> float | None:
+    """Return R², or balanced accuracy from 0 at chance to 1; None where nothing can be told."""
+    if not task.classes:
+        target = target.flatten(0, -2)
+        known = target.isfinite().all(-1)
+        if known.sum() < 2:
+            return None
+        truth, told = target[known].numpy(), answer[known].numpy()
+        return float(r2_score(truth, told, multioutput="variance_weighted"))
+    right = answer.argmax(-1) == target.flatten()
+    classes = [target.flatten() == label for label in target.unique() if label != MISSING]
+    if len(classes) < 2:
+        return None
+    recall = float(np.mean([float(right[of].float().mean()) for of in classes]))
+    return (recall - 1 / len(classes)) / (1 - 1 / len(classes))

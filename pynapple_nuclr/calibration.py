@@ -1,0 +1,346 @@
+"""How far class probabilities can be trusted: calibration, and what abstaining buys.
+
+Plain functions on arrays, the same for every system: labels, class probabilities, classes. Units
+without a label (None, NaN, "") or without probabilities (NaN) are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import f1_score
+
+from pynapple_nuclr.columns import as_texts
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_BINS = 15
+_COVERAGE = np.arange(1, 21) / 20
+_TINY = 1e-12  # probabilities below are taken for it, as scikit-learn does
+_LOG_TEMPERATURES = (-3.0, 5.0)
+
+
+def expected_calibration_error(
+    labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike, bins: int = _BINS
+) -> float:
+    """Return how far confidence and accuracy lie apart.
+
+    Units are sorted by the probability of their most probable class into bins of equal width; the
+    result is the mean over bins of |accuracy − mean confidence|, weighted by their units.
+
+    Parameters
+    ----------
+    labels : array-like (units,)
+        True labels.
+    probabilities : array-like (units, classes)
+        Probability of each class.
+    classes : array-like (classes,)
+        The classes. A unit of a class that is not among them counts as wrong.
+    bins : int
+        Number of bins from 0 to 1.
+
+    Returns
+    -------
+    float
+        0 (calibrated) to 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, rows do not sum to 1, or no unit is left.
+
+    References
+    ----------
+    Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017,
+    arXiv:1706.04599.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.calibration import expected_calibration_error
+    >>> always_sure = [[1.0, 0.0]] * 4
+    >>> expected_calibration_error(["PV", "PV", "PV", "SST"], always_sure, ["PV", "SST"])
+    0.25
+    """
+    answers = _answers(labels, probabilities, classes)
+    confidence, accuracy, units = _reliability(answers, bins)
+    gaps = np.abs(accuracy - confidence)[units > 0]
+    return float(np.average(gaps, weights=units[units > 0]))
+
+
+def brier_score(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> float:
+    """Return the mean squared distance between probabilities and what was true.
+
+    Parameters
+    ----------
+    labels, probabilities, classes
+        As in `expected_calibration_error`. A label that is not among the classes has had the
+        probability 0.
+
+    Returns
+    -------
+    float
+        0 (sure and right) to 2 (sure and wrong): the sum over all classes, not halved for two.
+
+    References
+    ----------
+    Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.calibration import brier_score
+    >>> brier_score(["PV", "SST"], [[0.5, 0.5], [0.5, 0.5]], ["PV", "SST"])
+    0.5
+    """
+    answers = _answers(labels, probabilities, classes)
+    truth = answers.labels[:, None] == answers.classes
+    squares = ((answers.probabilities - truth) ** 2).sum(axis=1)
+    return float(np.mean(squares + ~truth.any(axis=1)))
+
+
+def macro_f1(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> float:
+    """Return the macro F1 of the most probable classes.
+
+    Parameters
+    ----------
+    labels, probabilities, classes
+        As in `expected_calibration_error`.
+
+    Returns
+    -------
+    float
+        Averaged over the classes that occur among the labels or the predictions.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.calibration import macro_f1
+    >>> round(macro_f1(["PV", "SST", "SST"], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]],
+    ...     ["PV", "SST"]), 3)
+    0.667
+    """
+    return _f1_of_surest(_answers(labels, probabilities, classes), 1.0)[0]
+
+
+def confident_half(
+    labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike
+) -> tuple[float, float]:
+    """Return the macro F1 on the half of the units with the highest confidence, and on all.
+
+    Both are averages over the same classes: one of which the half holds nothing counts as 0, so
+    that nothing is won by never naming a rare class. Units that are as sure as the last of the
+    half belong to it.
+
+    Parameters
+    ----------
+    labels, probabilities, classes
+        As in `expected_calibration_error`.
+
+    Returns
+    -------
+    (float, float)
+        Of the confident half, and of all.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.calibration import confident_half
+    >>> chances = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]]
+    >>> confident_half(["PV", "SST", "SST", "PV"], chances, ["PV", "SST"])
+    (1.0, 0.5)
+    """
+    answers = _answers(labels, probabilities, classes)
+    return _f1_of_surest(answers, 0.5)[0], _f1_of_surest(answers, 1.0)[0]
+
+
+def confidence_report(
+    labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike
+) -> xr.Dataset:
+    """Return all that `plot_confidence` and `plot_coverage` draw.
+
+    Parameters
+    ----------
+    labels, probabilities, classes
+        As in `expected_calibration_error`: predictions for units that nothing was fitted to.
+
+    Returns
+    -------
+    Dataset
+        ``ece``, ``brier``, ``macro_f1``, ``accuracy``, ``macro_f1_confident_half``; by the
+        fraction of units that are given an answer, the surest first (``coverage``, 0.05 to 1):
+        ``coverage_macro_f1``, ``coverage_accuracy``, ``coverage_units`` and
+        ``coverage_threshold``, the least confidence among them; by bins of confidence (``bin``,
+        their centres): ``bin_confidence``, ``bin_accuracy`` (NaN where empty), ``bin_units``.
+        Attributes: ``units``, and ``left_out`` (without a label or without probabilities).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, rows do not sum to 1, or no unit is left.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.calibration import confidence_report
+    >>> report = confidence_report(["PV", "SST", None], [[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]],
+    ...     ["PV", "SST"])
+    >>> round(float(report["ece"]), 2), report.attrs
+    (0.15, {'units': 2, 'left_out': 1})
+    """
+    answers = _answers(labels, probabilities, classes)
+    kept = (answers.labels, answers.probabilities, answers.classes)
+    confidence, accuracy, units = _reliability(answers, _BINS)
+    surest = [_f1_of_surest(answers, coverage) for coverage in _COVERAGE]
+    names = ("macro_f1", "accuracy", "units", "threshold")
+    by_coverage = dict(zip(names, zip(*surest, strict=True), strict=True))
+    return xr.Dataset(
+        {
+            "ece": expected_calibration_error(*kept),
+            "brier": brier_score(*kept),
+            "macro_f1": surest[-1][0],
+            "accuracy": surest[-1][1],
+            "macro_f1_confident_half": confident_half(*kept)[0],
+            **{f"coverage_{k}": ("coverage", np.array(v)) for k, v in by_coverage.items()},
+            "bin_confidence": ("bin", confidence),
+            "bin_accuracy": ("bin", accuracy),
+            "bin_units": ("bin", units),
+        },
+        coords={"coverage": _COVERAGE, "bin": (np.arange(_BINS) + 0.5) / _BINS},
+        attrs={"units": len(answers.labels), "left_out": answers.left_out},
+    )
+
+
+def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> float:
+    """Learn by how much a classifier is too sure.
+
+    The temperature T that makes probabilities ∝ p^(1/T) most likely. Each label counts as
+    (n + 1)/(n + 2), where its class has n units, and the rest is shared among the other classes:
+    few units, all of them right, are no reason to be sure for ever.
+
+    Parameters
+    ----------
+    labels : array-like (units,)
+        Labels of units that the classifier was not fitted to.
+    probabilities : array-like (units, classes)
+        What it said; NaN for a class that it did not know. Units whose own class it did not know
+        are left out.
+    classes : array-like (classes,)
+        The classes.
+
+    Returns
+    -------
+    float
+        Above 1: too sure; below 1: not sure enough; 1 where there is nothing to learn from.
+
+    References
+    ----------
+    Guo et al., ICML 2017, arXiv:1706.04599; the smoothed labels: Platt, "Probabilistic outputs
+    for support vector machines", 1999.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.calibration import fit_temperature
+    >>> too_sure = [[0.99, 0.01]] * 70 + [[0.01, 0.99]] * 30
+    >>> fit_temperature(["PV", "SST"] * 50, too_sure, ["PV", "SST"]) > 10
+    True
+    """
+    chances = np.asarray(probabilities, dtype=np.float64)
+    own = as_texts(labels)[:, None] == as_texts(classes)
+    known = np.isfinite(chances)
+    usable = (own & known).any(axis=1) & (known.sum(axis=1) > 1)
+    if not usable.any():
+        return 1.0
+    own, known = own[usable], known[usable]
+    counts = own.sum(axis=0)
+    sure = (counts + 1) / (counts + 2)
+    rest = (1 - (own * sure).sum(axis=1, keepdims=True)) / (known.sum(axis=1, keepdims=True) - 1)
+    wanted = np.where(own, sure, rest) * known
+    logits = np.where(known, np.log(np.clip(chances[usable], _TINY, None)), -np.inf)
+
+    def loss(log_temperature: float) -> float:
+        log_chances = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-(wanted * np.where(known, log_chances, 0.0)).sum())
+
+    best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(best.x))
+
+
+def with_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Return probabilities ∝ p^(1/T) (units, classes); the order of the classes stays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pynapple_nuclr.calibration import with_temperature
+    >>> with_temperature(np.array([[0.9, 0.1]]), 2.0)
+    array([[0.75, 0.25]])
+    """
+    if temperature == 1:
+        return probabilities
+    return np.asarray(softmax(np.log(np.clip(probabilities, _TINY, None)) / temperature, axis=1))
+
+
+class _Answers(NamedTuple):
+    """Labels (units,), probabilities (units, classes) and classes, checked."""
+
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float64]
+    classes: NDArray[Any]
+    left_out: int
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        return np.asarray(self.probabilities.max(axis=1))
+
+    @property
+    def predicted(self) -> NDArray[Any]:
+        return np.asarray(self.classes[self.probabilities.argmax(axis=1)])
+
+
+def _answers(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> _Answers:
+    # As texts: labels that a missing value has made floats, or a table texts, are the same ones.
+    truth, names = as_texts(labels), as_texts(classes)
+    chances = np.asarray(probabilities, dtype=np.float64)
+    if names.ndim != 1 or chances.shape != (len(truth), len(names)):
+        raise ValueError(
+            f"probabilities has shape {chances.shape} for {len(truth)} labels and "
+            f"{names.size} classes; expected (units, classes)"
+        )
+    kept = np.isfinite(chances).all(axis=1) & (truth != "")
+    if not kept.any():
+        raise ValueError(f"none of {len(truth)} units has a label and probabilities")
+    chances = chances[kept]
+    off = np.abs(chances.sum(axis=1) - 1).max()
+    if off > 1e-3 or chances.min() < 0:
+        raise ValueError(
+            f"rows of probabilities lie up to {off:.3g} from a sum of 1 (least value "
+            f"{chances.min():.3g}); expected probabilities, as of predict_proba"
+        )
+    return _Answers(truth[kept], chances, names, int((~kept).sum()))
+
+
+def _reliability(
+    answers: _Answers, bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return mean confidence, accuracy (NaN where empty) and units of each bin (bins,)."""
+    confidence = answers.confidence
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    units = np.bincount(place, minlength=bins)
+    right = np.bincount(place, answers.labels == answers.predicted, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(place, confidence, minlength=bins) / units, right / units, units
+
+
+def _f1_of_surest(answers: _Answers, coverage: float) -> tuple[float, float, int, float]:
+    """Return macro F1, accuracy, number and least confidence of the surest units."""
+    confidence, predicted = answers.confidence, answers.predicted
+    # By their confidence, not by their place: the order of the units must not matter.
+    least = np.sort(confidence)[::-1][int(np.ceil(coverage * len(confidence))) - 1]
+    kept = confidence >= least
+    every = np.union1d(answers.labels, predicted)
+    f1 = f1_score(
+        answers.labels[kept], predicted[kept], labels=every, average="macro", zero_division=0
+    )
+    right = answers.labels[kept] == predicted[kept]
+    return float(f1), float(right.mean()), int(kept.sum()), float(least)

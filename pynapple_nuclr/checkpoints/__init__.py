@@ -1,0 +1,22 @@
+"""Encoders in folders and on the hub: saved, loaded, described on a card."""
+
+from pynapple_nuclr.checkpoints._encoder import Encoder, build_encoder
+from pynapple_nuclr.checkpoints._load_encoder import (
+    BUNDLED,
+    as_encoder,
+    find_encoder,
+    load_encoder,
+    load_published,
+    save_encoder,
+)
+
+__all__ = [
+    "BUNDLED",
+    "Encoder",
+    "as_encoder",
+    "build_encoder",
+    "find_encoder",
+    "load_encoder",
+    "load_published",
+    "save_encoder",
+]

@@ -1,0 +1,272 @@
+"""The NuCLR encoder: from packed population patches to one embedding per unit."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from torch import Tensor
+
+from pynapple_nuclr.checkpoints.encoder_folder import (
+    FILES,
+    read_settings,
+    read_weights,
+    write_folder,
+)
+from pynapple_nuclr.checkpoints.model_cards import as_card, hub_header
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.model import Network
+
+Stored = Literal["float32", "float16"]
+
+_in_use: weakref.WeakValueDictionary[str, Encoder] = weakref.WeakValueDictionary()
+_sources: dict[str, tuple[str, str | None]] = {}  # name@hash → where it was loaded from, revision
+
+
+class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
+    """Spatiotemporal transformer over the units of a population.
+
+    Equivariant to the order of the units, and blind to everything but their activity: it can be
+    applied to populations that it has never seen, of any size. `save_pretrained` is that of
+    huggingface_hub's mixin.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+        Windows and size of the network.
+    name : str
+        Name under which the embeddings are signed, as ``name@hash``.
+    card : dict, optional
+        What is known of its training (JSON-able): data, licence, recipe, seed, scores.
+
+    References
+    ----------
+    "Know Thyself by Knowing Others: Learning Neuron Identity from Population Context",
+    NeurIPS 2025, arXiv:2512.01199.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pynapple_nuclr import Encoder, EncoderConfig
+    >>> encoder = Encoder(EncoderConfig(dim=32, heads=2, head_dim=16)).eval()
+    >>> patches = torch.zeros(5, 10, 50)  # 5 units: 3 of one population, 2 of another
+    >>> encoder(patches, [3, 2]).shape
+    torch.Size([5, 32])
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig | None = None,
+        *,
+        name: str = "nuclr",
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(config or EncoderConfig())
+        self.name = name
+        self.card: dict[str, Any] = dict(card or {})
+        self._hub_name: str | None = None  # while it is being pushed
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits of the weights and the configuration."""
+        digest = hashlib.sha256(self.config.signature().encode())
+        for key, value in sorted(self.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return digest.hexdigest()[:8]
+
+    @property
+    def identity(self) -> str:
+        """Who signs the embeddings: ``name@hash``."""
+        identity = f"{self.name}@{self.hash}"
+        _in_use[identity] = self  # a probe can find the encoder that made its vectors
+        return identity
+
+    def __repr__(self) -> str:
+        size = f"{self.n_parameters:,} parameters"
+        return f"<Encoder {self.identity}: {self.config.modality}, {size}>"
+
+    def write(self, folder: Path, dtype: Stored = "float32") -> None:
+        """Write the encoder's folder; the hash is that of the weights as stored."""
+        if dtype not in ("float32", "float16"):
+            raise ValueError(f'dtype is {dtype!r}; expected "float32" or "float16"')
+        kind = torch.float16 if dtype == "float16" else torch.float32
+        # Rotary frequencies are constants of the configuration: rounding would make others.
+        constants = {name for name, _ in self.named_buffers()}
+        weights = {
+            key: value.detach().cpu().to(torch.float32 if key in constants else kind).contiguous()
+            for key, value in self.state_dict().items()
+        }
+        stored = build_encoder(self.config, weights, name=self.name, card=self.card)
+        settings = {
+            "name": self.name,
+            "hash": stored.hash,
+            "config": self.config.to_dict(),
+            "card": self.card,
+        }
+        text = hub_header(self.config.modality, self.card) + stored.describe(
+            self._hub_name or folder.name
+        )
+        write_folder(folder, weights, settings, text)
+
+    def describe(self, source: str | None = None) -> str:
+        """Return the encoder's card as Markdown.
+
+        Parameters
+        ----------
+        source : str, optional
+            Where users load it from, as the card will say. Default: its name.
+
+        Returns
+        -------
+        str
+            What it is, licence, data, training run, how to use it, limits, configuration, hash:
+            from `card`; it says so where something is not stated there.
+        """
+        return as_card(
+            self.identity,
+            self.config.to_dict(),
+            self.card,
+            n_parameters=self.n_parameters,
+            source=source or self.name,
+        )
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.write(save_directory)
+
+    def push_to_hub(self, repo_id: str, **hub: Any) -> str:
+        """Share the encoder on the Hugging Face hub, with its model card.
+
+        State what only you know before: ``encoder.card["data"]``, ``["licence"]``,
+        ``["what_it_is"]``; the training run is on the card already. Anyone then loads it as
+        ``load_encoder("owner/name")``.
+
+        Parameters
+        ----------
+        repo_id : str
+            ``"owner/name"``; made if absent.
+        **hub
+            As in huggingface_hub's mixin: ``private``, ``token``, ``branch``, ``commit_message``,
+            ``create_pr`` … Log in once with ``hf auth login``, or pass a token.
+
+        Returns
+        -------
+        str
+            Address of the commit.
+        """
+        self._hub_name = repo_id
+        try:
+            return str(super().push_to_hub(repo_id, **hub))
+        finally:
+            self._hub_name = None
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **hub: Any) -> Encoder:
+        """Load an encoder from a folder or from the Hugging Face hub.
+
+        Parameters
+        ----------
+        pretrained_model_name_or_path : str or Path
+            A folder, or ``"owner/name"`` on the hub.
+        **hub
+            Passed to ``huggingface_hub.snapshot_download``: ``revision``, ``token``,
+            ``local_files_only`` and the like.
+
+        Returns
+        -------
+        Encoder
+            In evaluation mode, on the CPU, in float32.
+
+        Raises
+        ------
+        ValueError
+            If the files are damaged, of another kind, or do not fit together.
+        FileNotFoundError
+            If there is no such folder and no such repository, or the hub cannot be reached.
+        """
+        source, revision = str(pretrained_model_name_or_path), hub.get("revision")
+        folder = Path(source) if Path(source).exists() else _download(source, hub)
+        if revision is not None and Path(source).exists():
+            raise ValueError(
+                f"revision={revision!r} is of encoders on the hub, and {source} is a folder here; "
+                "leave it out"
+            )
+        if folder.is_file():
+            raise ValueError(
+                f"{folder} is a file; expected the folder that save_encoder writes "
+                f"({', '.join(FILES)}); for a file of the published code see load_published"
+            )
+        settings = read_settings(folder)
+        try:
+            config = EncoderConfig.from_dict(settings["config"])
+            name, expected, card = settings["name"], settings["hash"], settings.get("card", {})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder} lacks an encoder's settings: {error!r}") from None
+        if not isinstance(name, str) or not isinstance(card, dict):
+            raise ValueError(f"{folder}: name or card are not of an encoder")
+        with torch.device("meta"):  # shapes alone: nothing is allocated before they agree
+            shapes = {k: tuple(v.shape) for k, v in cls(config).state_dict().items()}
+        encoder = build_encoder(config, read_weights(folder, shapes), name=name, card=card)
+        found = encoder.hash  # reads all weights: once is enough
+        if found != expected:
+            raise ValueError(
+                f"{folder}: the weights have hash {found}, the settings say {expected}; the files "
+                "do not belong together"
+            )
+        _sources[f"{name}@{found}"] = source, revision
+        return encoder
+
+
+def build_encoder(
+    config: EncoderConfig, state: dict[str, Tensor], *, name: str, card: dict[str, Any]
+) -> Encoder:
+    """Return an encoder with these weights, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit the configuration, or are not finite.
+    """
+    with torch.device("meta"):  # no random weights are drawn only to be replaced
+        encoder = Encoder(config, name=name, card=card)
+    try:
+        encoder.load_state_dict({k: v.float().clone() for k, v in state.items()}, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"the weights do not fit the configuration: {error}") from None
+    if not all(value.isfinite().all() for value in encoder.state_dict().values()):
+        raise ValueError("the weights are not all finite; expected those of a trained encoder")
+    return encoder.eval()
+
+
+def encoder_in_use(identity: str) -> Encoder | None:
+    """Return the encoder of this name@hash if this process holds it or has loaded it."""
+    encoder = _in_use.get(identity)
+    if encoder is None and identity in _sources:
+        source, revision = _sources[identity]
+        encoder = Encoder.from_pretrained(source, revision=revision)
+    return encoder if encoder is not None and encoder.identity == identity else None
+
+
+def _download(name: str, hub: dict[str, Any]) -> Path:
+    """Fetch an encoder's files from the hub into its cache."""
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise FileNotFoundError(
+            f"no encoder at {name!r}; expected a folder written by save_encoder, or a hub name "
+            '"owner/name"'
+        )
+    try:
+        return Path(snapshot_download(name, allow_patterns=FILES, **hub))
+    except (LocalEntryNotFoundError, ConnectionError) as error:  # offline, and not in the cache
+        raise FileNotFoundError(
+            f"the hub cannot be reached, and this machine holds no copy of {name!r}: load it once "
+            "where there is a connection (later calls need none), or pass the folder of an encoder"
+        ) from error
+    except Exception as error:  # the hub's errors are many; all mean the same to the user
+        revision = hub.get("revision")
+        at = "" if revision is None else f" at revision {revision!r}"
+        raise FileNotFoundError(f"no folder and no hub repository {name!r}{at}: {error}") from error

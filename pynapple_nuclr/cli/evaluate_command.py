@@ -1,0 +1,139 @@
+"""`nap-nuclr evaluate`: how well systems tell what kind each neuron is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, say
+from pynapple_nuclr.cli.many_files import find_sources, read_all
+from pynapple_nuclr.cli.options import (
+    Animals,
+    AsJson,
+    Epochs,
+    Files,
+    Overwrite,
+    Progress,
+    given,
+    with_default,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+_EVALUATE = "evaluation._evaluate.evaluate"
+
+
+@app.command("evaluate")
+def evaluate_command(
+    files: Files,
+    target: Annotated[str, typer.Option(help="Metadata column with the labels.")],
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=with_default(
+                "transductive, transductive_zero_shot or inductive_zero_shot; repeat for several",
+                _EVALUATE,
+                "protocol",
+            )
+        ),
+    ] = None,
+    systems: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="System of pynapple_nuclr.baselines, by name, or the folder of an encoder; "
+            "repeat for several (default: the bundled encoder, and single-unit statistics)."
+        ),
+    ] = None,
+    animals: Animals = None,
+    epochs: Epochs = None,
+    seeds: Annotated[
+        int | None, typer.Option(help=with_default("How many seeds", _EVALUATE, "seeds"))
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help=with_default("Folds over units (transductive)", _EVALUATE, "folds")),
+    ] = None,
+    normalize: Annotated[
+        list[str] | None,
+        typer.Option(help=with_default("none or recording; repeat", _EVALUATE, "normalize")),
+    ] = None,
+    shuffles: Annotated[
+        int | None,
+        typer.Option(help=with_default("Runs with shuffled labels", _EVALUATE, "shuffles")),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps fits; an interrupted run goes on.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Scores to write: SCORES.csv.")
+    ] = None,
+    overwrite: Overwrite = False,
+    no_progress: Progress = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well systems tell labels of units they have not been told, beside chance.
+
+    [bold]Examples[/bold]:
+
+    nap-nuclr evaluate "data/*.nwb" --target brain_area
+
+    nap-nuclr evaluate *.nwb --target cell_type --protocol inductive_zero_shot --animals mouse
+    """
+    from pynapple_nuclr.atomic_files import check_output
+    from pynapple_nuclr.nwb.units import read_recording
+
+    if output is not None:
+        check_output(output, overwrite=overwrite, suffix=".csv")
+    groups, notes = read_all(
+        find_sources(files),
+        lambda source: read_recording(source, epochs=epochs),
+        progress=not no_progress,
+    )
+
+    from pynapple_nuclr.evaluation import evaluate
+
+    options = given(
+        systems=[_system(one) for one in systems or ()],
+        protocol=protocol,
+        animals=animals,
+        folds=folds,
+        seeds=seeds,
+        normalize=normalize,
+        shuffles=shuffles,
+        cache=cache,
+    )
+    with collect_warnings(notes):
+        scores = evaluate(groups, target, progress=not no_progress, **options)
+    rows = _rows(scores)
+    if output is not None:
+        rows.to_csv(output, index=False)
+    if as_json:
+        told = {"target": target, "recordings": list(groups), "warnings": notes}
+        print_json(told | {"scores": rows.to_dict("records")})
+    else:
+        typer.echo(scores.scores.table().to_string())
+    if output is not None:
+        say(f"written to {output}")
+
+
+def _system(name: str) -> Any:
+    """Return an encoder's folder as a system; names are looked up by `evaluate`."""
+    if not Path(name).is_dir():
+        if Path(name).name != name:  # a path, and no name that `evaluate` could know
+            raise FileNotFoundError(f"there is no folder {name}; expected that of an encoder")
+        return name
+    from pynapple_nuclr.baselines import Nuclr
+
+    return Nuclr(encoder=name, name=Path(name).name)
+
+
+def _rows(scores: xr.Dataset) -> pd.DataFrame:
+    """Return one row per system, protocol, normalisation and seed, a column per score."""
+    keys = ("system", "protocol", "normalize", "seed")
+    single = [name for name, one in scores.items() if one.dims == keys]
+    table = scores[single].to_dataframe().reset_index()
+    return table[[*keys, *single]]

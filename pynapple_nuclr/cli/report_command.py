@@ -1,0 +1,95 @@
+"""`nap-nuclr report`: a page about the neurons of a recording."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
+from pynapple_nuclr.cli.many_files import stem_of
+from pynapple_nuclr.cli.options import (
+    AsJson,
+    By,
+    Device,
+    Encoder,
+    Epochs,
+    GapsOption,
+    Overwrite,
+    Precision,
+    Progress,
+    given,
+    with_default,
+)
+from pynapple_nuclr.cli.probe_commands import read_embedded
+from pynapple_nuclr.nwb.opening import is_remote
+
+_PAGE = "reporting._report.report"
+
+
+@app.command("report")
+def report_command(
+    file: Annotated[str, typer.Argument(help="An NWB file or its address (https://…).")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The page to write: P.html (default: FILE_report.html beside it).",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Column of labels to show (default: the first that was predicted)."),
+    ] = None,
+    method: Annotated[
+        Literal["pca", "tsne", "umap"] | None,
+        typer.Option(help=with_default("How the map is made", _PAGE, "method")),
+    ] = None,
+    encoder: Encoder = None,
+    gaps: GapsOption = None,
+    epochs: Epochs = None,
+    by: By = None,
+    device: Device = None,
+    precision: Precision = None,
+    overwrite: Overwrite = False,
+    no_progress: Progress = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page about the neurons of an NWB file: a map, cards, tables, cautions.
+
+    A file that holds an embedding is taken as it is, unless an option says how to embed.
+    Any other is embedded first. The page needs no network and no Python to be looked at.
+
+    [bold]Examples[/bold]:
+
+    nap-nuclr report session_nuclr.nwb
+
+    nap-nuclr report session.nwb -o report.html --target cell_type
+    """
+    from pynapple_nuclr.atomic_files import check_output
+
+    path = check_output(output or _beside(file), overwrite=overwrite, suffix=".html")
+    notes: list[str] = []
+    with collect_warnings(notes):
+        anew = given(encoder=encoder, gaps=gaps, epochs=epochs, by=by, precision=precision)
+        units = read_embedded(file, anew, given(device=device), show=not no_progress)
+
+        from pynapple_nuclr.reporting import report
+
+        how = given(target=target, method=method, encoder=encoder, gaps=gaps, by=by)
+        report(units, path, name=stem_of(file), overwrite=overwrite, **how)
+    size = path.stat().st_size / 1e6
+    n = len(units["nuclr_n_windows"])
+    if as_json:
+        print_json({"output": path, "units": n, "megabytes": round(size, 3), "warnings": notes})
+        return
+    typer.echo(f"written to {path}: {n} units, {size:.1f} MB")
+    typer.echo(f"look at it: {shlex.join(['xdg-open', str(path)])}, or any browser")
+
+
+def _beside(file: str) -> Path:
+    folder = Path() if is_remote(file) else Path(file).parent
+    return folder / f"{stem_of(file)}_report.html"

@@ -1,0 +1,295 @@
+"""`evaluate`: every system, every protocol, one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.evaluation.arguments import as_several, check_counts, seeds_of
+from pynapple_nuclr.evaluation.fit_systems import Fits
+from pynapple_nuclr.evaluation.folds import check_animals, make_folds
+from pynapple_nuclr.evaluation.out_of_fold import Answer, Engine
+from pynapple_nuclr.evaluation.results import (
+    attributes,
+    blank,
+    row_names,
+    scores_of,
+    system_coordinates,
+    write,
+)
+from pynapple_nuclr.evaluation.results_cache import open_store
+from pynapple_nuclr.evaluation.scoring import POOLED, most_likely
+from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
+from pynapple_nuclr.evaluation.systems import SHUFFLED, resolve_systems, shuffled_system, tells
+from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
+
+_RUN = ("system", "protocol", "normalize", "seed")
+_VARIABLES = {
+    **dict.fromkeys(POOLED, _RUN),
+    "recording_decodability": _RUN,
+    "recording_chance": _RUN,
+    "macro_f1_fold": (*_RUN, "fold"),
+    "confusion": (*_RUN, "true_label", "predicted_label"),
+    "seconds": ("system", "protocol", "seed"),
+    "n": ("protocol", "seed", "fold"),
+}
+_NO_ANSWER = "(no answer)"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which systems tell which folds of which protocol and seed, and how."""
+
+    task: Task
+    rows: dict[str, System]
+    folds: dict[tuple[Protocol, int], list[Fold]]
+    treatments: list[str]
+    shuffles: int  # with every seed
+
+    @property
+    def n_steps(self) -> int:
+        """How many folds will be told, those of a shuffled table counted as one."""
+        per_fold = {
+            row: len(self.treatments) if isinstance(system, EmbeddingSystem) else 1
+            for row, system in self.rows.items()
+        }
+        steps = [
+            len(folds) * per_fold[row]
+            for row, system in self.rows.items()
+            for (protocol, _), folds in self.folds.items()
+            if tells(system, protocol)
+        ]
+        return sum(steps) + len(self.folds) * len(self.treatments) * (self.shuffles > 0)
+
+
+def evaluate(
+    groups: Any,
+    target: str,
+    protocol: str | Sequence[str] = "transductive",
+    systems: Any = None,
+    *,
+    animals: Any = None,
+    folds: int = 5,
+    seeds: int | Sequence[int] = 1,
+    normalize: str | Sequence[str] = "none",
+    shuffles: int = 5,
+    choose: Literal["nested"] | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Measure how well systems tell what kind each unit is.
+
+    Every embedding gets the same probe (`StandardScaler` and balanced `LogisticRegression`). The
+    rows "shuffled labels" (chance) and the priors are always in the table. No system, scaler or
+    probe ever sees the label of a unit that it is scored on.
+
+    Parameters
+    ----------
+    groups : list or mapping
+        Recordings: TsGroups or TsdFrames, with labels as metadata. Units without a label (None,
+        NaN, "") are left out of the scores, not of the population; so are units that never fire.
+    target : str
+        Metadata column of the labels.
+    protocol : str or sequence of str
+        "transductive": systems are fitted on all recordings without labels; the probe is trained
+        on some of the units and tested on others, by stratified folds over all units.
+        "transductive_zero_shot": the same fit; each animal's labels are left out in turn.
+        "inductive_zero_shot": nothing of the left-out animal takes part in fit or probe.
+    systems : sequence or mapping, optional
+        Systems of `pynapple_nuclr.baselines` or their names; a mapping names the rows. Default:
+        the bundled encoder, and single-unit statistics.
+    animals : mapping, list or str, optional
+        Recording name → animal, one per recording, or the metadata column that says it. Default:
+        ``animal``, else ``subject``, where every recording has it.
+    folds : int
+        Folds of the transductive protocol.
+    seeds : int or sequence of int
+        How many, or which: of fits, and of the transductive folds.
+    normalize : {"none", "recording"} or both
+        "recording": vectors are standardised within each recording, over all its units, before
+        the probe. Has no effect on systems that are not read by a probe.
+    shuffles : int
+        Runs with shuffled labels, at least; spread over the seeds, of which each has one or more.
+        0: the row stays NaN.
+    choose : {"nested"}, optional
+        For every fold, choose among each system's ``candidates()`` by 3 inner folds of its
+        training units (zero-shot: animals, where there are two or more). Default: no choice.
+    cache : path, optional
+        Folder that keeps what was fitted, so that a run which was interrupted goes on and nothing
+        is fitted twice. A fit depends on the system's settings, the recordings' content and the
+        seed, for systems of labels also on the labels shown.
+    progress : bool
+        Show a bar that counts folds.
+
+    Returns
+    -------
+    Dataset
+        Dimensions ``system``, ``protocol``, ``normalize``, ``seed``, and ``fold`` (in zero-shot
+        protocols: the left-out animal). Draw it with ``dataset.scores.plot()``, print it with
+        ``dataset.scores.table()``.
+
+        ============================ =========================================================
+        ``macro_f1``                 of the pooled out-of-fold predictions, over all classes
+        ``macro_f1_fold``            of each fold or left-out animal, over the labels that occur
+                                     there
+        ``macro_f1_within_recording``  mean over recordings with at least two groups of 20 units,
+                                     over the labels present in each; chance: labels shuffled
+                                     within recordings
+        ``balanced_accuracy``        mean recall of the classes
+        ``top1``, ``top5``           share of units whose label is the first, among the first five
+                                     (NaN below six classes)
+        ``ece``, ``brier``,          calibration error, Brier score, and macro F1 of the more
+        ``macro_f1_confident_half``  confident half of the answered units: see
+                                     `pynapple_nuclr.calibration`
+        ``answered``                 share of the units that got an answer; others count as missed
+        ``confusion``                units: ``true_label`` × ``predicted_label``
+        ``n``                        units scored in each fold
+        ``seconds``                  of fitting and embedding
+        ``recording_decodability``   balanced accuracy of the probe in telling the recording from
+                                     one unit's vector, beside ``recording_chance``
+        ``predicted``,               out-of-fold label ("" = none) and its probability, of every
+        ``confidence``               ``unit`` (coordinates ``recording``, ``unit_id``, ``label``,
+                                     ``animal``)
+        ``chosen``                   with `choose`: what differs in the chosen configuration
+        ============================ =========================================================
+
+        Coordinates of ``system``: ``identity`` (name@hash), ``seen`` (what it was fitted on) and
+        ``settings``. What a protocol does not have is NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is unknown, a system cannot read the recordings, there are fewer than two
+        classes, or a zero-shot protocol has fewer than two animals.
+    LeakError
+        If something would be fitted on what it is tested on: a unit is in two recordings, a
+        system's settings name the labels or a column that says the same, or its encoder was
+        pretrained on an animal that an inductive protocol leaves out. It is a ValueError.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.evaluation import evaluate
+    >>> mice = nap_nuclr.simulate("single", n_units=30, duration=60, animals=2)
+    >>> scores = evaluate(mice, "cell_type", "inductive_zero_shot", ["statistics"], progress=False)
+    >>> told = scores["macro_f1"].squeeze()
+    >>> bool(told.sel(system="statistics") > 0.9), bool(told.sel(system="shuffled labels") < 0.6)
+    (True, True)
+    """
+    protocols: list[Protocol] = as_several("protocol", protocol, PROTOCOLS)
+    treatments = as_several("normalize", normalize, ("none", "recording"))
+    numbers = seeds_of(seeds)
+    check_counts(folds=(folds, 2), shuffles=(shuffles, 0))
+    as_several("choose", choose or "nested", ("nested",))
+    task = read_task(groups, target, animals)
+    for one in protocols:
+        check_animals(task, one)
+    rows = resolve_systems(systems, task.modality)
+    divided = {
+        (one, seed): make_folds(task, one, folds, seed) for one in protocols for seed in numbers
+    }
+    plan = _Plan(task, rows, divided, treatments, -(-shuffles // len(numbers)))
+    dataset = _blank(plan)
+    with (
+        open_store(cache) as store,
+        tqdm(total=plan.n_steps, disable=not progress, unit="fold") as bar,
+    ):
+        engine = Engine(task, Fits(task, store), choose == "nested", bar.update)
+        answers = _fill(dataset, engine, plan, bar)
+        _fill_chance(dataset, engine, plan, bar)
+    about = {"folds": folds, "seeds": numbers, "shuffles": plan.shuffles * len(numbers)}
+    about["history"] = json.dumps({row: told[0].history for row, told in answers.items()})
+    dataset = dataset.assign_coords(system_coordinates(rows, answers))
+    return dataset.assign_attrs(attributes("scores", task, choose=choose or "", **about))
+
+
+def _blank(plan: _Plan) -> xr.Dataset:
+    """Return the table without scores: all coordinates, and how many units each fold tests."""
+    task = plan.task
+    names = [fold.name for folds in plan.folds.values() for fold in folds]
+    coords: dict[str, Sequence[Any]] = {
+        "system": row_names(plan.rows),
+        "protocol": list(dict.fromkeys(protocol for protocol, _ in plan.folds)),
+        "normalize": plan.treatments,
+        "seed": list(dict.fromkeys(seed for _, seed in plan.folds)),
+        "fold": list(dict.fromkeys(names)),
+        "true_label": task.classes.tolist(),
+        "predicted_label": [*task.classes, _NO_ANSWER],
+    }
+    dataset = blank(coords, _VARIABLES)
+    for (protocol, seed), folds in plan.folds.items():
+        counts = {fold.name: int(fold.test.sum()) for fold in folds}
+        write(dataset, {"n": counts}, protocol=protocol, seed=seed)
+    shape = [len(coords[dim]) for dim in _RUN]
+    empty = np.full((*shape, len(task.scored)), "", dtype=task.classes.dtype)
+    dataset["predicted"] = ((*_RUN, "unit"), empty)
+    dataset["confidence"] = ((*_RUN, "unit"), np.full(empty.shape, np.nan, dtype=np.float32))
+    chosen = np.full((*shape, len(coords["fold"])), "", dtype=object)
+    dataset["chosen"] = ((*_RUN, "fold"), chosen)
+    units = task.scored[task.given]
+    return dataset.assign_coords(
+        recording=("unit", task.recordings[units]),
+        unit_id=("unit", task.unit_ids[units]),
+        label=("unit", task.labels[units]),
+        animal=("unit", task.animals[units]),
+    )
+
+
+def _fill(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> dict[str, list[Answer]]:
+    """Write the scores of every system; return what each has answered."""
+    all_answers: dict[str, list[Answer]] = {}
+    for row, system in plan.rows.items():
+        bar.set_description(row)
+        for (protocol, seed), folds in plan.folds.items():
+            if not tells(system, protocol):
+                continue
+            answers = engine.ask(system, folds, protocol, seed, plan.treatments)
+            all_answers.setdefault(row, []).extend(answers.values())
+            for how, answer in answers.items():
+                place = {"system": row, "protocol": protocol, "normalize": how, "seed": seed}
+                write(dataset, scores_of(answer.chances, plan.task, folds), **place)
+                write(dataset, {"seconds": answer.seconds}, **place)
+                _write_units(dataset, answer, plan.task, folds, place)
+                if isinstance(system, EmbeddingSystem):
+                    write(dataset, _decodability(engine, system, folds, how, seed), **place)
+    dataset["chosen"] = dataset["chosen"].astype(str)
+    return all_answers
+
+
+def _fill_chance(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> None:
+    """Write the scores of the probe on shuffled labels."""
+    bar.set_description(SHUFFLED)
+    system = shuffled_system(plan.rows)
+    for (protocol, seed), folds in plan.folds.items():
+        for how in plan.treatments if plan.shuffles else ():
+            place = {"system": SHUFFLED, "protocol": protocol, "normalize": how, "seed": seed}
+            write(dataset, chance_scores(engine, system, folds, how, seed, plan.shuffles), **place)
+            bar.update()
+
+
+def _write_units(
+    dataset: xr.Dataset, answer: Answer, task: Task, folds: Sequence[Fold], place: dict[str, Any]
+) -> None:
+    told = most_likely(answer.chances)[task.given]
+    dataset["predicted"].loc[place] = np.append(task.classes, "")[told]
+    dataset["confidence"].loc[place] = answer.chances.max(axis=1)[task.given]
+    for fold, chosen in zip(folds, answer.chosen, strict=True):
+        dataset["chosen"].loc[{**place, "fold": fold.name}] = chosen
+
+
+def _decodability(
+    engine: Engine, system: EmbeddingSystem, folds: Sequence[Fold], normalize: str, seed: int
+) -> dict[str, float]:
+    """Return how well the recording can be told, mean over the fits of the folds."""
+    fits = {fold.seen: engine.vectors(system, fold, seed) for fold in folds}
+    told = [engine.probing.tell_recordings(fit.values, normalize) for fit in fits.values()]
+    found, chance = np.mean(told, axis=0)
+    return {"recording_decodability": found, "recording_chance": chance}

@@ -1,0 +1,243 @@
+"""Systems are fitted here: each once, on what the fold shows, and the result kept."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pynapple_nuclr import __version__
+from pynapple_nuclr.evaluation.results_cache import (
+    Store,
+    hash_array,
+    hash_columns,
+    hash_recording,
+    key_of,
+)
+from pynapple_nuclr.leakage.label_columns import HiddenRecordings, string_values
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
+    from pynapple_nuclr.evaluation.task import Task
+
+_FORMAT = "pynapple_nuclr fit 1"
+_NOTES = ("seconds", "history", "identity")
+
+
+class Fit(NamedTuple):
+    """What a fitted system says of all units.
+
+    Attributes
+    ----------
+    values : ndarray (rows, features or classes)
+        float32; NaN for units about which nothing was said.
+    seconds : float
+        That fitting and asking took, when they were done.
+    history : list of dict
+        The course of the training.
+    identity : str
+        Name@hash of the encoder that was used, if the system says it.
+    key : str
+        Hash of all that it depends on.
+    """
+
+    values: NDArray[np.float32]
+    seconds: float
+    history: list[dict[str, float]]
+    identity: str
+    key: str
+
+
+class Fits:
+    """The fits of systems to the recordings of a task.
+
+    Parameters
+    ----------
+    task : Task
+        The recordings.
+    store : Store
+        Where fits are kept.
+    """
+
+    def __init__(self, task: Task, store: Store) -> None:
+        self.task = task
+        self.store = store
+        self._hashes = {name: hash_recording(units) for name, units in task.groups.items()}
+
+    def vectors(self, system: EmbeddingSystem, seen: Sequence[str], seed: int) -> Fit:
+        """Return the vectors of all units, by a system fitted on the recordings `seen`.
+
+        Where a system says that it does not learn (``learns = False``: a frozen encoder), neither
+        the seed nor the recordings that it would be fitted on matter: it is not shown any.
+
+        Raises
+        ------
+        LeakError
+            If it looks at them all the same.
+        """
+        names = tuple(self.task.groups)
+        learns = getattr(system, "learns", True)
+        if not learns:
+            seen, seed = names, 0
+
+        def work(fresh: EmbeddingSystem) -> Mapping[str, Any]:
+            shown = self._groups(seen) if learns else HiddenRecordings(seen, system.row)
+            fitted = fresh.fit(shown, seed=seed)
+            return self._one_by_one(names, lambda group: copy.deepcopy(fitted).embed(group))
+
+        return self._once(system, work, seen, names, seed, {})
+
+    def chances(
+        self,
+        system: LabelSystem,
+        seen: Sequence[str],
+        shown: NDArray[np.bool_],
+        asked: Sequence[str],
+        seed: int,
+    ) -> Fit:
+        """Return the probability of each class of the task, by a system that saw labels.
+
+        Parameters
+        ----------
+        system : LabelSystem
+            Is copied, and the copy fitted.
+        seen : sequence of str
+            Recordings whose units it sees.
+        shown : ndarray (rows,)
+            Units whose label it sees.
+        asked : sequence of str
+            Recordings that it is asked about; the others stay NaN.
+        seed : int
+            Of all that it draws.
+        """
+        labels = np.where(shown, self.task.labels, "")
+        by_name = {name: labels[self.task.rows_of(name)] for name in seen}
+
+        def work(fresh: LabelSystem) -> Mapping[str, Any]:
+            fitted = fresh.fit(self._groups(seen), by_name, seed=seed)
+            answers = self._one_by_one(
+                asked, lambda group: copy.deepcopy(fitted).predict_proba(group)
+            )
+            return {k: self._by_class(fitted, v, k) for k, v in answers.items()}
+
+        # Among these classes the answers stand, whatever labels a fold happens to show.
+        also = {
+            "labels": {name: hash_array(one) for name, one in by_name.items()},
+            "classes": self.task.classes.tolist(),
+        }
+        return self._once(system, work, seen, asked, seed, also)
+
+    def _groups(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: self.task.groups[name] for name in names}
+
+    def _one_by_one(self, names: Sequence[str], ask: Callable[[Any], Any]) -> dict[str, Any]:
+        """Ask about each recording by itself: of the others, nothing can reach the answer."""
+        return {name: ask(self._groups([name]))[name] for name in names}
+
+    def _once(
+        self,
+        system: System,
+        work: Any,
+        seen: Sequence[str],
+        asked: Sequence[str],
+        seed: int,
+        also: dict[str, Any],
+    ) -> Fit:
+        settings = system.settings()
+        words = string_values(settings)
+        key = key_of(
+            {
+                "format": [_FORMAT, __version__],
+                "system": [type(system).__module__, type(system).__qualname__],
+                "settings": settings,
+                "seen": self._content(words, seen),
+                "asked": self._content(words, asked),
+                "seed": seed,
+                **also,
+            }
+        )
+        stored = self.store.read(key)
+        if stored is None:
+            fresh, begun = copy.deepcopy(system), time.perf_counter()
+            with _named(system, seen):
+                values = self._rows(work(fresh), system, asked)
+            seconds = time.perf_counter() - begun
+            notes: dict[str, Any] = {
+                "seconds": seconds,
+                "history": _plain_history(fresh),
+                "identity": str(getattr(fresh, "identity", "")),
+                "row": system.row,
+            }
+            self.store.write(key, {"values": values}, notes)
+            stored = {"values": values}, notes
+        arrays, notes = stored
+        return Fit(arrays["values"], key=key, **{name: notes[name] for name in _NOTES})
+
+    def _content(self, words: set[str], names: Sequence[str]) -> dict[str, Any]:
+        """Return the hashes of recordings, and of the columns that the settings name."""
+        return {n: [self._hashes[n], hash_columns(self.task.groups[n], words)] for n in names}
+
+    def _rows(
+        self, answers: Mapping[str, Any], system: System, asked: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Lay the answers about recordings one below the other (rows, columns)."""
+        arrays = {name: np.asarray(answers[name], dtype=np.float32) for name in asked}
+        widths = {one.shape[1] if one.ndim == 2 else -1 for one in arrays.values()}
+        n_units = {name: len(self.task.labels[self.task.rows_of(name)]) for name in asked}
+        wrong = [name for name, one in arrays.items() if len(one) != n_units[name]]
+        if wrong or len(widths) != 1 or -1 in widths:
+            name = (wrong or list(asked))[0]
+            raise ValueError(
+                f"system {system.row!r} answered with shape {arrays[name].shape} about recording "
+                f"{name!r} of {n_units[name]} units; expected (units, columns), and as many "
+                "columns for every recording"
+            )
+        values = np.full((len(self.task.labels), widths.pop()), np.nan, dtype=np.float32)
+        for name, one in arrays.items():
+            values[self.task.rows_of(name)] = one
+        return values
+
+    def _by_class(self, system: LabelSystem, chances: Any, name: str) -> NDArray[np.float64]:
+        """Return probabilities (units, classes) in the order of the task's classes."""
+        chances = np.asarray(chances, dtype=np.float64)
+        known = np.asarray(system.classes_).astype(str)
+        if chances.ndim != 2 or chances.shape[1] != len(known):
+            raise ValueError(
+                f"system {system.row!r} answered with shape {chances.shape} about recording "
+                f"{name!r}; expected (units, {len(known)} classes)"
+            )
+        foreign = sorted(set(known.tolist()) - set(self.task.classes.tolist()))
+        if foreign:
+            raise ValueError(
+                f"system {system.row!r} has {', '.join(map(repr, foreign))} among its classes_; "
+                f"expected some of {', '.join(map(repr, self.task.classes.tolist()))}: let "
+                "classes_ hold the labels that fit was shown"
+            )
+        ordered = np.zeros((len(chances), len(self.task.classes)))
+        ordered[:, np.searchsorted(self.task.classes, known)] = chances
+        ordered[~np.isfinite(chances).all(axis=1)] = np.nan
+        return ordered
+
+
+@contextmanager
+def _named(system: System, seen: Sequence[str]) -> Iterator[None]:
+    """Say in an error which system raised it, and on which recordings."""
+    try:
+        yield
+    except Exception as error:
+        if sys.version_info >= (3, 11):  # earlier ones cannot add to an error
+            error.add_note(f"while the system {system.row!r} was fitted on {', '.join(seen)}")
+        raise
+
+
+def _plain_history(system: System) -> list[dict[str, float]]:
+    history = getattr(system, "history_", [])
+    return json.loads(json.dumps(history, default=float))

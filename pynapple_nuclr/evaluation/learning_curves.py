@@ -1,0 +1,291 @@
+"""How scores grow: with the labels that are shown, and with the animals that systems see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from pynapple_nuclr.baselines.base import System
+from pynapple_nuclr.evaluation.arguments import as_several, check_counts, seeds_of
+from pynapple_nuclr.evaluation.fit_systems import Fits
+from pynapple_nuclr.evaluation.folds import check_animals, make_folds
+from pynapple_nuclr.evaluation.out_of_fold import Answer, Engine
+from pynapple_nuclr.evaluation.results import (
+    attributes,
+    blank,
+    row_names,
+    scores_of,
+    scores_only,
+    system_coordinates,
+    write,
+)
+from pynapple_nuclr.evaluation.results_cache import open_store
+from pynapple_nuclr.evaluation.scoring import POOLED
+from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
+from pynapple_nuclr.evaluation.systems import SHUFFLED, resolve_systems, shuffled_system, tells
+from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
+
+_FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One point of a curve: its place in the table, and its folds."""
+
+    place: Mapping[str, Any]
+    folds: list[Fold]
+
+    @property
+    def seed(self) -> int:
+        return int(self.place["seed"])
+
+
+def label_efficiency(
+    groups: Any,
+    target: str,
+    fractions: Sequence[float] = _FRACTIONS,
+    systems: Any = None,
+    protocol: Protocol = "transductive",
+    *,
+    animals: Any = None,
+    folds: int = 5,
+    draws: int = 3,
+    seeds: int | Sequence[int] = 1,
+    normalize: str | Sequence[str] = "none",
+    shuffles: int = 1,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Measure how scores grow with the number of labels that are shown.
+
+    The folds are those of `evaluate`. Of a fold's training units, only a fraction of each class
+    shows its label, at least one unit; the units of a smaller fraction are among those of a
+    larger one. Embeddings are fitted without labels, once for all fractions.
+
+    Parameters
+    ----------
+    groups, target, systems, animals, folds, seeds, normalize, cache, progress
+        As in `evaluate`.
+    fractions : sequence of float
+        Of the training labels, above 0 and up to 1.
+    protocol : str
+        One of those of `evaluate`.
+    draws : int
+        How often the units that show their label are drawn.
+    shuffles : int
+        Runs with shuffled labels at every point; 0: the row stays NaN.
+
+    Returns
+    -------
+    Dataset
+        Dimensions ``system``, ``normalize``, ``seed``, ``fraction``, ``draw`` and ``fold``: the
+        scores of `evaluate`, and ``n_labels``, the mean number of labels shown in a fold. Draw it
+        with ``dataset.scores.plot()``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `evaluate`; if a fraction is out of its range.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.evaluation import label_efficiency
+    >>> units = nap_nuclr.simulate("single", n_units=60, duration=60)
+    >>> curve = label_efficiency(units, "cell_type", [0.1, 1.0], ["statistics"], draws=1,
+    ...     progress=False)
+    >>> curve["n_labels"].values.ravel().tolist()
+    [6.0, 48.0]
+    """
+    (which,) = as_several("protocol", [protocol], PROTOCOLS)
+    check_counts(folds=(folds, 2), draws=(draws, 1), shuffles=(shuffles, 0))
+    if not fractions or not all(0 < one <= 1 for one in fractions):
+        raise ValueError(f"fractions={fractions!r}; expected some above 0 and up to 1")
+    task = read_task(groups, target, animals)
+    check_animals(task, which)
+    points = []
+    for seed in seeds_of(seeds):
+        whole = make_folds(task, which, folds, seed)
+        for draw in range(draws):
+            for fraction in sorted(set(fractions)):
+                thinned = [
+                    _thinned(fold, task, fraction, [seed, draw, number])
+                    for number, fold in enumerate(whole)
+                ]
+                place = {"seed": seed, "fraction": fraction, "draw": draw}
+                points.append(_Point(place, thinned))
+    rows = resolve_systems(systems, task.modality)
+    curve = _curve(task, rows, points, which, normalize, shuffles, cache, progress)
+    shown = [np.mean([fold.train.sum() for fold in point.folds]) for point in points]
+    return _with_counts(curve, points, "n_labels", shown).assign_attrs(
+        attributes("label efficiency", task, protocol=which)
+    )
+
+
+def data_scaling(
+    groups: Any,
+    target: str,
+    systems: Any = None,
+    animals: Any = None,
+    numbers: Sequence[int] | None = None,
+    *,
+    labels: Literal["all", "same"] = "all",
+    orders: int = 3,
+    seeds: int | Sequence[int] = 1,
+    normalize: str | Sequence[str] = "none",
+    shuffles: int = 1,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Measure how scores on unseen animals grow with the number of animals that systems see.
+
+    Each labelled animal is left out in turn (protocol "inductive_zero_shot"). Systems are fitted
+    on the first, the first two, … of the others, in several random orders. A system whose encoder
+    is frozen does not change.
+
+    Parameters
+    ----------
+    groups, target, systems, animals, seeds, normalize, cache, progress
+        As in `evaluate`. Animals without labels are never left out, but systems may see them.
+    numbers : sequence of int, optional
+        How many animals systems are fitted on. Default: 1, 2, … all others.
+    labels : {"all", "same"}
+        Which labels the probe is shown: those of all animals but the one left out, so that only
+        pretraining changes; or those of the animals that the system saw. Systems of labels learn
+        from nothing else, and are always shown the latter.
+    orders : int
+        Random orders of the animals.
+    shuffles : int
+        Runs with shuffled labels at every point; 0: the row stays NaN.
+
+    Returns
+    -------
+    Dataset
+        Dimensions ``system``, ``normalize``, ``seed``, ``n_animals``, ``order`` and ``fold`` (the
+        animal left out): the scores of `evaluate`. The priors do not exist here. Draw it with
+        ``dataset.scores.plot()``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `evaluate`; if a number is out of its range.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.evaluation import data_scaling
+    >>> mice = nap_nuclr.simulate("single", n_units=20, duration=60, animals=3)
+    >>> curve = data_scaling(mice, "cell_type", ["statistics"], orders=1, progress=False)
+    >>> curve["macro_f1"].sel(system="statistics").values.ravel().round(1)
+    array([1., 1.])
+    """
+    as_several("labels", labels, ("all", "same"))
+    check_counts(orders=(orders, 1), shuffles=(shuffles, 0))
+    task = read_task(groups, target, animals)
+    check_animals(task, "inductive_zero_shot")
+    known = sorted(set(task.animals))
+    most = len(known) - 1
+    numbers = list(range(1, most + 1)) if numbers is None else sorted(set(numbers))
+    if not numbers or min(numbers) < 1 or max(numbers) > most:
+        raise ValueError(
+            f"numbers={numbers}; with one of {len(known)} animals left out, expected some from 1 "
+            f"to {most}"
+        )
+    points = []
+    for seed in seeds_of(seeds):
+        whole = make_folds(task, "inductive_zero_shot", 2, seed)
+        for order in range(orders):
+            # The same order for every left-out animal: many of the sets then coincide.
+            ordered = np.random.default_rng(order).permutation(known).tolist()
+            for number in numbers:
+                fewer = [_fewer(fold, task, ordered, number, labels) for fold in whole]
+                place = {"seed": seed, "n_animals": number, "order": order}
+                points.append(_Point(place, fewer))
+    rows = resolve_systems(systems, task.modality, priors=False)
+    which: Protocol = "inductive_zero_shot"
+    curve = _curve(task, rows, points, which, normalize, shuffles, cache, progress)
+    return curve.assign_attrs(attributes("data scaling", task, protocol=which, labels=labels))
+
+
+def _thinned(fold: Fold, task: Task, fraction: float, seed: Sequence[int]) -> Fold:
+    """Return the fold with a fraction of its training units, at least one of each class."""
+    order = np.random.default_rng(seed).permutation(len(task.y))
+    order = order[fold.train[order]]
+    train = np.zeros_like(fold.train)
+    for one in range(len(task.classes)):
+        mine = order[task.y[order] == one]
+        train[mine[: int(np.ceil(fraction * len(mine) - 1e-9))]] = True
+    return fold._replace(train=train)
+
+
+def _fewer(fold: Fold, task: Task, ordered: Sequence[str], number: int, labels: str) -> Fold:
+    """Return the fold with systems seeing so many animals, the first of an order."""
+    animals = [one for one in ordered if one != fold.name][:number]
+    seen = task.recordings_of(animals)
+    train = fold.train
+    if labels == "same":
+        train = train & np.isin(task.animals[task.scored], animals)
+    return fold._replace(seen=seen, train=train)
+
+
+def _curve(
+    task: Task,
+    rows: Mapping[str, System],
+    points: Sequence[_Point],
+    protocol: Protocol,
+    normalize: str | Sequence[str],
+    shuffles: int,
+    cache: str | Path | None,
+    progress: bool,
+) -> xr.Dataset:
+    """Return the scores of every system at every point."""
+    treatments = as_several("normalize", normalize, ("none", "recording"))
+    dims = ("system", "normalize", *points[0].place)
+    coords = {
+        "system": row_names(rows),
+        "normalize": treatments,
+        **{dim: list(dict.fromkeys(p.place[dim] for p in points)) for dim in points[0].place},
+        "fold": list(dict.fromkeys(fold.name for p in points for fold in p.folds)),
+    }
+    variables = {**dict.fromkeys(POOLED, dims), "macro_f1_fold": (*dims, "fold")}
+    dataset = blank(coords, variables)
+    chance = shuffled_system(rows)
+    total = len(points) * (len(rows) + bool(shuffles))
+    with open_store(cache) as store, tqdm(total=total, disable=not progress, unit="point") as bar:
+        engine = Engine(task, Fits(task, store))
+        told: dict[str, list[Answer]] = {}
+        for row, system in rows.items():
+            bar.set_description(row)
+            for point in points:
+                bar.update()
+                if not tells(system, protocol):
+                    continue
+                answers = engine.ask(system, point.folds, protocol, point.seed, treatments)
+                told.setdefault(row, []).extend(answers.values())
+                for how, answer in answers.items():
+                    scores = scores_only(scores_of(answer.chances, task, point.folds))
+                    write(dataset, scores, system=row, normalize=how, **point.place)
+        bar.set_description(SHUFFLED)
+        for point in points if shuffles else ():
+            bar.update()
+            for how in treatments:
+                scores = chance_scores(engine, chance, point.folds, how, point.seed, shuffles)
+                place = {"system": SHUFFLED, "normalize": how, **point.place}
+                write(dataset, scores_only(scores), **place)
+    return dataset.assign_coords(system_coordinates(rows, told))
+
+
+def _with_counts(
+    dataset: xr.Dataset, points: Sequence[_Point], name: str, counts: Sequence[Any]
+) -> xr.Dataset:
+    dims = tuple(points[0].place)
+    dataset[name] = (dims, np.zeros([dataset.sizes[dim] for dim in dims]))
+    for point, count in zip(points, counts, strict=True):
+        dataset[name].loc[dict(point.place)] = count
+    return dataset

@@ -1,0 +1,168 @@
+"""Scores as tables for people: mean and spread."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_TITLES = {
+    "macro_f1": "macro F1",
+    "macro_f1_fold": "by fold or animal",
+    "macro_f1_within_recording": "within recordings",
+    "balanced_accuracy": "balanced accuracy",
+    "top1": "top 1",
+    "top5": "top 5",
+    "macro_f1_confident_half": "confident half",
+    "ece": "ECE",
+    "recording_decodability": "tells recording",
+}
+"""What is shown unless asked otherwise, and how it is called there."""
+
+_KEYS = ("protocol", "normalize", "system")
+_POINTS = {"fraction": "{:.4g} of labels", "n_animals": "animals: {:g}"}
+
+
+def as_table(
+    dataset: xr.Dataset,
+    scores: Sequence[str] | None = None,
+    *,
+    digits: int = 3,
+    markdown: bool = False,
+) -> pd.DataFrame | str:
+    """Return a result of `evaluate`, `label_efficiency` or `data_scaling` as a table.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The result.
+    scores : sequence of str, optional
+        Variables to show. Default: those that have a value; of curves the macro F1.
+    digits : int
+        After the point.
+    markdown : bool
+        Return text in place of a DataFrame.
+
+    Returns
+    -------
+    DataFrame or str
+        A row is a system (in a protocol, with a normalisation, where there are several); of
+        curves a column is a fraction or a number of animals. Texts "mean ± s.d.": over seeds
+        (and draws, orders); "by fold or animal" over folds, in zero-shot protocols the left-out
+        animals, of the means over seeds. No s.d. of a single value; "–" where a system does not
+        exist in a protocol.
+
+    Raises
+    ------
+    ValueError
+        If there is no such score.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.evaluation import as_table, label_efficiency
+    >>> units = nap_nuclr.simulate("single", n_units=60, duration=60)
+    >>> curve = label_efficiency(units, "cell_type", [0.1, 1], ["statistics"], draws=1,
+    ...     shuffles=0, progress=False)
+    >>> print(as_table(curve.sel(system=["statistics"]), digits=1, markdown=True))
+    | system | 0.1 of labels | 1 of labels |
+    |---|---|---|
+    | statistics | 1.0 | 1.0 |
+    """
+    along = point_dimension(dataset)
+    known = [str(name) for name, one in dataset.items() if _is_score(one)]
+    default = ["macro_f1"] if along else [name for name in _TITLES if name in known]
+    for name in scores or ():
+        if name not in known:
+            raise ValueError(f"there is no score {name!r}; there are {', '.join(known)}")
+    shown = [name for name in scores or default if scores or dataset[name].notnull().any()]
+    keys = [key for key in _KEYS if dataset.sizes.get(key, 0) > 1 or key == "system"]
+    columns = {
+        title: text
+        for name in shown
+        for title, text in _columns(_with(dataset[name], dataset, keys), keys, along, digits)
+    }
+    if along and len(shown) == 1:
+        columns = {title.split(", ")[1]: text for title, text in columns.items()}
+    table = pd.DataFrame(columns)
+    return _markdown(table) if markdown else table
+
+
+def point_dimension(dataset: xr.Dataset) -> str | None:
+    """Return the dimension of a curve's points; None for the table of `evaluate`."""
+    return next((dim for dim in _POINTS if dim in dataset.dims), None)
+
+
+def mean_and_spread(score: xr.DataArray, keep: Sequence[str]) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return mean and s.d. over all other dimensions; the s.d. of one value is NaN.
+
+    Over folds both are of the means over seeds, draws and orders: what spreads is the animals.
+
+    Parameters
+    ----------
+    score : DataArray
+        NaN where there is none.
+    keep : sequence of str
+        Dimensions to keep.
+    """
+    rest = [dim for dim in score.dims if dim not in keep]
+    with warnings.catch_warnings():  # of means of nothing, which are the NaN that they should be
+        warnings.simplefilter("ignore", RuntimeWarning)
+        if "fold" in rest:
+            score = score.mean([dim for dim in rest if dim != "fold"])
+            rest = ["fold"]
+        return score.mean(rest), score.std(rest, ddof=1)
+
+
+def _is_score(one: xr.DataArray) -> bool:
+    return (
+        one.dtype.kind == "f" and "system" in one.dims and not {"unit", "true_label"} & {*one.dims}
+    )
+
+
+def _with(score: xr.DataArray, dataset: xr.Dataset, keys: Sequence[str]) -> xr.DataArray:
+    """Return the score with all of these dimensions, and without the others that are no spread."""
+    missing = {key: dataset[key].values for key in keys if key not in score.dims}
+    single = [key for key in _KEYS if key not in keys and key in score.dims]
+    return score.squeeze(single).expand_dims(missing)
+
+
+def _columns(
+    score: xr.DataArray, keys: Sequence[str], along: str | None, digits: int
+) -> Iterator[tuple[str, pd.Series]]:
+    title = _TITLES.get(str(score.name), str(score.name))
+    mean, spread = mean_and_spread(score, [*keys, *([along] if along else [])])
+    if along is None:
+        yield title, _texts(mean, spread, keys, digits)
+        return
+    for point in mean[along].values:
+        texts = _texts(mean.sel({along: point}), spread.sel({along: point}), keys, digits)
+        yield f"{title}, {_POINTS[along].format(point)}", texts
+
+
+def _texts(mean: xr.DataArray, spread: xr.DataArray, keys: Sequence[str], digits: int) -> pd.Series:
+    means, spreads = (one.transpose(*keys).to_series() for one in (mean, spread))
+    texts = [_text(m, s, digits) for m, s in zip(means, spreads, strict=True)]
+    return pd.Series(texts, index=means.index)
+
+
+def _text(mean: float, spread: float, digits: int) -> str:
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.{digits}f}" + ("" if np.isnan(spread) else f" ± {spread:.{digits}f}")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    head = [*map(str, table.index.names), *table.columns]
+    body = [
+        [*map(str, np.atleast_1d(at)), *row]
+        for at, row in zip(table.index, table.values, strict=True)
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in [head, *body]]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])

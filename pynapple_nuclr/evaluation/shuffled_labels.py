@@ -1,0 +1,83 @@
+"""Chance: the same probe on the same vectors and folds, with shuffled labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pynapple_nuclr.evaluation.results import mean_of, scores_of
+from pynapple_nuclr.evaluation.standard_probe import pool
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.baselines.base import EmbeddingSystem
+    from pynapple_nuclr.evaluation.out_of_fold import Engine
+    from pynapple_nuclr.evaluation.task import Fold
+
+
+def chance_scores(
+    engine: Engine,
+    system: EmbeddingSystem,
+    folds: Sequence[Fold],
+    normalize: str,
+    seed: int,
+    shuffles: int,
+) -> dict[str, Any]:
+    """Return the mean scores of runs whose labels were shuffled among all scored units.
+
+    For ``macro_f1_within_recording`` they are shuffled within each recording: what is left is
+    how frequent each label is there.
+
+    Parameters
+    ----------
+    engine : Engine
+        Who asks.
+    system : EmbeddingSystem
+        Whose vectors the probe gets.
+    folds : sequence of Fold
+        As for the true labels.
+    normalize : {"none", "recording"}
+        Treatment of the vectors.
+    seed : int
+        Of fits and shuffles.
+    shuffles : int
+        Number of runs of either kind.
+    """
+    task = engine.task
+    recordings = task.recordings[task.scored]
+    anywhere, inside = [], []
+    for number in range(shuffles):
+        rng = np.random.default_rng([seed, number])
+        y = rng.permutation(task.y)
+        anywhere.append(_run(engine, system, folds, normalize, seed, y))
+        y = shuffle_within(task.y, recordings, rng)
+        inside.append(_run(engine, system, folds, normalize, seed, y))
+    return mean_of(anywhere) | {
+        "macro_f1_within_recording": mean_of(inside)["macro_f1_within_recording"]
+    }
+
+
+def shuffle_within(
+    y: NDArray[np.intp], recordings: NDArray[np.str_], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Return labels (units,) that were shuffled among the units of each recording."""
+    shuffled = y.copy()
+    for name in np.unique(recordings):
+        shuffled[recordings == name] = rng.permutation(y[recordings == name])
+    return shuffled
+
+
+def _run(
+    engine: Engine,
+    system: EmbeddingSystem,
+    folds: Sequence[Fold],
+    normalize: str,
+    seed: int,
+    y: NDArray[np.intp],
+) -> dict[str, Any]:
+    fits = {fold.seen: engine.vectors(system, fold, seed) for fold in folds}
+    told = [engine.probing.answer(fits[fold.seen].values, fold, normalize, y) for fold in folds]
+    return scores_of(pool(folds, told, len(engine.task.classes)), engine.task, folds, y)

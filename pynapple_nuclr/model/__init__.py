@@ -1,0 +1,9 @@
+"""The network: layers, encoder network, objective, and the fast forward pass."""
+
+from pynapple_nuclr.model._contrastive_loss import ContrastiveLoss
+from pynapple_nuclr.model.network import Network
+
+__all__ = [
+    "ContrastiveLoss",
+    "Network",
+]

@@ -1,0 +1,1 @@
+"""NWB files: units, calcium traces and our columns, read and written."""

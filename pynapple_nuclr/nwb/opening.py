@@ -1,0 +1,267 @@
+"""NWB files, opened with pynwb: in HDF5 or Zarr, on this machine or behind an address."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from pynapple_nuclr.atomic_files import is_full
+from pynapple_nuclr.nwb.text_heaps import check_heaps
+from pynapple_nuclr.nwb.values import check_about
+
+# Bytes of a remote file that one request asks for, and how many such blocks are kept: HDF5 reads
+# its tables of contents in small pieces, and comes back to them.
+_BLOCK, _BLOCKS = 128 * 1024, 512
+_EXPECTED = "expected a file that nap.load_file reads"
+
+
+def is_remote(source: str | os.PathLike[str]) -> bool:
+    """Say whether a source is an address (http or https) and no path."""
+    return str(source).startswith(("http://", "https://"))
+
+
+def is_zarr(source: str | os.PathLike[str]) -> bool:
+    """Say whether a source is a folder in Zarr, by its name or by what it holds."""
+    return str(source).rstrip("/").endswith(".zarr") or (Path(source) / ".zgroup").is_file()
+
+
+@contextmanager
+def open_nwb(source: str | os.PathLike[str], mode: str = "r") -> Iterator[tuple[Any, Any]]:
+    """Open an NWB file with pynwb, which reads nothing but its table of contents.
+
+    Parameters
+    ----------
+    source : str or path
+        A file in HDF5, a folder in Zarr, or an address (http or https) of a file in HDF5, of
+        which only what is needed is read.
+    mode : str
+        As of pynwb; an address can only be read.
+
+    Yields
+    ------
+    io, nwbfile
+        Closed at the end: read all that you need before.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ConnectionError
+        If a server does not answer, or refuses.
+    ImportError
+        If it is Zarr and hdmf-zarr is not installed.
+    ValueError
+        If pynwb cannot read it, its data are packed with a filter that HDF5 has not here, or the
+        server cannot send parts of a file.
+    """
+    with suppress(ImportError):  # it brings HDF5 the filters that HDF5 itself has not
+        importlib.import_module("hdf5plugin")
+    opening = _open_remote if is_remote(source) else _open_zarr if is_zarr(source) else _open_hdf5
+    with opening(source, mode) as io:
+        with errors_naming_file(source, "pynwb", "NWB"), _naming_filters(source, io):
+            if not is_zarr(source):
+                check_about(io._file)
+            nwbfile = io.read()
+        with (
+            errors_naming_file(source, "pynwb", "NWB") if mode == "r" else nullcontext(),
+            _naming_filters(source, io),
+        ):
+            yield io, nwbfile
+
+
+@contextmanager
+def _naming_filters(source: str | os.PathLike[str], io: Any) -> Iterator[None]:
+    """Say which filter HDF5 lacks: it says only that there is no plugin, or none for it."""
+    try:
+        yield
+    except OSError as error:
+        said = "plugin" in str(error) or "filter" in str(error)
+        lacking = _lacking_filter(io._file) if said and not is_zarr(source) else None
+        if lacking is None:
+            raise
+        raise ValueError(
+            f"{source} cannot be read here: {lacking}, which HDF5 does not have by itself; "
+            "pip install hdf5plugin, and do the same again"
+        ) from error
+
+
+def _lacking_filter(file: Any) -> str | None:
+    """Return which dataset needs which filter that is not here, in words; None: none does."""
+    import h5py
+
+    def look(name: str, item: Any) -> str | None:
+        if isinstance(item, h5py.Dataset):
+            packing = item.id.get_create_plist()
+            for place in range(packing.get_nfilters()):
+                number, _, _, label = packing.get_filter(place)
+                if not h5py.h5z.filter_avail(number):
+                    called = label.decode(errors="replace") or "unnamed"
+                    return f"{name} is packed with filter {number} ({called})"
+        return None
+
+    found: str | None = file.visititems(look)
+    return found
+
+
+@contextmanager
+def errors_naming_file(source: str | os.PathLike[str], reader: str, kind: str) -> Iterator[None]:
+    """Let whatever a damaged or forged file makes of its readers be one error that names it.
+
+    Parameters
+    ----------
+    source : str or path
+        The file.
+    reader, kind : str
+        Who reads it, as what.
+
+    Raises
+    ------
+    OSError
+        In place of one that does not name the file.
+    ValueError
+        In place of any other error, but for those that name it, or say that a server or a
+        package is missing, or that the disk is full to which its parts are written.
+    """
+    try:
+        yield
+    except (ConnectionError, ImportError, Warning):
+        raise
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError)) and str(source) in str(error):
+            raise
+        if is_full(error):
+            raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the system's: no space left, no such folder
+        said = str(error)
+        if len(said) > 500:  # pynwb shows what it has read before it says what is wrong
+            said = f"{said[:150]} … {said[-300:]}"
+        raise (OSError if isinstance(error, OSError) else ValueError)(
+            f"{reader} cannot read {source} as {kind}; it may be damaged, or was never one: "
+            f"{type(error).__name__}: {said}"
+        ) from error
+
+
+@contextmanager
+def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+    import h5py
+    import pynwb
+
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; check the path")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path} may not be read by you; change its permissions, or copy it")
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path} is no NWB file (HDF5); {_EXPECTED}")
+    try:
+        with errors_naming_file(path, "pynwb", "NWB"):
+            check_heaps(path)
+            io = pynwb.NWBHDF5IO(path, mode)
+    except OSError as error:  # cut off, or open for writing elsewhere: h5py names no file
+        raise OSError(
+            f"{path} cannot be opened ({error}); expected a whole file that no program is "
+            "writing to: copy or download it again"
+        ) from error
+    with io:
+        yield io
+
+
+@contextmanager
+def _open_zarr(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+    path = Path(source)
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no folder {path}; check the path")
+    try:
+        from hdmf_zarr import NWBZarrIO
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is in Zarr, which hdmf-zarr reads: pip install pynapple-nuclr[zarr]"
+        ) from error
+    with NWBZarrIO(str(path), mode) as io:
+        yield io
+
+
+@contextmanager
+def _open_remote(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+    import h5py
+    import pynwb
+
+    if mode != "r":
+        raise ValueError(f"{source} is an address, which can only be read; download it to write")
+    if is_zarr(source):
+        raise ValueError(
+            f"{source} is in Zarr; of remote files only HDF5 is read: download it first"
+        )
+    with _remote_file(str(source)) as stream:
+        try:
+            # As large as a chunk may well be: else h5py would unpack it once for every unit.
+            file = h5py.File(stream, "r", rdcc_nbytes=64 * 1024**2)
+        except OSError as error:
+            raise ValueError(f"{source} is no NWB file (HDF5); {_EXPECTED}") from error
+        with file, pynwb.NWBHDF5IO(file=file, mode="r") as io:
+            yield io
+
+
+@contextmanager
+def _remote_file(url: str) -> Iterator[Any]:
+    """Open an address as a file that is read in blocks, by requests for ranges of bytes."""
+    import aiohttp
+    import fsspec
+    from fsspec.implementations.http import HTTPFile
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+    web = fsspec.filesystem("http", client_kwargs={"timeout": timeout, "trust_env": True})
+    try:
+        stream = web.open(url, block_size=_BLOCK)
+    except OSError as error:  # fsspec makes every failure a FileNotFoundError
+        cause = error.__cause__ or error
+        if getattr(cause, "status", None) == 404:
+            raise FileNotFoundError(f"there is no file {url}; check the address") from error
+        raise ConnectionError(f"{url} cannot be read: {cause}; check the address") from error
+    with stream:
+        try:
+            if not isinstance(stream, HTTPFile):
+                raise ValueError("it answers as a stream")
+            stream.cache = _blocks(stream)
+            stream.seek(_BLOCK)  # only what is not at the start shows that ranges are heeded
+            stream.read(1)
+            stream.seek(0)
+        except ValueError as error:
+            raise ValueError(
+                f"the server of {url} cannot send parts of a file (HTTP range requests), and all "
+                "of it could be very large; download it and give its path"
+            ) from error
+        yield stream
+
+
+def _blocks(stream: Any) -> Any:
+    """Return a cache of blocks for a remote file, which asks for long ranges at once.
+
+    h5py holds its lock while it waits for bytes, and fsspec fetches them in a thread of its own.
+    If Python collected garbage there, h5py objects among it, both would wait for ever.
+    """
+    from fsspec.caching import BlockCache
+
+    def fetch(start: int, end: int) -> bytes:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return bytes(stream._fetch_range(start, end))
+        finally:
+            if collects:
+                gc.enable()
+
+    class Blocks(BlockCache):
+        def _fetch(self, start: int, end: int) -> bytes:
+            if end - start > 8 * self.blocksize:  # spike times: no request for every block
+                return self.fetcher(start, min(end, self.size))
+            return super()._fetch(start, end)
+
+    return Blocks(_BLOCK, fetch, stream.size, maxblocks=_BLOCKS)

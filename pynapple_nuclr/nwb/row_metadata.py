@@ -1,0 +1,135 @@
+"""Metadata in: what a table of an NWB file says of each of its rows, as pynapple can hold it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from numbers import Number
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pynapple as nap
+
+from pynapple_nuclr.nwb.values import check_stored, has_any_length, read_ragged, read_values
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Units
+
+
+def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
+    """Read the columns of an NWB table that hold one number, truth value or text per row.
+
+    Ragged columns, images, waveforms and references are not read at all. Of an electrode group
+    its ``location`` is taken; of one electrode a row, the electrode's own columns; of several
+    the ``location`` that all share ("" if they share none). Where a row names an electrode that
+    the table has not, such as -1, it has none (NaN or ""), with one warning a column.
+
+    Parameters
+    ----------
+    table : DynamicTable
+        Of an open file.
+
+    Returns
+    -------
+    dict
+        Name → values (rows,), in the order of the table.
+    """
+    from hdmf.common import DynamicTableRegion, VectorIndex
+
+    n_rows = len(table.id)
+    columns: dict[str, NDArray[Any]] = {}
+    beside: dict[str, NDArray[Any]] = {}  # of other tables: a column of the table itself wins
+    for name in table.colnames:
+        column = table[name]
+        if name == "electrode_group":
+            beside["location"] = np.array([group.location for group in column[:]], dtype=object)
+        elif isinstance(column, DynamicTableRegion):
+            rows = read_values(column.data).astype(np.int64)
+            _warn_of_absent(column)
+            others = scalar_columns(column.table)
+            beside = {key: _taken(values, rows) for key, values in others.items()} | beside
+        elif isinstance(column, VectorIndex):
+            if isinstance(column.target, DynamicTableRegion):
+                _warn_of_absent(column.target)
+                beside = _shared_location(column) | beside
+        elif len(np.shape(column.data)) == 1 and len(column.data) == n_rows > 0:
+            check_stored(column.data)
+            texts = has_any_length(column.data)
+            values = plain_values(read_values(column.data) if texts else column[:])
+            if values is not None:
+                columns[name] = values
+    return columns | {
+        name: values
+        for name, values in beside.items()
+        if name not in columns and len(values) == n_rows
+    }
+
+
+def describe_units(units: Units, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Set metadata in place; a name that pynapple keeps for itself gets a trailing underscore."""
+    taken = set(units.metadata_columns)  # of a TsGroup: its rate
+    if isinstance(units, nap.TsdFrame):
+        taken |= set(units.columns)
+    named: dict[str, NDArray[Any]] = {}
+    for name, values in columns.items():
+        while name in taken or name in named:
+            name += "_"
+        named[name] = values
+    with warnings.catch_warnings():  # of names that are no attributes: get_info reads them
+        warnings.simplefilter("ignore")
+        units.set_info(named)
+
+
+def plain_values(values: Any) -> NDArray[Any] | None:
+    """Return values as an array; None if they are no numbers, truth values or texts."""
+    values = [value.decode() if isinstance(value, bytes) else value for value in values]
+    if all(isinstance(value, str) for value in values):
+        return np.array(values, dtype=object)
+    if all(isinstance(value, Number | np.bool_) for value in values):
+        return np.array(values)
+    return None
+
+
+def _shared_location(index: Any) -> dict[str, NDArray[Any]]:
+    """Return the location of the electrodes of each row, where all of them lie at one."""
+    electrodes = index.target
+    if "location" not in electrodes.table.colnames:
+        return {}
+    locations = plain_values(read_values(electrodes.table["location"].data))
+    if locations is None:
+        return {}
+    rows = [row.astype(np.int64) for row in read_ragged(index)]
+    places = [set(locations[row[_is_there(row, locations)]]) for row in rows]
+    return {"location": np.array([p.pop() if len(p) == 1 else "" for p in places], dtype=object)}
+
+
+def _is_there(rows: NDArray[np.int64], values: Any) -> NDArray[np.bool_]:
+    """Return which rows there are in a column or table."""
+    return np.asarray((rows >= 0) & (rows < len(values)))
+
+
+def _taken(values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the values at rows; NaN, or "" for a text, where there is no such row."""
+    found = _is_there(rows, values)
+    if found.all():
+        return values[rows]
+    is_text = values.dtype == object
+    taken = np.full(len(rows), "" if is_text else np.nan, dtype=object if is_text else np.float64)
+    taken[found] = values[rows[found]]
+    return taken
+
+
+def _warn_of_absent(column: Any) -> None:
+    """Warn of rows to which a column refers, and which its table has not."""
+    rows = read_values(column.data).astype(np.int64)
+    absent = rows[~_is_there(rows, column.table.id)]
+    if len(absent):
+        warnings.warn(
+            f"{column.container_source}: {len(absent)} of {len(rows)} rows in the column "
+            f"{column.name!r} are not in the table {column.table.name!r} it refers to "
+            f"({', '.join(map(str, np.unique(absent)[:5]))}); they count as no electrode",
+            UserWarning,
+            stacklevel=5,  # whoever called read_units
+        )

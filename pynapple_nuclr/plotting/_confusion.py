@@ -1,0 +1,116 @@
+"""Which labels a probe takes for which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pynapple_nuclr.plotting.style import LETTER, colour_bar, counted, new_axes, title
+from pynapple_nuclr.plotting.unit_columns import (
+    UNKNOWN,
+    in_order,
+    read_column,
+    read_labels,
+    read_predictions,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Units
+
+_FAINT = "#C4C4C4"  # counts of zero stand back
+
+
+def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes:
+    """Draw true against predicted labels: how many units of each are taken for what.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        With true labels in a column `target` and those of a probe in ``predicted_<target>``, as
+        `Probe.annotate` writes them. Of units that the probe was fitted to this says nothing.
+    target : str
+        What was predicted. Units without a label, or labelled "unknown", are left out and counted.
+    ax : matplotlib Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        Rows are true labels with their units in brackets; the number is a count of units, the
+        shade its share of the row. A last column "unknown" only where the probe gave some no
+        label: in macro F1 and accuracy, which stand in the title, these count as wrong.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or no unit has both a label and a prediction.
+
+    Examples
+    --------
+    >>> import pynapple as nap
+    >>> from pynapple_nuclr.plotting import plot_confusion
+    >>> units = nap.TsGroup({i: nap.Ts([0.1, 0.9]) for i in range(4)}, metadata={
+    ...     "layer": ["L4", "L4", "L5", "L5"], "predicted_layer": ["L4", "L5", "L5", "L5"]})
+    >>> print(plot_confusion(units, "layer").get_title(loc="left"))
+    macro F1 0.73, accuracy 0.75
+    4 units
+    """
+    true = read_labels(read_column(units, target, "target"))
+    told, _ = read_predictions(units, target)
+    shown = true.known & ~told.missing
+    if not shown.any():
+        raise ValueError(
+            f"none of {len(shown)} units has both a label in {target!r} and a prediction in "
+            f"'predicted_{target}'"
+        )
+    truth, answers = true.texts[shown], told.texts[shown]
+    classes = in_order(np.union1d(truth, answers[answers != UNKNOWN]))
+    columns = classes + [UNKNOWN] * bool((answers == UNKNOWN).any())
+    counts = np.array([[((truth == t) & (answers == p)).sum() for p in columns] for t in classes])
+
+    text = LETTER * max(len(label) for label in columns)  # inches, about
+    side = float(np.clip(0.42 * len(columns), 3.0, 9.0))
+    turned = text > 0.95 * side / len(columns)
+    ax, _ = new_axes(ax, side + text + 2.2, side + 1.2 + text * turned, square=True)
+    draw_counts(ax, counts, classes, columns, turned=turned)
+    ax.set(xlabel=f"predicted {target}", ylabel=f"true {target} (units)")
+    title(
+        ax,
+        f"{shown.sum()} units",
+        counted((answers == UNKNOWN).sum(), f"of them called {UNKNOWN}"),
+        counted((~true.known).sum(), "without a label not shown"),
+        counted((true.known & told.missing).sum(), "without a prediction not shown"),
+        first=f"macro F1 {_macro_f1(truth, answers, classes):.2f}, "
+        f"accuracy {np.mean(truth == answers):.2f}",
+    )
+    return ax
+
+
+def draw_counts(
+    ax: Axes, counts: NDArray[Any], rows: list[str], columns: list[str], *, turned: bool
+) -> None:
+    """Draw counts (rows, columns), shaded by their share of the row."""
+    totals = counts.sum(axis=1)
+    share = counts / np.maximum(totals, 1)[:, None]
+    drawn = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    size = "small" if len(columns) <= 16 else "x-small"
+    for (i, j), count in np.ndenumerate(counts):
+        colour = "white" if share[i, j] > 0.6 else "black" if count else _FAINT
+        ax.text(j, i, f"{count:.0f}", ha="center", va="center", color=colour, fontsize=size)
+    ax.set_xticks(np.arange(len(columns)), columns, rotation=90 if turned else 0)
+    ax.set_yticks(
+        np.arange(len(rows)), [f"{one} ({n:.0f})" for one, n in zip(rows, totals, strict=True)]
+    )
+    ax.tick_params(length=0)
+    ax.spines[:].set_color(_FAINT)
+    colour_bar(ax, drawn, "share of the row")
+
+
+def _macro_f1(truth: NDArray[Any], answers: NDArray[Any], classes: list[str]) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, answers, labels=classes, average="macro", zero_division=0))

@@ -1,0 +1,272 @@
+"""`pretrain`: from unlabelled recordings to an encoder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.data import DataLoader
+
+from pynapple_nuclr.atomic_files import folder_lock
+from pynapple_nuclr.checkpoints import Encoder, as_encoder, save_encoder
+from pynapple_nuclr.config import EncoderConfig, Gaps
+from pynapple_nuclr.familiarity import note_training
+from pynapple_nuclr.io.recording_cache import open_recordings
+from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
+from pynapple_nuclr.pretraining.distributed import pick_precision, quiet, start_trainer
+from pynapple_nuclr.pretraining.held_out_time import open_sources
+from pynapple_nuclr.pretraining.resume import resume_or_begin
+from pynapple_nuclr.pretraining.training_module import ContrastiveTraining, Schedule
+from pynapple_nuclr.pretraining.training_monitor import TrainingMonitor
+from pynapple_nuclr.pretraining.training_settings import (
+    TrainingSettings,
+    check_positive,
+    default_batch_size,
+    default_config,
+    default_minutes,
+)
+from pynapple_nuclr.pretraining.view_batches import PairBatches
+from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.windows import ViewSampler
+
+if TYPE_CHECKING:
+    from pynapple_nuclr.io.recording_cache import Source
+
+
+def pretrain(
+    groups: Source | Sequence[Source] | Mapping[str, Source],
+    config: EncoderConfig | None = None,
+    *,
+    init: Encoder | str | Path | None = None,
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    gaps: Gaps | None = None,
+    by: str | None = None,
+    cache: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = True,
+    devices: int | str | list[int] = "auto",
+    precision: str = "auto",
+    progress: bool = True,
+    **training: Any,
+) -> Encoder:
+    """Train an encoder on unlabelled recordings, or fine-tune one.
+
+    The encoder learns to recognise the same unit at two times among its own population. Training
+    ends when re-identification on a held-out block of every recording no longer improves, or at
+    `steps` or `max_minutes`; the weights that did best on the held-out blocks are returned.
+
+    Parameters
+    ----------
+    groups : TsGroup, TsdFrame, str, Path, list or mapping
+        Recordings, all spikes or all calcium; a mapping gives them names. NWB files are indexed
+        once and then read as they are needed: together they may be larger than the memory.
+    config : EncoderConfig, optional
+        Windows and size. Default: those of `init`, or the published ones, made to fit the
+        recordings (trials shorter than a window are joined).
+    init : Encoder, str or Path, optional
+        Encoder to start from (itself, a folder or a hub name). Default: random weights.
+    steps : int, optional
+        Steps to take at most.
+    max_minutes : float, optional
+        Minutes to train at most. Default: 30 if `steps` is not given either.
+    batch_size : int, optional
+        Pairs of windows a step, those of all processes together. Default: as published on a GPU
+        (128, calcium 16), 4 on a CPU.
+    seed : int
+        Seed of weights, views and dropout.
+    gaps : {"split", "join"}, optional
+        Whether windows stay within an epoch. Default: as in the configuration.
+    by : str, optional
+        Metadata column that says which population a unit belongs to, such as its probe
+        insertion: each is a recording of its own. Default: all units of a recording are one.
+    cache : str or Path, optional
+        Folder for the indices of NWB files, about as large as their spikes. Default: in the
+        user's cache folder.
+    out : str or Path, optional
+        Folder for checkpoints, metrics (``metrics.csv``) and the final encoder.
+    resume : bool
+        Continue from the checkpoint in `out` if there is one.
+    devices : "auto", int or list
+        Lightning's devices. "auto" is one, or under torchrun or SLURM all processes that it has
+        started, on however many machines; 2 or more (-1: all GPUs) start this script again as
+        often, each process on a device of its own. See ``docs/cluster.md``.
+    precision : str
+        Lightning's precision. "auto" is bfloat16 where the device computes it natively (on a
+        CPU: from dim 64 on), and float32 elsewhere.
+    progress : bool
+        Show a progress bar with loss, held-out re-identification and time left.
+    **training
+        Settings of `TrainingSettings`: ``learning_rate``, ``max_view_distance``, ``max_units``,
+        ``holdout``, ``patience`` …
+
+    Returns
+    -------
+    Encoder
+        In evaluation mode, on the CPU, with a card that says how it was trained; the same in
+        every process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For recordings that cannot be read, no two windows to compare, settings that do not fit,
+        devices that are not there, or a checkpoint in `out` of another run.
+    OSError
+        If another process is writing to `out`, or the disk is full; the last checkpoint is whole.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM, once the checkpoint is written.
+
+    References
+    ----------
+    "Know Thyself by Knowing Others: Learning Neuron Identity from Population Context",
+    NeurIPS 2025, arXiv:2512.01199.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> recording = nap_nuclr.simulate("context", n_units=30, duration=120, seed=0)
+    >>> config = nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16)
+    >>> encoder = nap_nuclr.pretrain(recording, config, steps=2, progress=False)
+    >>> encoder.config.dim, encoder.card["training"]["steps"]
+    (32, 2)
+    """
+    for name, value in (("steps", steps), ("max_minutes", max_minutes), ("batch_size", batch_size)):
+        check_positive(name, value)
+    folder = None if out is None else Path(out)
+    recordings = open_recordings(groups, by=by, cache=cache)
+    encoder = _start(list(recordings.values()), config, init, gaps, seed)
+    config = encoder.config
+    trainer = start_trainer(devices, pick_precision(precision, config.dim), folder)
+    settings = TrainingSettings.for_config(config, training)
+    training_data, held_out = open_sources(list(recordings.values()), config, settings.holdout)
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    batch_size = batch_size or default_batch_size(config, accelerator)
+    batches = PairBatches(ViewSampler(training_data, settings, config.gaps, seed), batch_size)
+    batches.share = _share(trainer, batch_size)
+    schedule = Schedule(steps, default_minutes(steps, max_minutes), batches.steps_per_epoch())
+    facts = {
+        "config": config.to_dict(),
+        "settings": {k: v for k, v in asdict(settings).items() if k != "patience"},
+        "recordings": {name: _size(recording) for name, recording in recordings.items()},
+        "batch_size": batch_size,
+        "seed": seed,
+        "init": encoder.card.get("fine_tuned_from"),
+    }
+    first = trainer.is_global_zero
+    watch = TrainingMonitor(held_out, folder, progress and first, facts)
+    trainer.callbacks.append(watch)
+    with folder_lock(folder if first else None):
+        with torch.random.fork_rng():  # the caller's own draws go on as if nothing had been
+            torch.manual_seed(seed)  # the projector's weights
+            module = ContrastiveTraining(encoder, settings, schedule, seed)
+            checkpoint, step = resume_or_begin(folder, resume, watch, module, first)
+            batches.place = module.place
+            if schedule.progress(step) < 1 and watch.checks_without_gain < settings.patience:
+                step = _fit(trainer, module, batches, checkpoint, folder)
+        watch.bar.close()
+        encoder = _finish(module, watch, recordings, step)
+        if folder is not None and first:
+            save_encoder(encoder, folder)
+        trainer.strategy.barrier()  # the encoder's files stand when any process goes on
+    return encoder
+
+
+def _share(trainer: pl.Trainer, batch_size: int) -> tuple[int, int]:
+    """Return which process this is, and of how many."""
+    if batch_size < trainer.world_size:
+        warnings.warn(
+            f"batch_size is {batch_size} for {trainer.world_size} processes: some have nothing to "
+            "do; give a larger batch_size, that of all processes together",
+            stacklevel=3,
+        )
+    return trainer.global_rank, trainer.world_size
+
+
+def _start(
+    recordings: list[Recording],
+    config: EncoderConfig | None,
+    init: Encoder | str | Path | None,
+    gaps: Gaps | None,
+    seed: int,
+) -> Encoder:
+    """Return a fresh encoder, or a copy of the one to fine-tune."""
+    kinds = {recording.modality for recording in recordings}
+    if len(kinds) > 1:
+        raise ValueError("the recordings mix spikes and calcium; train an encoder for each")
+    source = None if init is None else as_encoder(init)
+    if source is not None and config not in (None, source.config):
+        raise ValueError(
+            f"config differs from that of the encoder to start from ({source.identity}); leave "
+            "config out to fine-tune, or init to start anew"
+        )
+    config = config or (source.config if source else default_config(recordings))
+    config = replace(config, gaps=gaps or config.gaps)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(config, name=source.name if source else "nuclr")
+    if source is not None:
+        encoder.load_state_dict(source.state_dict())
+        encoder.card["fine_tuned_from"] = source.identity
+        encoder.card[FINGERPRINTS] = source.card.get(FINGERPRINTS, [])
+    return encoder
+
+
+def _size(recording: Recording) -> list[float]:
+    sizes = (recording.n_units, recording.duration, recording.activity().sum())
+    return [round(float(size), 3) for size in sizes]
+
+
+def _fit(
+    trainer: pl.Trainer,
+    module: ContrastiveTraining,
+    batches: PairBatches,
+    checkpoint: Path | None,
+    folder: Path | None,
+) -> int:
+    """Train; return the step at which the training ended."""
+    loader = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
+    stopped = False
+    try:
+        with quiet():
+            trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # Lightning's way to end after Ctrl-C
+        stopped = True
+    if stopped or module.stopping:
+        kept = "nothing was saved (no out=)"
+        if folder is not None:
+            kept = f"the checkpoint is in {folder}; call pretrain again with out= to continue"
+        raise KeyboardInterrupt(f"training interrupted; {kept}")
+    return trainer.global_step
+
+
+def _finish(
+    module: ContrastiveTraining,
+    watch: TrainingMonitor,
+    recordings: dict[str, Recording],
+    step: int,
+) -> Encoder:
+    """Return the best weights, with a card."""
+    encoder = module.encoder.cpu().eval()
+    if watch.best_weights:
+        encoder.load_state_dict(watch.best_weights)
+    encoder.card["training"] = {
+        "recordings": len(recordings),
+        "units": sum(recording.n_units for recording in recordings.values()),
+        "hours": round(sum(recording.duration for recording in recordings.values()) / 3600, 3),
+        "steps": step,
+        "pairs_a_step": watch.facts["batch_size"],
+        "minutes": round(module.schedule.spent / 60, 1),
+        "seed": watch.facts["seed"],
+        "best_held_out_reidentification": round(watch.best, 4) if watch.best >= 0 else None,
+        "torch": torch.__version__,
+    }
+    encoder.card["settings"] = watch.facts["settings"]
+    note_training(encoder, list(recordings.values()))
+    return encoder

@@ -1,0 +1,198 @@
+"""One training step under Lightning, in one process or several."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from pynapple_nuclr.checkpoints import Encoder
+from pynapple_nuclr.model import ContrastiveLoss
+from pynapple_nuclr.pretraining.training_settings import TrainingSettings
+from pynapple_nuclr.pretraining.view_batches import Batch
+
+_TOKENS_AT_ONCE = {"cpu": 20_000, "cuda": 1_000_000, "mps": 100_000}
+_WARMUP = 5
+
+
+class Schedule:
+    """How far the training has come, 0 to 1: by steps, by time, whichever is further.
+
+    Parameters
+    ----------
+    steps : int or None
+        Steps to take.
+    minutes : float or None
+        Minutes to train, those of earlier runs that this one resumes included.
+    warmup : int
+        Steps over which the learning rate rises.
+    """
+
+    def __init__(self, steps: int | None, minutes: float | None, warmup: int) -> None:
+        self.steps = steps
+        self.seconds = None if minutes is None else 60 * minutes
+        self.warmup = warmup
+        self.spent = 0.0  # seconds, by this and earlier runs
+        self._since = time.monotonic()
+
+    def start(self) -> None:
+        """Begin to count the time of this run."""
+        self._since = time.monotonic()
+
+    def lap(self) -> None:
+        """Add the time since the last call."""
+        now = time.monotonic()
+        self.spent += now - self._since
+        self._since = now
+
+    def progress(self, step: int) -> float:
+        """Return how far the training has come after `step` steps."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = self.spent / self.seconds if self.seconds else 0.0
+        return min(max(by_steps, by_time), 1.0)
+
+    def factor(self, step: int) -> float:
+        """Return the learning rate of a step as a fraction: linear warm-up, then cosine to 0.
+
+        A training shorter than five times the warm-up warms up over its first fifth.
+        """
+        rise = max((step + 1) / max(self.warmup, 1), self.progress(step) * _WARMUP)
+        rise = min(rise, 1.0)
+        return rise * 0.5 * (1 + math.cos(math.pi * self.progress(step)))
+
+
+class ContrastiveTraining(pl.LightningModule):
+    """Encoder and projector, trained to recognise units in another view.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The encoder.
+    settings : TrainingSettings
+        How it is trained.
+    schedule : Schedule
+        Length and learning rate.
+    seed : int
+        Seed of the dropout of every step.
+    """
+
+    def __init__(
+        self, encoder: Encoder, settings: TrainingSettings, schedule: Schedule, seed: int
+    ) -> None:
+        super().__init__()
+        # Steps are taken by hand: a large batch goes through in parts that fit the cache.
+        self.automatic_optimization = False
+        self.encoder = encoder
+        self.loss = ContrastiveLoss(
+            encoder.config.dim,
+            settings.temperature,
+            within_view_temperature=settings.within_view_temperature,
+        )
+        self.settings = settings
+        self.schedule = schedule
+        self.seed = seed
+        self.place = (0, 0)
+        self.last_epoch = 0  # in which there was a pair to learn from
+        self.last_loss = float("nan")
+        self.settled = True  # not in the midst of changing weights
+        self.stop_asked = False  # by a signal to this process
+        self.stopping = False  # by a signal to any
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; norms and biases do not decay."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            groups, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+        )
+
+    def training_step(self, batch: Batch, index: int) -> None:
+        """Take one step on a batch of pairs, with all processes together."""
+        step = self.global_step
+        optimizer = self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * self.schedule.factor(step)
+        torch.manual_seed(self._step_seed(step))  # the same dropout, whether resumed or not
+        optimizer.zero_grad()
+        matched = batch.matched
+        total = 0.0
+        for part in batch.parts(_TOKENS_AT_ONCE.get(self.device.type, 20_000)):
+            loss = self._loss(part) * (part.matched / matched)
+            self.manual_backward(loss)
+            total += float(loss.detach())
+        self.schedule.lap()
+        self.stopping = self.stop_asked
+        if self.trainer.world_size > 1:
+            total, matched = self._add_up(total, matched)
+        if not matched:
+            self.place = batch.next_place
+            return
+        if not math.isfinite(total):
+            raise ValueError(
+                f"the loss is {total} at step {step}, on windows of the recordings "
+                f"{', '.join(map(repr, batch.recordings))}; expected a finite number: lower "
+                "learning_rate, or look for extreme values there"
+            )
+        self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
+        self.settled = False
+        optimizer.step()
+        self.place = batch.next_place
+        self.last_epoch = self.place[0]
+        self.last_loss = total
+        self.settled = True
+
+    def _add_up(self, loss: float, matched: int) -> tuple[float, int]:
+        """Add up losses and gradients, weighted by matched units, as if this were one process.
+
+        Every process comes here once a step, whatever its pairs, so that none waits in vain; the
+        time that counts is the first one's, and a signal to one is a signal to all.
+
+        Returns
+        -------
+        (float, int)
+            Loss and matched units of the whole batch.
+        """
+        spent = self.schedule.spent if self.global_rank == 0 else 0.0
+        weighted = loss * matched if matched else 0.0
+        sums = torch.tensor(
+            [weighted, matched, spent, self.stop_asked], dtype=torch.float64, device=self.device
+        )
+        torch.distributed.all_reduce(sums)
+        weighted, everywhere, self.schedule.spent, stops = sums.tolist()
+        self.stopping = stops > 0
+        if not everywhere:
+            return 0.0, 0
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        own = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+        summed = torch.cat([gradient.flatten() for gradient in own]) * (matched / everywhere)
+        torch.distributed.all_reduce(summed)
+        shares = summed.split([weight.numel() for weight in weights])
+        for weight, share in zip(weights, shares, strict=True):
+            weight.grad = share.view_as(weight)
+        return weighted / everywhere, int(everywhere)
+
+    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
+        """Leave the batch where it is: its parts move when they are packed."""
+        return batch
+
+    def _loss(self, part: Batch) -> Tensor:
+        patches, sizes, ids1, ids2 = part.tensors(self.device)
+        x = self.encoder(patches, sizes)
+        x1, x2 = x.float().split([sum(map(len, ids1)), sum(map(len, ids2))])
+        # Similarities divided by a small temperature need more digits than bfloat16 has.
+        with torch.autocast(self.device.type, enabled=False):
+            loss: Tensor = self.loss(x1, x2, ids1, ids2)
+        return loss
+
+    def _step_seed(self, step: int) -> int:
+        # numpy fills up with zeros: the first of several processes draws what a single one does.
+        words = np.random.SeedSequence((self.seed, step, self.global_rank))
+        return int(words.generate_state(1)[0])

@@ -1,0 +1,318 @@
+"""How well a classifier predicts units it has not seen, beside chance."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import f1_score
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.utils.multiclass import check_classification_targets
+
+from pynapple_nuclr.calibration import confidence_report, fit_temperature, with_temperature
+from pynapple_nuclr.leakage import LeakError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+
+_FOLDS_OF_UNITS = 5
+_FOLDS_OF_GROUPS = 10
+_INNER_FOLDS = 5
+_SHUFFLES = 5
+
+
+class Score(NamedTuple):
+    """A cross-validated score.
+
+    Attributes
+    ----------
+    f1, chance : float
+        Macro F1 of the pooled out-of-fold predictions; its mean with shuffled labels.
+    by : {"animal", "recording", "unit"}
+        What each fold left out.
+    folds : int
+        Number of folds.
+    temperature : float
+        By how much the classifier is too sure, learnt from its out-of-fold probabilities.
+    calibration : dict
+        How far out-of-fold probabilities can be trusted; see `Probe`. Empty without any.
+    """
+
+    f1: float
+    chance: float
+    by: str
+    folds: int
+    temperature: float
+    calibration: dict[str, float]
+
+
+def check_classes(labels: NDArray[Any], target: str) -> None:
+    """Refuse labels that nothing can be learnt from.
+
+    Raises
+    ------
+    ValueError
+        If they are continuous, of fewer than two classes, or a class has fewer than two units.
+    """
+    try:
+        if len(labels):
+            check_classification_targets(labels)
+    except ValueError as error:
+        raise ValueError(
+            f"{target!r} is no column of labels, but of numbers such as {labels[0]}; expected "
+            f"names or whole numbers, a few units of each ({error})"
+        ) from error
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        found = f"one class, {classes[0]!s}" if len(classes) else "no labelled unit"
+        raise ValueError(f"{target!r} has {found}; expected at least two classes (not 1 class)")
+    if counts.min() < 2:
+        rare = ", ".join(str(one) for one in classes[counts < 2])
+        raise ValueError(
+            f"{target!r} has fewer than two units of: {rare}; label more of them, or clear these "
+            "labels (None)"
+        )
+
+
+def cross_validate(
+    estimator: Any,
+    x: NDArray[np.float64],
+    labels: NDArray[Any],
+    recordings: NDArray[Any],
+    animals: NDArray[Any] | None = None,
+    target: str = "y",
+    calibrate: bool = False,
+) -> Score:
+    """Predict every unit by a classifier that has not seen its animal, recording or itself.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Is cloned for every fold.
+    x : ndarray (units, columns)
+        What it reads.
+    labels, recordings : ndarray (units,)
+        Label and recording of each unit.
+    animals : ndarray (units,), optional
+        Animal of each unit. At least two: folds leave out animals. Else recordings, if every
+        class is in at least two of them; else units, stratified.
+    target : str
+        What the labels are called, in warnings.
+    calibrate : bool
+        Whether probabilities are calibrated. In each fold this is learnt from the units that
+        it trains on alone, again by leaving out animals, else recordings, else units.
+
+    Returns
+    -------
+    Score
+        Folds and shuffles are seeded; shuffled labels use the same folds.
+    """
+    # Folds and shuffles go by the units' data: the order in which they are given does not matter.
+    order = np.lexsort((*x.T, recordings, labels))
+    x, labels, recordings = x[order], labels[order], recordings[order]
+    animals = None if animals is None else animals[order]
+    by, folds, warning = _folds(labels, recordings, animals)
+    left_out = {"animal": animals, "recording": recordings}.get(by)
+    check_apart(folds, f"the probe of {target!r}", by, left_out)
+    if warning:
+        warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=3)
+    predicted, chances = _out_of_fold(estimator, x, labels, folds)
+    shuffled = [np.random.default_rng(seed).permutation(labels) for seed in range(_SHUFFLES)]
+    chance = [_f1(y, _out_of_fold(estimator, x, y, folds)[0]) for y in shuffled]
+    score = Score(_f1(labels, predicted), float(np.mean(chance)), by, len(folds), 1.0, {})
+    if chances is None:
+        return score
+    figures = _figures(labels, chances)
+    if not calibrate:
+        return score._replace(calibration=figures)
+    calibrated = calibrate_folds(estimator, x, labels, recordings, animals, folds, chances)
+    raw = {f"{name}_uncalibrated": figures[name] for name in ("ece", "brier")}
+    return score._replace(
+        temperature=_temperature(labels, chances), calibration=_figures(labels, calibrated) | raw
+    )
+
+
+def calibrate_folds(
+    estimator: Any,
+    x: NDArray[np.float64],
+    labels: NDArray[Any],
+    recordings: NDArray[Any],
+    animals: NDArray[Any] | None,
+    folds: Folds,
+    chances: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Calibrate out-of-fold probabilities by what has not seen the fold's labels either.
+
+    Parameters
+    ----------
+    estimator, x, labels, recordings, animals
+        As in `cross_validate`.
+    folds : list of (ndarray, ndarray)
+        Indices of the units that are trained on and of those that are left out.
+    chances : ndarray (units, classes)
+        Probabilities; NaN for a class that a fold has not seen.
+
+    Returns
+    -------
+    ndarray (units, classes)
+        For each fold of the temperature that its units of training give, by leaving out their
+        animals, else recordings, else units.
+
+    Raises
+    ------
+    LeakError
+        If a fold trains on a unit that it leaves out.
+    """
+    check_apart(folds, "what calibrates the probe")
+    calibrated = chances.copy()
+    for train, test in folds:
+        seen = (labels[train], recordings[train], None if animals is None else animals[train])
+        _, inner, _ = _folds(*seen, _INNER_FOLDS)
+        within = _out_of_fold(estimator, x[train], labels[train], inner)[1]
+        known = np.isfinite(chances[test]).all(axis=0)
+        calibrated[np.ix_(test, known)] = with_temperature(
+            chances[np.ix_(test, known)], _temperature(labels[train], within)
+        )
+    return calibrated
+
+
+def check_apart(
+    folds: Folds, what: str, by: str = "unit", groups: NDArray[Any] | None = None
+) -> None:
+    """Refuse folds that train on what they leave out.
+
+    Parameters
+    ----------
+    folds : list of (ndarray, ndarray)
+        Indices of the units that are trained on and of those that are left out.
+    what : str
+        Would be fitted on them.
+    by : {"animal", "recording", "unit"}
+        What the folds leave out.
+    groups : ndarray (units,), optional
+        Animal or recording of each unit. Default: each unit is left out by itself.
+
+    Raises
+    ------
+    LeakError
+        Naming the fold, and units, animals or recordings that are on both sides.
+    """
+    for number, (train, test) in enumerate(folds, start=1):
+        sides = (train, test) if groups is None else (groups[train], groups[test])
+        both = np.intersect1d(*sides).tolist()
+        if both:
+            raise LeakError(
+                f"{what} would be fitted in fold {number} on {by} "
+                f"{', '.join(map(str, both[:5]))}{' …' if len(both) > 5 else ''}, which the fold "
+                "leaves out; expected folds whose two parts share nothing"
+            )
+
+
+def _folds(
+    labels: NDArray[Any],
+    recordings: NDArray[Any],
+    animals: NDArray[Any] | None,
+    most: int = _FOLDS_OF_GROUPS,
+) -> tuple[str, Folds, str]:
+    """Return what the folds leave out, the folds (there may be none), and what to warn of."""
+    n_classes, n_recordings = len(np.unique(labels)), len(np.unique(recordings))
+    if animals is not None and len(np.unique(animals)) > 1:
+        lonely = _lonely_classes(labels, animals)
+        warning = (
+            f"{lonely} of {n_classes} classes in one animal only: leaving animals out, they cannot "
+            "be predicted and count as 0 in the cross-validated macro F1"
+        )
+        return "animal", _by_group(labels, animals, most), warning if lonely else ""
+    lonely = _lonely_classes(labels, recordings)
+    if not lonely:
+        return "recording", _by_group(labels, recordings, most), ""
+    warning = (
+        f"{lonely} of {n_classes} classes in one of {n_recordings} recordings only: folds leave "
+        "out units, not recordings, and where classes and recordings coincide the score may be "
+        "that of telling recordings apart"
+    )
+    return "unit", _of_units(labels), warning if n_recordings > 1 else ""
+
+
+def _of_units(labels: NDArray[Any]) -> Folds:
+    # As many folds as the largest class has units: rarer classes are spread one to a fold.
+    largest = int(np.unique(labels, return_counts=True)[1].max())
+    if largest < 2:
+        return []
+    splitter = StratifiedKFold(min(_FOLDS_OF_UNITS, largest), shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(splitter.split(labels, labels))
+
+
+def _by_group(labels: NDArray[Any], groups: NDArray[Any], most: int) -> Folds:
+    n_folds = min(most, len(np.unique(groups)))
+    return list(GroupKFold(n_folds).split(labels, labels, groups))
+
+
+def _lonely_classes(labels: NDArray[Any], groups: NDArray[Any]) -> int:
+    """Count the classes that are in one group only."""
+    return sum(len(np.unique(groups[labels == one])) < 2 for one in np.unique(labels))
+
+
+def _out_of_fold(
+    estimator: Any, x: NDArray[np.float64], labels: NDArray[Any], folds: Folds
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Predict every unit by what has not seen its fold.
+
+    Returns
+    -------
+    (ndarray (units,), ndarray (units, classes) or None)
+        Labels, and probabilities of all classes: NaN for those that a fold has not seen; None if
+        the estimator gives none.
+    """
+    every = np.unique(labels)
+    predicted = np.empty_like(labels)
+    chances = np.full((len(labels), len(every)), np.nan)
+    with_chances = hasattr(estimator, "predict_proba")
+    for train, test in folds:
+        classes = np.unique(labels[train])
+        columns = np.searchsorted(every, classes)
+        if len(classes) == 1:  # nothing to tell apart: all that can be said is this class
+            predicted[test] = classes[0]
+            chances[test, columns[0]] = 1.0
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit will say it
+            fitted = clone(estimator).fit(x[train], labels[train])
+        if with_chances:  # as `most_probable` would say, which would ask for them again
+            told = fitted.predict_proba(x[test])
+            chances[np.ix_(test, columns)] = told
+            predicted[test] = classes[told.argmax(axis=1)]
+        else:
+            predicted[test] = fitted.predict(x[test])
+    return predicted, chances if with_chances else None
+
+
+def most_probable(estimator: Any, x: NDArray[np.float64]) -> NDArray[Any]:
+    """Return the label (units,) whose probability is highest, as it is written beside it.
+
+    Some classifiers of scikit-learn predict by something else, as SVC does.
+    """
+    if not hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict(x))
+    return np.asarray(estimator.classes_[estimator.predict_proba(x).argmax(axis=1)])
+
+
+def _temperature(labels: NDArray[Any], chances: NDArray[np.float64] | None) -> float:
+    return 1.0 if chances is None else fit_temperature(labels, chances, np.unique(labels))
+
+
+def _figures(labels: NDArray[Any], chances: NDArray[np.float64]) -> dict[str, float]:
+    report = confidence_report(labels, np.nan_to_num(chances), np.unique(labels))
+    names = ("ece", "brier", "macro_f1", "macro_f1_confident_half")
+    return {name: float(report[name]) for name in names}
+
+
+def _f1(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
+    return float(f1_score(labels, predicted, average="macro", zero_division=0))

@@ -1,0 +1,172 @@
+"""What a probe is handed, to learn from or to predict, as rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from pynapple_nuclr.columns import check_name
+from pynapple_nuclr.leakage import LeakError
+from pynapple_nuclr.probes.rows import (
+    Rows,
+    animal_column,
+    are_groups,
+    array_rows,
+    as_populations,
+    common_encoder,
+    read_rows,
+    row_animals,
+    with_labels,
+    without_nan,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator as Probe  # the probe itself stands a floor above
+
+
+def check_parameters(probe: Probe) -> None:
+    """Refuse what a probe cannot be made with; ValueError naming it."""
+    check_name(probe.target, "target")
+    check_name(probe.prefix, "prefix")
+    if probe.normalize not in ("none", "recording"):
+        raise ValueError(f"normalize={probe.normalize!r}; expected 'none' or 'recording'")
+    if not isinstance(probe.calibrate, bool):
+        raise ValueError(f"calibrate={probe.calibrate!r}; expected True or False")
+    if isinstance(probe.features, str):
+        raise ValueError(
+            f"features={probe.features!r} is a string; expected names: [{probe.features!r}]"
+        )
+    if probe.target in probe.features:
+        raise LeakError(f"features names {probe.target!r}, the label that shall be told")
+
+
+def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
+    """Read units and their labels; see `Probe.fit` for the arguments.
+
+    Returns
+    -------
+    (Rows, str or None)
+        All units, and who made their vectors (None: arrays).
+
+    Raises
+    ------
+    ValueError
+        If a column or `y` is not there, or several encoders made the vectors.
+    """
+    if are_groups(groups):
+        populations = as_populations(groups, probe.prefix)
+        if y is not None:
+            populations = with_labels(populations, y, probe.target)
+        encoder = common_encoder(populations)
+        if animals is None:
+            animals = animal_column(populations, probe.target)
+        rows = _read(probe, populations, probe.target, animals)
+        _check_duplicate_units(rows)
+        return rows, encoder
+    if y is None:
+        raise ValueError(
+            f"groups is a {type(groups).__name__}; expected embedded pynapple objects or results "
+            "of encode. As an array X it requires y to be passed, but the target y is None"
+        )
+    x, labels = validate_data(probe, groups, without_nan(y), dtype=np.float64)
+    of_rows = row_animals(animals, len(x))
+    if probe.normalize == "recording" and of_rows is not None and len(np.unique(of_rows)) > 1:
+        raise LeakError(
+            "normalize='recording' takes an array as one recording, so the animals left out would "
+            "be in the means of those learned from; standardise each recording yourself, with "
+            "normalize='none', or fit embedded groups"
+        )
+    return _array_rows(probe, x)._replace(labels=labels, animals=of_rows), None
+
+
+def rows_to_predict(probe: Probe, groups: Any, y: Any = None, *, with_target: bool = False) -> Rows:
+    """Read units that must look like those that the probe was trained on.
+
+    Parameters
+    ----------
+    probe : Probe
+        Fitted.
+    groups, y
+        As in `Probe.score`.
+    with_target : bool
+        Also read the labels.
+
+    Returns
+    -------
+    Rows
+        All units, silent ones and those without a label included.
+
+    Raises
+    ------
+    ValueError
+        If a column is not there, or another encoder made the vectors.
+    """
+    check_is_fitted(probe)
+    if not are_groups(groups):
+        rows = _array_rows(probe, validate_data(probe, groups, dtype=np.float64, reset=False))
+        if not with_target:
+            return rows
+        check_consistent_length(rows.x, y)
+        return rows._replace(labels=np.asarray(y, dtype=object))
+    populations = as_populations(groups, probe.prefix)
+    common_encoder(populations, probe.encoder_)
+    if y is not None:
+        populations = with_labels(populations, y, probe.target)
+    rows = _read(probe, populations, probe.target if with_target else None)
+    if rows.x.shape[1] != probe.n_features_in_:
+        raise ValueError(
+            f"the recordings have {rows.x.shape[1]} columns of embedding and features; this "
+            f"probe was trained on {probe.n_features_in_}"
+        )
+    return rows
+
+
+def _check_duplicate_units(rows: Rows) -> None:
+    """Refuse units that are in two recordings; warn of those that are twice in one."""
+    units = pd.DataFrame({"recording": rows.recordings, "mark": rows.marks})[rows.heard]
+    twins = units[units.groupby("mark")["recording"].transform("nunique") > 1]
+    if len(twins):
+        raise LeakError(
+            f"recordings {', '.join(map(repr, twins['recording'].unique()[:4]))} have "
+            f"{twins['mark'].nunique()} units in common, with the same embedding: a unit would be "
+            "learned from under one name and tested under the other; give every unit once"
+        )
+    if copies := int(units.duplicated().sum()):
+        warnings.warn(
+            f"{copies} units have the same embedding as another one of their recording: if they "
+            "are copies, the score is that of knowing them again",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_learned(probe: Probe, rows: Rows) -> None:
+    """Warn if a score is asked for on embedded units that the probe learned from."""
+    known = int(np.isin(rows.marks, probe.seen_).sum())
+    if known:
+        warnings.warn(
+            f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "
+            f"says nothing of new ones; on units left out it was {probe.cv_score_:.2f} (by "
+            f"{probe.cv_group_}), see cv_score_",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _read(probe: Probe, populations: Any, target: str | None, animals: Any = None) -> Rows:
+    return read_rows(
+        populations,
+        features=probe.features,
+        normalize=probe.normalize == "recording",
+        target=target,
+        animals=animals,
+    )
+
+
+def _array_rows(probe: Probe, x: NDArray[np.float64]) -> Rows:
+    return array_rows(x, len(probe.features), probe.normalize == "recording")

@@ -1,0 +1,233 @@
+"""From pynapple objects to recordings, checked once, at the door."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pynapple as nap
+
+from pynapple_nuclr.recording._recording import Recording
+from pynapple_nuclr.recording.spike_layout import pack_spikes, place_intervals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.config import Modality
+
+Units: TypeAlias = nap.TsGroup | nap.TsdFrame
+"""What a population is: spike trains or calcium traces."""
+
+
+def modality_of(units: Units) -> Modality:
+    """Return what a pynapple object holds: spikes, or (a ``TsdFrame``) calcium."""
+    return "calcium" if isinstance(units, nap.TsdFrame) else "spikes"
+
+
+def as_recording(
+    units: Units, *, name: str = "recording", epochs: nap.IntervalSet | None = None
+) -> Recording:
+    """Check a pynapple object and turn it into a `Recording`.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        Spike trains, or calcium traces (frames × units).
+    name : str
+        Name to use in errors.
+    epochs : IntervalSet, optional
+        Use only these epochs, cut to the object's time support. Default: the time support.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    TypeError
+        If the object is neither a ``TsGroup`` nor a ``TsdFrame`` of real numbers, or `epochs` no
+        ``IntervalSet``.
+    ValueError
+        If there are no units, no spikes, non-finite traces or no positive frame period.
+
+    Examples
+    --------
+    >>> import numpy as np, pynapple as nap
+    >>> from pynapple_nuclr.recording import as_recording
+    >>> units = nap.TsGroup({4: nap.Ts([0.1, 0.7]), 9: nap.Ts([0.5])})
+    >>> recording = as_recording(units)
+    >>> recording.times, recording.units, recording.unit_ids
+    (array([0.1, 0.7, 0.5]), array([0, 0, 1], dtype=int32), array([4, 9]))
+    """
+    if epochs is not None and not isinstance(epochs, nap.IntervalSet):
+        raise TypeError(
+            f"recording {name!r}: epochs is a {type(epochs).__name__}; expected a pynapple "
+            "IntervalSet, for example nap.IntervalSet(0, 600)"
+        )
+    if isinstance(units, nap.TsGroup):
+        return _from_spikes(units, name, epochs)
+    if isinstance(units, nap.TsdFrame):
+        return _from_traces(units, name, epochs)
+    raise TypeError(
+        f"recording {name!r} is a {type(units).__name__}; expected a pynapple TsGroup (spikes) or "
+        'TsdFrame (calcium); of a file: nap_nuclr.read_recording("session.nwb")'
+    )
+
+
+def as_recordings(
+    groups: Units | Sequence[Units] | Mapping[str, Units],
+    *,
+    by: str | None = None,
+) -> dict[str, Recording]:
+    """Check several pynapple objects: a list (names "0", "1", …) or a mapping name → object.
+
+    Parameters
+    ----------
+    groups : TsGroup, TsdFrame, list or mapping
+        One population, or several.
+    by : str, optional
+        Metadata column by which each is split into populations, as `Recording.split` does.
+
+    Returns
+    -------
+    dict
+        Name → `Recording`, in the order given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_recording`, naming the recording; ValueError if there is none.
+    """
+    whole = [as_recording(units, name=name) for name, units in name_groups(groups).items()]
+    parts = whole if by is None else [part for one in whole for _, part in one.split(by)]
+    return {part.name: part for part in parts}
+
+
+def name_groups(groups: Any) -> dict[str, Any]:
+    """Give several objects names: a mapping keeps its own, a list gets "0", "1" and so on.
+
+    Raises
+    ------
+    TypeError
+        If `groups` is neither an object, nor a list or mapping of them.
+    ValueError
+        If it is empty.
+    """
+    # A TsGroup is a mapping itself (unit id → spikes): ask for it first.
+    if isinstance(groups, (nap.TsGroup, nap.TsdFrame)):
+        groups = {"recording": groups}
+    if isinstance(groups, (list, tuple)):
+        groups = {str(i): units for i, units in enumerate(groups)}
+    if not isinstance(groups, Mapping):
+        raise TypeError(
+            f"groups is a {type(groups).__name__}; expected a list of pynapple objects, or a "
+            "mapping name → object"
+        )
+    if not groups:
+        raise ValueError("groups is empty; expected at least one recording")
+    return {str(name): units for name, units in groups.items()}
+
+
+def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) -> Recording:
+    ids = np.asarray(group.index)
+    if len(ids) == 0:
+        raise ValueError(f"recording {name!r} has no units; expected a TsGroup with at least one")
+    trains = [np.asarray(group[unit].t, dtype=np.float64) for unit in ids]
+    n_spikes = sum(map(len, trains))
+    if not n_spikes:
+        raise ValueError(
+            f"recording {name!r} has no spikes at all in its {len(ids)} units; was it restricted "
+            "to epochs without data?"
+        )
+    used = _epochs(group, epochs)
+    if len(used) and not any(_fires_in(train, used) for train in trains):
+        fired = [train for train in trains if len(train)]
+        raise ValueError(
+            f"recording {name!r} has no spikes at all in the epochs chosen ({used.min():g} to "
+            f"{used.max():g} s); its spikes lie between {min(t[0] for t in fired):g} and "
+            f"{max(t[-1] for t in fired):g} s"
+        )
+    _warn_if_not_seconds(group, name)
+    support = np.asarray(group.time_support.values, dtype=np.float64)
+    begins = place_intervals(support, n_spikes, len(ids))
+    times, offsets = pack_spikes(trains, begins)
+    return Recording(
+        name=name,
+        unit_ids=ids,
+        metadata=group.metadata,
+        epochs=used,
+        modality="spikes",
+        times=times,
+        begins=begins,
+        offsets=offsets,
+    )
+
+
+def _fires_in(train: NDArray[np.float64], epochs: NDArray[np.float64]) -> bool:
+    first = np.searchsorted(train, epochs[:, 0])
+    last = np.searchsorted(train, epochs[:, 1], side="right")  # pynapple's epochs hold their end
+    return bool((last > first).any())
+
+
+def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None) -> Recording:
+    ids = np.asarray(frame.columns)
+    frame_times = np.asarray(frame.t, dtype=np.float64)
+    if len(ids) == 0 or len(frame_times) < 2:
+        raise ValueError(
+            f"recording {name!r} has {len(frame_times)} frames of {len(ids)} units; expected at "
+            "least two frames and one unit"
+        )
+    period = float(np.median(np.diff(frame_times)))
+    if not period > 0:
+        raise ValueError(
+            f"recording {name!r} has a median interval of {period:g} s between frames; expected "
+            "a positive frame period: are the times in seconds and distinct?"
+        )
+    if frame.values.dtype.kind not in "fiub":
+        raise TypeError(
+            f"recording {name!r} has traces of {frame.values.dtype}; expected real numbers, for "
+            "example np.abs(traces)"
+        )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        traces = np.asarray(frame.values, dtype=np.float32)
+    if not np.isfinite(traces).all():
+        row, column = np.argwhere(~np.isfinite(traces))[0]
+        raise ValueError(
+            f"recording {name!r}: unit {ids[column]} is {frame.values[row, column]} at frame {row} "
+            f"({frame_times[row]:g} s); expected finite traces: interpolate or drop those frames"
+        )
+    return Recording(
+        name=name,
+        unit_ids=ids,
+        metadata=frame.metadata,
+        epochs=_epochs(frame, epochs),
+        modality="calcium",
+        traces=traces,
+        frame_times=frame_times,
+        frame_period=period,
+    )
+
+
+def _epochs(units: Units, epochs: nap.IntervalSet | None) -> NDArray[np.float64]:
+    """Return the epochs to use as (epochs, 2) seconds, cut to the time support."""
+    support = units.time_support
+    if epochs is not None:
+        with warnings.catch_warnings():  # pynapple warns of an empty intersection; windows raise
+            warnings.simplefilter("ignore")
+            support = support.intersect(epochs)
+    return np.asarray(support.values, dtype=np.float64).reshape(-1, 2)
+
+
+def _warn_if_not_seconds(group: nap.TsGroup, name: str) -> None:
+    """Warn of spike times that look like milliseconds or samples taken for seconds."""
+    hours = float(np.diff(group.time_support.values, axis=1).sum()) / 3600
+    rate = float(np.median(np.nan_to_num(group["rate"])))  # older pynapple: NaN of silent units
+    if hours > 24 and rate < 0.01:
+        warnings.warn(
+            f"recording {name!r} lasts {hours:.0f} hours at a median rate of {rate:.2g} Hz: its "
+            "spike times look like milliseconds or samples; pynapple expects seconds",
+            UserWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,231 @@
+"""One population, as arrays that are cheap to read by time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pynapple_nuclr.recording.spike_layout import gather
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.config import Modality
+
+_BLOCK = 2**20  # values that are looked at at a time where all have to be
+
+
+@dataclass
+class Recording:
+    """One population, as arrays.
+
+    Spikes stand interval after interval of time, within an interval unit after unit, and of a
+    unit sorted (see `pynapple_nuclr.recording.spike_layout`). `times`, `offsets` and `traces` may
+    stay in a file (see `pynapple_nuclr.recording.memory_map.Mapped`): then they are read part by
+    part.
+
+    Attributes
+    ----------
+    name : str
+        Name of the recording, as it stands in errors and coordinates.
+    unit_ids : ndarray (units,)
+        The ids of the pynapple object, in its order.
+    metadata : DataFrame
+        The object's metadata, a row per unit.
+    epochs : ndarray (epochs, 2)
+        Start and end of each epoch in seconds, sorted, without overlap.
+    modality : {"spikes", "calcium"}
+        Which of the following are set.
+    times : ndarray (spikes,)
+        Spike times in seconds, as above.
+    begins : ndarray (intervals,)
+        Where the intervals begin, in seconds; what is before the first is in it.
+    offsets : ndarray (intervals × units + 1,)
+        Where the spikes of each unit in each interval begin in `times`.
+    traces : ndarray (frames, units)
+        Calcium traces.
+    frame_times : ndarray (frames,)
+        Time of each frame in seconds.
+    frame_period : float
+        Median interval between frames in seconds.
+    """
+
+    name: str
+    unit_ids: NDArray[Any]
+    metadata: pd.DataFrame
+    epochs: NDArray[np.float64]
+    modality: Modality
+    times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    begins: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    traces: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    frame_times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    frame_period: float = float("nan")
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.unit_ids)
+
+    @property
+    def duration(self) -> float:
+        """Total duration of the epochs, in seconds."""
+        return float(np.diff(self.epochs, axis=1).sum())
+
+    @property
+    def units(self) -> NDArray[np.int32]:
+        """The index of the unit that fired each of the spikes (spikes,), made when asked for."""
+        return self._units_of(0, len(self.begins))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of spikes of each unit in each interval (intervals, units)."""
+        return np.diff(self.offsets).reshape(len(self.begins), self.n_units)
+
+    def _units_of(self, first: int, last: int) -> NDArray[np.int32]:
+        """Return who fired the spikes of some intervals."""
+        counts = np.diff(self.offsets[first * self.n_units : last * self.n_units + 1])
+        return np.repeat(np.tile(np.arange(self.n_units, dtype=np.int32), last - first), counts)
+
+    def between(self, start: float, stop: float) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Return the spikes from `start` until before `stop`, and who fired each, in no order."""
+        first = max(int(np.searchsorted(self.begins, start, side="right")) - 1, 0)
+        last = max(int(np.searchsorted(self.begins, stop)), 1)
+        offsets = self.offsets[first * self.n_units : last * self.n_units + 1]
+        times = self.times[offsets[0] : offsets[-1]]
+        inside = (times >= start) & (times < stop)
+        units = np.tile(np.arange(self.n_units, dtype=np.int32), last - first)
+        return times[inside], np.repeat(units, np.diff(offsets))[inside]
+
+    def trains(
+        self, first: int = 0, until: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the spikes of the units from `first` until before `until`, unit after unit.
+
+        Returns
+        -------
+        (ndarray (spikes,), ndarray (spikes,))
+            Times, of each unit sorted, and the index of the unit.
+        """
+        offsets = np.asarray(self.offsets)
+        begin = offsets[:-1].reshape(-1, self.n_units)[:, first:until]
+        counts = offsets[1:].reshape(-1, self.n_units)[:, first:until] - begin
+        times = gather(self.times, begin.T.ravel(), counts.T.ravel())
+        units = np.arange(first, first + counts.shape[1])
+        return times, np.repeat(units, counts.sum(axis=0))
+
+    def blocks_of_units(self, spikes: int, most: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield units (first, until) that have about so many spikes together, one at least.
+
+        Parameters
+        ----------
+        spikes : int
+            Spikes of a block at most, unless one unit has more.
+        most : int, optional
+            Units of a block at most.
+        """
+        stops = np.cumsum(self.counts.sum(axis=0))
+        first = 0
+        while first < self.n_units:
+            begun = stops[first - 1] if first else 0
+            until = max(int(np.searchsorted(stops, begun + spikes, side="right")), first + 1)
+            until = until if most is None else min(until, first + most)
+            yield first, until
+            first = until
+
+    def activity(self) -> NDArray[np.float64]:
+        """Return a number per unit that depends on its data alone: spikes, or summed trace."""
+        if self.modality == "spikes":
+            return self.counts.sum(axis=0).astype(float)
+        return self._over_frames(np.ones(len(self.traces)))
+
+    def split(self, by: str) -> list[tuple[NDArray[np.int64], Recording]]:
+        """Split into populations that never hear each other: probe insertions, imaging planes.
+
+        Parameters
+        ----------
+        by : str
+            Metadata column that names the population of every unit.
+
+        Returns
+        -------
+        list of (ndarray, Recording)
+            For every value of the column the indices of its units, and their recording.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, or it holds no name or number for some units.
+        """
+        if by not in self.metadata:
+            columns = ", ".join(map(str, self.metadata.columns)) or "none"
+            raise ValueError(
+                f"recording {self.name!r} has no metadata column {by!r} to split its units by; "
+                f"it has {columns}"
+            )
+        labels = self.metadata[by].astype(object)
+        if not labels.map(pd.api.types.is_hashable).all():
+            raise ValueError(
+                f"recording {self.name!r}: {by!r} holds {labels.iloc[0]!r} for unit "
+                f"{self.unit_ids[0]}; expected one name or number a unit"
+            )
+        missing = labels.isna() | labels.isin(["", "nan"])
+        if missing.any():
+            raise ValueError(
+                f"recording {self.name!r}: {int(missing.sum())} of {self.n_units} units have no "
+                f"value in {by!r}, the first is unit {self.unit_ids[np.argmax(missing)]}; name "
+                "the population of every unit, or leave those units out"
+            )
+        return [
+            (np.flatnonzero(labels == value), self._only(labels == value, f"{by} {value}"))
+            for value in labels.unique()
+        ]
+
+    def _only(self, which: Any, what: str) -> Recording:
+        """Return the recording of some of the units: a mask (units,)."""
+        which = np.asarray(which, dtype=bool)
+        spikes = self.modality == "spikes"
+        return replace(
+            self,
+            name=f"{self.name} ({what})",
+            unit_ids=self.unit_ids[which],
+            metadata=self.metadata[which],
+            times=np.asarray(self.times)[which[self.units]] if spikes else self.times,
+            offsets=np.append(0, np.cumsum(self.counts[:, which])) if spikes else self.offsets,
+            traces=self.traces if spikes else np.asarray(self.traces)[:, which],
+        )
+
+    def order(self) -> NDArray[np.int64]:
+        """Return each unit's place (units,) when they are sorted by their data alone."""
+        if self.modality == "spikes":
+            when = self._summed_times()
+        else:
+            when = self._over_frames(self.frame_times)
+        return np.argsort(np.lexsort((when, self.activity())))
+
+    def _summed_times(self) -> NDArray[np.float64]:
+        """Sum the spike times of each unit (units,), some intervals at a time."""
+        when = np.zeros(self.n_units)
+        stops = self.offsets[self.n_units :: self.n_units]
+        zero = self.times[: stops[np.argmax(stops > 0)]].min(initial=np.inf)
+        first = 0
+        while first < len(stops):
+            begun = stops[first - 1] if first else 0
+            last = max(int(np.searchsorted(stops, begun + _BLOCK, side="right")), first + 1)
+            times = self.times[begun : stops[last - 1]]
+            when += np.bincount(self._units_of(first, last), times - zero, self.n_units)
+            first = last
+        return when
+
+    def _over_frames(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum the traces over frames, weighted (units,), some frames at a time."""
+        total = np.zeros(self.n_units)
+        step = max(_BLOCK // self.n_units, 1)
+        for first in range(0, len(weights), step):
+            part = slice(first, first + step)
+            total += (weights[part, None] * self.traces[part]).sum(axis=0)
+        return total

@@ -1,0 +1,73 @@
+"""How the spikes of a population lie in memory, or in a file.
+
+Time is cut into intervals. Spikes stand interval after interval, within an interval unit after
+unit, and of a unit sorted. So a window of time is one stretch of the array, which a disk reads
+at once, and no spike has to be sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+
+_SECONDS = 5.0  # of an interval: shorter ones are read with less around a window
+_FEWEST = 8  # spikes of a unit in an interval, mean: an index as large as the data helps nobody
+
+
+def place_intervals(support: Floats, n_spikes: int, n_units: int) -> Floats:
+    """Return where the intervals begin (intervals,), evenly over the time that was recorded.
+
+    Parameters
+    ----------
+    support : ndarray (epochs, 2)
+        Start and end of each epoch, in seconds.
+    n_spikes, n_units : int
+        Of the population.
+    """
+    lengths = np.diff(support, axis=1).ravel()
+    n = min(lengths.sum() / _SECONDS, n_spikes / (_FEWEST * n_units))
+    joined = np.append(0.0, np.cumsum(lengths))
+    begins = np.arange(max(round(n), 1)) * (joined[-1] / max(round(n), 1))
+    epoch = np.minimum(np.searchsorted(joined, begins, side="right") - 1, len(support) - 1)
+    return np.asarray(support[epoch, 0] + begins - joined[epoch])
+
+
+def pack_spikes(trains: Sequence[Floats], begins: Floats) -> tuple[Floats, Indices]:
+    """Lay out the spikes of all units.
+
+    Parameters
+    ----------
+    trains : sequence of ndarray
+        The sorted spike times of each unit.
+    begins : ndarray (intervals,)
+        Where the intervals begin; spikes before the first are in it.
+
+    Returns
+    -------
+    (ndarray (spikes,), ndarray (intervals × units + 1,))
+        The times, and where the spikes of each unit in each interval begin.
+    """
+    counts = np.empty((len(begins), len(trains)), np.int64)
+    for unit, train in enumerate(trains):
+        edges = np.searchsorted(train, begins[1:])
+        counts[:, unit] = np.diff(edges, prepend=0, append=len(train))
+    offsets = np.append(0, np.cumsum(counts))
+    times = np.empty(offsets[-1])
+    shift = offsets[:-1].reshape(counts.shape) - (np.cumsum(counts, axis=0) - counts)
+    for unit, train in enumerate(trains):
+        times[np.repeat(shift[:, unit], counts[:, unit]) + np.arange(len(train))] = train
+    return times, offsets
+
+
+def gather(values: NDArray[Any], first: Indices, counts: Indices) -> NDArray[Any]:
+    """Return stretches of an array, one after the other, by their begins and lengths."""
+    place = np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return values[place + np.arange(len(place))]

@@ -1,0 +1,223 @@
+"""The whole page: a template, a style, a script, and what they show, in one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from html import escape
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pynapple_nuclr import __version__
+from pynapple_nuclr.atomic_files import atomic_write, check_output
+from pynapple_nuclr.plotting.unit_columns import read_column
+from pynapple_nuclr.recording import modality_of
+from pynapple_nuclr.reporting.cautions import Comparison, find_cautions
+from pynapple_nuclr.reporting.neurons import read_neurons
+from pynapple_nuclr.reporting.sections import (
+    card_html,
+    cautions_html,
+    labels_html,
+    summary_html,
+)
+from pynapple_nuclr.reporting.unit_cards import LEAST, as_cards, as_json
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    import pynapple as nap
+
+    from pynapple_nuclr.checkpoints import Encoder
+    from pynapple_nuclr.config import Gaps
+    from pynapple_nuclr.recording import Units
+    from pynapple_nuclr.reporting.neurons import Neurons
+
+_SCRIPT = ("looks", "filters", "map", "table", "plots", "card", "start")  # in one scope
+
+
+def report(
+    units: Units,
+    path: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    name: str = "recording",
+    encoder: Encoder | str | Path | None = None,
+    method: Literal["pca", "tsne", "umap"] = "pca",
+    neighbours: int = 6,
+    epochs: nap.IntervalSet | None = None,
+    gaps: Gaps | None = None,
+    by: str | None = None,
+    prefix: str = "nuclr",
+    overwrite: bool = False,
+) -> Path:
+    """Write a page about the units: one HTML file that any browser shows, without a network.
+
+    It holds a summary, what to be careful about, a map of the embeddings on which a click (or the
+    keyboard) opens a card of the unit, filters, tables that sort, and the encoder's card.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        The embedded population, with or without predictions.
+    path : str or path
+        The file to write: ``….html``.
+    target : str, optional
+        Which labels to show: a metadata column, or what a probe has predicted
+        (``predicted_<target>``, its confidence, and ``predicted_<target>_p_…`` where they were
+        asked for). Default: the first that was predicted, if any.
+    name : str
+        What the recording is called on the page, and in errors.
+    encoder : Encoder, str or Path, optional
+        Who made the vectors, or where it is: for its card, and to compare the recording with its
+        training data. Default: found by its signature, if it is bundled or was loaded; else the
+        page says that it is not at hand.
+    method : {"pca", "tsne", "umap"}
+        How the map is made, as in `plot_embedding`.
+    neighbours : int
+        How many of the nearest units a card names.
+    epochs, gaps : optional
+        As given to `embed`, for the comparison with the training data.
+    by : str, optional
+        As given to `embed`: the column of populations that were embedded apart.
+    prefix : str
+        Prefix of the embedding's columns.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    Path
+        The file: about 2 kB a unit. Cards show up to 20 windows of 10 s of each unit (or the
+        envelope of its trace), and an autocorrelogram of at most 10,000 of its spikes.
+
+    Raises
+    ------
+    TypeError
+        If `units` is neither a ``TsGroup`` nor a ``TsdFrame``.
+    ValueError
+        If the units are not embedded, there is no column `target` of labels, `encoder` is not the
+        one that made the vectors, or the name does not end in ``.html``.
+    FileExistsError, FileNotFoundError
+        If the file exists, unless `overwrite`; if its folder does not.
+
+    See Also
+    --------
+    pynapple_nuclr.plot_embedding, pynapple_nuclr.plot_unit : the same as figures.
+
+    Examples
+    --------
+    >>> import tempfile, pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.reporting import report
+    >>> units = nap_nuclr.simulate("single", n_units=20, duration=60, seed=0)
+    >>> encoder = nap_nuclr.Encoder(nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16))
+    >>> units = nap_nuclr.embed(units, encoder, progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = report(units, f"{folder}/day1.html", target="cell_type", name="day 1")
+    ...     print(page.name, page.stat().st_size < 100_000)
+    day1.html True
+    """
+    output = check_output(path, overwrite=overwrite, suffix=".html")
+    neurons = read_neurons(units, target, prefix, name)
+    if by is not None:
+        read_column(units, by, "by")
+    if neighbours < 1:
+        raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
+    maker = _find_encoder(encoder, neurons, name)
+    comparison, least = _compare(units, maker, epochs, gaps)
+    cautions = find_cautions(neurons, comparison, least, by, maker)
+    cards = as_cards(units, neurons, method, neighbours)
+    text = _fill(
+        title=escape(name),
+        encoder=escape(neurons.encoder),
+        modality=modality_of(units),
+        version=escape(__version__),
+        summary=summary_html(units, neurons, comparison.familiarity, least),
+        cautions=cautions_html(cautions),
+        labels=labels_html(neurons),
+        card=_card_of(maker, neurons),
+        no_map="" if neurons.embedded.sum() >= LEAST else f"<p>A map takes {LEAST} units.</p>",
+        data=as_json(cards),
+    )
+    with atomic_write(output, overwrite=overwrite) as draft:
+        # What no encoding knows (half of a surrogate pair) becomes a question mark.
+        draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+    return output
+
+
+def _find_encoder(
+    encoder: Encoder | str | Path | None, neurons: Neurons, name: str
+) -> Encoder | None:
+    """Return who made the vectors, if it is at hand."""
+    from pynapple_nuclr.checkpoints import as_encoder, find_encoder  # loads torch
+
+    if encoder is None:
+        try:
+            return find_encoder(neurons.encoder)
+        except ValueError:  # neither bundled nor loaded: the page says so
+            return None
+    asked = as_encoder(encoder)
+    if asked.identity != neurons.encoder:
+        raise ValueError(
+            f"recording {name!r}: encoder={asked.identity}, but the units have vectors of "
+            f"{neurons.encoder} in {neurons.prefix}_0 …; leave encoder out, or embed them anew"
+        )
+    return asked
+
+
+def _compare(
+    units: Units, encoder: Encoder | None, epochs: Any, gaps: Gaps | None
+) -> tuple[Comparison, float]:
+    """Compare with the data of training; return also below what it is unlike them."""
+    from pynapple_nuclr.familiarity import LEAST, familiarity_report
+
+    unknown = float("nan")
+    if encoder is None:
+        return Comparison(unknown, "its encoder is not at hand"), LEAST
+    try:
+        found = familiarity_report(units, encoder, epochs=epochs, gaps=gaps)
+    except ValueError as error:  # such as one window only with other gaps
+        return Comparison(unknown, str(error)), LEAST
+    if not found.attrs["recordings"]:
+        return Comparison(unknown, "the encoder does not say what it was trained on"), LEAST
+    largest = int(np.argmax(np.nan_to_num(np.abs(found["deviation"].values))))
+    one = found.isel(property=largest)
+    told = (
+        f"{one['property'].item()} is {one['value'].item():.2g}, in training "
+        f"{one['low'].item():.2g} to {one['high'].item():.2g}"
+    )
+    return Comparison(found.attrs["familiarity"], told), LEAST
+
+
+def _card_of(encoder: Encoder | None, neurons: Neurons) -> str:
+    if encoder is not None:
+        return card_html(encoder.describe())
+    return (
+        f"<p>The vectors were made by {escape(neurons.encoder)}, which was not at hand when this "
+        "page was written: <code>report(units, path, encoder=folder)</code> shows its card.</p>"
+    )
+
+
+def _fill(**parts: str) -> str:
+    """Return the page; a policy inside it lets nothing run, and nothing load, but its own."""
+    style = _read("style.css")
+    parts_of_script = "".join(_read(f"script/{part}.js") for part in _SCRIPT)
+    script = f'"use strict";\n(() => {{\n{parts_of_script}}})();\n'
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    template = Template(_read("template.html"))
+    return template.substitute(parts, style=style, script=script, policy=policy)
+
+
+def _read(name: str) -> str:
+    file = resources.files("pynapple_nuclr.reporting").joinpath(name)
+    return file.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

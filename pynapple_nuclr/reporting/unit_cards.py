@@ -1,0 +1,128 @@
+"""What the page's script draws from: the map, the table and a card for every unit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pynapple_nuclr.plotting._embedding import project
+from pynapple_nuclr.plotting.style import COLOURS, MARKERS, look_of
+from pynapple_nuclr.reporting.neurons import find_chances, find_neighbours, users_columns
+from pynapple_nuclr.reporting.unit_activity import read_activity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pynapple_nuclr.plotting.unit_columns import Labels
+    from pynapple_nuclr.recording import Units
+    from pynapple_nuclr.reporting.neurons import Neurons
+
+LEAST = 3  # units of a map
+_MOST_COLUMNS, _MOST_LETTERS = 12, 80  # of the user's own metadata on a card
+
+
+def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> dict[str, Any]:
+    """Return all that a script needs to draw the units, as JSON knows it: None for NaN.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        The population.
+    neurons : Neurons
+        What is known of it.
+    method : {"pca", "tsne", "umap"}
+        How the map is made.
+    neighbours : int
+        How many of the nearest units a card names.
+    """
+    points, axes = _map(neurons, method)
+    nearest, similarity = find_neighbours(neurons, neighbours)
+    chances = find_chances(neurons)
+    both = neurons.given is not None and neurons.predicted is not None
+    return {
+        "target": neurons.target,
+        "predicted": neurons.predicted is not None,
+        "colour": COLOURS[0],
+        "classes": [{"name": name, **_look(i)} for i, name in enumerate(neurons.classes)],
+        "ids": [str(unit) for unit in neurons.metadata.index],
+        "points": points,
+        "axes": axes,
+        "labels": _texts(neurons.labels),
+        "given": _texts(neurons.given) if both else None,
+        "confidence": _numbers(neurons.confidence),
+        "rate": _numbers(neurons.numbers("rate")),
+        "stability": _numbers(neurons.summary("stability")),
+        "windows": _numbers(neurons.summary("n_windows")),
+        "chances": chances and {"classes": chances[0], "values": list(map(_numbers, chances[1]))},
+        "neighbours": [
+            [
+                [int(row), round(float(value), 3)]
+                for row, value in zip(*pair, strict=True)
+                if row >= 0
+            ]
+            for pair in zip(nearest, similarity, strict=True)
+        ],
+        "own": _own(neurons),
+        "activity": read_activity(units),
+    }
+
+
+def as_json(value: Any) -> str:
+    r"""Return JSON that may stand inside ``<script>``: nothing in it can end the element.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.reporting.unit_cards import as_json
+    >>> as_json("</script>")
+    '"\\u003c/script\\u003e"'
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _look(i: int) -> dict[str, str]:
+    """Return the colour of figures, and a marker: colour is never the only sign on a page."""
+    return {
+        "colour": look_of(i)[0],
+        "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
+    }
+
+
+def _map(neurons: Neurons, method: str) -> tuple[list[list[float] | None], list[str]]:
+    """Return the place of every unit, None for those without, and what the axes are called."""
+    shown = np.flatnonzero(neurons.embedded)
+    places: list[list[float] | None] = [None] * len(neurons.vectors)
+    if len(shown) < LEAST:
+        return places, []
+    points, axes = project(neurons.vectors[shown], method)
+    for row, point in zip(shown, points, strict=True):
+        places[row] = [_short(value) for value in point]
+    return places, axes
+
+
+def _own(neurons: Neurons) -> dict[str, Any]:
+    names = users_columns(neurons)[:_MOST_COLUMNS]
+    return {"names": names, "values": [_in_words(neurons.metadata[name]) for name in names]}
+
+
+def _in_words(values: Iterable[Any]) -> list[str]:
+    words = (f"{one:.4g}" if isinstance(one, float) else str(one) for one in values)
+    return [one if len(one) <= _MOST_LETTERS else f"{one[:_MOST_LETTERS]}…" for one in words]
+
+
+def _texts(labels: Labels | None) -> list[str] | None:
+    return None if labels is None else [str(one) for one in labels.texts]
+
+
+def _numbers(values: Iterable[float] | None) -> list[float | None] | None:
+    if values is None:
+        return None
+    return [_short(value) if np.isfinite(value) else None for value in values]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,153 @@
+"""Many sessions: every one once, here or on a cluster whose workers die."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pynwb
+import pytest
+from tally import counts
+
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr import Encoder, EncoderConfig, embed_many
+from pynapple_nuclr.batch import _embed_many
+from pynapple_nuclr.batch._embed_many import _session
+
+CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16, window_duration=4.0)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(CONFIG).eval()
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    recordings = nap_nuclr.simulate("single", n_units=6, duration=20, animals=6)
+    return {
+        name: nap_nuclr.write_units(units, tmp_path / f"{name}.nwb")
+        for name, units in recordings.items()
+    }
+
+
+def test_every_session_is_embedded_past_a_bad_one(sessions, encoder, tmp_path):
+    bad = tmp_path / "bad.nwb"
+    bad.write_text("no HDF5")
+    done = embed_many([*sessions.values(), bad], tmp_path / "out", encoder, progress=False)
+    assert list(done.index) == [*map(str, sessions.values()), str(bad)]
+    assert (done["error"] != "").tolist() == [False] * 6 + [True]
+    assert "no NWB file" in done["error"].iloc[-1]
+    for name, source in sessions.items():
+        whole = nap_nuclr.embed(nap_nuclr.read_units(source), encoder, progress=False)
+        back = nap_nuclr.read_embedding(tmp_path / "out" / f"{name}_nuclr.nwb")
+        np.testing.assert_array_equal(
+            nap_nuclr.embeddings(back).values, nap_nuclr.embeddings(whole).values
+        )
+
+
+def test_a_second_call_does_only_what_is_missing(sessions, encoder, tmp_path):
+    out = tmp_path / "out"
+    some = list(sessions.values())
+    embed_many(some[:2], out, encoder, kind="csv", progress=False)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.csv")}
+    again = embed_many(some[:4], out, encoder, kind="csv", progress=False)
+    assert again["was_there"].tolist() == [True, True, False, False]
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    anew = embed_many(some[:1], out, encoder, kind="csv", overwrite=True, progress=False)
+    assert not anew["was_there"].any()
+
+
+def test_a_session_in_zarr_is_embedded_by_the_defaults(sessions, encoder, tmp_path):
+    hdmf_zarr = pytest.importorskip("hdmf_zarr")
+    source, first = tmp_path / "day1.zarr", next(iter(sessions.values()))
+    with pynwb.NWBHDF5IO(first, "r") as old, hdmf_zarr.NWBZarrIO(str(source), "w") as new:
+        new.export(src_io=old, write_args={"link_data": False})
+    done = embed_many([source, first], tmp_path / "out", encoder, progress=False)
+    assert done["error"].tolist() == ["", ""]
+    assert done["output"].iloc[0] == str(tmp_path / "out" / "day1_nuclr.zarr")
+    vectors = [nap_nuclr.embeddings(nap_nuclr.read_embedding(path)) for path in done["output"]]
+    np.testing.assert_array_equal(vectors[0].values, vectors[1].values)
+    table = embed_many([source], tmp_path / "out", encoder, kind="csv", progress=False)
+    assert table["output"].tolist() == [str(tmp_path / "out" / "day1_nuclr.csv")]
+    assert embed_many([source], tmp_path / "out", encoder, progress=False)["was_there"].all()
+
+
+def test_paths_mean_the_same_to_a_worker_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _embed_many._from_anywhere("day1.nwb") == str(tmp_path / "day1.nwb")
+    assert _embed_many._from_anywhere("https://example.org/a.nwb") == "https://example.org/a.nwb"
+
+
+def test_two_sessions_of_one_name_are_refused(sessions, encoder, tmp_path):
+    with pytest.raises(ValueError, match="both be written to"):
+        embed_many(["a/day.nwb", "b/day.nwb"], tmp_path, encoder)
+    with pytest.raises(ValueError, match="sources is empty"):
+        embed_many([], tmp_path, encoder)
+
+
+def test_a_worker_takes_over_what_a_dead_one_has_done(sessions, encoder, tmp_path):
+    source, output = next(iter(sessions.values())), tmp_path / "day_nuclr.csv"
+    how = {"kind": "csv", "raw": "drop", "epochs": None, "overwrite": True, "encoder": encoder}
+    work = (str(source), output, tmp_path / "0.json", {**how, "options": {"progress": False}})
+    first = _session(*work)
+    assert first["units"] == 6 and not first["error"]
+    written = output.stat()
+    assert _session(*work) == first
+    assert output.stat() == written
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_cluster_whose_workers_are_killed_does_every_session_once(
+    sessions, encoder, tmp_path, deaths
+):
+    """Both of two workers: what was handed to the first ones must not die with them."""
+    distributed = pytest.importorskip("distributed")
+    out = tmp_path / "out"
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        victims = list(client.run(os.getpid).values())[:deaths]
+        watching = Watching(out, victims)
+        watching.start()
+        options = {"client": client, "overwrite": True, "progress": False}
+        done = embed_many(list(sessions.values()), out, encoder, **options)
+        watching.over.set()
+        watching.join()
+        assert not set(victims) & set(client.run(os.getpid).values())
+    assert not watching.victims, "nobody was killed"
+    counts["workers of a cluster killed, whose sessions were done once"] += deaths
+    assert (done["error"] == "").all()
+    assert (done["units"] == 6).all() and not done["was_there"].any()
+    names = {f"{name}_nuclr.nwb" for name in sessions}
+    # The lock and half-written files are hidden; those go with who writes there a day later.
+    results = [path for path in out.iterdir() if not path.name.startswith(".nuclr")]
+    assert {path.name for path in results} == names
+    assert {name: len(versions) for name, versions in watching.seen.items()} == dict.fromkeys(
+        names, 1
+    )
+    for path in results:
+        assert np.isfinite(nap_nuclr.embeddings(nap_nuclr.read_embedding(path))).all()
+
+
+class Watching(threading.Thread):
+    """Kill a process whenever another result stands there; see how often each is written."""
+
+    def __init__(self, out, victims):
+        super().__init__()
+        self.out, self.victims = out, list(victims)
+        self.seen, self.over = {}, threading.Event()
+
+    def run(self):
+        begun = time.monotonic()
+        while not self.over.wait(0.005) and time.monotonic() < begun + 120:
+            results = list(self.out.glob("*_nuclr.nwb"))
+            for path in results:
+                self.seen.setdefault(path.name, set()).add(path.stat().st_ino)
+            if self.victims and len(results) + len(self.victims) > 2:
+                os.kill(self.victims.pop(), signal.SIGKILL)

@@ -1,0 +1,200 @@
+"""Encoders on disk: what is written comes back, and what is damaged or foreign is refused."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from zipfile import ZipFile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
+from pynapple_nuclr.checkpoints import BUNDLED, find_encoder
+from pynapple_nuclr.checkpoints.torch_files import read_tensors
+
+CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16)
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return Encoder(CONFIG, name="tiny", card={"data": "none: random weights"})
+
+
+@pytest.fixture
+def folder(encoder, tmp_path):
+    return save_encoder(encoder, tmp_path / "tiny")
+
+
+def test_round_trip(encoder, folder):
+    loaded = load_encoder(folder)
+    assert loaded.identity == encoder.identity
+    assert loaded.config == encoder.config
+    assert loaded.card == encoder.card
+    assert not loaded.training
+    assert "random weights" in (folder / "README.md").read_text()
+
+
+def test_half_precision_signs_what_is_stored(encoder, tmp_path):
+    half = load_encoder(save_encoder(encoder, tmp_path / "half", dtype="float16"))
+    assert half.hash != encoder.hash
+    size = (tmp_path / "half" / "model.safetensors").stat().st_size
+    assert size < 0.6 * 4 * encoder.n_parameters
+    assert load_encoder(save_encoder(half, tmp_path / "again")).hash == half.hash
+
+
+def test_the_bundled_encoder_has_a_card_and_is_small():
+    encoder = load_encoder()
+    assert {"data", "data_licence", "what_it_is", "training"} <= set(encoder.card)
+    assert encoder.card["data_licence"] == "CC BY 4.0"
+    assert sum(path.stat().st_size for path in BUNDLED["spikes"].iterdir()) <= 15_000_000
+
+
+def test_an_encoder_in_use_is_found_by_its_identity(encoder):
+    assert find_encoder(encoder.identity) is encoder
+    assert find_encoder(load_encoder().identity).hash == load_encoder().hash
+    with pytest.raises(ValueError, match="nobody@00000000.*encoder="):
+        find_encoder("nobody@00000000")
+
+
+@pytest.mark.parametrize("kept", [0, 7, 200, -1])
+def test_truncated_weights_are_refused(folder, kept):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="truncated"):
+        load_encoder(folder)
+
+
+def test_a_pickle_is_refused_and_not_executed(folder, tmp_path):
+    marker = tmp_path / "executed"
+
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match="pickle"):
+        load_encoder(folder)
+    with pytest.raises(ValueError, match="expected the folder"):
+        load_encoder(folder / "model.safetensors")
+    assert not marker.exists()
+
+
+def test_weights_of_another_encoder_are_refused(folder, tmp_path):
+    torch.manual_seed(1)
+    other = save_encoder(Encoder(CONFIG), tmp_path / "other")
+    shutil.copy(other / "model.safetensors", folder / "model.safetensors")
+    with pytest.raises(ValueError, match="do not belong together"):
+        load_encoder(folder)
+    wide = save_encoder(Encoder(EncoderConfig(dim=48, heads=2, head_dim=16)), tmp_path / "wide")
+    shutil.copy(wide / "model.safetensors", folder / "model.safetensors")
+    with pytest.raises(ValueError, match="does not fit its settings"):
+        load_encoder(folder)
+
+
+def test_a_file_of_another_kind_is_refused(folder):
+    save_file({"x": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="does not fit its settings"):
+        load_encoder(folder)
+    for content in ("{", "[]", '{"format": "other"}', "[" * 100_000):
+        (folder / "config.json").write_text(content)
+        with pytest.raises(ValueError, match="config.json"):
+            load_encoder(folder)
+
+
+def test_settings_that_ask_for_too_much_are_refused_before_allocation(folder):
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    for change in ({"dim": 10**12}, {"dim": 4096, "temporal_layers": 64}):
+        settings["config"].update(change)
+        path.write_text(json.dumps(settings))
+        with pytest.raises(ValueError, match="dim|does not fit"):
+            load_encoder(folder)
+
+
+def test_weights_that_are_not_finite_are_refused(encoder, tmp_path):
+    with torch.no_grad():
+        encoder.read_in.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        load_encoder(save_encoder(encoder, tmp_path / "nan"))
+
+
+def test_a_missing_encoder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no encoder at"):
+        load_encoder("not_there")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="config.json"):
+        load_encoder(tmp_path / "empty")
+
+
+def test_a_hub_name_goes_to_the_hub(folder, monkeypatch):
+    asked = []
+
+    def download(name, **kwargs):
+        asked.append((name, kwargs))
+        return str(folder)
+
+    monkeypatch.setattr("pynapple_nuclr.checkpoints._encoder.snapshot_download", download)
+    assert load_encoder("lab/tiny").name == "tiny"
+    assert asked[0][0] == "lab/tiny"
+    assert set(asked[0][1]["allow_patterns"]) == {"model.safetensors", "config.json", "README.md"}
+
+
+def test_pretrained_folders_of_the_hubs_mixin(encoder, tmp_path):
+    encoder.save_pretrained(tmp_path / "tiny")
+    assert Encoder.from_pretrained(tmp_path / "tiny").identity == encoder.identity
+    assert load_encoder(tmp_path / "tiny").card == encoder.card
+
+
+def test_push_to_hub_uploads_the_folder(encoder, monkeypatch, tmp_path):
+    from huggingface_hub import HfApi
+
+    def upload(self, *, repo_id, folder_path, **_):
+        shutil.copytree(folder_path, tmp_path / repo_id)
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: type("Url", (), {"repo_id": "a/b"}))
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    encoder.push_to_hub("a/b")
+    assert load_encoder(tmp_path / "a" / "b").identity == encoder.identity
+
+
+def test_an_encoder_loaded_by_its_folder_is_found_again(folder):
+    identity = load_encoder(folder).identity  # nobody keeps the encoder itself
+    assert find_encoder(identity).identity == identity
+
+
+def test_rotary_frequencies_are_not_rounded(encoder, tmp_path):
+    half = load_encoder(save_encoder(encoder, tmp_path / "half", dtype="float16"))
+    assert torch.equal(half.rotary.omega, encoder.rotary.omega)
+
+
+def test_others_may_read_what_is_saved(folder):
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    probe = folder / "probe"
+    probe.touch()
+    assert modes == {probe.stat().st_mode & 0o777}
+
+
+def test_loading_an_encoder_does_not_load_lightning():
+    code = (
+        "import sys, pynapple_nuclr as n; n.load_encoder(); n.embed; "
+        "assert not any(m.split('.')[0] == 'lightning' for m in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_file_whose_tensors_are_shorter_than_it_says_is_refused(tmp_path):
+    """Older torch would read on behind them."""
+    path, forged = tmp_path / "good.pt", tmp_path / "forged.pt"
+    torch.save({"a": torch.zeros(1000), "b": torch.zeros(2)}, path)
+    with ZipFile(path) as good, ZipFile(forged, "w") as bad:
+        long, short = (next(n for n in good.namelist() if n.endswith(f"data/{i}")) for i in "01")
+        other = {long: short, short: long}
+        for name in good.namelist():
+            bad.writestr(name, good.read(other.get(name, name)))
+    assert set(read_tensors(path)) == {"a", "b"}
+    with pytest.raises(ValueError, match="'0' is not of the size that it says"):
+        read_tensors(forged)

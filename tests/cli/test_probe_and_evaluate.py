@@ -1,0 +1,206 @@
+"""`nap-nuclr probe` and `nap-nuclr evaluate`: what they say is what the functions give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from command_line import error_lines, error_of, run, run_json
+from evaluation_systems import recording
+
+from pynapple_nuclr.checkpoints import Encoder, load_encoder, save_encoder
+from pynapple_nuclr.embedding import embed
+from pynapple_nuclr.evaluation import evaluate
+from pynapple_nuclr.nwb.stored_embeddings import read_embedding
+from pynapple_nuclr.nwb.units import read_units
+from pynapple_nuclr.nwb.writing import write_nwb, write_units
+from pynapple_nuclr.probes import Probe, load_probe
+
+MICE = ("m0", "m1", "m2")
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_config, tmp_path_factory):
+    torch.manual_seed(0)
+    return save_encoder(Encoder(tiny_config, name="tiny"), tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three mice whose cell types differ in their number of spikes."""
+    folder = tmp_path_factory.mktemp("data")
+    for seed, mouse in enumerate(MICE):
+        write_units(recording(seed=seed, n=24, animal=mouse), folder / f"{mouse}.nwb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def embedded(data, encoder, tmp_path_factory):
+    """The same, embedded."""
+    folder, model = tmp_path_factory.mktemp("embedded"), load_encoder(encoder)
+    for mouse in MICE:
+        source = data / f"{mouse}.nwb"
+        units = embed(read_units(source), model, progress=False)
+        write_nwb(units, source, folder / f"{mouse}.nwb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def probe(embedded, tmp_path_factory):
+    path = tmp_path_factory.mktemp("probe") / "types.skops"
+    result = run("probe", "fit", embedded / "*.nwb", "--target", "cell_type", "-o", path)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_fit_learns_what_the_function_learns(embedded, probe, tmp_path):
+    groups = {mouse: read_embedding(embedded / f"{mouse}.nwb") for mouse in MICE}
+    expected = Probe("cell_type").fit(groups, progress=False)
+    fitted = load_probe(probe)
+    assert (fitted.cv_score_, fitted.cv_group_) == (expected.cv_score_, "animal")
+    np.testing.assert_array_equal(
+        fitted.predict_proba(groups["m0"]), expected.predict_proba(groups["m0"])
+    )
+    out = tmp_path / "again.skops"
+    told = run_json("probe", "fit", embedded / "*.nwb", "--target", "cell_type", "-o", out)
+    assert told["macro_f1"] == expected.cv_score_ and told["chance"] == expected.cv_chance_
+    assert told["classes"] == ["PV", "SST", "VIP"]
+    assert told["recordings"] == list(MICE) and told["left_out"] == "animal"
+    assert told["calibration_ece"] == expected.cv_calibration_["ece"]
+
+
+def test_fit_passes_its_options_on_and_embeds_where_asked(data, encoder, tmp_path):
+    out = tmp_path / "p.skops"
+    options = ["--classifier", "lda", "--no-calibrate", "--normalize", "recording"]
+    options += ["--feature", "rate", "--animals", "animal", "--encoder", encoder, "--no-progress"]
+    result = run("probe", "fit", data / "*.nwb", "--target", "cell_type", "-o", out, *options)
+    assert result.exit_code == 0, result.output
+    assert "macro_f1" in result.stdout and "PV, SST, VIP" in result.stdout
+    fitted = load_probe(out)
+    assert (fitted.calibrate, fitted.normalize, fitted.features) == (False, "recording", ["rate"])
+    assert fitted.estimator_[-1].__class__.__name__ == "LinearDiscriminantAnalysis"
+    assert fitted.encoder_ == load_encoder(encoder).identity
+    assert "exists" in error_of(
+        run("probe", "fit", data / "*.nwb", "--target", "cell_type", "-o", out)
+    )
+
+
+def test_fit_names_what_is_wrong(embedded, tmp_path):
+    fit = ["probe", "fit", embedded / "*.nwb"]
+    odd = run(*fit, "--target", "layer", "-o", tmp_path / "p.skops")
+    assert "layer" in error_of(odd)
+    pickled = run(*fit, "--target", "cell_type", "-o", tmp_path / "p.pkl")
+    assert "ends in .skops" in error_of(pickled)
+    assert run(*fit, "-o", tmp_path / "p.skops").exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_target_is_told_before_the_work(data, encoder, tmp_path, monkeypatch):
+    def no_work(*_, **__):
+        raise AssertionError("embedded for nothing")
+
+    monkeypatch.setattr("pynapple_nuclr.embedding._embed.embed", no_work)
+    options = ("--target", "celltype", "--encoder", encoder, "-o", tmp_path / "p.skops")
+    error = error_of(run("probe", "fit", data / "m0.nwb", *options))
+    assert "m0.nwb has no metadata column 'celltype'; it has" in error
+    assert "cell_type" in error
+
+
+def test_annotate_writes_what_the_function_gives(embedded, probe, tmp_path):
+    out = tmp_path / "out"
+    result = run("probe", "annotate", embedded / "*.nwb", "--probe", probe, "-o", out)
+    assert result.exit_code == 0, result.output
+    units = read_embedding(embedded / "m1.nwb")
+    expected = load_probe(probe).annotate(units)["predicted_cell_type"]
+    back = read_embedding(out / "m1_nuclr.nwb")
+    assert list(back["predicted_cell_type"]) == list(expected)
+    counts = ", ".join(f"{k} {n}" for k, n in expected.value_counts(sort=True).items())
+    assert sorted(counts.split(", ")) == sorted(
+        result.stdout.splitlines()[2].split(": ")[1].split(" (")[0].split(", ")
+    )
+
+
+def test_annotate_embeds_what_is_not_embedded(data, encoder, probe, tmp_path):
+    out = tmp_path / "m0.csv"
+    options = ["--encoder", encoder, "--threshold", 0.5, "--probabilities", "--no-progress"]
+    annotate = ["probe", "annotate", data / "m0.nwb", "--probe", probe, "-o", out]
+    (told,) = run_json(*annotate, *options)
+    table = pd.read_csv(out)
+    assert told["labels"] == table["predicted_cell_type"].value_counts().to_dict()
+    assert told["encoder"] == load_encoder(encoder).identity
+    assert told["units"] == 24
+    sure = table["predicted_cell_type_confidence"] >= 0.5
+    assert (sure == (table["predicted_cell_type"] != "unknown")).all()
+    chances = table.filter(regex="^predicted_cell_type_p_")
+    assert chances.shape == (24, 3)
+
+
+def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):
+    (tmp_path / "bad.nwb").write_text("text")
+    out = tmp_path / "out"
+    files = [embedded / "m0.nwb", tmp_path / "bad.nwb", embedded / "m2.nwb"]
+    result = run("probe", "annotate", *files, "--probe", probe, "-o", out)
+    first, bad = error_lines(result)
+    assert first == "error: 1 of 3 files failed:" and "bad.nwb" in bad
+    assert sorted(path.name for path in out.iterdir()) == ["m0_nuclr.nwb", "m2_nuclr.nwb"]
+    missing = run("probe", "annotate", *files, "--probe", tmp_path / "no.skops")
+    assert "there is no file" in error_of(missing)
+
+
+def test_the_prefix_of_a_probe_is_kept(data, encoder, tmp_path):
+    model = load_encoder(encoder)
+    groups = [embed(read_units(data / "m0.nwb"), model, prefix="mine", progress=False)]
+    Probe("cell_type", prefix="mine").fit(groups, progress=False).save(tmp_path / "p.skops")
+    options = ["--probe", tmp_path / "p.skops", "--encoder", encoder, "-o", tmp_path]
+    (told,) = run_json("probe", "annotate", data / "m1.nwb", *options, "--no-progress")
+    assert told["encoder"] == model.identity
+    about = run_json("info", told["output"])
+    assert about["embeddings"]["mine"]["probe"] == "p.skops"
+
+
+def test_info_about_a_probe(probe):
+    told = run_json("info", probe)["probe"]
+    assert told["target"] == "cell_type" and told["units"] == 72
+    assert "PV, SST, VIP" in run("info", probe).stdout
+
+
+def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
+    out = tmp_path / "scores.csv"
+    options = ["--systems", "statistics", "--systems", encoder, "--shuffles", 1, "--folds", 3]
+    options += ["--protocol", "transductive", "--protocol", "inductive_zero_shot", "-o", out]
+    options += ["--animals", "animal", "--no-progress"]
+    command = ["evaluate", data / "*.nwb", "--target", "cell_type", *options]
+    told = run_json(*command)
+    groups = {mouse: read_units(data / f"{mouse}.nwb") for mouse in MICE}
+    expected = evaluate(
+        groups,
+        "cell_type",
+        ["transductive", "inductive_zero_shot"],
+        ["statistics"],
+        folds=3,
+        shuffles=1,
+        progress=False,
+    )
+    for row in told["scores"]:
+        if row["system"] == "statistics":
+            place = {key: row[key] for key in ("system", "protocol", "normalize", "seed")}
+            assert row["macro_f1"] == float(expected["macro_f1"].sel(place))
+    systems = {row["system"] for row in told["scores"]}
+    assert {"statistics", encoder.name, "shuffled labels"} <= systems
+    assert isinstance(told["warnings"], list)
+    table = pd.read_csv(out)
+    assert len(table) == len(told["scores"])
+    assert "exists" in error_of(run(*command))
+    shown = run(*command, "--overwrite")
+    assert "macro F1" in shown.stdout and "shuffled labels" in shown.stdout
+
+
+def test_evaluate_names_what_is_wrong(data):
+    evaluated = ["evaluate", data / "*.nwb", "--no-progress"]
+    assert "layer" in error_of(run(*evaluated, "--target", "layer"))
+    odd = run(*evaluated, "--target", "cell_type", "--systems", "oracle")
+    assert "'oracle' is unknown" in error_of(odd)
+    nowhere = run(*evaluated, "--target", "cell_type", "--systems", "none/here")
+    assert "there is no folder none/here" in error_of(nowhere)
+    assert "protocol" in error_of(run(*evaluated, "--target", "cell_type", "--protocol", "magic"))

@@ -1,0 +1,112 @@
+"""What an evaluation refuses, and how it says so."""
+
+import sys
+
+import pytest
+from evaluation_systems import KINDS, Counting, mice, recording
+
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr import evaluation
+from pynapple_nuclr.baselines._statistics import Statistics
+
+
+def evaluate(groups, protocol="transductive", systems=None, target="cell_type", **options):
+    systems = [Counting()] if systems is None else systems
+    options = {"shuffles": 0, "progress": False} | options
+    return evaluation.evaluate(groups, target, protocol, systems, **options)
+
+
+def test_refusals_name_what_is_wrong():
+    groups = mice(2)
+    for options, message in (
+        ({"protocol": "inductive"}, "protocol='inductive'.*'inductive_zero_shot'"),
+        ({"normalize": "animal"}, "normalize='animal'.*'recording'"),
+        ({"choose": "best"}, "choose='best'"),
+        ({"seeds": 0}, "seeds=0"),
+        ({"seeds": [1, 1]}, "seeds="),
+        ({"folds": 1}, "folds=1; expected at least 2"),
+        ({"systems": ["oracle"]}, "'oracle' is unknown.*Nuclr"),
+        ({"systems": []}, "systems is empty"),
+        ({"systems": [Counting(), Counting()]}, "two systems are called 'counting'"),
+        ({"target": "region"}, "no recording has a metadata column 'region'.*cell_type"),
+        ({"animals": {"day_0": "m0"}}, "'day_1'"),
+        ({"animals": ["m0"]}, "1 entries for 2 recordings"),
+        ({"animals": "mouse"}, "'day_0' has no metadata column 'mouse'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate(groups, **options)
+    for systems in ([3], 3):
+        with pytest.raises(TypeError, match="is a int"):
+            evaluate(groups, systems=systems)
+    with pytest.raises(TypeError, match="'day_0' is a str"):
+        evaluate({"day_0": "session.nwb"})
+
+
+def test_zero_shot_needs_two_animals():
+    groups = {"a": recording(0), "b": recording(1)}
+    with pytest.raises(ValueError, match=r"at least two; only 'm0'.*animals="):
+        evaluate(groups, "inductive_zero_shot")
+    for units in groups.values():
+        units.drop_info("animal")
+    with pytest.raises(ValueError, match="none is named"):
+        evaluate(groups, "transductive_zero_shot")
+    dataset = evaluate(groups, "transductive_zero_shot", animals={"a": "one", "b": "two"})
+    assert dataset["fold"].values.tolist() == ["one", "two"]
+    dataset = evaluate([*groups.values()], "transductive_zero_shot", animals=["x", "y"])
+    assert dataset["fold"].values.tolist() == ["x", "y"]
+
+
+def test_a_class_in_one_animal_is_said():
+    groups = {"a": recording(0), "b": recording(1, animal="m1", kinds=KINDS[:2])}
+    with pytest.warns(UserWarning, match="in one animal only: VIP"):
+        dataset = evaluate(groups, "inductive_zero_shot")
+    assert dataset["macro_f1"].sel(system="counting").item() < 0.75
+
+
+def test_a_recording_of_two_animals_is_refused():
+    groups = mice(2)
+    groups["day_1"]["animal"] = ["m1"] * 15 + ["m2"] * 15
+    with pytest.raises(ValueError, match="'day_1' has 2 animals"):
+        evaluate(groups, "inductive_zero_shot")
+
+
+def test_too_few_classes_or_units():
+    with pytest.raises(ValueError, match="one class, PV"):
+        evaluate(mice(2, kinds=("PV",)))
+    groups = mice(2)
+    groups["day_0"]["cell_type"] = ["rare", *groups["day_0"]["cell_type"][1:]]
+    with pytest.raises(ValueError, match="fewer than two units of: rare"):
+        evaluate(groups)
+
+
+def test_modalities():
+    worm = nap_nuclr.simulate("single", modality="calcium", n_units=12, duration=30)
+    with pytest.raises(ValueError, match="'counting' reads spikes; the recordings hold calcium"):
+        evaluate(worm)
+    with pytest.raises(ValueError, match=r"'a' holds spikes and 'b' calcium"):
+        evaluate({"a": recording(), "b": worm})
+    dataset = evaluate(worm, systems=[Statistics()], folds=2)
+    assert dataset.attrs["modality"] == "calcium"
+    assert dataset["answered"].sel(system="statistics").item() == 1.0
+
+
+def test_wrong_answers_name_the_system():
+    class Short(Counting):
+        row = "short"
+
+        def embed(self, groups):
+            return {name: x[1:] for name, x in super().embed(groups).items()}
+
+    with pytest.raises(ValueError, match=r"'short' answered with shape \(29, 2\).*'day_0'.*30"):
+        evaluate(mice(2), systems=[Short()])
+
+    class Broken(Counting):
+        row = "broken"
+
+        def fit(self, groups, *, seed=0, progress=False):
+            raise ValueError("too short")
+
+    with pytest.raises(ValueError, match="too short") as error:
+        evaluate(mice(2), systems=[Broken()])
+    if sys.version_info >= (3, 11):  # earlier errors take no notes
+        assert "'broken' was fitted on day_0, day_1" in error.value.__notes__[0]

@@ -1,0 +1,146 @@
+"""The scores of a system are its own: settings tell it from every other."""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from evaluation_systems import Counting, RemembersLabels, mice, recording
+from leaks import TINY, evaluate
+from sklearn.decomposition import PCA
+from tally import counts
+
+from pynapple_nuclr import Encoder, save_encoder
+from pynapple_nuclr.baselines import Nuclr
+
+
+class Chooses(Counting):
+    """An ordinary class, whose attributes are its settings."""
+
+    row = "chooses"
+
+    def __init__(self, useful, attribute="choice"):
+        setattr(self, attribute, useful)
+
+    def embed(self, groups):
+        return Counting(useful=next(iter(vars(self).values()))).embed(groups)
+
+
+class Table(Counting):
+    """Vectors of somebody else, made beforehand."""
+
+    row = "table"
+
+    def __init__(self, vectors, others=()):
+        self.vectors, self.others = vectors, others
+
+    def candidates(self):
+        return [self, *(Table(one) for one in self.others)]
+
+    def embed(self, groups):
+        rows = self.vectors() if callable(self.vectors) else np.asarray(self.vectors)
+        return {n: rows[int(n[-1]) * 30 :][: len(units)] for n, units in groups.items()}
+
+
+def tables(groups):
+    """A poor one and a good one, which differ where neither is printed."""
+    labels = np.concatenate([units["cell_type"] for units in groups.values()])
+    poor = np.random.default_rng(0).normal(size=(len(labels), 16))
+    good = poor.copy()
+    for column, kind in ((5, "PV"), (6, "SST")):
+        good[5:-5, column] += 9 * (labels[5:-5] == kind)
+    return poor, good
+
+
+def score(scores, system=0):
+    return scores["macro_f1"].isel(system=system).item()
+
+
+@pytest.mark.parametrize("kind", ["attribute", "private attribute", "array", "frame", "function"])
+def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
+    groups = mice(3)
+    poor, good = tables(groups)
+    make = {
+        "attribute": Chooses,
+        "private attribute": lambda useful: Chooses(useful, "_choice"),
+        "array": lambda useful: Table(good if useful else poor),
+        "frame": lambda useful: Table(pd.DataFrame(good if useful else poor)),
+        "function": lambda useful: Table(lambda: good if useful else poor),
+    }[kind]
+    alone = {}
+    for useful in (False, True, False):
+        found = score(evaluate(groups, systems=[make(useful)], cache=tmp_path))
+        assert alone.setdefault(useful, found) == found
+    assert alone[True] > alone[False] + 0.2
+    both = evaluate(groups, systems={"poor": make(False), "good": make(True)})
+    assert [score(both, 0), score(both, 1)] == [alone[False], alone[True]]
+    counts["systems told apart"] += 2
+
+
+def test_nested_choice_among_tables():
+    groups = mice(3)
+    poor, good = tables(groups)
+    chosen = evaluate(groups, systems=[Table(poor, (good,))], choose="nested")
+    assert score(chosen) == score(evaluate(groups, systems=[Table(good)]))
+
+
+def test_settings_that_json_does_not_know_are_told_by_their_content():
+    @dataclass
+    class Holds:
+        value: object = 0
+
+    class Other(Holds):
+        pass
+
+    rng, large = np.random.default_rng(0), np.zeros(5000)
+    several = {
+        "arrays": (large, large.astype(int), large.reshape(50, 100), large + np.eye(1, 5000, 2500)),
+        "frames": (pd.DataFrame({"a": large}), pd.DataFrame({"b": large})),
+        "tensors": (torch.zeros(4), torch.zeros(2, 2), torch.ones(4))
+        + tuple(torch.zeros(4, dtype=kind) for kind in (torch.int32, torch.bfloat16)),
+        "networks": tuple(torch.nn.Linear(2, 2) for _ in range(2)),
+        "fitted": tuple(PCA(2).fit(rng.normal(size=(50, 5))) for _ in range(2)),
+        "dataclasses": (Holds(), Other(), Holds(large), Holds(large + 1)),
+        "systems": (Table(large), Table(large + 1), Counting(), Counting(useful=False)),
+        "numbers": (np.int64(3), np.float64(3.5), np.bool_(True)),
+        "paths": (Path("a"), Path("b")),
+        "in lists": ([large], [large + 1], {"a": large}, {"a": large + 1}),
+    }
+    for what, objects in several.items():
+        known = [json.dumps(Table(one).settings()) for one in objects]
+        assert len(set(known)) == len(known), what
+        assert known == [json.dumps(Table(copy.deepcopy(one)).settings()) for one in objects], what
+    labelled = [recording(), recording(depth=np.arange(30.0))]
+    assert Table(labelled[0]).settings() != Table(labelled[1]).settings()
+    nobody_knows = Table(lambda: large)
+    assert nobody_knows.settings() != nobody_knows.settings()
+    assert Table(torch.eye(2)).settings()["vectors"].startswith("Tensor@")
+    assert Table(np.int64(3)).settings()["vectors"] == 3
+    assert Table(Counting()).settings()["vectors"] == {"Counting": Counting().settings()}
+
+
+def test_a_system_that_names_classes_which_are_not_told():
+    class Ready(RemembersLabels):
+        row = "ready"
+
+        def fit(self, groups, labels, *, seed=0, progress=False):
+            super().fit(groups, labels)
+            self.classes_ = np.array(["Excitatory", "PV", "SST"])
+            return self
+
+    with pytest.raises(ValueError, match="'ready'.*'Excitatory'.*expected.*'PV', 'SST', 'VIP'"):
+        evaluate(mice(2), systems=[Ready()])
+
+
+def test_an_encoder_to_fine_tune_is_told_by_its_weights_not_by_its_folder(tmp_path):
+    told = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        save_encoder(Encoder(TINY), tmp_path)
+        told.append(json.dumps(Nuclr(tmp_path, steps=1).settings()))
+    assert told[0] != told[1]
+    counts["systems told apart"] += 1

@@ -1,0 +1,344 @@
+"""What systems could know that they must not: planted, and seen to be refused or kept out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pynapple as nap
+import pytest
+from evaluation_systems import Counting, RemembersLabels, fingerprint, mice, recording
+from leaks import PROTOCOLS, TINY, caught, evaluate
+from tally import counts
+
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr import Encoder, evaluation
+from pynapple_nuclr.baselines import Nuclr
+from pynapple_nuclr.evaluation import fit_systems
+from pynapple_nuclr.evaluation.results_cache import open_store
+from pynapple_nuclr.evaluation.task import read_task
+from pynapple_nuclr.io.recording_cache import open_recordings
+from pynapple_nuclr.leakage.fingerprints import (
+    all_fingerprints,
+    known_fingerprints,
+    training_fingerprints,
+    unit_fingerprints,
+)
+from pynapple_nuclr.recording import as_recording
+
+# what systems are shown
+
+
+@dataclass
+class Reads(Counting):
+    """A metadata column as a feature."""
+
+    row = "reads"
+    column: str = "depth"
+
+    def embed(self, groups):
+        return {n: np.asarray(units[self.column])[:, None] for n, units in groups.items()}
+
+
+def test_a_system_that_asks_for_the_labels():
+    groups = mice(3)
+    for units in groups.values():
+        units.set_info(kind=units["cell_type"].to_numpy(), depth=np.arange(30.0))
+    evaluate(groups, PROTOCOLS, [Reads()])
+    for column in ("cell_type", "kind"):
+        with caught("system 'reads'", f"column {column!r}", "'cell_type'"):
+            evaluate(groups, PROTOCOLS, [Reads(column=column)])
+    with caught("'nuclr'", "'cell_type'"):
+        evaluate(groups, systems=[Nuclr(training={"by": "cell_type"}, steps=1)])
+
+    class Alternative(Counting):
+        def candidates(self):
+            return [self, Reads(column="kind")]
+
+    with caught("'reads'", "'kind'"):
+        evaluate(groups, systems=[Alternative()], choose="nested")
+
+
+def test_a_system_that_is_trained_by_insertion_where_insertions_tell_the_labels():
+    groups, short = mice(2, n=60), {"batch_size": 2}
+    for units in groups.values():
+        units.set_info(probe=np.char.add("insertion ", units["cell_type"].to_numpy().astype(str)))
+    by_insertion = Nuclr(config=TINY, steps=1, training=short | {"by": "probe"})
+    with caught("'nuclr'", "'probe'", "give each part as a recording of its own"):
+        evaluate(groups, systems=[by_insertion])
+    parts = {
+        f"{name} {probe}": units[units["probe"] == probe]
+        for name, units in groups.items()
+        for probe in np.unique(units["probe"])
+    }
+    scores = evaluate(parts, systems=[Nuclr(config=TINY, steps=1, training=short)])
+    assert scores["answered"].sel(system="nuclr").item() == 1
+    assert scores["macro_f1"].sel(system="prior: most common label").item() == 1
+
+
+def test_words_of_an_encoders_settings_name_no_columns():
+    groups = mice(2)
+    for units in groups.values():
+        units.set_info(split=units["cell_type"].to_numpy(), spikes=units["cell_type"].to_numpy())
+    other = {"config": TINY, "name": "spikes"}
+    system = Nuclr(config=TINY, steps=1, training={"batch_size": 2}, alternatives=(other,))
+    assert evaluate(groups, systems=[system], choose="nested").sizes["system"] == 4
+
+
+def test_a_system_may_be_called_like_the_labels():
+    assert evaluate(mice(2), systems=[Nuclr(Encoder(TINY), name="cell_type")]).sizes["system"] == 4
+
+
+def test_numbered_columns_of_a_setting_are_in_the_hash(tmp_path):
+    """Nemo's waveforms may stand in a column each: others make other vectors."""
+
+    @dataclass
+    class Waves(Counting):
+        column: str = "waveform"
+
+    groups = mice(2)
+    for value, fits in ((1.0, 1), (1.0, 0), (2.0, 1)):
+        Counting.fits.clear()
+        for units in groups.values():
+            units.set_info(waveform_0=np.full(30, value), waveform_1=np.arange(30.0))
+        evaluate(groups, systems=[Waves()], cache=tmp_path)
+        assert len(Counting.fits) == fits
+
+
+def test_a_system_that_learns_although_it_says_it_does_not():
+    class Secretly(Counting):
+        row, learns = "secretly", False
+
+        def fit(self, groups, *, seed=0, progress=False):
+            self.mean_ = np.mean([fingerprint(units) for units in groups.values()])
+            return self
+
+    with caught("system 'secretly'", "learns = False", "'day_0'"):
+        evaluate(mice(3), PROTOCOLS[2], [Secretly()])
+
+
+class Pools(Counting):
+    """Standardises over all recordings that it is asked about together."""
+
+    row = "pools"
+
+    def embed(self, groups):
+        vectors = super().embed(groups)
+        scale = np.concatenate([*vectors.values()]).std(axis=0) + 1e-9
+        return {name: one / scale for name, one in vectors.items()}
+
+
+class Runs(Counting):
+    """Standardises by all recordings that it has been asked about so far."""
+
+    row = "runs"
+
+    def embed(self, groups):
+        vectors = super().embed(groups)
+        self.so_far_ = [*getattr(self, "so_far_", []), *vectors.values()]
+        scale = np.concatenate(self.so_far_).std(axis=0) + 1e-9
+        return {name: one / scale for name, one in vectors.items()}
+
+
+@pytest.mark.parametrize("system", [Pools, Runs])
+def test_what_a_system_is_asked_about_does_not_change_what_it_says_of_others(system):
+    def vectors(groups):
+        task = read_task(groups, "cell_type")
+        with open_store(None) as store:
+            fit = fit_systems.Fits(task, store).vectors(system(), ("day_1", "day_2"), 0)
+        return fit.values[task.rows_of("day_1")]
+
+    groups = mice(3)
+    before = vectors(groups)
+    groups["day_0"] = recording(5, animal="m0", separation=3.0)
+    np.testing.assert_array_equal(vectors(groups), before)
+    counts["leaks planted and kept out"] += 1
+
+
+# the same recording again
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_recording_under_two_names(protocol):
+    groups = mice(2)
+    order = np.random.default_rng(0).permutation(30)
+    groups["again"] = recording(0, animal="m9", order=order)  # other order, other ids
+    with caught("'again' and 'day_0' have units in common"):
+        evaluate(groups, protocol)
+    groups["again"] = nap.TsGroup(
+        {1: groups["day_0"][105]}, metadata={"cell_type": ["PV"], "animal": ["m9"]}
+    )
+    with caught("'again' and 'day_0' have units in common"):
+        evaluate(groups, protocol)
+
+
+def test_traces_under_two_names():
+    options = {"modality": "calcium", "n_units": 8, "duration": 60}
+    traces = {f"day_{i}": nap_nuclr.simulate("single", seed=i, **options) for i in range(2)}
+    evaluate(traces, systems=["statistics"])
+    with caught("'copy' and 'day_0' have units"):
+        evaluate(traces | {"copy": traces["day_0"]}, systems=["statistics"])
+
+
+# what an encoder was pretrained on
+
+
+def pretrained(*groups):
+    """An encoder whose card says that it was trained on these recordings."""
+    known = training_fingerprints(as_recording(units) for units in groups)
+    return Encoder(TINY, card={"fingerprints": known})
+
+
+@pytest.mark.parametrize("training", [{}, {"steps": 1}], ids=["frozen", "fine-tuned"])
+def test_an_encoder_that_was_pretrained_on_the_animal_left_out(training):
+    groups = mice(3)
+    others = [recording(seed) for seed in (20, 21)]
+    evaluate(groups, PROTOCOLS, [Nuclr(pretrained(*others))])
+    seen = Nuclr(pretrained(*others, groups["day_1"]), **training)
+    with caught("'nuclr'", f"encoder {seen.encoder.identity} was pretrained", "fold 'm1'",
+                "recording 'day_1'", "transductive_zero_shot"):  # fmt: skip
+        evaluate(groups, PROTOCOLS[2], [seen])
+    if not training:
+        evaluate(groups, PROTOCOLS[:2], [seen])  # the name for it
+
+
+def test_pretraining_notes_what_it_has_seen_and_fine_tuning_adds_to_it(tmp_path):
+    groups = nap_nuclr.simulate("single", n_units=24, duration=60, animals=3, seed=3)
+    one, two, _ = groups
+    short = {"steps": 1, "batch_size": 2, "progress": False}
+    nap_nuclr.pretrain({one: groups[one]}, TINY, out=tmp_path, **short)
+    tuned = nap_nuclr.pretrain({two: groups[two]}, init=tmp_path, **short)
+    assert len(tuned.card["fingerprints"]) == 48 + 2 * 32  # all units, and passages
+    assert "ingerprints" not in tuned.describe()
+    for encoder in (tmp_path, tuned):
+        with caught("'nuclr'", repr(one)):
+            evaluate(groups, "inductive_zero_shot", [Nuclr(encoder)])
+    rest = {name: units for name, units in groups.items() if name != one}
+    evaluate(rest, "inductive_zero_shot", [Nuclr(tmp_path)])
+
+
+def test_a_system_of_labels_with_a_pretrained_part():
+    groups = mice(3)
+
+    class Pretrained(RemembersLabels):
+        row = "pretrained"
+        fingerprints = unit_fingerprints(as_recording(groups["day_0"]))
+
+    with caught("system 'pretrained'", "fold 'm0'", "recording 'day_0'"):
+        evaluate(groups, PROTOCOLS[2], [Pretrained()])
+    evaluate(groups, PROTOCOLS[:2], [Pretrained()])
+
+
+@dataclass
+class Wrapper(Counting):
+    """A system of somebody else around an encoder."""
+
+    row = "wrapper"
+    inside: object = None
+
+
+class Ordinary(Wrapper):
+    def __init__(self, inside):
+        self._inside = inside
+
+
+@pytest.mark.parametrize("holds", [Wrapper, Ordinary])
+def test_a_system_of_ones_own_around_a_pretrained_encoder(holds):
+    groups = mice(3)
+    seen, other = pretrained(groups["day_2"]), pretrained(recording(20))
+    for inside in (other, [other], object()):
+        evaluate(groups, PROTOCOLS[2], [holds(inside=inside)])
+    for inside in (seen, [other, seen], {"encoder": (seen,)}, Nuclr(seen)):
+        with caught("system 'wrapper'", "fold 'm2'", "recording 'day_2'"):
+            evaluate(groups, PROTOCOLS[2], [holds(inside=inside)])
+
+
+def test_encoders_of_curves_and_of_nested_choice():
+    groups = mice(3)
+    seen = pretrained(groups["day_2"])
+    options = {"shuffles": 0, "progress": False}
+    with caught("fold 'm2'"):
+        evaluation.data_scaling(groups, "cell_type", [Nuclr(seen)], orders=1, **options)
+    fresh = Nuclr(Encoder(TINY), alternatives=({"encoder": seen, "name": "other"},))
+    with caught("fold 'm2'", "system 'other'"):
+        evaluate(groups, PROTOCOLS[2], [fresh], choose="nested")
+
+
+def test_a_recording_is_known_again_that_pretraining_read_from_its_file(tmp_path):
+    units = recording(3)
+    path = tmp_path / "day.nwb"
+    nap_nuclr.write_units(units, path)
+    (indexed,) = open_recordings({"day": path}, cache=tmp_path / "cache").values()
+    loaded = nap_nuclr.read_units(path)
+    known = unit_fingerprints(as_recording(units))
+    assert len(known) == 30
+    assert unit_fingerprints(indexed) == unit_fingerprints(as_recording(loaded)) == known
+
+
+def test_a_pretrained_recording_is_known_again_in_part():
+    units = recording(3, n=30)
+    known = set(training_fingerprints([as_recording(units)]))
+    assert len(known) == 30 + 32
+    order = np.random.default_rng(1).permutation(30)
+    forms = {
+        "some units": units[[101, 120]],
+        "other order and ids": recording(3, n=30, order=order),
+        "other labels": recording(3, n=30, depth=np.arange(30)),
+        "from a file, in other bits": nap.TsGroup(
+            {i: nap.Ts(units[i].t + 1e-9) for i in units.index}, time_support=units.time_support
+        ),
+        "from later on": units.restrict(nap.IntervalSet(20, 100)),
+        "its second half": units.restrict(nap.IntervalSet(50, 100)),
+        "time counted from elsewhere": nap.TsGroup(
+            {i: nap.Ts(units[i].t + 1234.5678) for i in units.index}
+        ),
+    }
+    for form, other in forms.items():
+        assert known & all_fingerprints(as_recording(other)), form
+    assert not known & all_fingerprints(as_recording(recording(4, n=30)))
+    part = training_fingerprints([as_recording(forms["its second half"])])
+    assert set(part) & all_fingerprints(as_recording(units))
+    large = recording(6, n=100)
+    kept = training_fingerprints([as_recording(large)], {"fingerprints": ["0" * 16]})
+    assert len(kept) == 1 + 32 + 32 and kept == sorted(kept)
+    half = large[large.index[:50]]
+    assert set(kept) & unit_fingerprints(as_recording(half))
+    traces = nap_nuclr.simulate("single", n_units=8, duration=120, modality="calcium")
+    of_traces = set(training_fingerprints([as_recording(traces)]))
+    assert of_traces & all_fingerprints(as_recording(traces[400:]))
+    few = nap.TsGroup({i: nap.Ts(np.arange(9.0)) for i in range(3)})
+    assert all_fingerprints(as_recording(few)) == frozenset()
+    regular = nap.TsGroup({i: nap.Ts(np.arange(100.0)) for i in range(3)})
+    assert len(all_fingerprints(as_recording(regular))) == 1  # how they begin, all alike
+
+
+def test_an_encoder_that_does_not_tell_what_it_was_trained_on():
+    groups = mice(3)
+    silent = Nuclr(Encoder(TINY, card={"training": {"recordings": 3}}))
+    with pytest.warns(UserWarning, match="has seen the animals left out"):
+        evaluate(groups, PROTOCOLS[2], [silent])
+    evaluate(groups, PROTOCOLS[:2], [silent])
+    evaluate(groups, PROTOCOLS[2], [Nuclr(Encoder(TINY))])  # never trained
+
+
+def test_the_bundled_encoders_tell_what_they_were_trained_on():
+    how = {"n_units": 150, "n_classes": 4, "seed": 2019}
+    spikes = nap_nuclr.simulate("single", animals=4, duration=150, **how)
+    options = {"modality": "calcium", "frame_rate": 4.283719, "drift": 0.3}
+    traces = nap_nuclr.simulate("single", animals=6, duration=600, **how, **options)
+    for modality, groups in {"spikes": spikes, "calcium": traces}.items():
+        known = known_fingerprints(nap_nuclr.load_encoder(modality).card)
+        one = next(iter(groups.values()))
+        assert known & all_fingerprints(as_recording(one)), modality
+
+
+def test_a_unit_twice_in_one_recording():
+    units = recording(0, animal="m0")
+    twice = {unit: units[unit] for unit in units.index}
+    twice |= {unit + 1000: units[unit] for unit in units.index[:4]}
+    labels = np.concatenate([units["cell_type"], units["cell_type"][:4]])
+    copied = nap.TsGroup(
+        twice,
+        time_support=units.time_support,
+        metadata={"cell_type": labels, "animal": ["m0"] * len(labels)},
+    )
+    with caught("recording 'day' 4 units are copies", "leave out 1100, 1101, 1102"):
+        evaluate({"day": copied}, PROTOCOLS[0], [Counting()])

@@ -88,9 +88,9 @@ def steps(bench: Bench) -> str:
 
 def loss_curves(bench: Bench) -> str:
     """Train the reference and ours on the same pairs; draw both curves."""
-    groups = nap_nuclr.simulate("context", n_units=100, duration=600, animals=4, seed=SEED)
+    recordings = nap_nuclr.simulate("context", n_units=100, duration=600, animals=4, seed=SEED)
     config = nap_nuclr.EncoderConfig()
-    sources = [open_source(one, config) for one in as_recordings(groups).values()]
+    sources = [open_source(one, config) for one in as_recordings(recordings).values()]
     curves = {}
     for name, seed in (("reference", 0), ("reference, other dropout", 1), ("bfloat16", 0)):
         training = Training(*_WAYS[name.split(",")[0]])
@@ -165,9 +165,9 @@ def larger_than_memory(bench: Bench) -> str:
 
 _JOB = """
 import sys, numpy as np, pynapple_nuclr as n
-groups = n.simulate("context", n_units=60, duration=300, animals=4, seed=0)
+recordings = n.simulate("context", n_units=60, duration=300, animals=4, seed=0)
 config = n.EncoderConfig(dim=64, heads=4, head_dim=16, dropout=0.0)
-n.pretrain(groups, config, steps=12, checks=12, patience=99, batch_size=8, precision="32-true",
+n.pretrain(recordings, config, steps=12, checks=12, patience=99, batch_size=8, precision="32-true",
            out=sys.argv[1], progress=False)
 """
 

@@ -70,9 +70,9 @@ class Bench:
     pairs: int = PAIRS
     targets: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, groups: Any, target: str, systems: Any, **how: Any) -> xr.Dataset:
+    def run(self, recordings: Any, target: str, systems: Any, **how: Any) -> xr.Dataset:
         """Evaluate, keeping what is fitted."""
-        return evaluate(groups, target, systems=systems, cache=self.cache, **how)
+        return evaluate(recordings, target, systems=systems, cache=self.cache, **how)
 
     def aim(self, task: str, aim: str, found: float, reached: bool, among: str = "") -> None:
         """Write down an aim and whether it was reached."""
@@ -203,14 +203,14 @@ def fewer_animals(bench: Bench) -> str:
 
 def head_direction_cells(bench: Bench) -> str:
     """Tell ADn from PoS: 20 splits of the same units."""
-    groups = head_direction(bench.data)
-    own = ours(CONTINUOUS, bench.pairs).fit(groups, seed=0)
+    recordings = head_direction(bench.data)
+    own = ours(CONTINUOUS, bench.pairs).fit(recordings, seed=0)
     systems = {
         "bundled encoder": Nuclr(),
         "nuclr, trained on this recording": Nuclr(own.encoder_),
         "statistics": Statistics(),
     }
-    scores = bench.run(groups, "brain_area", systems, seeds=20)
+    scores = bench.run(recordings, "brain_area", systems, seeds=20)
     rows = []
     for name in scores["system"].values:
         if name != "shuffled labels":
@@ -311,9 +311,9 @@ def insertions(bench: Bench) -> str:
     """Tell simulated cell types of two probes recorded at once, read apart and as one."""
     probes, together = two_probes()
     rows = []
-    for how, groups in (("each probe a population", probes), ("both probes one", together)):
+    for how, recordings in (("each probe a population", probes), ("both probes one", together)):
         systems = {"nuclr": ours(CONTINUOUS, bench.pairs), "bundled encoder": Nuclr()}
-        scores = bench.run(groups, "cell_type", systems, seeds=bench.seeds)
+        scores = bench.run(recordings, "cell_type", systems, seeds=bench.seeds)
         told = scores.scores.table(["macro_f1", "macro_f1_fold"])
         rows += [
             {"population": how, "system": name, **told.loc[name].to_dict()}

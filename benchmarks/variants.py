@@ -94,14 +94,14 @@ class Variant(EmbeddingSystem):
         """Return this one, and one that hears only a part of the population in training."""
         return [self, replace(self, listens_to=0.5)]
 
-    def fit(self, groups: Any, *, seed: int = 0, progress: bool = False) -> Variant:
+    def fit(self, recordings: Any, *, seed: int = 0, progress: bool = False) -> Variant:
         """Train an encoder on the recordings."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._train(groups, seed, progress)
+            self._train(recordings, seed, progress)
         return self
 
-    def embed(self, groups: Any) -> dict[str, np.ndarray]:
+    def embed(self, recordings: Any) -> dict[str, np.ndarray]:
         """Return the mean embedding of every unit over its windows."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*no spike in any window")
@@ -109,13 +109,13 @@ class Variant(EmbeddingSystem):
                 name: encode(units, self.encoder_, precision=self.precision, progress=False)[
                     "embedding"
                 ].values
-                for name, units in groups.items()
+                for name, units in recordings.items()
             }
 
-    def _train(self, groups: Any, seed: int, progress: bool) -> None:
+    def _train(self, recordings: Any, seed: int, progress: bool) -> None:
         encoder = _VariedEncoder(self)
         loss = ContrastiveLoss(self.config.dim) if self.objective == "published" else _InfoNCE(self)
-        sources = [open_source(one, self.config) for one in as_recordings(groups).values()]
+        sources = [open_source(one, self.config) for one in as_recordings(recordings).values()]
         sampler = ViewSampler(sources, self.views, self.config.gaps, seed)
         batches = (batch for batch in PairBatches(sampler, self.batch_size) if batch.pairs)
         weights = [*encoder.parameters(), *loss.parameters()]

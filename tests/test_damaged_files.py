@@ -141,12 +141,12 @@ def published_checkpoints(folder):
 def training_checkpoints(folder):
     """The checkpoint of a training that is continued: refused, or the training goes on."""
     good = folder / "run"
-    groups = {"day0": training_job.population(0, 0.0, n_units=14, seconds=30)}
+    recordings = {"day0": training_job.population(0, 0.0, n_units=14, seconds=30)}
     short = EncoderConfig(**{**TINY.to_dict(), "patch_duration": 0.5, "window_duration": 2.0})
 
     def train(out, steps):
         return nap_nuclr.pretrain(
-            groups, short, out=out, steps=steps, batch_size=2, progress=False, seed=0, checks=1
+            recordings, short, out=out, steps=steps, batch_size=2, progress=False, seed=0, checks=1
         )
 
     train(good, 1)

@@ -80,7 +80,7 @@ def test_what_is_no_pynapple_object(encoder):
         embed(traces(), encoder, epochs=[(0, 1)])
     with pytest.raises(TypeError, match="list of pynapple objects"):
         nap_nuclr.pretrain(3)
-    with pytest.raises(ValueError, match="groups is empty"):
+    with pytest.raises(ValueError, match="recordings is empty"):
         nap_nuclr.pretrain([])
 
 

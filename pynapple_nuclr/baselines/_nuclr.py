@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.baselines.base import Groups
+    from pynapple_nuclr.baselines.base import Recordings
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Nuclr(EmbeddingSystem):
         """Return this system, then one for each of the alternatives."""
         return [self, *(replace(self, alternatives=(), **dict(one)) for one in self.alternatives)]
 
-    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Nuclr:
+    def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Nuclr:
         """Train on the recordings, if steps are set."""
         if self.steps is None:
             self.encoder_ = as_encoder(self.encoder)
@@ -135,7 +135,7 @@ class Nuclr(EmbeddingSystem):
 
         with tempfile.TemporaryDirectory() as folder:
             self.encoder_ = pretrain(
-                groups,
+                recordings,
                 self.config,
                 init=self.encoder,
                 steps=self.steps,
@@ -151,12 +151,12 @@ class Nuclr(EmbeddingSystem):
                 ]
         return self
 
-    def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+    def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the mean embedding of every unit over its windows."""
         with warnings.catch_warnings():
             # Silent units are NaN rows, as the interface says.
             warnings.filterwarnings("ignore", message=".*no spike in any window")
             return {
                 name: encode(units, self.encoder_, progress=False)["embedding"].values
-                for name, units in groups.items()
+                for name, units in recordings.items()
             }

@@ -21,7 +21,7 @@ from pynapple_nuclr.baselines.labels_and_trials import (
     unit_ids,
 )
 from pynapple_nuclr.config import EncoderConfig
-from pynapple_nuclr.recording import as_recording, name_groups
+from pynapple_nuclr.recording import as_recording, name_recordings
 from pynapple_nuclr.windows import open_source
 from pynapple_nuclr.windows.tiling import whole_patches
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from pynapple_nuclr.baselines.base import Groups, Labels
+    from pynapple_nuclr.baselines.base import Labels, Recordings
     from pynapple_nuclr.recording import Recording
 
     Floats = NDArray[np.float64]
@@ -47,7 +47,9 @@ class _Prior(LabelSystem):
 
     uses_test_recording_labels: ClassVar[bool] = True
 
-    def fit(self, groups: Groups, labels: Labels, *, seed: int = 0, progress: bool = False) -> Self:
+    def fit(
+        self, recordings: Recordings, labels: Labels, *, seed: int = 0, progress: bool = False
+    ) -> Self:
         """Keep the labels; see `LabelSystem.fit`.
 
         Raises
@@ -55,11 +57,11 @@ class _Prior(LabelSystem):
         TypeError, ValueError
             If a recording has no labels in `labels`, or another number, or no unit has one.
         """
-        self.labels_ = read_labels(groups, labels)
+        self.labels_ = read_labels(recordings, labels)
         self.classes_ = classes_in(self.labels_)
         return self
 
-    def predict_proba(self, groups: Groups) -> dict[str, Floats]:
+    def predict_proba(self, recordings: Recordings) -> dict[str, Floats]:
         """Return the probability of each class (units, classes); see `LabelSystem`.
 
         Recordings are known by their names. Those without a labelled unit get NaN.
@@ -70,7 +72,7 @@ class _Prior(LabelSystem):
             If a recording is none, or has another number of units than when it was fitted.
         """
         answers = {}
-        for name, units in name_groups(groups).items():
+        for name, units in name_recordings(recordings).items():
             n_units = len(unit_ids(units, name))
             labels = self.labels_.get(name, np.full(n_units, ""))
             if len(labels) != n_units:

@@ -10,12 +10,12 @@ import numpy as np
 from pynapple_nuclr.baselines.base import EmbeddingSystem
 from pynapple_nuclr.baselines.labels_and_trials import are_trials
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.recording import as_recordings, name_groups
+from pynapple_nuclr.recording import as_recordings, name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.baselines.base import Groups
+    from pynapple_nuclr.baselines.base import Recordings
     from pynapple_nuclr.recording import Recording
 
 _EDGE = 1e-9  # s, tolerance for times that stand on the edge of an epoch
@@ -63,15 +63,15 @@ class Statistics(EmbeddingSystem):
         """False: statistics are computed."""
         return False
 
-    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Statistics:
+    def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Statistics:
         """Return itself: there is nothing to learn."""
         return self
 
-    def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+    def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the statistics (units, features) of each recording; NaN for silent units."""
-        named = name_groups(groups)
-        recordings = as_recordings(named)
-        return {name: self._describe(named[name], recordings[name]) for name in named}
+        named = name_recordings(recordings)
+        checked = as_recordings(named)
+        return {name: self._describe(named[name], checked[name]) for name in named}
 
     def _describe(self, units: Any, recording: Recording) -> NDArray[np.float64]:
         respond = _spike_response if recording.modality == "spikes" else _trace_response

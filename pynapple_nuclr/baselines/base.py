@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.recording import Units
 
-    Groups = Mapping[str, Units]
+    Recordings = Mapping[str, Units]
     Labels = Mapping[str, NDArray[np.str_]]
 
 
@@ -84,12 +84,14 @@ class EmbeddingSystem(System):
         return True
 
     @abstractmethod
-    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> EmbeddingSystem:
+    def fit(
+        self, recordings: Recordings, *, seed: int = 0, progress: bool = False
+    ) -> EmbeddingSystem:
         """Learn from recordings without labels.
 
         Parameters
         ----------
-        groups : mapping
+        recordings : mapping
             Recording name → TsGroup or TsdFrame.
         seed : int
             Seed of all that is drawn.
@@ -103,7 +105,7 @@ class EmbeddingSystem(System):
         """
 
     @abstractmethod
-    def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+    def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Describe the units of recordings, whether they were trained on or not.
 
         An evaluation asks about one recording at a time: what a system says of it may depend on
@@ -111,7 +113,7 @@ class EmbeddingSystem(System):
 
         Parameters
         ----------
-        groups : mapping
+        recordings : mapping
             Recording name → TsGroup or TsdFrame. A recording of a name that was trained on is
             that recording.
 
@@ -139,13 +141,13 @@ class LabelSystem(System):
 
     @abstractmethod
     def fit(
-        self, groups: Groups, labels: Labels, *, seed: int = 0, progress: bool = False
+        self, recordings: Recordings, labels: Labels, *, seed: int = 0, progress: bool = False
     ) -> LabelSystem:
         """Learn from labelled units.
 
         Parameters
         ----------
-        groups : mapping
+        recordings : mapping
             Recording name → TsGroup or TsdFrame: whole populations.
         labels : mapping
             Recording name → label of every unit (units,); "" where it is unknown or hidden.
@@ -161,12 +163,12 @@ class LabelSystem(System):
         """
 
     @abstractmethod
-    def predict_proba(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+    def predict_proba(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the probability of each class for all units, those of training included.
 
         Parameters
         ----------
-        groups : mapping
+        recordings : mapping
             Recording name → TsGroup or TsdFrame.
 
         Returns

@@ -1,4 +1,4 @@
-"""What several systems read of the groups that they are handed: labels, and whether trials."""
+"""What several systems read of the recordings that they get: labels, and whether trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pynapple as nap
 
 from pynapple_nuclr.columns import as_texts
-from pynapple_nuclr.recording import name_groups
+from pynapple_nuclr.recording import name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +27,12 @@ _MOST_KEPT = 4  # results that are remembered of one object
 _kept: dict[int, dict[Hashable, Any]] = {}  # id of a living object → results
 
 
-def read_labels(groups: Any, labels: Any) -> dict[str, NDArray[np.str_]]:
+def read_labels(recordings: Any, labels: Any) -> dict[str, NDArray[np.str_]]:
     """Check the labels of recordings: a string for every unit, "" where it is not known.
 
     Parameters
     ----------
-    groups : mapping
+    recordings : mapping
         Recording name → TsGroup or TsdFrame.
     labels : mapping
         Recording name → (units,) labels; "", None and NaN where unknown.
@@ -61,7 +61,7 @@ def read_labels(groups: Any, labels: Any) -> dict[str, NDArray[np.str_]]:
             f"labels is a {type(labels).__name__}; expected a mapping recording name → labels"
         )
     read = {}
-    for name, units in name_groups(groups).items():
+    for name, units in name_recordings(recordings).items():
         if name not in labels:
             raise ValueError(
                 f'labels has no recording {name!r}; expected one label a unit, "" where unknown'

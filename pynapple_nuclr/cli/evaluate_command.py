@@ -88,7 +88,7 @@ def evaluate_command(
 
     if output is not None:
         check_output(output, overwrite=overwrite, suffix=".csv")
-    groups, notes = read_all(
+    recordings, notes = read_all(
         find_sources(files),
         lambda source: read_recording(source, epochs=epochs),
         progress=not no_progress,
@@ -107,12 +107,12 @@ def evaluate_command(
         cache=cache,
     )
     with collect_warnings(notes):
-        scores = evaluate(groups, target, progress=not no_progress, **options)
+        scores = evaluate(recordings, target, progress=not no_progress, **options)
     rows = _rows(scores)
     if output is not None:
         rows.to_csv(output, index=False)
     if as_json:
-        told = {"target": target, "recordings": list(groups), "warnings": notes}
+        told = {"target": target, "recordings": list(recordings), "warnings": notes}
         print_json(told | {"scores": rows.to_dict("records")})
     else:
         typer.echo(scores.scores.table().to_string())

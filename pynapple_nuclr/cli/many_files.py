@@ -192,11 +192,11 @@ def read_all(
     typer.Exit
         As `run_batch`, after naming every bad file.
     """
-    groups: dict[str, Units] = {}
+    recordings: dict[str, Units] = {}
     names = dict(zip(sources, name_recordings(sources), strict=True))
 
     def keep(source: str) -> Report:
-        groups[names[source]] = read(source)
+        recordings[names[source]] = read(source)
         return {}
 
     reports, stopped = _each(sources, keep, {}, progress)
@@ -206,7 +206,7 @@ def read_all(
         say(f"interrupted at {stopped}; nothing was written")
     if stopped or bad:
         raise typer.Exit(130 if stopped else 1)
-    return groups, [note for one in reports for note in one["warnings"]]
+    return recordings, [note for one in reports for note in one["warnings"]]
 
 
 def _each(

@@ -99,21 +99,21 @@ def fit_command(
         show = len(sources) == 1
         return read_embedded(source, anew, given(device=device), show=show, column=target)
 
-    groups, notes = read_all(sources, read, progress=not no_progress)
+    recordings, notes = read_all(sources, read, progress=not no_progress)
 
     from pynapple_nuclr.probes import Probe
 
     options = given(features=feature, normalize=normalize, calibrate=calibrate)
     probe = Probe(target, estimator=_estimator(classifier), **options)
     with collect_warnings(notes):
-        probe.fit(groups, animals=animals, progress=False)
+        probe.fit(recordings, animals=animals, progress=False)
     probe.save(output)
     told = {
         "probe": output,
         "target": target,
         "classes": probe.classes_,
         "units": probe.n_units_,
-        "recordings": list(groups),
+        "recordings": list(recordings),
         "encoder": probe.encoder_,
         "macro_f1": probe.cv_score_,
         "chance": probe.cv_chance_,

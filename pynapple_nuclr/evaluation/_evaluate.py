@@ -71,7 +71,7 @@ class _Plan:
 
 
 def evaluate(
-    groups: Any,
+    recordings: Any,
     target: str,
     protocol: str | Sequence[str] = "transductive",
     systems: Any = None,
@@ -93,7 +93,7 @@ def evaluate(
 
     Parameters
     ----------
-    groups : list or mapping
+    recordings : list or mapping
         Recordings: TsGroups or TsdFrames, with labels as metadata. Units without a label (None,
         NaN, "") are left out of the scores, not of the population; so are units that never fire.
     target : str
@@ -189,7 +189,7 @@ def evaluate(
     numbers = seeds_of(seeds)
     check_counts(folds=(folds, 2), shuffles=(shuffles, 0))
     as_several("choose", choose or "nested", ("nested",))
-    task = read_task(groups, target, animals)
+    task = read_task(recordings, target, animals)
     for one in protocols:
         check_animals(task, one)
     rows = resolve_systems(systems, task.modality)

@@ -70,7 +70,7 @@ class Fits:
     def __init__(self, task: Task, store: Store) -> None:
         self.task = task
         self.store = store
-        self._hashes = {name: hash_recording(units) for name, units in task.groups.items()}
+        self._hashes = {name: hash_recording(units) for name, units in task.units.items()}
 
     def vectors(self, system: EmbeddingSystem, seen: Sequence[str], seed: int) -> Fit:
         """Return the vectors of all units, by a system fitted on the recordings `seen`.
@@ -83,13 +83,13 @@ class Fits:
         LeakError
             If it looks at them all the same.
         """
-        names = tuple(self.task.groups)
+        names = tuple(self.task.units)
         learns = getattr(system, "learns", True)
         if not learns:
             seen, seed = names, 0
 
         def work(fresh: EmbeddingSystem) -> Mapping[str, Any]:
-            shown = self._groups(seen) if learns else HiddenRecordings(seen, system.row)
+            shown = self._units(seen) if learns else HiddenRecordings(seen, system.row)
             fitted = fresh.fit(shown, seed=seed)
             return self._one_by_one(names, lambda group: copy.deepcopy(fitted).embed(group))
 
@@ -122,7 +122,7 @@ class Fits:
         by_name = {name: labels[self.task.rows_of(name)] for name in seen}
 
         def work(fresh: LabelSystem) -> Mapping[str, Any]:
-            fitted = fresh.fit(self._groups(seen), by_name, seed=seed)
+            fitted = fresh.fit(self._units(seen), by_name, seed=seed)
             answers = self._one_by_one(
                 asked, lambda group: copy.deepcopy(fitted).predict_proba(group)
             )
@@ -135,12 +135,12 @@ class Fits:
         }
         return self._once(system, work, seen, asked, seed, also)
 
-    def _groups(self, names: Sequence[str]) -> dict[str, Any]:
-        return {name: self.task.groups[name] for name in names}
+    def _units(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: self.task.units[name] for name in names}
 
     def _one_by_one(self, names: Sequence[str], ask: Callable[[Any], Any]) -> dict[str, Any]:
         """Ask about each recording by itself: of the others, nothing can reach the answer."""
-        return {name: ask(self._groups([name]))[name] for name in names}
+        return {name: ask(self._units([name]))[name] for name in names}
 
     def _once(
         self,
@@ -183,7 +183,7 @@ class Fits:
 
     def _content(self, words: set[str], names: Sequence[str]) -> dict[str, Any]:
         """Return the hashes of recordings, and of the columns that the settings name."""
-        return {n: [self._hashes[n], hash_columns(self.task.groups[n], words)] for n in names}
+        return {n: [self._hashes[n], hash_columns(self.task.units[n], words)] for n in names}
 
     def _rows(
         self, answers: Mapping[str, Any], system: System, asked: Sequence[str]

@@ -42,7 +42,7 @@ def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[
         If one of them shows what it tests.
     """
     everything = np.ones(len(task.scored), dtype=bool)
-    names = tuple(task.groups)
+    names = tuple(task.units)
     if protocol == "transductive":
         folds = _by_unit(task, everything, n_folds, seed, names)
     else:

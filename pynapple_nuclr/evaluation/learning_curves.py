@@ -47,7 +47,7 @@ class _Point:
 
 
 def label_efficiency(
-    groups: Any,
+    recordings: Any,
     target: str,
     fractions: Sequence[float] = _FRACTIONS,
     systems: Any = None,
@@ -70,7 +70,7 @@ def label_efficiency(
 
     Parameters
     ----------
-    groups, target, systems, animals, folds, seeds, normalize, cache, progress
+    recordings, target, systems, animals, folds, seeds, normalize, cache, progress
         As in `evaluate`.
     fractions : sequence of float
         Of the training labels, above 0 and up to 1.
@@ -107,7 +107,7 @@ def label_efficiency(
     check_counts(folds=(folds, 2), draws=(draws, 1), shuffles=(shuffles, 0))
     if not fractions or not all(0 < one <= 1 for one in fractions):
         raise ValueError(f"fractions={fractions!r}; expected some above 0 and up to 1")
-    task = read_task(groups, target, animals)
+    task = read_task(recordings, target, animals)
     check_animals(task, which)
     points = []
     for seed in seeds_of(seeds):
@@ -129,7 +129,7 @@ def label_efficiency(
 
 
 def data_scaling(
-    groups: Any,
+    recordings: Any,
     target: str,
     systems: Any = None,
     animals: Any = None,
@@ -151,7 +151,7 @@ def data_scaling(
 
     Parameters
     ----------
-    groups, target, systems, animals, seeds, normalize, cache, progress
+    recordings, target, systems, animals, seeds, normalize, cache, progress
         As in `evaluate`. Animals without labels are never left out, but systems may see them.
     numbers : sequence of int, optional
         How many animals systems are fitted on. Default: 1, 2, … all others.
@@ -187,7 +187,7 @@ def data_scaling(
     """
     as_several("labels", labels, ("all", "same"))
     check_counts(orders=(orders, 1), shuffles=(shuffles, 0))
-    task = read_task(groups, target, animals)
+    task = read_task(recordings, target, animals)
     check_animals(task, "inductive_zero_shot")
     known = sorted(set(task.animals))
     most = len(known) - 1

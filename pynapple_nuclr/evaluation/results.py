@@ -172,7 +172,7 @@ def attributes(kind: str, task: Task, **more: Any) -> dict[str, Any]:
         "kind": kind,
         "target": task.target,
         "modality": task.modality,
-        "n_recordings": len(task.groups),
+        "n_recordings": len(task.units),
         "n_animals": len(set(task.animals) - {""}),
         "n_units": len(task.scored),
         "n_silent": task.n_silent,

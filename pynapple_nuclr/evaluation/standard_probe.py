@@ -120,7 +120,7 @@ class Probing:
     def _normalized(self, vectors: NDArray[np.float32], normalize: str) -> NDArray[np.float64]:
         x = vectors.astype(np.float64)
         if normalize == "recording":
-            for name in self.task.groups:
+            for name in self.task.units:
                 rows = self.task.rows_of(name)
                 check_normaliser(self.task, name, rows)
                 heard = np.asarray(np.isfinite(x[rows]).all(axis=1))

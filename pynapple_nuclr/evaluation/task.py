@@ -15,7 +15,7 @@ from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
 from pynapple_nuclr.leakage.fingerprints import all_fingerprints, copies_in
 from pynapple_nuclr.leakage.label_columns import check_duplicate_units, label_revealing_columns
 from pynapple_nuclr.probes.cross_validation import check_classes
-from pynapple_nuclr.recording import Recording, as_recordings, name_groups
+from pynapple_nuclr.recording import Recording, as_recordings, name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class Task:
 
     Attributes
     ----------
-    groups : dict
+    units : dict
         Name → TsGroup or TsdFrame, sorted by name, without the column of the labels and the
         columns that say the same: a system cannot read what it is not shown.
     modality : {"spikes", "calcium"}
@@ -70,7 +70,7 @@ class Task:
         Name → fingerprints of the units, by which they are known again.
     """
 
-    groups: dict[str, Units]
+    units: dict[str, Units]
     modality: Modality
     target: str
     labels: NDArray[np.str_]
@@ -131,12 +131,12 @@ class Fold(NamedTuple):
     protocol: Protocol
 
 
-def read_task(groups: Any, target: str, animals: Any = None) -> Task:
+def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     """Read recordings, the labels of their units and their animals; check them once.
 
     Parameters
     ----------
-    groups : TsGroup, TsdFrame, list or mapping
+    recordings : TsGroup, TsdFrame, list or mapping
         The recordings.
     target : str
         Metadata column of the labels. A recording without it is unlabelled (one warning).
@@ -156,7 +156,7 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
     LeakError
         If a unit is in two recordings, or twice in one.
     """
-    given = name_groups(groups)
+    given = name_recordings(recordings)
     recordings = as_recordings(dict(sorted(given.items())))
     modality = _one_modality(recordings)
     _check_target(recordings, target)
@@ -179,7 +179,7 @@ def read_task(groups: Any, target: str, animals: Any = None) -> Task:
     names = np.repeat(list(recordings), sizes)
     hidden = label_revealing_columns(given, {name: labels[names == name] for name in given}, target)
     return Task(
-        groups={name: _without(given[name], hidden) for name in recordings},
+        units={name: _without(given[name], hidden) for name in recordings},
         modality=modality,
         target=target,
         labels=labels,
@@ -263,28 +263,28 @@ def _as_given(
     return ordered[ordered >= 0]
 
 
-def _animal_of_each(groups: Mapping[str, Units], animals: Any, target: str) -> dict[str, str]:
+def _animal_of_each(recordings: Mapping[str, Units], animals: Any, target: str) -> dict[str, str]:
     """Return recording name → animal; "" where nobody says it."""
     if isinstance(animals, Mapping):
         said = dict(zip(map(str, animals), as_texts(list(animals.values())).tolist(), strict=True))
-        unknown = [name for name in groups if name not in said]
+        unknown = [name for name in recordings if name not in said]
         if unknown:
             raise ValueError(f"animals does not name the animal of recording {unknown[0]!r}")
-        return {name: said[name] for name in groups}
+        return {name: said[name] for name in recordings}
     if animals is None:
-        frames = [metadata_frame(units) for units in groups.values()]
+        frames = [metadata_frame(units) for units in recordings.values()]
         columns = [c for c in ANIMAL_COLUMNS if c != target and all(c in f for f in frames)]
         if not columns:
-            return dict.fromkeys(groups, "")
+            return dict.fromkeys(recordings, "")
         animals = columns[0]
     if isinstance(animals, str):
-        return {name: _animal_in(units, animals, name) for name, units in groups.items()}
-    if len(animals) != len(groups):
+        return {name: _animal_in(units, animals, name) for name, units in recordings.items()}
+    if len(animals) != len(recordings):
         raise ValueError(
-            f"animals has {len(animals)} entries for {len(groups)} recordings; expected one for "
-            "each, a mapping recording name → animal, or the name of a metadata column"
+            f"animals has {len(animals)} entries for {len(recordings)} recordings; expected one "
+            "for each, a mapping recording name → animal, or the name of a metadata column"
         )
-    return dict(zip(groups, as_texts(animals).tolist(), strict=True))
+    return dict(zip(recordings, as_texts(animals).tolist(), strict=True))
 
 
 def _animal_in(units: Units, column: str, name: str) -> str:

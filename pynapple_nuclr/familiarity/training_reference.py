@@ -57,7 +57,9 @@ class Reference(NamedTuple):
 _COLUMNS = Reference._fields[1:-1]
 
 
-def remember(encoder: Encoder, groups: Units | Sequence[Units] | Mapping[str, Units]) -> Encoder:
+def remember(
+    encoder: Encoder, recordings: Units | Sequence[Units] | Mapping[str, Units]
+) -> Encoder:
     """Tell an encoder what its recordings of training were like.
 
     `pretrain` does so by itself; this is for encoders from elsewhere, or of earlier versions.
@@ -67,7 +69,7 @@ def remember(encoder: Encoder, groups: Units | Sequence[Units] | Mapping[str, Un
     encoder : Encoder
         Its ``card["familiarity"]`` and ``card["fingerprints"]`` are written; weights and hash
         stay as they are. Save it to keep them.
-    groups : TsGroup, TsdFrame, list or mapping
+    recordings : TsGroup, TsdFrame, list or mapping
         The recordings that it was trained on.
 
     Returns
@@ -89,7 +91,7 @@ def remember(encoder: Encoder, groups: Units | Sequence[Units] | Mapping[str, Un
     >>> remember(encoder, [units]).card["familiarity"]["recordings"]
     1
     """
-    note_training(encoder, list(as_recordings(groups).values()))
+    note_training(encoder, list(as_recordings(recordings).values()))
     return encoder
 
 

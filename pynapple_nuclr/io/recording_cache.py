@@ -19,7 +19,7 @@ import pandas as pd
 from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.nwb.opening import is_remote
 from pynapple_nuclr.nwb.units import read_recording
-from pynapple_nuclr.recording import Recording, Units, as_recording, name_groups
+from pynapple_nuclr.recording import Recording, Units, as_recording, name_recordings
 from pynapple_nuclr.recording.memory_map import Mapped
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ABOUT = "about.json"
 
 
 def open_recordings(
-    groups: Source | Sequence[Source] | Mapping[str, Source],
+    recordings: Source | Sequence[Source] | Mapping[str, Source],
     *,
     by: str | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -50,7 +50,7 @@ def open_recordings(
 
     Parameters
     ----------
-    groups : TsGroup, TsdFrame, str, Path, list or mapping
+    recordings : TsGroup, TsdFrame, str, Path, list or mapping
         One population, or several. Files are named by their stem (where that occurs twice with
         the folder, or numbered), objects of a list by their place in it; a mapping gives names.
         Addresses (http or https) are read into memory.
@@ -88,7 +88,7 @@ def open_recordings(
     folder = _default_cache() if cache is None else Path(cache)
     parts = [
         part
-        for name, source in _name_sources(groups).items()
+        for name, source in _name_sources(recordings).items()
         for part in _open(source, name, by, folder)
     ]
     return {part.name: part for part in parts}
@@ -104,11 +104,11 @@ def _is_file(source: Any) -> bool:
     return isinstance(source, (str, os.PathLike))
 
 
-def _name_sources(groups: Any) -> dict[str, Any]:
+def _name_sources(recordings: Any) -> dict[str, Any]:
     """Give sources names: those of a mapping, else the stems of files, and places in the list."""
-    groups = [groups] if _is_file(groups) else groups
-    named = name_groups(groups)
-    if isinstance(groups, Mapping) or not any(_is_file(source) for source in named.values()):
+    recordings = [recordings] if _is_file(recordings) else recordings
+    named = name_recordings(recordings)
+    if isinstance(recordings, Mapping) or not any(_is_file(source) for source in named.values()):
         return named
     names = [_stem(one) if _is_file(one) else name for name, one in named.items()]
     often = Counter(names)

@@ -60,7 +60,7 @@ def check_duplicate_units(
 
 
 def label_revealing_columns(
-    groups: Mapping[str, Units], labels: Mapping[str, NDArray[Any]], target: str
+    recordings: Mapping[str, Units], labels: Mapping[str, NDArray[Any]], target: str
 ) -> frozenset[str]:
     """Return the metadata columns that systems must not see, because they tell labels.
 
@@ -73,7 +73,7 @@ def label_revealing_columns(
 
     Parameters
     ----------
-    groups : mapping
+    recordings : mapping
         Recording name → TsGroup or TsdFrame.
     labels : mapping
         Recording name → label of every unit (units,); "" where it is missing.
@@ -81,7 +81,7 @@ def label_revealing_columns(
         The column of the labels.
     """
     columns: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {}
-    for name, units in groups.items():
+    for name, units in recordings.items():
         for column, values in stored_columns(units).items():
             columns.setdefault(column, []).append((values, labels[name]))
     prefixes = prefixes_of(columns)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def pretrain(
-    groups: Source | Sequence[Source] | Mapping[str, Source],
+    recordings: Source | Sequence[Source] | Mapping[str, Source],
     config: EncoderConfig | None = None,
     *,
     init: Encoder | str | Path | None = None,
@@ -65,7 +65,7 @@ def pretrain(
 
     Parameters
     ----------
-    groups : TsGroup, TsdFrame, str, Path, list or mapping
+    recordings : TsGroup, TsdFrame, str, Path, list or mapping
         Recordings, all spikes or all calcium; a mapping gives them names. NWB files are indexed
         once and then read as they are needed: together they may be larger than the memory.
     config : EncoderConfig, optional
@@ -140,12 +140,12 @@ def pretrain(
     for name, value in (("steps", steps), ("max_minutes", max_minutes), ("batch_size", batch_size)):
         check_positive(name, value)
     folder = None if out is None else Path(out)
-    recordings = open_recordings(groups, by=by, cache=cache)
-    encoder = _start(list(recordings.values()), config, init, gaps, seed)
+    opened = open_recordings(recordings, by=by, cache=cache)
+    encoder = _start(list(opened.values()), config, init, gaps, seed)
     config = encoder.config
     trainer = start_trainer(devices, pick_precision(precision, config.dim), folder)
     settings = TrainingSettings.for_config(config, training)
-    training_data, held_out = open_sources(list(recordings.values()), config, settings.holdout)
+    training_data, held_out = open_sources(list(opened.values()), config, settings.holdout)
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     batch_size = batch_size or default_batch_size(config, accelerator)
     batches = PairBatches(ViewSampler(training_data, settings, config.gaps, seed), batch_size)
@@ -154,7 +154,7 @@ def pretrain(
     facts = {
         "config": config.to_dict(),
         "settings": {k: v for k, v in asdict(settings).items() if k != "patience"},
-        "recordings": {name: _size(recording) for name, recording in recordings.items()},
+        "recordings": {name: _size(recording) for name, recording in opened.items()},
         "batch_size": batch_size,
         "seed": seed,
         "init": encoder.card.get("fine_tuned_from"),
@@ -171,7 +171,7 @@ def pretrain(
             if schedule.progress(step) < 1 and watch.checks_without_gain < settings.patience:
                 step = _fit(trainer, module, batches, checkpoint, folder)
         watch.bar.close()
-        encoder = _finish(module, watch, recordings, step)
+        encoder = _finish(module, watch, opened, step)
         if folder is not None and first:
             save_encoder(encoder, folder)
         trainer.strategy.barrier()  # the encoder's files stand when any process goes on

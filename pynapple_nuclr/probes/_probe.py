@@ -140,7 +140,12 @@ class Probe(ClassifierMixin, BaseEstimator):
         self.calibrate = calibrate
 
     def fit(
-        self, groups: Any, y: ArrayLike | None = None, *, animals: Any = None, progress: bool = True
+        self,
+        recordings: Any,
+        y: ArrayLike | None = None,
+        *,
+        animals: Any = None,
+        progress: bool = True,
     ) -> Probe:
         """Learn from labelled units, and cross-validate.
 
@@ -150,8 +155,8 @@ class Probe(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        groups : TsGroup, TsdFrame, Dataset, list or mapping, or array-like (units, columns)
-            Embedded groups, results of ``encode``, several of one kind as a list or a mapping
+        recordings : TsGroup, TsdFrame, Dataset, list or mapping, or array-like (units, columns)
+            Embedded recordings, results of ``encode``, several of one kind as a list or a mapping
             name → object; or the matrix ``X``.
         y : array-like (units,), optional
             Labels of ``X``, or of one recording in place of its column `target`.
@@ -174,7 +179,7 @@ class Probe(ClassifierMixin, BaseEstimator):
             than two classes, or than two units of a class.
         """
         check_parameters(self)
-        rows, encoder = rows_to_learn(self, groups, y, animals)
+        rows, encoder = rows_to_learn(self, recordings, y, animals)
         rows = labelled(rows, self.target)
         check_classes(rows.labels, self.target)
         self.encoder_ = encoder
@@ -200,12 +205,12 @@ class Probe(ClassifierMixin, BaseEstimator):
             )
         return self
 
-    def predict(self, groups: Any) -> NDArray[Any]:
+    def predict(self, recordings: Any) -> NDArray[Any]:
         """Predict the label of every unit: the most probable one, if there are probabilities.
 
         Parameters
         ----------
-        groups : as in `fit`
+        recordings : as in `fit`
             Several recordings are answered one after the other.
 
         Returns
@@ -213,7 +218,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         ndarray (units,)
             "unknown" for silent units.
         """
-        rows = rows_to_predict(self, groups)
+        rows = rows_to_predict(self, recordings)
         labels = np.full(len(rows.x), UNKNOWN, dtype=object)
         if rows.heard.any():
             labels[rows.heard] = most_probable(self.estimator_, rows.x[rows.heard])
@@ -222,12 +227,12 @@ class Probe(ClassifierMixin, BaseEstimator):
         return labels.astype(str) if self.classes_.dtype.kind == "U" else labels
 
     @available_if(_gives_probabilities)
-    def predict_proba(self, groups: Any) -> NDArray[np.float64]:
+    def predict_proba(self, recordings: Any) -> NDArray[np.float64]:
         """Return the (calibrated) probability of each class for every unit.
 
         Parameters
         ----------
-        groups : as in `fit`
+        recordings : as in `fit`
             Several recordings are answered one after the other.
 
         Returns
@@ -243,19 +248,19 @@ class Probe(ClassifierMixin, BaseEstimator):
         >>> probe.predict_proba([[0.2]]).round(1)
         array([[0.8, 0.2]])
         """
-        rows = rows_to_predict(self, groups)
+        rows = rows_to_predict(self, recordings)
         probabilities = np.full((len(rows.x), len(self.classes_)), np.nan)
         if rows.heard.any():
             own = self.estimator_.predict_proba(rows.x[rows.heard])
             probabilities[rows.heard] = with_temperature(own, self.temperature_)
         return probabilities
 
-    def score(self, groups: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, recordings: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the macro F1, not the accuracy: classes of neurons are rarely balanced.
 
         Parameters
         ----------
-        groups, y : as in `fit`
+        recordings, y : as in `fit`
             A warning counts units without a label or an embedding, which are left out; another
             one those that the probe learned from.
         sample_weight : array-like (units,), optional
@@ -274,7 +279,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         >>> probe.score([[0.2], [0.9], [1.2]], ["L4", "L5", "L5"])
         1.0
         """
-        rows = rows_to_predict(self, groups, y, with_target=True)
+        rows = rows_to_predict(self, recordings, y, with_target=True)
         if sample_weight is not None:
             check_consistent_length(rows.labels, sample_weight)
             sample_weight = np.asarray(sample_weight)[rows.heard & ~is_missing(rows.labels)]

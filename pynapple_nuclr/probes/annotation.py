@@ -162,7 +162,7 @@ def embed_for_probe(
     if chosen:
         raise ValueError(f"the probe sets {', '.join(chosen)} of embed itself; leave it out")
 
-    # Imported only here, because it loads torch: a probe of embedded groups needs none.
+    # Imported only here, because it loads torch: a probe of embedded recordings needs none.
     from pynapple_nuclr.checkpoints import as_encoder, find_encoder
     from pynapple_nuclr.embedding import embed
 

@@ -14,7 +14,7 @@ from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.probes.rows import (
     Rows,
     animal_column,
-    are_groups,
+    are_recordings,
     array_rows,
     as_populations,
     common_encoder,
@@ -45,7 +45,7 @@ def check_parameters(probe: Probe) -> None:
         raise LeakError(f"features names {probe.target!r}, the label that shall be told")
 
 
-def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
+def rows_to_learn(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
     """Read units and their labels; see `Probe.fit` for the arguments.
 
     Returns
@@ -58,8 +58,8 @@ def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows
     ValueError
         If a column or `y` is not there, or several encoders made the vectors.
     """
-    if are_groups(groups):
-        populations = as_populations(groups, probe.prefix)
+    if are_recordings(recordings):
+        populations = as_populations(recordings, probe.prefix)
         if y is not None:
             populations = with_labels(populations, y, probe.target)
         encoder = common_encoder(populations)
@@ -70,28 +70,30 @@ def rows_to_learn(probe: Probe, groups: Any, y: Any, animals: Any) -> tuple[Rows
         return rows, encoder
     if y is None:
         raise ValueError(
-            f"groups is a {type(groups).__name__}; expected embedded pynapple objects or results "
-            "of encode. As an array X it requires y to be passed, but the target y is None"
+            f"recordings is a {type(recordings).__name__}; expected embedded pynapple objects or "
+            "results of encode. As an array X it requires y to be passed, but the target y is None"
         )
-    x, labels = validate_data(probe, groups, without_nan(y), dtype=np.float64)
+    x, labels = validate_data(probe, recordings, without_nan(y), dtype=np.float64)
     of_rows = row_animals(animals, len(x))
     if probe.normalize == "recording" and of_rows is not None and len(np.unique(of_rows)) > 1:
         raise LeakError(
             "normalize='recording' takes an array as one recording, so the animals left out would "
             "be in the means of those learned from; standardise each recording yourself, with "
-            "normalize='none', or fit embedded groups"
+            "normalize='none', or fit embedded recordings"
         )
     return _array_rows(probe, x)._replace(labels=labels, animals=of_rows), None
 
 
-def rows_to_predict(probe: Probe, groups: Any, y: Any = None, *, with_target: bool = False) -> Rows:
+def rows_to_predict(
+    probe: Probe, recordings: Any, y: Any = None, *, with_target: bool = False
+) -> Rows:
     """Read units that must look like those that the probe was trained on.
 
     Parameters
     ----------
     probe : Probe
         Fitted.
-    groups, y
+    recordings, y
         As in `Probe.score`.
     with_target : bool
         Also read the labels.
@@ -107,13 +109,13 @@ def rows_to_predict(probe: Probe, groups: Any, y: Any = None, *, with_target: bo
         If a column is not there, or another encoder made the vectors.
     """
     check_is_fitted(probe)
-    if not are_groups(groups):
-        rows = _array_rows(probe, validate_data(probe, groups, dtype=np.float64, reset=False))
+    if not are_recordings(recordings):
+        rows = _array_rows(probe, validate_data(probe, recordings, dtype=np.float64, reset=False))
         if not with_target:
             return rows
         check_consistent_length(rows.x, y)
         return rows._replace(labels=np.asarray(y, dtype=object))
-    populations = as_populations(groups, probe.prefix)
+    populations = as_populations(recordings, probe.prefix)
     common_encoder(populations, probe.encoder_)
     if y is not None:
         populations = with_labels(populations, y, probe.target)

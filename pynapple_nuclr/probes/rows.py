@@ -12,7 +12,7 @@ import pynapple as nap
 import xarray as xr
 
 from pynapple_nuclr.columns import as_texts, coordinate_name, embeddings, is_missing
-from pynapple_nuclr.recording import name_groups
+from pynapple_nuclr.recording import name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -48,13 +48,13 @@ class Rows(NamedTuple):
     marks: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
 
-def are_groups(groups: Any) -> bool:
+def are_recordings(recordings: Any) -> bool:
     """Say whether these are embedded recordings (or meant to be), not plain arrays."""
-    if isinstance(groups, (list, tuple)):
-        return all(_is_population(one) for one in groups)
+    if isinstance(recordings, (list, tuple)):
+        return all(_is_population(one) for one in recordings)
     # Some sparse matrices are mappings too; scikit-learn has an answer to those.
-    is_mapping = isinstance(groups, Mapping) and not hasattr(groups, "shape")
-    return _is_population(groups) or is_mapping
+    is_mapping = isinstance(recordings, Mapping) and not hasattr(recordings, "shape")
+    return _is_population(recordings) or is_mapping
 
 
 def _is_population(one: Any) -> bool:
@@ -63,12 +63,12 @@ def _is_population(one: Any) -> bool:
     return isinstance(one, (nap.TsGroup, nap.TsdFrame, xr.Dataset))
 
 
-def as_populations(groups: Any, prefix: str) -> dict[str, xr.DataArray]:
-    """Turn embedded groups, or results of ``encode``, into labelled arrays.
+def as_populations(recordings: Any, prefix: str) -> dict[str, xr.DataArray]:
+    """Turn embedded recordings, or results of ``encode``, into labelled arrays.
 
     Parameters
     ----------
-    groups : TsGroup, TsdFrame, Dataset, DataArray, list or mapping
+    recordings : TsGroup, TsdFrame, Dataset, DataArray, list or mapping
         One recording or several.
     prefix : str
         Prefix of the embedding's columns.
@@ -78,9 +78,9 @@ def as_populations(groups: Any, prefix: str) -> dict[str, xr.DataArray]:
     dict
         Recording name → DataArray (unit, feature), metadata as coordinates, ``attrs["encoder"]``.
     """
-    if isinstance(groups, (xr.Dataset, xr.DataArray)):  # a Dataset is a mapping itself
-        groups = {groups.attrs.get("recording", "recording"): groups}
-    return {name: _vectors(one, name, prefix) for name, one in name_groups(groups).items()}
+    if isinstance(recordings, (xr.Dataset, xr.DataArray)):  # a Dataset is a mapping itself
+        recordings = {recordings.attrs.get("recording", "recording"): recordings}
+    return {name: _vectors(one, name, prefix) for name, one in name_recordings(recordings).items()}
 
 
 def _vectors(one: Any, name: str, prefix: str) -> xr.DataArray:

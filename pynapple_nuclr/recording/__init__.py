@@ -5,8 +5,8 @@ from pynapple_nuclr.recording._as_recording import (
     as_recording,
     as_recordings,
     modality_of,
-    name_groups,
+    name_recordings,
 )
 from pynapple_nuclr.recording._recording import Recording
 
-__all__ = ["Recording", "Units", "as_recording", "as_recordings", "modality_of", "name_groups"]
+__all__ = ["Recording", "Units", "as_recording", "as_recordings", "modality_of", "name_recordings"]

@@ -77,7 +77,7 @@ def as_recording(
 
 
 def as_recordings(
-    groups: Units | Sequence[Units] | Mapping[str, Units],
+    recordings: Units | Sequence[Units] | Mapping[str, Units],
     *,
     by: str | None = None,
 ) -> dict[str, Recording]:
@@ -85,7 +85,7 @@ def as_recordings(
 
     Parameters
     ----------
-    groups : TsGroup, TsdFrame, list or mapping
+    recordings : TsGroup, TsdFrame, list or mapping
         One population, or several.
     by : str, optional
         Metadata column by which each is split into populations, as `Recording.split` does.
@@ -100,34 +100,34 @@ def as_recordings(
     TypeError, ValueError
         As `as_recording`, naming the recording; ValueError if there is none.
     """
-    whole = [as_recording(units, name=name) for name, units in name_groups(groups).items()]
+    whole = [as_recording(units, name=name) for name, units in name_recordings(recordings).items()]
     parts = whole if by is None else [part for one in whole for _, part in one.split(by)]
     return {part.name: part for part in parts}
 
 
-def name_groups(groups: Any) -> dict[str, Any]:
+def name_recordings(recordings: Any) -> dict[str, Any]:
     """Give several objects names: a mapping keeps its own, a list gets "0", "1" and so on.
 
     Raises
     ------
     TypeError
-        If `groups` is neither an object, nor a list or mapping of them.
+        If `recordings` is neither an object, nor a list or mapping of them.
     ValueError
         If it is empty.
     """
     # A TsGroup is a mapping itself (unit id → spikes): ask for it first.
-    if isinstance(groups, (nap.TsGroup, nap.TsdFrame)):
-        groups = {"recording": groups}
-    if isinstance(groups, (list, tuple)):
-        groups = {str(i): units for i, units in enumerate(groups)}
-    if not isinstance(groups, Mapping):
+    if isinstance(recordings, (nap.TsGroup, nap.TsdFrame)):
+        recordings = {"recording": recordings}
+    if isinstance(recordings, (list, tuple)):
+        recordings = {str(i): units for i, units in enumerate(recordings)}
+    if not isinstance(recordings, Mapping):
         raise TypeError(
-            f"groups is a {type(groups).__name__}; expected a list of pynapple objects, or a "
-            "mapping name → object"
+            f"recordings is a {type(recordings).__name__}; expected a list of pynapple objects, or "
+            "a mapping name → object"
         )
-    if not groups:
-        raise ValueError("groups is empty; expected at least one recording")
-    return {str(name): units for name, units in groups.items()}
+    if not recordings:
+        raise ValueError("recordings is empty; expected at least one recording")
+    return {str(name): units for name, units in recordings.items()}
 
 
 def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) -> Recording:

@@ -250,7 +250,7 @@ def test_settings_are_plain_and_there_are_two_configurations():
 
 def test_errors_say_what_to_do():
     units = tiny()
-    with pytest.raises(ValueError, match=r"call fit\(groups\) first"):
+    with pytest.raises(ValueError, match=r"call fit\(recordings\) first"):
         Neuprint().embed({"a": units})
     with pytest.raises(ValueError, match="network is 'lstm'"):
         Neuprint(network="lstm")

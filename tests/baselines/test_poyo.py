@@ -61,8 +61,8 @@ def of_held_out_units(x, y):
     return f1_score(y, cross_val_predict(probe(), x, y, cv=5), average="macro")
 
 
-def labels(groups, column):
-    return np.concatenate([np.asarray(units[column]) for units in groups.values()])
+def labels(recordings, column):
+    return np.concatenate([np.asarray(units[column]) for units in recordings.values()])
 
 
 def permuted(units, order):
@@ -75,10 +75,10 @@ def permuted(units, order):
 
 @pytest.fixture(scope="module")
 def tuned():
-    groups, behaviour = sessions(range(4))
-    taught = {name: groups[name] for name in list(groups)[:3]}
+    recordings, behaviour = sessions(range(4))
+    taught = {name: recordings[name] for name in list(recordings)[:3]}
     system = Poyo(behaviour=behaviour, steps=300, **SMALL)
-    return system.fit(taught, seed=1), taught, {"session3": groups["session3"]}
+    return system.fit(taught, seed=1), taught, {"session3": recordings["session3"]}
 
 
 def test_vectors_tell_what_units_are_tuned_to(tuned):
@@ -120,43 +120,44 @@ def test_behaviour_of_held_out_trials_is_decoded(tuned):
 
 def test_units_that_are_tuned_to_nothing_teach_nothing():
     made = {f"session{seed}": session(seed, strength=0.0) for seed in (0, 1)}
-    groups = {name: units for name, (units, _) in made.items()}
+    recordings = {name: units for name, (units, _) in made.items()}
     behaviour = {name: trials for name, (_, trials) in made.items()}
-    system = Poyo(behaviour=behaviour, steps=100, **SMALL).fit(groups)
-    vectors = np.concatenate(list(system.embed(groups).values()))
-    assert of_held_out_units(vectors, labels(groups, "tuning")) < CHANCE + 0.2
+    system = Poyo(behaviour=behaviour, steps=100, **SMALL).fit(recordings)
+    vectors = np.concatenate(list(system.embed(recordings).values()))
+    assert of_held_out_units(vectors, labels(recordings, "tuning")) < CHANCE + 0.2
     assert abs(system.history_[-1]["held_out_side"]) < 0.5
 
 
 def test_the_order_of_units_does_not_matter():
-    groups, behaviour = sessions([0, 1])
+    recordings, behaviour = sessions([0, 1])
     order = np.random.default_rng(0).permutation(36)
     systems = {
         "poyo": lambda: Poyo(behaviour=behaviour, **TINY),
         "population": lambda: UnitEmbeddingDecoder(**TINY),
     }
     for name, system in systems.items():
-        taught = {"session0": groups["session0"]}
+        taught = {"session0": recordings["session0"]}
         straight = system().fit(taught)
-        other = system().fit({"session0": permuted(groups["session0"], order)})
-        for asked in groups:  # of training, and new
-            expected = straight.embed({asked: groups[asked]})[asked]
-            found = other.embed({asked: permuted(groups[asked], order)})[asked]
+        other = system().fit({"session0": permuted(recordings["session0"], order)})
+        for asked in recordings:  # of training, and new
+            expected = straight.embed({asked: recordings[asked]})[asked]
+            found = other.embed({asked: permuted(recordings[asked], order)})[asked]
             np.testing.assert_array_equal(found, expected[order], err_msg=f"{name}, {asked}")
             assert len(np.unique(expected, axis=0)) == 36
 
 
 def test_a_seed_decides_all_and_leaves_other_generators_alone():
-    groups, behaviour = sessions([0, 1])
-    one = {"session0": groups["session0"]}
+    recordings, behaviour = sessions([0, 1])
+    one = {"session0": recordings["session0"]}
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
     found = [
-        Poyo(behaviour=behaviour, **TINY).fit(one, seed=seed).embed(groups) for seed in (5, 5, 6)
+        Poyo(behaviour=behaviour, **TINY).fit(one, seed=seed).embed(recordings)
+        for seed in (5, 5, 6)
     ]
     assert torch.rand(1) == expected
-    for name in groups:
+    for name in recordings:
         np.testing.assert_array_equal(found[0][name], found[1][name])
         assert not np.allclose(found[0][name], found[2][name])
 

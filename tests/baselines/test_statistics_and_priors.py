@@ -105,8 +105,8 @@ def two():
     return nap_nuclr.simulate("context", n_units=60, duration=60, animals=2, silent=0.05, seed=2)
 
 
-def labels_of(groups):
-    return {name: np.asarray(units["cell_type"]) for name, units in groups.items()}
+def labels_of(recordings):
+    return {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
 
 
 def test_the_most_common_label_is_that_of_the_own_recording(two):

@@ -55,12 +55,12 @@ def probe(embedded, tmp_path_factory):
 
 
 def test_fit_learns_what_the_function_learns(embedded, probe, tmp_path):
-    groups = {mouse: read_embedding(embedded / f"{mouse}.nwb") for mouse in MICE}
-    expected = Probe("cell_type").fit(groups, progress=False)
+    recordings = {mouse: read_embedding(embedded / f"{mouse}.nwb") for mouse in MICE}
+    expected = Probe("cell_type").fit(recordings, progress=False)
     fitted = load_probe(probe)
     assert (fitted.cv_score_, fitted.cv_group_) == (expected.cv_score_, "animal")
     np.testing.assert_array_equal(
-        fitted.predict_proba(groups["m0"]), expected.predict_proba(groups["m0"])
+        fitted.predict_proba(recordings["m0"]), expected.predict_proba(recordings["m0"])
     )
     out = tmp_path / "again.skops"
     told = run_json("probe", "fit", embedded / "*.nwb", "--target", "cell_type", "-o", out)
@@ -150,8 +150,8 @@ def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):
 
 def test_the_prefix_of_a_probe_is_kept(data, encoder, tmp_path):
     model = load_encoder(encoder)
-    groups = [embed(read_units(data / "m0.nwb"), model, prefix="mine", progress=False)]
-    Probe("cell_type", prefix="mine").fit(groups, progress=False).save(tmp_path / "p.skops")
+    recordings = [embed(read_units(data / "m0.nwb"), model, prefix="mine", progress=False)]
+    Probe("cell_type", prefix="mine").fit(recordings, progress=False).save(tmp_path / "p.skops")
     options = ["--probe", tmp_path / "p.skops", "--encoder", encoder, "-o", tmp_path]
     (told,) = run_json("probe", "annotate", data / "m1.nwb", *options, "--no-progress")
     assert told["encoder"] == model.identity
@@ -172,9 +172,9 @@ def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
     options += ["--animals", "animal", "--no-progress"]
     command = ["evaluate", data / "*.nwb", "--target", "cell_type", *options]
     told = run_json(*command)
-    groups = {mouse: read_units(data / f"{mouse}.nwb") for mouse in MICE}
+    recordings = {mouse: read_units(data / f"{mouse}.nwb") for mouse in MICE}
     expected = evaluate(
-        groups,
+        recordings,
         "cell_type",
         ["transductive", "inductive_zero_shot"],
         ["statistics"],

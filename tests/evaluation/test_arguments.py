@@ -10,14 +10,14 @@ from pynapple_nuclr import evaluation
 from pynapple_nuclr.baselines._statistics import Statistics
 
 
-def evaluate(groups, protocol="transductive", systems=None, target="cell_type", **options):
+def evaluate(recordings, protocol="transductive", systems=None, target="cell_type", **options):
     systems = [Counting()] if systems is None else systems
     options = {"shuffles": 0, "progress": False} | options
-    return evaluation.evaluate(groups, target, protocol, systems, **options)
+    return evaluation.evaluate(recordings, target, protocol, systems, **options)
 
 
 def test_refusals_name_what_is_wrong():
-    groups = mice(2)
+    recordings = mice(2)
     for options, message in (
         ({"protocol": "inductive"}, "protocol='inductive'.*'inductive_zero_shot'"),
         ({"normalize": "animal"}, "normalize='animal'.*'recording'"),
@@ -34,49 +34,49 @@ def test_refusals_name_what_is_wrong():
         ({"animals": "mouse"}, "'day_0' has no metadata column 'mouse'"),
     ):
         with pytest.raises(ValueError, match=message):
-            evaluate(groups, **options)
+            evaluate(recordings, **options)
     for systems in ([3], 3):
         with pytest.raises(TypeError, match="is a int"):
-            evaluate(groups, systems=systems)
+            evaluate(recordings, systems=systems)
     with pytest.raises(TypeError, match="'day_0' is a str"):
         evaluate({"day_0": "session.nwb"})
 
 
 def test_zero_shot_needs_two_animals():
-    groups = {"a": recording(0), "b": recording(1)}
+    recordings = {"a": recording(0), "b": recording(1)}
     with pytest.raises(ValueError, match=r"at least two; only 'm0'.*animals="):
-        evaluate(groups, "inductive_zero_shot")
-    for units in groups.values():
+        evaluate(recordings, "inductive_zero_shot")
+    for units in recordings.values():
         units.drop_info("animal")
     with pytest.raises(ValueError, match="none is named"):
-        evaluate(groups, "transductive_zero_shot")
-    dataset = evaluate(groups, "transductive_zero_shot", animals={"a": "one", "b": "two"})
+        evaluate(recordings, "transductive_zero_shot")
+    dataset = evaluate(recordings, "transductive_zero_shot", animals={"a": "one", "b": "two"})
     assert dataset["fold"].values.tolist() == ["one", "two"]
-    dataset = evaluate([*groups.values()], "transductive_zero_shot", animals=["x", "y"])
+    dataset = evaluate([*recordings.values()], "transductive_zero_shot", animals=["x", "y"])
     assert dataset["fold"].values.tolist() == ["x", "y"]
 
 
 def test_a_class_in_one_animal_is_said():
-    groups = {"a": recording(0), "b": recording(1, animal="m1", kinds=KINDS[:2])}
+    recordings = {"a": recording(0), "b": recording(1, animal="m1", kinds=KINDS[:2])}
     with pytest.warns(UserWarning, match="in one animal only: VIP"):
-        dataset = evaluate(groups, "inductive_zero_shot")
+        dataset = evaluate(recordings, "inductive_zero_shot")
     assert dataset["macro_f1"].sel(system="counting").item() < 0.75
 
 
 def test_a_recording_of_two_animals_is_refused():
-    groups = mice(2)
-    groups["day_1"]["animal"] = ["m1"] * 15 + ["m2"] * 15
+    recordings = mice(2)
+    recordings["day_1"]["animal"] = ["m1"] * 15 + ["m2"] * 15
     with pytest.raises(ValueError, match="'day_1' has 2 animals"):
-        evaluate(groups, "inductive_zero_shot")
+        evaluate(recordings, "inductive_zero_shot")
 
 
 def test_too_few_classes_or_units():
     with pytest.raises(ValueError, match="one class, PV"):
         evaluate(mice(2, kinds=("PV",)))
-    groups = mice(2)
-    groups["day_0"]["cell_type"] = ["rare", *groups["day_0"]["cell_type"][1:]]
+    recordings = mice(2)
+    recordings["day_0"]["cell_type"] = ["rare", *recordings["day_0"]["cell_type"][1:]]
     with pytest.raises(ValueError, match="fewer than two units of: rare"):
-        evaluate(groups)
+        evaluate(recordings)
 
 
 def test_modalities():
@@ -94,8 +94,8 @@ def test_wrong_answers_name_the_system():
     class Short(Counting):
         row = "short"
 
-        def embed(self, groups):
-            return {name: x[1:] for name, x in super().embed(groups).items()}
+        def embed(self, recordings):
+            return {name: x[1:] for name, x in super().embed(recordings).items()}
 
     with pytest.raises(ValueError, match=r"'short' answered with shape \(29, 2\).*'day_0'.*30"):
         evaluate(mice(2), systems=[Short()])
@@ -103,7 +103,7 @@ def test_wrong_answers_name_the_system():
     class Broken(Counting):
         row = "broken"
 
-        def fit(self, groups, *, seed=0, progress=False):
+        def fit(self, recordings, *, seed=0, progress=False):
             raise ValueError("too short")
 
     with pytest.raises(ValueError, match="too short") as error:

@@ -26,8 +26,8 @@ class Chooses(Counting):
     def __init__(self, useful, attribute="choice"):
         setattr(self, attribute, useful)
 
-    def embed(self, groups):
-        return Counting(useful=next(iter(vars(self).values()))).embed(groups)
+    def embed(self, recordings):
+        return Counting(useful=next(iter(vars(self).values()))).embed(recordings)
 
 
 class Table(Counting):
@@ -41,14 +41,14 @@ class Table(Counting):
     def candidates(self):
         return [self, *(Table(one) for one in self.others)]
 
-    def embed(self, groups):
+    def embed(self, recordings):
         rows = self.vectors() if callable(self.vectors) else np.asarray(self.vectors)
-        return {n: rows[int(n[-1]) * 30 :][: len(units)] for n, units in groups.items()}
+        return {n: rows[int(n[-1]) * 30 :][: len(units)] for n, units in recordings.items()}
 
 
-def tables(groups):
+def tables(recordings):
     """A poor one and a good one, which differ where neither is printed."""
-    labels = np.concatenate([units["cell_type"] for units in groups.values()])
+    labels = np.concatenate([units["cell_type"] for units in recordings.values()])
     poor = np.random.default_rng(0).normal(size=(len(labels), 16))
     good = poor.copy()
     for column, kind in ((5, "PV"), (6, "SST")):
@@ -62,8 +62,8 @@ def score(scores, system=0):
 
 @pytest.mark.parametrize("kind", ["attribute", "private attribute", "array", "frame", "function"])
 def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
-    groups = mice(3)
-    poor, good = tables(groups)
+    recordings = mice(3)
+    poor, good = tables(recordings)
     make = {
         "attribute": Chooses,
         "private attribute": lambda useful: Chooses(useful, "_choice"),
@@ -73,19 +73,19 @@ def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
     }[kind]
     alone = {}
     for useful in (False, True, False):
-        found = score(evaluate(groups, systems=[make(useful)], cache=tmp_path))
+        found = score(evaluate(recordings, systems=[make(useful)], cache=tmp_path))
         assert alone.setdefault(useful, found) == found
     assert alone[True] > alone[False] + 0.2
-    both = evaluate(groups, systems={"poor": make(False), "good": make(True)})
+    both = evaluate(recordings, systems={"poor": make(False), "good": make(True)})
     assert [score(both, 0), score(both, 1)] == [alone[False], alone[True]]
     counts["systems told apart"] += 2
 
 
 def test_nested_choice_among_tables():
-    groups = mice(3)
-    poor, good = tables(groups)
-    chosen = evaluate(groups, systems=[Table(poor, (good,))], choose="nested")
-    assert score(chosen) == score(evaluate(groups, systems=[Table(good)]))
+    recordings = mice(3)
+    poor, good = tables(recordings)
+    chosen = evaluate(recordings, systems=[Table(poor, (good,))], choose="nested")
+    assert score(chosen) == score(evaluate(recordings, systems=[Table(good)]))
 
 
 def test_settings_that_json_does_not_know_are_told_by_their_content():
@@ -127,8 +127,8 @@ def test_a_system_that_names_classes_which_are_not_told():
     class Ready(RemembersLabels):
         row = "ready"
 
-        def fit(self, groups, labels, *, seed=0, progress=False):
-            super().fit(groups, labels)
+        def fit(self, recordings, labels, *, seed=0, progress=False):
+            super().fit(recordings, labels)
             self.classes_ = np.array(["Excitatory", "PV", "SST"])
             return self
 

@@ -24,10 +24,10 @@ PROTOCOLS = ["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 ZERO_SHOT = PROTOCOLS[1:]
 
 
-def evaluate(groups, protocol="transductive", systems=None, target="cell_type", **options):
+def evaluate(recordings, protocol="transductive", systems=None, target="cell_type", **options):
     systems = [Counting()] if systems is None else systems
     options = {"shuffles": 0, "progress": False} | options
-    return evaluation.evaluate(groups, target, protocol, systems, **options)
+    return evaluation.evaluate(recordings, target, protocol, systems, **options)
 
 
 def f1(dataset, system="counting", **where):
@@ -38,10 +38,10 @@ def f1(dataset, system="counting", **where):
 
 
 def test_an_embedding_that_remembers_recordings_fails_only_where_it_never_saw_them():
-    groups = mice(3, n=45)
-    KnowsWhatItSaw.truth = truth_of(groups)
+    recordings = mice(3, n=45)
+    KnowsWhatItSaw.truth = truth_of(recordings)
     KnowsWhatItSaw.handed.clear()
-    dataset = evaluate(groups, PROTOCOLS, [KnowsWhatItSaw()], normalize=["none", "recording"])
+    dataset = evaluate(recordings, PROTOCOLS, [KnowsWhatItSaw()], normalize=["none", "recording"])
     seen = dataset["macro_f1"].sel(system="knows what it saw").isel(seed=0)
     assert (seen.sel(protocol=PROTOCOLS[:2]) == 1.0).all()
     # All units of the animal left out look the same: it says one label, or by luck another.
@@ -53,16 +53,16 @@ def test_an_embedding_that_remembers_recordings_fails_only_where_it_never_saw_th
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_probe_that_remembers_units_knows_nothing_of_those_it_tests(protocol):
-    groups = mice(3, n=100)
-    assert 0.2 < f1(evaluate(groups, protocol, [Unique()]), "unique")[0] < 0.46
+    recordings = mice(3, n=100)
+    assert 0.2 < f1(evaluate(recordings, protocol, [Unique()]), "unique")[0] < 0.46
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_labels_of_tested_units_reach_no_system(protocol):
-    groups = mice(3)
-    truth = truth_of(groups)
+    recordings = mice(3)
+    truth = truth_of(recordings)
     RemembersLabels.shown.clear()
-    dataset = evaluate(groups, protocol, [RemembersLabels()])
+    dataset = evaluate(recordings, protocol, [RemembersLabels()])
     np.testing.assert_allclose(f1(dataset, "remembers labels"), 1 / 6)  # always the first label
     n_folds = 5 if protocol == "transductive" else 3
     assert len(RemembersLabels.shown) == n_folds
@@ -71,14 +71,14 @@ def test_labels_of_tested_units_reach_no_system(protocol):
     assert set.union(*hidden) == set(truth)
     assert sum(map(len, hidden)) == len(truth)  # each unit is tested once
     if protocol != "transductive":
-        animals = [set(truth_of({name: units})) for name, units in groups.items()]
+        animals = [set(truth_of({name: units})) for name, units in recordings.items()]
         assert sorted(map(sorted, hidden)) == sorted(map(sorted, animals))
 
 
 def test_inductive_fits_never_see_the_animal_left_out():
-    groups = mice(3) | {"late": recording(seed=9, animal="m0")}
+    recordings = mice(3) | {"late": recording(seed=9, animal="m0")}
     Counting.fits.clear()
-    evaluate(groups, "inductive_zero_shot")
+    evaluate(recordings, "inductive_zero_shot")
     fitted = {tuple(names) for names, _, _ in Counting.fits}
     assert fitted == {
         ("day_1", "day_2"),
@@ -86,16 +86,16 @@ def test_inductive_fits_never_see_the_animal_left_out():
         ("day_0", "day_1", "late"),
     }
     Counting.fits.clear()
-    evaluate(groups, PROTOCOLS[:2], seeds=[3, 5])
-    everything = sorted(groups)
+    evaluate(recordings, PROTOCOLS[:2], seeds=[3, 5])
+    everything = sorted(recordings)
     assert Counting.fits == [(everything, 3, True), (everything, 5, True)]
 
 
 def test_labels_of_tested_units_do_not_change_what_is_said_of_them():
-    groups = mice(3, separation=0.4)
-    before = evaluate(groups, ZERO_SHOT)
-    groups["day_1"]["cell_type"] = np.roll(groups["day_1"]["cell_type"], 1)
-    after = evaluate(groups, ZERO_SHOT)
+    recordings = mice(3, separation=0.4)
+    before = evaluate(recordings, ZERO_SHOT)
+    recordings["day_1"]["cell_type"] = np.roll(recordings["day_1"]["cell_type"], 1)
+    after = evaluate(recordings, ZERO_SHOT)
     tested = before["animal"].values == "m1"
     for name in ("predicted", "confidence"):
         one, other = (d[name].sel(system="counting").values for d in (before, after))
@@ -107,15 +107,15 @@ def test_labels_of_tested_units_do_not_change_what_is_said_of_them():
 
 
 def test_unlabelled_and_silent_units_are_left_out_of_scores_not_of_the_population():
-    groups = mice(2)
-    labels = groups["day_0"]["cell_type"].to_numpy().astype(object)
+    recordings = mice(2)
+    labels = recordings["day_0"]["cell_type"].to_numpy().astype(object)
     labels[:4] = ["", None, np.nan, "nan"]
     silent = nap.TsGroup(
-        {**dict(groups["day_0"].items()), 999: nap.Ts([])},
-        time_support=groups["day_0"].time_support,
+        {**dict(recordings["day_0"].items()), 999: nap.Ts([])},
+        time_support=recordings["day_0"].time_support,
         metadata={"cell_type": [*labels, "PV"], "animal": ["m0"] * 31},
     )
-    dataset = evaluate({"day_0": silent, "day_1": groups["day_1"]})
+    dataset = evaluate({"day_0": silent, "day_1": recordings["day_1"]})
     assert dataset.sizes["unit"] == 26 + 30
     assert dataset.attrs["n_units"] == 56
     assert dataset.attrs["n_unlabelled"] == 4
@@ -125,12 +125,12 @@ def test_unlabelled_and_silent_units_are_left_out_of_scores_not_of_the_populatio
 
 
 def test_recordings_without_labels_take_part_in_fits_only():
-    groups = mice(2)
+    recordings = mice(2)
     extra = recording(seed=7, animal="m7")
     extra.drop_info("cell_type")
     Counting.fits.clear()
     with pytest.warns(UserWarning, match="unlabelled.*'cell_type': extra"):
-        dataset = evaluate(groups | {"extra": extra}, "inductive_zero_shot")
+        dataset = evaluate(recordings | {"extra": extra}, "inductive_zero_shot")
     assert sorted(names for names, _, _ in Counting.fits) == [
         ["day_0", "extra"],
         ["day_1", "extra"],
@@ -139,9 +139,9 @@ def test_recordings_without_labels_take_part_in_fits_only():
 
 
 def test_predictions_are_those_of_the_scores_in_the_order_given():
-    groups = dict(reversed(mice(3, separation=0.5).items()))
-    dataset = evaluate(groups, PROTOCOLS, seeds=2)
-    given = np.concatenate([units["cell_type"] for units in groups.values()])
+    recordings = dict(reversed(mice(3, separation=0.5).items()))
+    dataset = evaluate(recordings, PROTOCOLS, seeds=2)
+    given = np.concatenate([units["cell_type"] for units in recordings.values()])
     np.testing.assert_array_equal(dataset["label"], given)
     assert dataset["recording"].values[[0, -1]].tolist() == ["day_2", "day_0"]
     assert dataset["unit_id"].values[:3].tolist() == [100, 101, 102]
@@ -157,12 +157,12 @@ def test_predictions_are_those_of_the_scores_in_the_order_given():
 
 def test_unit_and_recording_order_do_not_matter():
     order = np.random.default_rng(0).permutation(30)
-    groups = mice(3, separation=0.5)
+    recordings = mice(3, separation=0.5)
     shuffled = {
         f"day_{i}": recording(i, 30, f"m{i}", separation=0.5, order=order) for i in (2, 0, 1)
     }
     options = {"normalize": ["none", "recording"], "seeds": 2, "shuffles": 2}
-    one, other = (evaluate(g, PROTOCOLS, **options) for g in (groups, shuffled))
+    one, other = (evaluate(g, PROTOCOLS, **options) for g in (recordings, shuffled))
     for name in ("macro_f1", "macro_f1_within_recording", "ece", "macro_f1_fold", "confusion"):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6, err_msg=name)
     for i in range(3):
@@ -172,20 +172,20 @@ def test_unit_and_recording_order_do_not_matter():
 
 
 def test_the_same_call_gives_the_same_numbers():
-    groups = mice(2, separation=0.5)
-    one, other = (evaluate(groups, PROTOCOLS, shuffles=2) for _ in range(2))
+    recordings = mice(2, separation=0.5)
+    one, other = (evaluate(recordings, PROTOCOLS, shuffles=2) for _ in range(2))
     one, other = (d.drop_vars("seconds").drop_attrs() for d in (one, other))
     assert one.identical(other)
 
 
 def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recording():
-    groups = {
+    recordings = {
         f"day_{i}": recording(i, 120, f"m{i}", kinds=kinds)
         for i, kinds in enumerate([("PV", "PV", "PV", "SST"), ("SST", "SST", "SST", "PV")])
     }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dataset = evaluate(groups, PROTOCOLS, [Counting(), MostCommonHere()], shuffles=8)
+        dataset = evaluate(recordings, PROTOCOLS, [Counting(), MostCommonHere()], shuffles=8)
     rows = dataset["system"].values.tolist()
     assert rows[:2] == ["counting", "prior: here"]
     assert {"prior: most common label", "prior: correlated neighbours"} < set(rows)
@@ -202,17 +202,17 @@ def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recordin
 
 def test_shuffles_within_recordings_keep_what_a_recording_gives_away():
     kinds = [("PV",) * 3 + ("SST",), ("SST",) * 3 + ("PV",)]
-    groups = {f"day_{i}": recording(i, 120, f"m{i}", kinds=one) for i, one in enumerate(kinds)}
-    for name, units in groups.items():  # a vector that says the recording, and nothing else
+    recordings = {f"day_{i}": recording(i, 120, f"m{i}", kinds=one) for i, one in enumerate(kinds)}
+    for name, units in recordings.items():  # a vector that says the recording, and nothing else
         units.set_info(day=np.full(len(units), float(name[-1])))
 
     class Day(Counting):
         row = "day"
 
-        def embed(self, groups):
-            return {name: np.array(units["day"])[:, None] for name, units in groups.items()}
+        def embed(self, recordings):
+            return {name: np.array(units["day"])[:, None] for name, units in recordings.items()}
 
-    dataset = evaluate(groups, systems=[Day()], shuffles=5)
+    dataset = evaluate(recordings, systems=[Day()], shuffles=5)
     told = dataset.sel(system="shuffled labels")
     # It still tells which label is frequent in a recording; shuffled anywhere, nothing.
     assert told["macro_f1_within_recording"].item() == pytest.approx(3 / 7, abs=0.01)
@@ -226,8 +226,8 @@ def test_normalisation_takes_the_signature_of_a_recording_away():
     class Signed(Counting):
         row = "signed"
 
-        def embed(self, groups):
-            return {n: x + 9.0 * int(n[-1]) for n, x in super().embed(groups).items()}
+        def embed(self, recordings):
+            return {n: x + 9.0 * int(n[-1]) for n, x in super().embed(recordings).items()}
 
     dataset = evaluate(mice(3, n=60), PROTOCOLS, [Signed()], normalize=["none", "recording"])
     told = dataset["recording_decodability"].sel(system="signed").isel(seed=0)
@@ -261,16 +261,18 @@ def test_the_table_says_who_was_asked_and_how():
 
 
 def test_a_rare_class_and_a_system_that_says_nothing():
-    groups = mice(2, n=30)
-    groups["day_0"]["cell_type"] = ["rare", "rare", *groups["day_0"]["cell_type"][2:]]
+    recordings = mice(2, n=30)
+    recordings["day_0"]["cell_type"] = ["rare", "rare", *recordings["day_0"]["cell_type"][2:]]
 
     class Shy(Counting):
         row = "shy"
 
-        def embed(self, groups):
-            return {n: np.where(x[:, :1] > 4, np.nan, x) for n, x in super().embed(groups).items()}
+        def embed(self, recordings):
+            return {
+                n: np.where(x[:, :1] > 4, np.nan, x) for n, x in super().embed(recordings).items()
+            }
 
-    dataset = evaluate(groups, systems=[Shy()])
+    dataset = evaluate(recordings, systems=[Shy()])
     answered = dataset["answered"].sel(system="shy").item()
     silent = (dataset["predicted"].sel(system="shy") == "").mean().item()
     assert 0 < answered < 1
@@ -283,9 +285,9 @@ def test_a_rare_class_and_a_system_that_says_nothing():
 
 
 def test_nested_validation_chooses_what_works_and_says_so():
-    groups = mice(3)
+    recordings = mice(3)
     bad = Counting(useful=False, options=(True,))
-    fixed, chosen = (evaluate(groups, PROTOCOLS, [bad], choose=c) for c in (None, "nested"))
+    fixed, chosen = (evaluate(recordings, PROTOCOLS, [bad], choose=c) for c in (None, "nested"))
     assert (f1(fixed) < 0.5).all()
     assert (f1(chosen) > 0.9).all()
     told = chosen["chosen"].sel(system="counting", protocol="transductive")
@@ -295,13 +297,13 @@ def test_nested_validation_chooses_what_works_and_says_so():
 
 @pytest.mark.parametrize("protocol", ZERO_SHOT)
 def test_nested_choice_never_sees_a_test_label(protocol):
-    groups = mice(3)
+    recordings = mice(3)
     options = {"systems": [Counting(useful=False, options=(True,))], "choose": "nested"}
-    before = evaluate(groups, protocol, **options)
+    before = evaluate(recordings, protocol, **options)
     # In the animal left out the useful vectors now mislead, and still they are chosen.
     kinds = dict(zip(KINDS, np.roll(KINDS, 1), strict=True))
-    groups["day_2"]["cell_type"] = [kinds[one] for one in groups["day_2"]["cell_type"]]
-    after = evaluate(groups, protocol, **options)
+    recordings["day_2"]["cell_type"] = [kinds[one] for one in recordings["day_2"]["cell_type"]]
+    after = evaluate(recordings, protocol, **options)
     fold = {"system": "counting", "fold": "m2"}
     assert (before["chosen"].sel(fold) == after["chosen"].sel(fold)).all()
     assert (after["macro_f1_fold"].sel(fold) < 0.1).all()
@@ -316,9 +318,9 @@ def test_nested_choice_of_a_label_system_shows_it_no_test_label(protocol):
             return [self, RemembersLabels()]
 
     RemembersLabels.shown.clear()
-    groups = mice(3, n=18)
-    truth = truth_of(groups)
-    dataset = evaluate(groups, protocol, [TwoWays()], choose="nested")
+    recordings = mice(3, n=18)
+    truth = truth_of(recordings)
+    dataset = evaluate(recordings, protocol, [TwoWays()], choose="nested")
     folds = 5 if protocol == "transductive" else 3
     inner = 3 if protocol == "transductive" else 2
     assert len(RemembersLabels.shown) == folds * (1 + 2 * inner)

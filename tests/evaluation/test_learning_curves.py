@@ -31,10 +31,10 @@ def efficiency():
 
 @pytest.fixture(scope="module")
 def scaling():
-    groups = mice(4)
-    KnowsWhatItSaw.truth = truth_of(groups)
+    recordings = mice(4)
+    KnowsWhatItSaw.truth = truth_of(recordings)
     systems = [Counting(), KnowsWhatItSaw()]
-    return data_scaling(groups, "cell_type", systems, orders=2, progress=False)
+    return data_scaling(recordings, "cell_type", systems, orders=2, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -95,26 +95,26 @@ def test_label_efficiency_of_left_out_animals(protocol):
 
 
 def test_wrong_fractions_and_numbers():
-    groups = mice(3)
+    recordings = mice(3)
     for fractions in ([], [0.0, 1.0], [50, 100]):
         with pytest.raises(ValueError, match="fractions="):
-            label_efficiency(groups, "cell_type", fractions, [Counting()])
+            label_efficiency(recordings, "cell_type", fractions, [Counting()])
     for numbers in ([0], [3]):
         with pytest.raises(
             ValueError, match="one of 3 animals left out, expected some from 1 to 2"
         ):
-            data_scaling(groups, "cell_type", [Counting()], numbers=numbers)
+            data_scaling(recordings, "cell_type", [Counting()], numbers=numbers)
     with pytest.raises(ValueError, match="labels='none'"):
-        data_scaling(groups, "cell_type", [Counting()], labels="none")
+        data_scaling(recordings, "cell_type", [Counting()], labels="none")
     with pytest.raises(ValueError, match="draws=0"):
-        label_efficiency(groups, "cell_type", systems=[Counting()], draws=0)
+        label_efficiency(recordings, "cell_type", systems=[Counting()], draws=0)
 
 
 def test_systems_see_so_many_animals_and_never_the_one_left_out(scaling):
     Counting.fits.clear()
-    groups = mice(4) | {"again": mice(1, n=24)["day_0"]}  # a second day of m0
+    recordings = mice(4) | {"again": mice(1, n=24)["day_0"]}  # a second day of m0
     options = {"orders": 3, "shuffles": 0, "progress": False}
-    curve = data_scaling(groups, "cell_type", [Counting()], None, [1, 3], **options)
+    curve = data_scaling(recordings, "cell_type", [Counting()], None, [1, 3], **options)
     assert curve["n_animals"].values.tolist() == [1, 3]
     sizes = [len({name[-1] if name != "again" else "0" for name in n}) for n, _, _ in Counting.fits]
     assert sorted(set(sizes)) == [1, 3]
@@ -129,10 +129,10 @@ def test_systems_see_so_many_animals_and_never_the_one_left_out(scaling):
 
 
 def test_the_labels_of_data_scaling():
-    groups = mice(4, separation=0.7)
+    recordings = mice(4, separation=0.7)
     options = {"orders": 2, "shuffles": 0, "progress": False}
-    all_labels = data_scaling(groups, "cell_type", [Counting()], **options)
-    same_labels = data_scaling(groups, "cell_type", [Counting()], labels="same", **options)
+    all_labels = data_scaling(recordings, "cell_type", [Counting()], **options)
+    same_labels = data_scaling(recordings, "cell_type", [Counting()], labels="same", **options)
     one, other = (
         d["macro_f1"].sel(system="counting", n_animals=1) for d in (all_labels, same_labels)
     )
@@ -141,7 +141,7 @@ def test_the_labels_of_data_scaling():
     most = [d["macro_f1"].sel(system="counting", n_animals=3) for d in (all_labels, same_labels)]
     np.testing.assert_array_equal(*most)
     RemembersLabels.shown.clear()
-    data_scaling(groups, "cell_type", [RemembersLabels()], **options)
+    data_scaling(recordings, "cell_type", [RemembersLabels()], **options)
     assert {len(one) for one in RemembersLabels.shown} == {30, 60, 90}
 
 

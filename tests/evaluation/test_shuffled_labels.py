@@ -37,20 +37,22 @@ def build(name):
     return getattr(baselines, name)(**settings)
 
 
-def above_chance(system, protocol, groups, cache=None):
+def above_chance(system, protocol, recordings, cache=None):
     """By how many s.d. shuffled labels are told better than by chance: mean over five shuffles.
 
     The labels are permuted among the units of all recordings, and everything runs as it would on
     the true ones. Chance and its s.d. are those of the same predictions, and so of the same
     preference for some classes, scored on 200 further permutations: nobody can have seen these.
     """
-    labels = np.concatenate([units["cell_type"] for units in groups.values()])
+    labels = np.concatenate([units["cell_type"] for units in recordings.values()])
     deviations = []
     for seed in range(SHUFFLES):
         rng = np.random.default_rng(seed)
-        for units, own in zip(groups.values(), np.split(rng.permutation(labels), 3), strict=True):
+        for units, own in zip(
+            recordings.values(), np.split(rng.permutation(labels), 3), strict=True
+        ):
             units["cell_type"] = own
-        dataset = evaluate(groups, protocol, {"it": system}, cache=cache).sel(system="it")
+        dataset = evaluate(recordings, protocol, {"it": system}, cache=cache).sel(system="it")
         told, shuffled = dataset["predicted"].values.ravel(), dataset["label"].values
         assert (told != "").all()
         chance = [_macro_f1(rng.permutation(shuffled), told) for _ in range(200)]
@@ -89,9 +91,9 @@ def test_a_leak_would_be_seen_on_shuffled_labels():
 
         row = "peeks"
 
-        def embed(self, groups):
+        def embed(self, recordings):
             third = np.arange(40)[:, None] % 3 == 0
-            labels = {name: shuffled[name]["cell_type"].to_numpy() for name in groups}
+            labels = {name: shuffled[name]["cell_type"].to_numpy() for name in recordings}
             return {name: third & (own[:, None] == KINDS) for name, own in labels.items()}
 
     for protocol in (PROTOCOLS[0], PROTOCOLS[2]):

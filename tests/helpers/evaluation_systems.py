@@ -54,14 +54,14 @@ class Counting(EmbeddingSystem):
     def candidates(self):
         return [self, *(Counting(useful=one) for one in self.options)]
 
-    def fit(self, groups, *, seed=0, progress=False):
-        self.fits.append((sorted(groups), seed, self.useful))
+    def fit(self, recordings, *, seed=0, progress=False):
+        self.fits.append((sorted(recordings), seed, self.useful))
         self.history_ = [{"step": float(i), "loss": 1.0 / (i + 1)} for i in range(300)]
         return self
 
-    def embed(self, groups):
+    def embed(self, recordings):
         vectors = {}
-        for name, units in groups.items():
+        for name, units in recordings.items():
             counts = np.array([len(units[unit]) for unit in units.index], dtype=float)
             noise = 1e4 * np.array(fingerprint(units)) % 1
             own = np.log(counts + 1) if self.useful else noise**2
@@ -75,16 +75,16 @@ class Unique(EmbeddingSystem):
 
     row: ClassVar[str] = "unique"
 
-    def fit(self, groups, *, seed=0, progress=False):
+    def fit(self, recordings, *, seed=0, progress=False):
         return self
 
-    def embed(self, groups):
+    def embed(self, recordings):
         def direction(first_spike):
             return np.random.default_rng(int(first_spike * 1e9)).normal(size=400)
 
         return {
             name: np.stack([direction(one) for one in fingerprint(units)])
-            for name, units in groups.items()
+            for name, units in recordings.items()
         }
 
 
@@ -99,13 +99,17 @@ class KnowsWhatItSaw(EmbeddingSystem):
     truth: ClassVar[dict] = {}
     handed: ClassVar[set] = set()
 
-    def fit(self, groups, *, seed=0, progress=False):
-        self.handed |= {column for units in groups.values() for column in units.metadata_columns}
-        self.saw_ = {one for units in groups.values() for one in fingerprint(units)}
+    def fit(self, recordings, *, seed=0, progress=False):
+        self.handed |= {
+            column for units in recordings.values() for column in units.metadata_columns
+        }
+        self.saw_ = {one for units in recordings.values() for one in fingerprint(units)}
         return self
 
-    def embed(self, groups):
-        self.handed |= {column for units in groups.values() for column in units.metadata_columns}
+    def embed(self, recordings):
+        self.handed |= {
+            column for units in recordings.values() for column in units.metadata_columns
+        }
 
         def row(one):
             known = one in self.saw_
@@ -113,7 +117,7 @@ class KnowsWhatItSaw(EmbeddingSystem):
 
         return {
             name: np.array([row(one) for one in fingerprint(units)])
-            for name, units in groups.items()
+            for name, units in recordings.items()
         }
 
 
@@ -124,22 +128,22 @@ class RemembersLabels(LabelSystem):
     row: ClassVar[str] = "remembers labels"
     shown: ClassVar[list] = []
 
-    def fit(self, groups, labels, *, seed=0, progress=False):
-        assert list(groups) == list(labels)
+    def fit(self, recordings, labels, *, seed=0, progress=False):
+        assert list(recordings) == list(labels)
         self.known_ = {
             one: label
-            for name, units in groups.items()
+            for name, units in recordings.items()
             for one, label in zip(fingerprint(units), labels[name], strict=True)
         }
         self.shown.append({one: label for one, label in self.known_.items() if label})
         self.classes_ = np.unique([label for label in self.known_.values() if label])
-        for units in groups.values():
+        for units in recordings.values():
             assert "cell_type" not in units.metadata_columns
         return self
 
-    def predict_proba(self, groups):
+    def predict_proba(self, recordings):
         chances = {}
-        for name, units in groups.items():
+        for name, units in recordings.items():
             own = np.array([self.known_.get(one, "") for one in fingerprint(units)])
             chances[name] = (own[:, None] == self.classes_).astype(float)
             chances[name][~chances[name].any(axis=1), 0] = 1.0
@@ -153,22 +157,22 @@ class MostCommonHere(LabelSystem):
     row: ClassVar[str] = "prior: here"
     uses_test_recording_labels: ClassVar[bool] = True
 
-    def fit(self, groups, labels, *, seed=0, progress=False):
+    def fit(self, recordings, labels, *, seed=0, progress=False):
         self.classes_ = np.unique([one for own in labels.values() for one in own if one])
         self.labels_ = labels
         return self
 
-    def predict_proba(self, groups):
+    def predict_proba(self, recordings):
         chances = {}
-        for name, units in groups.items():
+        for name, units in recordings.items():
             counts = (np.asarray(self.labels_[name])[:, None] == self.classes_).sum(axis=0)
             chances[name] = np.tile(counts / max(counts.sum(), 1), (len(units), 1))
         return chances
 
 
-def truth_of(groups, column="cell_type") -> dict[float, str]:
+def truth_of(recordings, column="cell_type") -> dict[float, str]:
     return {
         one: label
-        for units in groups.values()
+        for units in recordings.values()
         for one, label in zip(fingerprint(units), units[column], strict=True)
     }

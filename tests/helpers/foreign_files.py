@@ -29,24 +29,24 @@ def trains(n=4, duration=20.0, seed=0):
 def add_electrodes(nwbfile, locations=("CA1", "CA1", "CA3", "CA3")):
     """A probe of which each shank lies at one place."""
     device = nwbfile.create_device("probe")
-    groups = {
+    recordings = {
         place: nwbfile.create_electrode_group(place, "a shank", place, device)
         for place in dict.fromkeys(locations)
     }
     for i, place in enumerate(locations):
-        nwbfile.add_electrode(x=0.0, y=20.0 * i, location=place, group=groups[place])
-    return groups
+        nwbfile.add_electrode(x=0.0, y=20.0 * i, location=place, group=recordings[place])
+    return recordings
 
 
 def neurosuite_file(path):
-    """As pynapple's released test files of sorted units: electrode groups, no observed time."""
+    """As pynapple's released test files of sorted units: electrode recordings, no observed time."""
     nwbfile = session()
-    groups = add_electrodes(nwbfile, ["adn", "adn", "ca1", "ca1"])
+    recordings = add_electrodes(nwbfile, ["adn", "adn", "ca1", "ca1"])
     nwbfile.add_unit_column("location", "the anatomical location of this unit")
     nwbfile.add_unit_column("group", "the group of the unit")
     for i, times in enumerate(trains()):
         place = "adn" if i < 3 else "ca1"
-        more = {"electrode_group": groups[place], "location": place, "group": int(i == 3)}
+        more = {"electrode_group": recordings[place], "location": place, "group": int(i == 3)}
         nwbfile.add_unit(id=i, spike_times=times, **more)
     nwbfile.create_processing_module("behavior", "x").add(
         pynwb.TimeSeries(name="ry", data=np.zeros(100), unit="rad", rate=10.0)

@@ -13,10 +13,10 @@ PROTOCOLS = ["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 TINY = EncoderConfig(dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1)
 
 
-def evaluate(groups, protocol="transductive", systems=None, **options):
+def evaluate(recordings, protocol="transductive", systems=None, **options):
     systems = [Counting()] if systems is None else systems
     options = {"shuffles": 0, "progress": False} | options
-    return evaluation.evaluate(groups, "cell_type", protocol, systems, **options)
+    return evaluation.evaluate(recordings, "cell_type", protocol, systems, **options)
 
 
 @contextmanager

@@ -62,9 +62,9 @@ def train(out, *, dropout=0.0, quiet_until=0.0, fail=None, own_seed=False, on_st
 
     ContrastiveTraining.training_step = watched
     try:
-        groups = {f"day{i}": population(i, quiet_until) for i in range(2)}
+        recordings = {f"day{i}": population(i, quiet_until) for i in range(2)}
         options = {"progress": False, "seed": rank() if own_seed else 0, **options}
-        encoder = pretrain(groups, config, out=out, **options)
+        encoder = pretrain(recordings, config, out=out, **options)
     finally:
         ContrastiveTraining.training_step = take_step
     weights = torch.cat([value.flatten() for value in encoder.state_dict().values()])

@@ -35,8 +35,8 @@ def test_nothing_honest_is_refused():
 # folds: where they are made, before anything is fitted
 
 
-def made(groups, protocol):
-    return folds.make_folds(read_task(groups, "cell_type"), protocol, 5, 0)
+def made(recordings, protocol):
+    return folds.make_folds(read_task(recordings, "cell_type"), protocol, 5, 0)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -80,7 +80,7 @@ def test_folds_of_somebody_else(monkeypatch, system, protocol):
         leaking = {
             "transductive": {"train": first.train | first.test & few},
             "transductive_zero_shot": {"train": ~first.test | few, "test": first.test & ~few},
-            "inductive_zero_shot": {"seen": tuple(task.groups)},
+            "inductive_zero_shot": {"seen": tuple(task.units)},
         }
         return [first._replace(**leaking[protocol]), *rest]
 
@@ -95,28 +95,28 @@ def test_folds_of_somebody_else(monkeypatch, system, protocol):
 
 
 def test_points_of_curves_that_leak(monkeypatch):
-    groups = mice(3)
+    recordings = mice(3)
 
     def all_seen(fold, task, *_):
-        return fold._replace(seen=tuple(task.groups))
+        return fold._replace(seen=tuple(task.units))
 
     monkeypatch.setattr(learning_curves, "_fewer", all_seen)
     options = {"systems": [Counting()], "shuffles": 0, "progress": False}
     with caught("system 'counting'", "fold 'm0'", "recording 'day_0' is of a tested animal"):
-        evaluation.data_scaling(groups, "cell_type", orders=1, **options)
+        evaluation.data_scaling(recordings, "cell_type", orders=1, **options)
 
     def all_shown(fold, *_):
         return fold._replace(train=np.ones_like(fold.train))
 
     monkeypatch.setattr(learning_curves, "_thinned", all_shown)
     with caught("system 'counting'", "fold 'fold 1'", "trained on and then tested"):
-        evaluation.label_efficiency(groups, "cell_type", [0.5], draws=1, **options)
+        evaluation.label_efficiency(recordings, "cell_type", [0.5], draws=1, **options)
 
 
 def test_vectors_for_chance_and_decodability_are_watched_as_well():
     task = read_task(mice(3), "cell_type")
     fold, *_ = folds.make_folds(task, PROTOCOLS[2], 5, 0)
-    fold = fold._replace(seen=tuple(task.groups))
+    fold = fold._replace(seen=tuple(task.units))
     with caught("'counting'", "'day_0'"):
         out_of_fold.Engine(task, fits=None).vectors(Counting(), fold, 0)
 
@@ -142,7 +142,7 @@ def test_nested_choice_by_units_that_are_tested(monkeypatch, protocol, system):
 def test_nested_choice_that_sees_more_than_its_fold(monkeypatch):
     def sees_all(task, fold, protocol, seed):
         parts = folds.inner_folds(task, fold, protocol, seed)
-        return [part._replace(protocol="transductive", seen=tuple(task.groups)) for part in parts]
+        return [part._replace(protocol="transductive", seen=tuple(task.units)) for part in parts]
 
     monkeypatch.setattr(out_of_fold, "inner_folds", sees_all)
     with caught("'counting'", "fold 'm0'", "inner fold 'm1' would see recording 'day_0'"):
@@ -180,9 +180,9 @@ def test_a_normaliser_of_several_recordings(monkeypatch):
 
 def test_what_standardises_a_recording_says_nothing_about_another():
     """Nothing of the animal left out reaches the vectors of the others."""
-    groups = mice(3, separation=0.4)
-    before = evaluate(groups, PROTOCOLS[2], normalize="recording")
-    task = read_task(groups, "cell_type")
+    recordings = mice(3, separation=0.4)
+    before = evaluate(recordings, PROTOCOLS[2], normalize="recording")
+    task = read_task(recordings, "cell_type")
     fold, *_ = folds.make_folds(task, PROTOCOLS[2], 5, 0)
     vectors = np.random.default_rng(0).normal(size=(90, 2)).astype(np.float32)
     learned = []

@@ -13,8 +13,8 @@ from pynapple_nuclr.evaluation.task import read_task
 
 def test_no_column_from_which_labels_can_be_read_reaches_a_system():
     codes = {"PV": 7, "SST": 3, "VIP": 5}
-    groups = mice(3)
-    for units in groups.values():
+    recordings = mice(3)
+    for units in recordings.values():
         labels = units["cell_type"].to_numpy()
         units.set_info(
             copied=labels,
@@ -25,10 +25,10 @@ def test_no_column_from_which_labels_can_be_read_reaches_a_system():
             side=np.tile(["left", "right"], 15),
             waveform=np.ones((30, 4)),
         )
-    task = read_task(groups, "cell_type")
-    handed = {one for units in task.groups.values() for one in units.metadata_columns}
+    task = read_task(recordings, "cell_type")
+    handed = {one for units in task.units.values() for one in units.metadata_columns}
     assert handed == {"rate", "animal", "depth", "side", "waveform"}
-    assert "copied" in groups["day_0"].metadata_columns  # the caller's own are as they were
+    assert "copied" in recordings["day_0"].metadata_columns  # the caller's own are as they were
     # An animal that has one label only tells it.
     one_each = {f"day_{i}": recording(i, animal=f"m{i}", kinds=KINDS[i:][:1]) for i in range(3)}
     assert read_task(one_each, "cell_type").hidden == {"cell_type", "animal"}
@@ -83,11 +83,11 @@ FEATURES = {
 
 
 def with_column(make):
-    groups = mice(3)
-    for number, units in enumerate(groups.values()):
+    recordings = mice(3)
+    for number, units in enumerate(recordings.values()):
         rows = 30 * number + np.arange(30)
         units.set_info(column=np.asarray(make(units["cell_type"].to_numpy(), rows)))
-    return groups
+    return recordings
 
 
 @pytest.mark.parametrize("column", TELLING)
@@ -102,26 +102,26 @@ def test_a_column_that_merely_goes_with_the_classes_is_a_feature(column):
 
 
 def test_the_way_past_it_a_measurement_in_whole_numbers_is_given_as_floats():
-    groups = with_column(TELLING["subtype"])
-    for units in groups.values():
+    recordings = with_column(TELLING["subtype"])
+    for units in recordings.values():
         units.set_info(column=units["column"].to_numpy().astype(float))
-    assert "column" not in read_task(groups, "cell_type").hidden
+    assert "column" not in read_task(recordings, "cell_type").hidden
 
 
 def test_embeddings_that_are_already_there_are_not_shown():
     """Their encoder may have seen what is tested, and its card is not at hand."""
     encoder = Encoder(TINY)
-    groups = {n: nap_nuclr.embed(u, encoder, progress=False) for n, u in mice(3).items()}
-    for units in groups.values():
+    recordings = {n: nap_nuclr.embed(u, encoder, progress=False) for n, u in mice(3).items()}
+    for units in recordings.values():
         units.set_info(layer_0=np.arange(30.0))
-    task = read_task(groups, "cell_type")
-    handed = {one for units in task.groups.values() for one in units.metadata_columns}
+    task = read_task(recordings, "cell_type")
+    handed = {one for units in task.units.values() for one in units.metadata_columns}
     assert handed == {"rate", "animal", "layer_0"}
 
     class Columns(Counting):
-        def embed(self, groups):
-            return {name: nap_nuclr.embeddings(units).values for name, units in groups.items()}
+        def embed(self, recordings):
+            return {name: nap_nuclr.embeddings(units).values for name, units in recordings.items()}
 
     with pytest.raises(ValueError, match="has no columns nuclr_0"):
-        evaluate(groups, PROTOCOLS[2], [Columns()])
+        evaluate(recordings, PROTOCOLS[2], [Columns()])
     counts["leaks planted and kept out"] += 1

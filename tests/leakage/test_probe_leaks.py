@@ -65,14 +65,14 @@ def test_learned_units_are_known_again_in_part(normalize):
 
 
 def test_animals_that_not_all_recordings_say_are_told():
-    groups = {f"day{i}": embedded(seed=i) for i in range(3)}
+    recordings = {f"day{i}": embedded(seed=i) for i in range(3)}
     for name in ("day0", "day1"):
-        groups[name]["animal"] = ["m0"] * len(groups[name])
+        recordings[name]["animal"] = ["m0"] * len(recordings[name])
     with pytest.warns(UserWarning, match="recordings day2 do not say theirs in a column 'animal'"):
-        probe = Probe("cell_type").fit(groups, progress=False)
+        probe = Probe("cell_type").fit(recordings, progress=False)
     assert probe.cv_group_ == "recording"
-    named = dict(zip(groups, ["m0", "m0", "m1"], strict=True))
-    assert Probe("cell_type").fit(groups, animals=named, progress=False).cv_group_ == "animal"
+    named = dict(zip(recordings, ["m0", "m0", "m1"], strict=True))
+    assert Probe("cell_type").fit(recordings, animals=named, progress=False).cv_group_ == "animal"
 
 
 def mouse(seed, animals):
@@ -92,20 +92,20 @@ def test_whole_numbers_name_the_same_animal_in_every_type():
     for animals in (None, {"a": 1, "b": 1.0, "c": 2}, [1, np.float32(1), 2]):
         told = evaluate(days, "cell_type", animals=animals, shuffles=0, **options)
         assert told["fold"].values.tolist() == ["1", "2"]
-    groups = {}
+    recordings = {}
     for i, (name, units) in enumerate(days.items()):
-        groups[name] = embedded(seed=i)
-        groups[name]["animal"] = units["animal"].to_numpy()
-    one = Probe("cell_type").fit({name: groups[name] for name in "ab"}, progress=False)
+        recordings[name] = embedded(seed=i)
+        recordings[name]["animal"] = units["animal"].to_numpy()
+    one = Probe("cell_type").fit({name: recordings[name] for name in "ab"}, progress=False)
     assert one.cv_group_ == "recording"  # of one animal
-    assert Probe("cell_type").fit(groups, progress=False).cv_group_ == "animal"
+    assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "animal"
 
 
 def test_whole_numbers_are_the_same_labels_in_every_type():
     layers = dict(zip(KINDS, range(4, 4 + len(KINDS)), strict=True))
 
     def days(missing):
-        groups = {}
+        recordings = {}
         for seed in range(3):
             units = recording(seed, animal=f"m{seed}")
             layer = np.array([layers[kind] for kind in units["cell_type"]])
@@ -114,8 +114,8 @@ def test_whole_numbers_are_the_same_labels_in_every_type():
                 layer[0] = np.nan
             units["layer"] = layer
             units.drop_info("cell_type")
-            groups[f"d{seed}"] = units
-        return groups
+            recordings[f"d{seed}"] = units
+        return recordings
 
     options = {"systems": [Counting()], "shuffles": 0, "progress": False}
     all_known, one_missing = (

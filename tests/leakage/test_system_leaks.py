@@ -34,39 +34,39 @@ class Reads(Counting):
     row = "reads"
     column: str = "depth"
 
-    def embed(self, groups):
-        return {n: np.asarray(units[self.column])[:, None] for n, units in groups.items()}
+    def embed(self, recordings):
+        return {n: np.asarray(units[self.column])[:, None] for n, units in recordings.items()}
 
 
 def test_a_system_that_asks_for_the_labels():
-    groups = mice(3)
-    for units in groups.values():
+    recordings = mice(3)
+    for units in recordings.values():
         units.set_info(kind=units["cell_type"].to_numpy(), depth=np.arange(30.0))
-    evaluate(groups, PROTOCOLS, [Reads()])
+    evaluate(recordings, PROTOCOLS, [Reads()])
     for column in ("cell_type", "kind"):
         with caught("system 'reads'", f"column {column!r}", "'cell_type'"):
-            evaluate(groups, PROTOCOLS, [Reads(column=column)])
+            evaluate(recordings, PROTOCOLS, [Reads(column=column)])
     with caught("'nuclr'", "'cell_type'"):
-        evaluate(groups, systems=[Nuclr(training={"by": "cell_type"}, steps=1)])
+        evaluate(recordings, systems=[Nuclr(training={"by": "cell_type"}, steps=1)])
 
     class Alternative(Counting):
         def candidates(self):
             return [self, Reads(column="kind")]
 
     with caught("'reads'", "'kind'"):
-        evaluate(groups, systems=[Alternative()], choose="nested")
+        evaluate(recordings, systems=[Alternative()], choose="nested")
 
 
 def test_a_system_that_is_trained_by_insertion_where_insertions_tell_the_labels():
-    groups, short = mice(2, n=60), {"batch_size": 2}
-    for units in groups.values():
+    recordings, short = mice(2, n=60), {"batch_size": 2}
+    for units in recordings.values():
         units.set_info(probe=np.char.add("insertion ", units["cell_type"].to_numpy().astype(str)))
     by_insertion = Nuclr(config=TINY, steps=1, training=short | {"by": "probe"})
     with caught("'nuclr'", "'probe'", "give each part as a recording of its own"):
-        evaluate(groups, systems=[by_insertion])
+        evaluate(recordings, systems=[by_insertion])
     parts = {
         f"{name} {probe}": units[units["probe"] == probe]
-        for name, units in groups.items()
+        for name, units in recordings.items()
         for probe in np.unique(units["probe"])
     }
     scores = evaluate(parts, systems=[Nuclr(config=TINY, steps=1, training=short)])
@@ -75,12 +75,12 @@ def test_a_system_that_is_trained_by_insertion_where_insertions_tell_the_labels(
 
 
 def test_words_of_an_encoders_settings_name_no_columns():
-    groups = mice(2)
-    for units in groups.values():
+    recordings = mice(2)
+    for units in recordings.values():
         units.set_info(split=units["cell_type"].to_numpy(), spikes=units["cell_type"].to_numpy())
     other = {"config": TINY, "name": "spikes"}
     system = Nuclr(config=TINY, steps=1, training={"batch_size": 2}, alternatives=(other,))
-    assert evaluate(groups, systems=[system], choose="nested").sizes["system"] == 4
+    assert evaluate(recordings, systems=[system], choose="nested").sizes["system"] == 4
 
 
 def test_a_system_may_be_called_like_the_labels():
@@ -94,12 +94,12 @@ def test_numbered_columns_of_a_setting_are_in_the_hash(tmp_path):
     class Waves(Counting):
         column: str = "waveform"
 
-    groups = mice(2)
+    recordings = mice(2)
     for value, fits in ((1.0, 1), (1.0, 0), (2.0, 1)):
         Counting.fits.clear()
-        for units in groups.values():
+        for units in recordings.values():
             units.set_info(waveform_0=np.full(30, value), waveform_1=np.arange(30.0))
-        evaluate(groups, systems=[Waves()], cache=tmp_path)
+        evaluate(recordings, systems=[Waves()], cache=tmp_path)
         assert len(Counting.fits) == fits
 
 
@@ -107,8 +107,8 @@ def test_a_system_that_learns_although_it_says_it_does_not():
     class Secretly(Counting):
         row, learns = "secretly", False
 
-        def fit(self, groups, *, seed=0, progress=False):
-            self.mean_ = np.mean([fingerprint(units) for units in groups.values()])
+        def fit(self, recordings, *, seed=0, progress=False):
+            self.mean_ = np.mean([fingerprint(units) for units in recordings.values()])
             return self
 
     with caught("system 'secretly'", "learns = False", "'day_0'"):
@@ -120,8 +120,8 @@ class Pools(Counting):
 
     row = "pools"
 
-    def embed(self, groups):
-        vectors = super().embed(groups)
+    def embed(self, recordings):
+        vectors = super().embed(recordings)
         scale = np.concatenate([*vectors.values()]).std(axis=0) + 1e-9
         return {name: one / scale for name, one in vectors.items()}
 
@@ -131,8 +131,8 @@ class Runs(Counting):
 
     row = "runs"
 
-    def embed(self, groups):
-        vectors = super().embed(groups)
+    def embed(self, recordings):
+        vectors = super().embed(recordings)
         self.so_far_ = [*getattr(self, "so_far_", []), *vectors.values()]
         scale = np.concatenate(self.so_far_).std(axis=0) + 1e-9
         return {name: one / scale for name, one in vectors.items()}
@@ -140,16 +140,16 @@ class Runs(Counting):
 
 @pytest.mark.parametrize("system", [Pools, Runs])
 def test_what_a_system_is_asked_about_does_not_change_what_it_says_of_others(system):
-    def vectors(groups):
-        task = read_task(groups, "cell_type")
+    def vectors(recordings):
+        task = read_task(recordings, "cell_type")
         with open_store(None) as store:
             fit = fit_systems.Fits(task, store).vectors(system(), ("day_1", "day_2"), 0)
         return fit.values[task.rows_of("day_1")]
 
-    groups = mice(3)
-    before = vectors(groups)
-    groups["day_0"] = recording(5, animal="m0", separation=3.0)
-    np.testing.assert_array_equal(vectors(groups), before)
+    recordings = mice(3)
+    before = vectors(recordings)
+    recordings["day_0"] = recording(5, animal="m0", separation=3.0)
+    np.testing.assert_array_equal(vectors(recordings), before)
     counts["leaks planted and kept out"] += 1
 
 
@@ -158,16 +158,16 @@ def test_what_a_system_is_asked_about_does_not_change_what_it_says_of_others(sys
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_recording_under_two_names(protocol):
-    groups = mice(2)
+    recordings = mice(2)
     order = np.random.default_rng(0).permutation(30)
-    groups["again"] = recording(0, animal="m9", order=order)  # other order, other ids
+    recordings["again"] = recording(0, animal="m9", order=order)  # other order, other ids
     with caught("'again' and 'day_0' have units in common"):
-        evaluate(groups, protocol)
-    groups["again"] = nap.TsGroup(
-        {1: groups["day_0"][105]}, metadata={"cell_type": ["PV"], "animal": ["m9"]}
+        evaluate(recordings, protocol)
+    recordings["again"] = nap.TsGroup(
+        {1: recordings["day_0"][105]}, metadata={"cell_type": ["PV"], "animal": ["m9"]}
     )
     with caught("'again' and 'day_0' have units in common"):
-        evaluate(groups, protocol)
+        evaluate(recordings, protocol)
 
 
 def test_traces_under_two_names():
@@ -181,50 +181,50 @@ def test_traces_under_two_names():
 # what an encoder was pretrained on
 
 
-def pretrained(*groups):
+def pretrained(*recordings):
     """An encoder whose card says that it was trained on these recordings."""
-    known = training_fingerprints(as_recording(units) for units in groups)
+    known = training_fingerprints(as_recording(units) for units in recordings)
     return Encoder(TINY, card={"fingerprints": known})
 
 
 @pytest.mark.parametrize("training", [{}, {"steps": 1}], ids=["frozen", "fine-tuned"])
 def test_an_encoder_that_was_pretrained_on_the_animal_left_out(training):
-    groups = mice(3)
+    recordings = mice(3)
     others = [recording(seed) for seed in (20, 21)]
-    evaluate(groups, PROTOCOLS, [Nuclr(pretrained(*others))])
-    seen = Nuclr(pretrained(*others, groups["day_1"]), **training)
+    evaluate(recordings, PROTOCOLS, [Nuclr(pretrained(*others))])
+    seen = Nuclr(pretrained(*others, recordings["day_1"]), **training)
     with caught("'nuclr'", f"encoder {seen.encoder.identity} was pretrained", "fold 'm1'",
                 "recording 'day_1'", "transductive_zero_shot"):  # fmt: skip
-        evaluate(groups, PROTOCOLS[2], [seen])
+        evaluate(recordings, PROTOCOLS[2], [seen])
     if not training:
-        evaluate(groups, PROTOCOLS[:2], [seen])  # the name for it
+        evaluate(recordings, PROTOCOLS[:2], [seen])  # the name for it
 
 
 def test_pretraining_notes_what_it_has_seen_and_fine_tuning_adds_to_it(tmp_path):
-    groups = nap_nuclr.simulate("single", n_units=24, duration=60, animals=3, seed=3)
-    one, two, _ = groups
+    recordings = nap_nuclr.simulate("single", n_units=24, duration=60, animals=3, seed=3)
+    one, two, _ = recordings
     short = {"steps": 1, "batch_size": 2, "progress": False}
-    nap_nuclr.pretrain({one: groups[one]}, TINY, out=tmp_path, **short)
-    tuned = nap_nuclr.pretrain({two: groups[two]}, init=tmp_path, **short)
+    nap_nuclr.pretrain({one: recordings[one]}, TINY, out=tmp_path, **short)
+    tuned = nap_nuclr.pretrain({two: recordings[two]}, init=tmp_path, **short)
     assert len(tuned.card["fingerprints"]) == 48 + 2 * 32  # all units, and passages
     assert "ingerprints" not in tuned.describe()
     for encoder in (tmp_path, tuned):
         with caught("'nuclr'", repr(one)):
-            evaluate(groups, "inductive_zero_shot", [Nuclr(encoder)])
-    rest = {name: units for name, units in groups.items() if name != one}
+            evaluate(recordings, "inductive_zero_shot", [Nuclr(encoder)])
+    rest = {name: units for name, units in recordings.items() if name != one}
     evaluate(rest, "inductive_zero_shot", [Nuclr(tmp_path)])
 
 
 def test_a_system_of_labels_with_a_pretrained_part():
-    groups = mice(3)
+    recordings = mice(3)
 
     class Pretrained(RemembersLabels):
         row = "pretrained"
-        fingerprints = unit_fingerprints(as_recording(groups["day_0"]))
+        fingerprints = unit_fingerprints(as_recording(recordings["day_0"]))
 
     with caught("system 'pretrained'", "fold 'm0'", "recording 'day_0'"):
-        evaluate(groups, PROTOCOLS[2], [Pretrained()])
-    evaluate(groups, PROTOCOLS[:2], [Pretrained()])
+        evaluate(recordings, PROTOCOLS[2], [Pretrained()])
+    evaluate(recordings, PROTOCOLS[:2], [Pretrained()])
 
 
 @dataclass
@@ -242,24 +242,24 @@ class Ordinary(Wrapper):
 
 @pytest.mark.parametrize("holds", [Wrapper, Ordinary])
 def test_a_system_of_ones_own_around_a_pretrained_encoder(holds):
-    groups = mice(3)
-    seen, other = pretrained(groups["day_2"]), pretrained(recording(20))
+    recordings = mice(3)
+    seen, other = pretrained(recordings["day_2"]), pretrained(recording(20))
     for inside in (other, [other], object()):
-        evaluate(groups, PROTOCOLS[2], [holds(inside=inside)])
+        evaluate(recordings, PROTOCOLS[2], [holds(inside=inside)])
     for inside in (seen, [other, seen], {"encoder": (seen,)}, Nuclr(seen)):
         with caught("system 'wrapper'", "fold 'm2'", "recording 'day_2'"):
-            evaluate(groups, PROTOCOLS[2], [holds(inside=inside)])
+            evaluate(recordings, PROTOCOLS[2], [holds(inside=inside)])
 
 
 def test_encoders_of_curves_and_of_nested_choice():
-    groups = mice(3)
-    seen = pretrained(groups["day_2"])
+    recordings = mice(3)
+    seen = pretrained(recordings["day_2"])
     options = {"shuffles": 0, "progress": False}
     with caught("fold 'm2'"):
-        evaluation.data_scaling(groups, "cell_type", [Nuclr(seen)], orders=1, **options)
+        evaluation.data_scaling(recordings, "cell_type", [Nuclr(seen)], orders=1, **options)
     fresh = Nuclr(Encoder(TINY), alternatives=({"encoder": seen, "name": "other"},))
     with caught("fold 'm2'", "system 'other'"):
-        evaluate(groups, PROTOCOLS[2], [fresh], choose="nested")
+        evaluate(recordings, PROTOCOLS[2], [fresh], choose="nested")
 
 
 def test_a_recording_is_known_again_that_pretraining_read_from_its_file(tmp_path):
@@ -311,12 +311,12 @@ def test_a_pretrained_recording_is_known_again_in_part():
 
 
 def test_an_encoder_that_does_not_tell_what_it_was_trained_on():
-    groups = mice(3)
+    recordings = mice(3)
     silent = Nuclr(Encoder(TINY, card={"training": {"recordings": 3}}))
     with pytest.warns(UserWarning, match="has seen the animals left out"):
-        evaluate(groups, PROTOCOLS[2], [silent])
-    evaluate(groups, PROTOCOLS[:2], [silent])
-    evaluate(groups, PROTOCOLS[2], [Nuclr(Encoder(TINY))])  # never trained
+        evaluate(recordings, PROTOCOLS[2], [silent])
+    evaluate(recordings, PROTOCOLS[:2], [silent])
+    evaluate(recordings, PROTOCOLS[2], [Nuclr(Encoder(TINY))])  # never trained
 
 
 def test_the_bundled_encoders_tell_what_they_were_trained_on():
@@ -324,9 +324,9 @@ def test_the_bundled_encoders_tell_what_they_were_trained_on():
     spikes = nap_nuclr.simulate("single", animals=4, duration=150, **how)
     options = {"modality": "calcium", "frame_rate": 4.283719, "drift": 0.3}
     traces = nap_nuclr.simulate("single", animals=6, duration=600, **how, **options)
-    for modality, groups in {"spikes": spikes, "calcium": traces}.items():
+    for modality, recordings in {"spikes": spikes, "calcium": traces}.items():
         known = known_fingerprints(nap_nuclr.load_encoder(modality).card)
-        one = next(iter(groups.values()))
+        one = next(iter(recordings.values()))
         assert known & all_fingerprints(as_recording(one)), modality
 
 

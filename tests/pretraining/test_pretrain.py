@@ -114,11 +114,11 @@ def test_fine_tuning_starts_from_the_encoder_and_keeps_it(tmp_path):
 
 def test_several_named_recordings_and_trials(steinmetz_session):
     trials = nap.IntervalSet(np.arange(0, 120, 1.5), np.arange(0, 120, 1.5) + 0.6)
-    groups = {"simulated": population(support=trials), "real": steinmetz_session}
+    recordings = {"simulated": population(support=trials), "real": steinmetz_session}
     config = EncoderConfig(
         dim=16, heads=2, head_dim=8, patch_duration=0.2, window_duration=1.0, gaps="join"
     )
-    encoder = pretrain(groups, config, steps=2, max_units=40, progress=False)
+    encoder = pretrain(recordings, config, steps=2, max_units=40, progress=False)
     assert encoder.card["training"]["recordings"] == 2
 
 

@@ -1,4 +1,4 @@
-"""What a probe accepts and refuses, as a scikit-learn classifier and on embedded groups."""
+"""What a probe accepts and refuses, as a scikit-learn classifier and on embedded recordings."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_every_kind_of_input_gives_the_same_classes(modality):
     a, b = embedded(seed=1, modality=modality), embedded(24, seed=2, modality=modality)
     test = embedded(21, seed=3, modality=modality)
     expected = Probe("cell_type").fit([a, b], progress=False).predict_proba(test)
-    for groups in ({"m1": a, "m2": b}, [dataset(a), dataset(b)], {"m1": dataset(a), "m2": b}):
-        probe = Probe("cell_type").fit(groups, progress=False)
+    for recordings in ({"m1": a, "m2": b}, [dataset(a), dataset(b)], {"m1": dataset(a), "m2": b}):
+        probe = Probe("cell_type").fit(recordings, progress=False)
         assert probe.classes_.tolist() == KINDS
         assert probe.n_units_ == 54
         np.testing.assert_allclose(probe.predict_proba(test), expected)
@@ -143,11 +143,11 @@ def test_two_few_classes_or_units():
 
 
 def test_unknown_columns_name_the_recording_and_what_is_there():
-    groups = {"m1": embedded(depth=np.arange(30.0)), "m2": embedded()}
+    recordings = {"m1": embedded(depth=np.arange(30.0)), "m2": embedded()}
     with pytest.raises(ValueError, match=r"'m2'.*'depth'.*cell_type"):
-        Probe("cell_type", features=["depth"]).fit(groups)
+        Probe("cell_type", features=["depth"]).fit(recordings)
     with pytest.raises(ValueError, match=r"'m1'.*'region'.*depth"):
-        Probe("region").fit(groups)
+        Probe("region").fit(recordings)
     with pytest.raises(ValueError, match=r"'m2'.*'animal'"):
         Probe("cell_type").fit(
             {"m1": embedded(animal=["x"] * 30), "m2": embedded()}, animals="animal"

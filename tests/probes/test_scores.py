@@ -79,13 +79,13 @@ def test_scores_of_structure_and_of_noise():
 
 
 def test_folds_leave_out_animals_recordings_or_units():
-    groups = {f"r{i}": embedded(12, seed=i) for i in range(4)}
+    recordings = {f"r{i}": embedded(12, seed=i) for i in range(4)}
     mice = {"r0": "A", "r1": "A", "r2": "B", "r3": "B"}
-    assert Probe("cell_type").fit(groups, animals=mice, progress=False).cv_group_ == "animal"
-    assert Probe("cell_type").fit(groups, progress=False).cv_group_ == "recording"
-    assert Probe("cell_type").fit(groups["r0"], progress=False).cv_group_ == "unit"
-    one = dict.fromkeys(groups, "A")
-    assert Probe("cell_type").fit(groups, animals=one, progress=False).cv_group_ == "recording"
+    assert Probe("cell_type").fit(recordings, animals=mice, progress=False).cv_group_ == "animal"
+    assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "recording"
+    assert Probe("cell_type").fit(recordings["r0"], progress=False).cv_group_ == "unit"
+    one = dict.fromkeys(recordings, "A")
+    assert Probe("cell_type").fit(recordings, animals=one, progress=False).cv_group_ == "recording"
     columns = [embedded(12, seed=i, animal=[f"m{i}"] * 12) for i in range(3)]
     assert Probe("cell_type").fit(columns, animals="animal", progress=False).cv_group_ == "animal"
     x = np.concatenate([embeddings(group).values for group in columns])
@@ -97,86 +97,88 @@ def test_folds_leave_out_animals_recordings_or_units():
 
 def test_an_animals_own_signature_does_not_help_across_animals():
     # Each animal holds one class and has an offset of its own: nothing can be learnt across.
-    groups = {}
+    recordings = {}
     for i in range(6):
         group = embedded(
             10, seed=i, separation=0.0, shift=np.random.default_rng(i).normal(0, 9, DIM)
         )
         group.set_info({"cell_type": [KINDS[i % 2]] * 10})
-        groups[f"r{i}"] = group
+        recordings[f"r{i}"] = group
     within = Probe("cell_type").fit(
-        np.concatenate([embeddings(group).values for group in groups.values()]),
+        np.concatenate([embeddings(group).values for group in recordings.values()]),
         np.repeat([KINDS[i % 2] for i in range(6)], 10),
         progress=False,
     )
-    across = Probe("cell_type").fit(groups, animals={name: name for name in groups}, progress=False)
+    across = Probe("cell_type").fit(
+        recordings, animals={name: name for name in recordings}, progress=False
+    )
     assert within.cv_score_ > 0.95
     assert across.cv_score_ < 0.7
 
 
 def test_a_class_of_one_animal_only_is_said():
-    groups = {"r0": embedded(12, seed=0), "r1": embedded(12, seed=1)}
+    recordings = {"r0": embedded(12, seed=0), "r1": embedded(12, seed=1)}
     for name, kind in (("r0", "PV"), ("r1", "SST")):
-        groups[name].set_info({"cell_type": [kind] * 12})
+        recordings[name].set_info({"cell_type": [kind] * 12})
     with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one animal only"):
-        probe = Probe("cell_type").fit(groups, animals={"r0": "A", "r1": "B"}, progress=False)
+        probe = Probe("cell_type").fit(recordings, animals={"r0": "A", "r1": "B"}, progress=False)
     assert probe.cv_score_ == 0
     # Without animals such recordings cannot be left out: folds are of units, and leak.
     with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one of 2 recordings") as w:
-        assert Probe("cell_type").fit(groups, progress=False).cv_group_ == "unit"
+        assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "unit"
     assert len(w) == 1
     assert w[0].filename == __file__
-    groups["r2"] = embedded(12, seed=2).getby_category("cell_type")["PV"]
+    recordings["r2"] = embedded(12, seed=2).getby_category("cell_type")["PV"]
     with pytest.warns(UserWarning, match="'cell_type': 1 of 2 classes in one of 3 recordings"):
-        assert Probe("cell_type").fit(groups, progress=False).cv_group_ == "unit"
+        assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "unit"
 
 
 @pytest.mark.parametrize("column", ["animal", "subject"])
 def test_a_column_of_animals_is_used_by_itself(column, capsys):
     # Two recordings of each animal, which it can be told by: leaving out recordings would leak.
-    groups = [
+    recordings = [
         embedded(12, seed=i, shift=9.0 * (i // 2), **{column: [f"m{i // 2}"] * 12})
         for i in range(4)
     ]
-    probe = Probe("cell_type").fit(groups)
+    probe = Probe("cell_type").fit(recordings)
     assert probe.cv_group_ == "animal"
     assert "by animal (2 folds)" in capsys.readouterr().out
-    named = Probe("cell_type").fit(groups, animals=list("AABB"), progress=False)
+    named = Probe("cell_type").fit(recordings, animals=list("AABB"), progress=False)
     assert (named.cv_group_, named.cv_score_) == ("animal", probe.cv_score_)
     some = np.array([None] * 11 + ["m0"], dtype=object)  # said of one unit: so are the others
-    groups[0].set_info({column: some})
-    assert Probe("cell_type").fit(groups, progress=False).cv_score_ == probe.cv_score_
-    assert Probe("cell_type").fit(groups[:2], progress=False).cv_group_ == "recording"
+    recordings[0].set_info({column: some})
+    assert Probe("cell_type").fit(recordings, progress=False).cv_score_ == probe.cv_score_
+    assert Probe("cell_type").fit(recordings[:2], progress=False).cv_group_ == "recording"
     for change in ("unknown", "no column"):
-        groups[0].set_info({column: np.array([None] * 12, dtype=object)})
+        recordings[0].set_info({column: np.array([None] * 12, dtype=object)})
         if change == "no column":
-            groups[0].drop_info(column)
+            recordings[0].drop_info(column)
         with pytest.warns(
             UserWarning, match=f"recordings 0 do not say theirs in a column '{column}"
         ):
-            assert Probe("cell_type").fit(groups, progress=False).cv_group_ == "recording"
+            assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "recording"
 
 
 def test_a_probe_of_animals_leaves_none_out():
-    groups = [embedded(12, seed=i, animal=["A", "B"] * 6) for i in range(2)]
-    assert Probe("animal").fit(groups, progress=False).cv_group_ == "recording"
+    recordings = [embedded(12, seed=i, animal=["A", "B"] * 6) for i in range(2)]
+    assert Probe("animal").fit(recordings, progress=False).cv_group_ == "recording"
 
 
 def test_animals_of_a_list_of_recordings():
-    groups = [embedded(12, seed=i) for i in range(3)]
-    expected = Probe("cell_type").fit(groups, animals={"0": "A", "1": "A", "2": "B"})
+    recordings = [embedded(12, seed=i) for i in range(3)]
+    expected = Probe("cell_type").fit(recordings, animals={"0": "A", "1": "A", "2": "B"})
     assert expected.cv_group_ == "animal"
     for animals in ({0: "A", 1: "A", 2: "B"}, ["A", "A", "B"], np.array([1, 1, 2])):
-        probe = Probe("cell_type").fit(groups, animals=animals, progress=False)
+        probe = Probe("cell_type").fit(recordings, animals=animals, progress=False)
         assert (probe.cv_group_, probe.cv_score_) == ("animal", expected.cv_score_)
 
 
 def test_wrong_animals():
-    groups = {"r0": embedded(12), "r1": embedded(12)}
+    recordings = {"r0": embedded(12), "r1": embedded(12)}
     with pytest.raises(ValueError, match="'r1'"):
-        Probe("cell_type").fit(groups, animals={"r0": "A"})
+        Probe("cell_type").fit(recordings, animals={"r0": "A"})
     with pytest.raises(ValueError, match="animals has 3 entries for 2 recordings"):
-        Probe("cell_type").fit(groups, animals=["A", "B", "C"])
+        Probe("cell_type").fit(recordings, animals=["A", "B", "C"])
     with pytest.raises(ValueError, match="animals has shape"):
         Probe("cell_type").fit(np.eye(4), list("aabb"), animals=["A", "B"])
     with pytest.raises(ValueError, match="1 units without an animal, of 6"):

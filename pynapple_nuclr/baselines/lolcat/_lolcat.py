@@ -20,13 +20,13 @@ from pynapple_nuclr.baselines.labels_and_trials import classes_in, once, read_la
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
-from pynapple_nuclr.recording import as_recording, name_groups
+from pynapple_nuclr.recording import as_recording, name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pynapple_nuclr.baselines.base import Groups, Labels
+    from pynapple_nuclr.baselines.base import Labels, Recordings
 
 _HELD_OUT = 0.15  # of the labelled units, for early stopping
 _FEWEST_HELD_OUT = 4  # labelled units of every class below which none are held out
@@ -234,7 +234,7 @@ class Lolcat(LabelSystem):
         return [self, replace(self, dropout=0.6, weight_decay=0.1)]
 
     def fit(
-        self, groups: Groups, labels: Labels, *, seed: int = 0, progress: bool = False
+        self, recordings: Recordings, labels: Labels, *, seed: int = 0, progress: bool = False
     ) -> Lolcat:
         """Learn from labelled units; see `LabelSystem.fit`.
 
@@ -244,13 +244,13 @@ class Lolcat(LabelSystem):
             If labels do not fit the recordings or hold less than two classes, a recording holds
             calcium, or has no room for a window.
         """
-        known = read_labels(groups, labels)
+        known = read_labels(recordings, labels)
         self.classes_ = classes_in(known)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"all labelled units are {self.classes_[0]!r}; expected at least two classes"
             )
-        named = name_groups(groups)
+        named = name_recordings(recordings)
         self.config_ = self.config or default_config(
             [as_recording(units, name=name) for name, units in named.items()]
         )
@@ -261,9 +261,9 @@ class Lolcat(LabelSystem):
             self._train(units, np.random.default_rng(seed), progress)
         return self
 
-    def predict_proba(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+    def predict_proba(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the probability of each class (units, classes); NaN for silent units."""
-        return {name: self._ask(name, units) for name, units in name_groups(groups).items()}
+        return {name: self._ask(name, units) for name, units in name_recordings(recordings).items()}
 
     @torch.no_grad()
     def _ask(self, name: str, units: Any) -> NDArray[np.float64]:
@@ -281,11 +281,11 @@ class Lolcat(LabelSystem):
 
         return once(units, ("intervals", self.config_, self.bins), make)
 
-    def _labelled(self, groups: dict[str, Any], labels: dict[str, NDArray[np.str_]]) -> _Units:
+    def _labelled(self, recordings: dict[str, Any], labels: dict[str, NDArray[np.str_]]) -> _Units:
         """Collect the labelled units that fire, sorted by recording and by their data."""
         rows, n, target = [], [], []
-        for name in sorted(groups):
-            snippets = self._read(name, groups[name])
+        for name in sorted(recordings):
+            snippets = self._read(name, recordings[name])
             canonical = np.argsort(snippets.order)
             used = canonical[((labels[name] != "") & snippets.heard)[canonical]]
             rows.append(snippets.counts[used].reshape(-1, self.bins))

@@ -21,14 +21,14 @@ from pynapple_nuclr.baselines.nemo.autocorrelograms import (
 from pynapple_nuclr.baselines.nemo.networks import Pair, run_in_pieces
 from pynapple_nuclr.baselines.nemo.training import gather, train
 from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
-from pynapple_nuclr.recording import name_groups
+from pynapple_nuclr.recording import name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
 
-    Groups = Mapping[str, Units]
+    Recordings = Mapping[str, Units]
     Array = NDArray[np.float32]
 
 
@@ -138,7 +138,7 @@ class Nemo(EmbeddingSystem):
         """Return this one, and one of a sharper loss (or of the paper's, if this one is)."""
         return [self, replace(self, temperature=0.1 if self.temperature > 0.1 else 0.5)]
 
-    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Nemo:
+    def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Nemo:
         """Learn from recordings without labels; see `EmbeddingSystem.fit`.
 
         Raises
@@ -147,7 +147,7 @@ class Nemo(EmbeddingSystem):
             If a recording is no TsGroup; if fewer than 8 units have spikes (and, if any has one, a
             waveform); if a waveform column holds something else, or lengths differ.
         """
-        spikes = _spike_trains(groups)
+        spikes = _spike_trains(recordings)
         self.layout_ = Layout(longest_lag(spikes, self.max_lag), self.rate_bins, self.lag_bins)
         material = gather(spikes, self.layout_, self.waveform)
         self.mean_, self.scale_ = material.mean, material.scale
@@ -171,7 +171,7 @@ class Nemo(EmbeddingSystem):
             self.absent_ = run_in_pieces(self.networks_.partner, material.waveforms).mean(axis=0)
         return self
 
-    def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+    def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Encode the units of recordings, known or new; see `EmbeddingSystem.embed`.
 
         With waveforms, a unit that has none gets the mean representation of those that have, and
@@ -184,9 +184,9 @@ class Nemo(EmbeddingSystem):
             length from those of the training.
         """
         if not hasattr(self, "networks_"):
-            raise ValueError("this Nemo has learned nothing yet; call fit(groups) first")
+            raise ValueError("this Nemo has learned nothing yet; call fit(recordings) first")
         embedded = {}
-        for name, group in _spike_trains(groups).items():
+        for name, group in _spike_trains(recordings).items():
             embedded[name] = self._embed(name, group)
         return embedded
 
@@ -223,9 +223,9 @@ class Nemo(EmbeddingSystem):
         return np.where(absent[:, None], self.absent_, read)
 
 
-def _spike_trains(groups: Groups) -> dict[str, nap.TsGroup]:
+def _spike_trains(recordings: Recordings) -> dict[str, nap.TsGroup]:
     """Check that all recordings are spike trains; what else they must be is checked on reading."""
-    named = name_groups(groups)
+    named = name_recordings(recordings)
     for name, group in named.items():
         if not isinstance(group, nap.TsGroup):
             raise TypeError(

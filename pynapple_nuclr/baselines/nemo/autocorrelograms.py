@@ -112,14 +112,14 @@ class _Spikes:
     until: Floats
 
 
-def longest_lag(groups: Mapping[str, nap.TsGroup], at_most: float) -> float:
+def longest_lag(recordings: Mapping[str, nap.TsGroup], at_most: float) -> float:
     """Return the longest lag in seconds for which half of an epoch of median length has room."""
-    lengths = np.concatenate([np.diff(group.time_support.values) for group in groups.values()])
+    lengths = np.concatenate([np.diff(one.time_support.values) for one in recordings.values()])
     longest = round(float(min(at_most, np.median(lengths) / 2)), 6)  # as if clocks were exact
     if not longest > 0:
         raise ValueError(
-            f"recordings {', '.join(map(repr, groups))} have epochs of {np.median(lengths):g} s "
-            "(median); expected time in which spikes can follow each other"
+            f"recordings {', '.join(map(repr, recordings))} have epochs of {np.median(lengths):g} "
+            "s (median); expected time in which spikes can follow each other"
         )
     return longest
 

@@ -77,7 +77,7 @@ class Material:
         return torch.from_numpy((images(counts, chosen) - self.mean) / self.scale)
 
 
-def gather(groups: Mapping[str, nap.TsGroup], layout: Layout, waveform: str | None) -> Material:
+def gather(recordings: Mapping[str, nap.TsGroup], layout: Layout, waveform: str | None) -> Material:
     """Collect the units that can be learned from: active, and with a waveform if any has one.
 
     Raises
@@ -85,12 +85,12 @@ def gather(groups: Mapping[str, nap.TsGroup], layout: Layout, waveform: str | No
     ValueError
         If they are fewer than 8, or their waveforms differ in length.
     """
-    names = sorted(groups)  # neither the order of recordings nor that of units may matter
-    counts = [lag_counts(groups[name], layout, name=name) for name in names]
+    names = sorted(recordings)  # neither the order of recordings nor that of units may matter
+    counts = [lag_counts(recordings[name], layout, name=name) for name in names]
     waveforms = {
         name: found
         for name in names
-        if waveform and (found := read_waveforms(groups[name], waveform, name=name)) is not None
+        if waveform and (found := read_waveforms(recordings[name], waveform, name=name)) is not None
     }
     chosen = []
     for name, counted in zip(names, counts, strict=True):

@@ -21,7 +21,7 @@ from pynapple_nuclr.recording import as_recordings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.baselines.base import Groups
+    from pynapple_nuclr.baselines.base import Recordings
     from pynapple_nuclr.recording import Recording
 
 
@@ -151,12 +151,12 @@ class Neuprint(EmbeddingSystem):
         other: Network = "gru" if self.network == "transformer" else "transformer"
         return [self, replace(self, network=other)]
 
-    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Neuprint:
+    def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Neuprint:
         """Learn the network and the embeddings of all units; see `EmbeddingSystem.fit`."""
-        recordings = as_recordings(groups)
+        checked = as_recordings(recordings)
         self.seed_ = seed
-        self.config_ = self.config or default_config(list(recordings.values()))
-        runs = {name: self._read(recording) for name, recording in recordings.items()}
+        self.config_ = self.config or default_config(list(checked.values()))
+        runs = {name: self._read(recording) for name, recording in checked.items()}
         active = {name: run for name, run in runs.items() if len(run.places)}
         if not active:
             raise ValueError(
@@ -169,20 +169,20 @@ class Neuprint(EmbeddingSystem):
         self.history_ = learner.run(self.steps, progress=progress)
         learned = np.split(learner.vectors(), pool.ends[:-1])
         self.vectors_ = {
-            name: _ranked(recordings[name], run, vectors)
+            name: _ranked(checked[name], run, vectors)
             for (name, run), vectors in zip(active.items(), learned, strict=True)
         }
         return self
 
-    def embed(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
+    def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the embeddings of units; those of new recordings are learned, each by itself.
 
         Parameters and returns as `EmbeddingSystem.embed`; NaN for units that are silent (traces:
         constant) in all windows.
         """
         if not hasattr(self, "network_"):
-            raise ValueError("this Neuprint has learned nothing yet; call fit(groups) first")
-        return in_their_order(as_recordings(groups), self.vectors_, self._learn_new)
+            raise ValueError("this Neuprint has learned nothing yet; call fit(recordings) first")
+        return in_their_order(as_recordings(recordings), self.vectors_, self._learn_new)
 
     def _read(self, recording: Recording) -> Runs:
         return read_runs(recording, self.config_, self.bins)

@@ -31,7 +31,7 @@ from pynapple_nuclr.windows import open_source, tile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.baselines.base import Groups
+    from pynapple_nuclr.baselines.base import Recordings
 
     Floats = NDArray[np.float64]
 
@@ -152,16 +152,16 @@ class Poyo(EmbeddingSystem):
         """Return this system, and one whose vectors do not decay (or, without decay, do)."""
         return [self, replace(self, unit_decay=0.0 if self.unit_decay else 1.0)]
 
-    def fit(self, groups: Groups, *, seed: int = 0, progress: bool = False) -> Poyo:
+    def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Poyo:
         """Train the network and the vectors of all units; parameters as `EmbeddingSystem.fit`."""
-        recordings = _spikes(groups)
+        checked = _spikes(recordings)
         self.seed_ = seed
-        self._prepare(list(recordings.values()))
-        read = {name: self._windows(recording) for name, recording in recordings.items()}
+        self._prepare(list(checked.values()))
+        read = {name: self._windows(recording) for name, recording in checked.items()}
         read = {name: windows for name, windows in read.items() if len(windows)}
         if not read:
             raise ValueError(
-                f"recordings {', '.join(recordings)}: none has two units that fire; expected one "
+                f"recordings {', '.join(checked)}: none has two units that fire; expected one "
                 "at least, to decode one unit's population from another's"
             )
         seconds = float(np.median(np.concatenate([windows.lengths for windows in read.values()])))
@@ -184,12 +184,12 @@ class Poyo(EmbeddingSystem):
         self.vectors_ = dict(zip(read, learner.of_units(), strict=True))
         return self
 
-    def embed(self, groups: Groups) -> dict[str, Floats]:
+    def embed(self, recordings: Recordings) -> dict[str, Floats]:
         """Return the vectors of units; new recordings are identified, each by itself.
 
         Parameters and returns as `EmbeddingSystem.embed`; NaN for units that fire in no window.
         """
-        return in_their_order(_spikes(groups), self.vectors_, self._identify)
+        return in_their_order(_spikes(recordings), self.vectors_, self._identify)
 
     def _identify(self, recording: Recording) -> Floats:
         """Learn the vectors of a new recording (units, dim) with the network frozen."""
@@ -236,16 +236,16 @@ class Poyo(EmbeddingSystem):
         )
 
 
-def _spikes(groups: Groups) -> dict[str, Recording]:
+def _spikes(recordings: Recordings) -> dict[str, Recording]:
     """Check that all recordings are spikes."""
-    recordings = as_recordings(groups)
-    for name, recording in recordings.items():
+    checked = as_recordings(recordings)
+    for name, recording in checked.items():
         if recording.modality != "spikes":
             raise ValueError(
                 f"recording {name!r} holds calcium traces (a TsdFrame), but a decoder of spikes "
                 "reads one spike at a time; expected a TsGroup"
             )
-    return recordings
+    return checked
 
 
 @dataclass

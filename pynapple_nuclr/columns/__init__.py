@@ -12,7 +12,14 @@ from pynapple_nuclr.columns._embeddings import (
     is_embedded,
     unit_coordinates,
 )
-from pynapple_nuclr.columns.metadata import as_texts, is_missing, metadata_frame
+from pynapple_nuclr.columns.animals import ANIMAL_COLUMNS, recording_animals, unit_animals
+from pynapple_nuclr.columns.metadata import metadata_frame
+from pynapple_nuclr.columns.missing import (
+    MISSING_LABELS,
+    as_texts,
+    is_missing,
+    is_missing_label,
+)
 from pynapple_nuclr.columns.names import (
     PREDICTED,
     SUMMARIES,
@@ -23,6 +30,8 @@ from pynapple_nuclr.columns.names import (
 )
 
 __all__ = [
+    "ANIMAL_COLUMNS",
+    "MISSING_LABELS",
     "PREDICTED",
     "SUMMARIES",
     "as_texts",
@@ -33,8 +42,11 @@ __all__ = [
     "how_to_embed",
     "is_embedded",
     "is_missing",
+    "is_missing_label",
     "add_columns",
     "metadata_frame",
+    "recording_animals",
+    "unit_animals",
     "unit_coordinates",
     "vector_columns",
 ]

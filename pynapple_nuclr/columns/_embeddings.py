@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pynapple_nuclr.columns.metadata import is_missing, metadata_frame, stored_columns, unit_ids
+from pynapple_nuclr.columns.metadata import metadata_frame, stored_columns, unit_ids
+from pynapple_nuclr.columns.missing import is_missing
 from pynapple_nuclr.columns.names import coordinate_name, vector_columns
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pynapple as nap
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
 
@@ -28,42 +27,6 @@ def metadata_frame(units: Units) -> pd.DataFrame:
             list(values), index=unit_ids(units), dtype=object if as_objects else values.dtype
         )
     return pd.DataFrame(columns, index=unit_ids(units))
-
-
-def is_missing(labels: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
-    """Say which labels are missing: None, NaN, "" and "nan".
-
-    pynapple turns ``["PV", np.nan]`` into strings, and so NaN into "nan".
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.columns import is_missing
-    >>> is_missing(["PV", None, float("nan"), "", "nan", 0])
-    array([False,  True,  True,  True,  True, False])
-    """
-    values = pd.Series(list(np.asarray(labels, dtype=object)), dtype=object)
-    return (values.isna() | values.isin(["", "nan"])).to_numpy(dtype=bool)
-
-
-def as_texts(labels: ArrayLike | Sequence[Any]) -> NDArray[np.str_]:
-    """Write labels, or names of animals, as texts: "" where one is missing, 4.0 as "4".
-
-    A missing value turns a column of whole numbers into floats, but not its labels into others.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.columns import as_texts
-    >>> as_texts([4.0, float("nan"), 5, True, "L4"])
-    array(['4', '', '5', 'True', 'L4'], dtype='<U4')
-    """
-    values = np.asarray(labels, dtype=object).tolist()
-    texts = ["" if gone else _text(v) for v, gone in zip(values, is_missing(labels), strict=True)]
-    return np.array(texts, dtype=str)
-
-
-def _text(value: Any) -> str:
-    whole = isinstance(value, (float, np.floating)) and value.is_integer()
-    return str(int(value) if whole else value)
 
 
 def stored_columns(units: Units, *, rate: bool = False) -> dict[str, NDArray[Any]]:

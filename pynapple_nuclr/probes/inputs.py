@@ -13,7 +13,7 @@ from pynapple_nuclr.columns import check_name
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.probes.rows import (
     Rows,
-    animal_column,
+    animals_of,
     are_recordings,
     array_rows,
     as_populations,
@@ -63,9 +63,8 @@ def rows_to_learn(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[
         if y is not None:
             populations = with_labels(populations, y, probe.target)
         encoder = common_encoder(populations)
-        if animals is None:
-            animals = animal_column(populations, probe.target)
-        rows = _read(probe, populations, probe.target, animals)
+        rows = _read(probe, populations, probe.target)
+        rows = rows._replace(animals=animals_of(populations, animals, probe.target))
         _check_duplicate_units(rows)
         return rows, encoder
     if y is None:
@@ -160,13 +159,12 @@ def warn_of_learned(probe: Probe, rows: Rows) -> None:
         )
 
 
-def _read(probe: Probe, populations: Any, target: str | None, animals: Any = None) -> Rows:
+def _read(probe: Probe, populations: Any, target: str | None) -> Rows:
     return read_rows(
         populations,
         features=probe.features,
         normalize=probe.normalize == "recording",
         target=target,
-        animals=animals,
     )
 
 

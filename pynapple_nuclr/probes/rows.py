@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pynapple as nap
 import xarray as xr
 
-from pynapple_nuclr.columns import as_texts, coordinate_name, embeddings, is_missing
+from pynapple_nuclr.columns import coordinate_name, embeddings, is_missing, unit_animals
 from pynapple_nuclr.recording import name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-_ANIMAL_COLUMNS = ("animal", "subject")
 
 
 class Rows(NamedTuple):
@@ -132,9 +131,8 @@ def read_rows(
     features: Sequence[str] = (),
     normalize: bool = False,
     target: str | None = None,
-    animals: Mapping[Any, Any] | Sequence[Any] | str | None = None,
 ) -> Rows:
-    """Collect embedding, features, labels and animals of all units.
+    """Collect embedding, features and labels of all units.
 
     Parameters
     ----------
@@ -146,8 +144,6 @@ def read_rows(
         Standardise the vectors within each recording.
     target : str, optional
         Column of labels to read.
-    animals : mapping, list or str, optional
-        Recording name → animal; one per recording; or a column.
 
     Returns
     -------
@@ -156,7 +152,7 @@ def read_rows(
     Raises
     ------
     ValueError
-        If a column is not there or not numeric, a feature is not finite, or an animal missing.
+        If a column is not there or not numeric, or a feature is not finite.
     """
     x: list[NDArray[np.float64]] = []
     heard: list[NDArray[np.bool_]] = []
@@ -178,7 +174,7 @@ def read_rows(
         np.concatenate(heard),
         np.repeat(list(populations), sizes),
         np.array(labels, dtype=object),
-        None if animals is None else _animals(populations, animals),
+        None,
         np.concatenate(marks),
     )
 
@@ -196,6 +192,18 @@ def array_rows(x: NDArray[np.float64], n_features: int, normalize: bool) -> Rows
         dim = x.shape[1] - n_features
         x = np.column_stack([standardize(x[:, :dim], heard), x[:, dim:]])
     return Rows(x, heard, np.zeros(len(x), dtype=int))
+
+
+def animals_of(
+    populations: dict[str, xr.DataArray], animals: Any, target: str
+) -> NDArray[np.str_] | None:
+    """Return the animal of every unit (units,), as `unit_animals` finds it."""
+    frames = {
+        name: pd.DataFrame({column: list(vectors[column].values) for column in _columns(vectors)})
+        for name, vectors in populations.items()
+    }
+    of_units = unit_animals(frames, animals, target=target)
+    return None if of_units is None else np.concatenate(list(of_units.values()))
 
 
 def row_animals(animals: ArrayLike | None, n_rows: int) -> NDArray[Any] | None:
@@ -274,32 +282,6 @@ def with_labels(
     }
 
 
-def animal_column(populations: dict[str, xr.DataArray], target: str) -> str | None:
-    """Return the column that says the animals: ``animal``, else ``subject``, else None.
-
-    It counts where every recording has it, and not as missing throughout; a probe that predicts
-    animals leaves none out.
-    """
-    if target in _ANIMAL_COLUMNS:
-        return None
-    for column in _ANIMAL_COLUMNS:
-        without = [
-            name
-            for name, vectors in populations.items()
-            if column not in _columns(vectors) or is_missing(vectors[column].values).all()
-        ]
-        if not without:
-            return column
-        if len(without) < len(populations):
-            warnings.warn(
-                f"animals are not left out, because recordings {', '.join(without)} do not say "
-                f"theirs in a column {column!r}; name them: fit(…, animals={{recording: animal}})",
-                UserWarning,
-                stacklevel=4,
-            )
-    return None
-
-
 def check_columns(there: Sequence[str], needed: Sequence[str], name: str = "recording") -> None:
     """Refuse a recording that lacks a metadata column; ValueError naming those that it has."""
     for column in needed:
@@ -339,41 +321,3 @@ def _feature(
             "units out"
         )
     return numbers
-
-
-def _animals(
-    populations: dict[str, xr.DataArray], animals: Mapping[Any, Any] | Sequence[Any] | str
-) -> NDArray[Any]:
-    given = {} if isinstance(animals, str) else _animal_of_each(populations, animals)
-    of_units: list[str] = []
-    for name, vectors in populations.items():
-        values = [given.get(name)] * vectors.sizes["unit"]
-        if isinstance(animals, str):
-            values = list(_column(vectors, animals, name))
-        texts = as_texts(values).tolist()
-        known = set(texts) - {""}
-        if "" in texts and len(known) != 1:
-            raise ValueError(
-                f"recording {name!r} has {texts.count('')} units without an animal, of {len(texts)}"
-            )
-        # Where a recording knows one animal, units that do not say theirs are of this one.
-        of_units += [*known] * len(texts) if len(known) == 1 else texts
-    return np.array(of_units)
-
-
-def _animal_of_each(
-    populations: dict[str, xr.DataArray], animals: Mapping[Any, Any] | Sequence[Any]
-) -> dict[str, Any]:
-    """Return recording name → animal."""
-    if isinstance(animals, Mapping):
-        given = {str(name): animal for name, animal in animals.items()}
-        for name in populations:
-            if name not in given:
-                raise ValueError(f"animals does not name the animal of recording {name!r}")
-        return given
-    if len(animals) != len(populations):
-        raise ValueError(
-            f"animals has {len(animals)} entries for {len(populations)} recordings; expected one "
-            "for each, a mapping recording name → animal, or the name of a metadata column"
-        )
-    return dict(zip(populations, animals, strict=True))

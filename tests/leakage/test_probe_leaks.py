@@ -68,7 +68,7 @@ def test_animals_that_not_all_recordings_say_are_told():
     recordings = {f"day{i}": embedded(seed=i) for i in range(3)}
     for name in ("day0", "day1"):
         recordings[name]["animal"] = ["m0"] * len(recordings[name])
-    with pytest.warns(UserWarning, match="recordings day2 do not say theirs in a column 'animal'"):
+    with pytest.warns(UserWarning, match="recordings day2 do not name theirs in a column 'animal'"):
         probe = Probe("cell_type").fit(recordings, progress=False)
     assert probe.cv_group_ == "recording"
     named = dict(zip(recordings, ["m0", "m0", "m1"], strict=True))

@@ -154,7 +154,7 @@ def test_a_column_of_animals_is_used_by_itself(column, capsys):
         if change == "no column":
             recordings[0].drop_info(column)
         with pytest.warns(
-            UserWarning, match=f"recordings 0 do not say theirs in a column '{column}"
+            UserWarning, match=f"recordings 0 do not name theirs in a column '{column}"
         ):
             assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "recording"
 

@@ -1,0 +1,112 @@
+"""Which values of a metadata column are missing, and values as comparable texts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+MISSING_LABELS = ("", "nan", "unknown", "n/a", "none", "root", "void", "?")
+"""Texts that are no label, in any case; None and NaN never are. ("root" and "void" are what
+brain atlases write outside their regions.)"""
+
+
+def is_missing(values: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
+    """Return which values are not there: None, NaN, "" and "nan".
+
+    pynapple turns ``["PV", np.nan]`` into strings, and so NaN into "nan".
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.columns import is_missing
+    >>> is_missing(["PV", None, float("nan"), "", "nan", 0])
+    array([False,  True,  True,  True,  True, False])
+    """
+    series = pd.Series(list(np.asarray(values, dtype=object)), dtype=object)
+    return (series.isna() | series.isin(["", "nan"])).to_numpy(dtype=bool)
+
+
+def is_missing_label(
+    labels: ArrayLike | Sequence[Any], missing_labels: Collection[str] = MISSING_LABELS
+) -> NDArray[np.bool_]:
+    """Return which units have no label: None, NaN, or one of `missing_labels`.
+
+    Parameters
+    ----------
+    labels : array-like (units,)
+        Of any type.
+    missing_labels : collection of str
+        Texts that are no label, compared without case and surrounding blanks.
+
+    Returns
+    -------
+    ndarray (units,)
+
+    Raises
+    ------
+    TypeError
+        If `missing_labels` is a text instead of several.
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.columns import is_missing_label
+    >>> is_missing_label(["PV", "Unknown", "N/A", "?", None])
+    array([False,  True,  True,  True,  True])
+    >>> is_missing_label(["PV", "unknown", "MUA"], missing_labels=["MUA"])
+    array([False, False,  True])
+    """
+    if isinstance(missing_labels, str):
+        raise TypeError(
+            f"missing_labels={missing_labels!r} is one text; expected several: [{missing_labels!r}]"
+        )
+    values = pd.Series(list(np.asarray(labels, dtype=object)), dtype=object)
+    excluded = {str(one).strip().casefold() for one in missing_labels}
+    texts = values.map(lambda value: _text(value).strip().casefold())
+    return (values.isna() | texts.isin(excluded)).to_numpy(dtype=bool)
+
+
+def as_texts(
+    labels: ArrayLike | Sequence[Any], missing_labels: Collection[str] | None = None
+) -> NDArray[np.str_]:
+    """Return labels, or names of animals, as texts: "" where one is missing, 4.0 as "4".
+
+    A missing value turns a column of whole numbers into floats, but its labels stay the same.
+
+    Parameters
+    ----------
+    labels : array-like (units,)
+        Of any type.
+    missing_labels : collection of str, optional
+        Texts that become "", as in `is_missing_label`. Default: "" and "nan".
+
+    Returns
+    -------
+    ndarray (units,)
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.columns import MISSING_LABELS, as_texts
+    >>> as_texts([4.0, float("nan"), 5, True, "L4"])
+    array(['4', '', '5', 'True', 'L4'], dtype='<U4')
+    >>> as_texts(["PV", "n/a"], MISSING_LABELS)
+    array(['PV', ''], dtype='<U2')
+    """
+    values = np.asarray(labels, dtype=object).tolist()
+    if missing_labels is None:
+        missing = is_missing(labels)
+    else:
+        missing = is_missing_label(labels, missing_labels)
+    texts = ["" if gone else _text(value) for value, gone in zip(values, missing, strict=True)]
+    return np.array(texts, dtype=str)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    whole = isinstance(value, (float, np.floating)) and value.is_integer()
+    return str(int(value) if whole else value)

@@ -1,0 +1,32 @@
+"""Which labels are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pynapple_nuclr.columns import MISSING_LABELS, as_texts, is_missing_label
+
+
+@pytest.mark.parametrize("text", MISSING_LABELS)
+@pytest.mark.parametrize("write", [str, str.upper, str.title, lambda text: f" {text} ", str.encode])
+def test_a_listed_text_is_no_label_in_any_spelling(text, write):
+    assert is_missing_label([write(text), "PV"]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.float32("nan")])
+def test_values_that_are_not_there_are_never_a_label(value):
+    assert is_missing_label([value, 0], missing_labels=()).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("label", ["PV", "non", "rooted", "unknown type", 0, False, b"SST", "L2/3"])
+def test_other_labels_stay(label):
+    assert not is_missing_label([label]).any()
+
+
+def test_the_list_can_be_changed():
+    labels = ["PV", "unknown", "MUA", "mua", None]
+    assert is_missing_label(labels, ["MUA"]).tolist() == [False, False, True, True, True]
+    assert as_texts(labels, ["MUA"]).tolist() == ["PV", "unknown", "", "", ""]
+    with pytest.raises(TypeError, match=r"expected several: \['MUA'\]"):
+        is_missing_label(labels, "MUA")

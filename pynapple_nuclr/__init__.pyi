@@ -10,12 +10,11 @@ from .embedding import embed, encode
 from .evaluation import data_scaling, evaluate, label_efficiency
 from .familiarity import familiarity_report
 from .features import unit_statistics
+from .io._read_recording import read_recording, read_traces, read_units
 from .io.spikeinterface import from_spikeinterface, to_spikeinterface
 from .io.tables import write_table
 from .model import ContrastiveLoss
 from .nwb.stored_embeddings import read_embedding
-from .nwb.traces import read_traces
-from .nwb.units import read_recording, read_units
 from .nwb.writing import write_nwb, write_units
 from .plotting import (
     plot_confidence,

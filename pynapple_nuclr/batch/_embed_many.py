@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from pynapple_nuclr.atomic_files import atomic_write, folder_lock, version_of
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
+from pynapple_nuclr.io._read_recording import read_recording
 from pynapple_nuclr.nwb.opening import is_remote, is_zarr
-from pynapple_nuclr.nwb.units import read_recording
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder

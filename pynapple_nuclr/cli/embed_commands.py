@@ -101,7 +101,7 @@ def embed_command(
         import pynapple as nap
 
         from pynapple_nuclr.embedding import embed
-        from pynapple_nuclr.nwb.units import read_recording
+        from pynapple_nuclr.io._read_recording import read_recording
 
         check_new(source, outputs[source], raw, overwrite)
         units = read_recording(source, epochs=epochs)
@@ -180,9 +180,9 @@ def pretrain_command(
         options = ", ".join(f"--{name.replace('_', '-')}" for name in sizes)
         raise ValueError(f"--init keeps the sizes of its encoder; leave out {options}, or --init")
 
+    from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.io.recording_cache import open_recordings
     from pynapple_nuclr.nwb.opening import is_remote
-    from pynapple_nuclr.nwb.units import read_recording
 
     def read(source: str) -> Any:
         if epochs is not None or is_remote(source):

@@ -84,7 +84,7 @@ def evaluate_command(
     nap-nuclr evaluate *.nwb --target cell_type --protocol inductive_zero_shot --animals mouse
     """
     from pynapple_nuclr.atomic_files import check_output
-    from pynapple_nuclr.nwb.units import read_recording
+    from pynapple_nuclr.io._read_recording import read_recording
 
     if output is not None:
         check_output(output, overwrite=overwrite, suffix=".csv")

@@ -80,8 +80,8 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
 
 
 def _about_file(source: str) -> dict[str, Any]:
+    from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.nwb.stored_embeddings import describe_nwb
-    from pynapple_nuclr.nwb.units import read_recording
 
     support = read_recording(source).time_support
     observed = {"seconds": float(support.tot_length()), "epochs": len(support)}

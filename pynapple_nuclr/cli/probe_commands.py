@@ -177,8 +177,8 @@ def annotate_command(
     prefix = fitted.prefix
 
     def work(source: str) -> Report:
+        from pynapple_nuclr.io._read_recording import read_recording
         from pynapple_nuclr.nwb.stored_embeddings import read_embedding
-        from pynapple_nuclr.nwb.units import read_recording
 
         check_new(source, outputs[source], raw, overwrite)
         if epochs is None and _is_embedded(source, prefix):
@@ -229,8 +229,8 @@ def read_embedded(
 
     A file without the `column` that is needed later is refused before the work.
     """
+    from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.nwb.stored_embeddings import read_embedding
-    from pynapple_nuclr.nwb.units import read_recording
 
     if not anew and _is_embedded(source):
         return read_embedding(source)

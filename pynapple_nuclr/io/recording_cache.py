@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from pynapple_nuclr.atomic_files import atomic_write
+from pynapple_nuclr.io._read_recording import read_recording
+from pynapple_nuclr.io.formats import stem_of
 from pynapple_nuclr.nwb.opening import is_remote
-from pynapple_nuclr.nwb.units import read_recording
 from pynapple_nuclr.recording import Recording, Units, as_recording, name_recordings
 from pynapple_nuclr.recording.memory_map import Mapped
 
@@ -110,7 +111,7 @@ def _name_sources(recordings: Any) -> dict[str, Any]:
     named = name_recordings(recordings)
     if isinstance(recordings, Mapping) or not any(_is_file(source) for source in named.values()):
         return named
-    names = [_stem(one) if _is_file(one) else name for name, one in named.items()]
+    names = [stem_of(one) if _is_file(one) else name for name, one in named.items()]
     often = Counter(names)
     for i, source in enumerate(named.values()):
         if often[names[i]] > 1 and _is_file(source):
@@ -122,10 +123,6 @@ def _name_sources(recordings: Any) -> dict[str, Any]:
             number += 1
         unique[numbered] = source
     return unique
-
-
-def _stem(source: str | os.PathLike[str]) -> str:
-    return Path(str(source).split("?")[0].rstrip("/")).name.removesuffix(".zarr").split(".nwb")[0]
 
 
 def _open(source: Any, name: str, by: str | None, cache: Path) -> list[Recording]:
@@ -165,7 +162,7 @@ def _entry(path: Path, by: str | None) -> str:
     """Return the name of a file's entry in the cache: the file's, and that of its state."""
     keys = [str(path.resolve()), by], [_FORMAT, *_fingerprint(path)]
     digests = [hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16] for key in keys]
-    return "-".join([_stem(path)[:80], *digests])
+    return "-".join([stem_of(path)[:80], *digests])
 
 
 def _fingerprint(path: Path) -> list[int]:

@@ -1,0 +1,246 @@
+"""Recordings in, from files of any registered format."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from typing import Any
+
+import pynapple as nap
+
+from pynapple_nuclr.io.formats import Format, format_of, takes
+from pynapple_nuclr.nwb.observed_time import check_epochs
+
+
+def read_recording(
+    source: str | os.PathLike[str],
+    *,
+    epochs: str | nap.IntervalSet | None = None,
+    cells: str = "accepted",
+    verbose: bool = False,
+    **options: Any,
+) -> nap.TsGroup | nap.TsdFrame:
+    """Read what a file recorded: its units, or its calcium traces if it has no units.
+
+    Parameters
+    ----------
+    source : str or path
+        A file, folder or address of any format: as `read_units` and `read_traces`.
+    epochs : str or IntervalSet, optional
+        As `read_units`.
+    cells : {"accepted", "all"}
+        Which ROIs of a calcium recording to read, as `read_traces`.
+    verbose : bool
+        Print what was read.
+    **options
+        Of the format's reader.
+
+    Returns
+    -------
+    TsGroup or TsdFrame
+        As `read_units` or `read_traces` return it.
+
+    Raises
+    ------
+    FileNotFoundError, ConnectionError, ImportError, TypeError
+        As `read_units`.
+    ValueError
+        If it holds neither units with spikes nor traces of ROIs.
+
+    Examples
+    --------
+    >>> import tempfile, pynapple as nap
+    >>> from pynapple_nuclr import read_recording, write_units
+    >>> units = nap.TsGroup({3: nap.Ts([0.1, 0.7]), 8: nap.Ts([0.5, 0.9])})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     type(read_recording(write_units(units, f"{folder}/day1.nwb"))).__name__
+    'TsGroup'
+    """
+    if _takes_cells(source):  # what holds spikes has no ROIs to choose from
+        options["cells"] = cells
+    return _read("recording", source, epochs, verbose, options)
+
+
+def read_units(
+    source: str | os.PathLike[str],
+    *,
+    epochs: str | nap.IntervalSet | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> nap.TsGroup:
+    """Read sorted units, with the time in which they were observed and their metadata.
+
+    Of an NWB file it is like ``nap.load_file(source)["units"]``, except that the time support is
+    the file's ``obs_intervals``, where it has them; pynapple itself takes the time from the first
+    spike to the last, gaps between trials included. Metadata are the columns with one number,
+    truth value or text per unit, and the location of its electrodes. A column ``rate`` becomes
+    ``rate_``: pynapple has its own.
+
+    Parameters
+    ----------
+    source : str or path
+        An NWB file with a units table, in HDF5 or (a folder) in Zarr; the address (http or
+        https) of a file in HDF5, for example of the DANDI archive, of which nothing but the
+        units table is read; a folder of phy or Kilosort; or any format that an installed
+        package registers.
+    epochs : str or IntervalSet, optional
+        Use only these epochs; or the name of a table of intervals in an NWB file, such as
+        ``"trials"``.
+    verbose : bool
+        Print what was read: source, time support, columns, what was left out and why.
+    **options
+        Of the format's reader; of NWB files those of
+        `pynapple_nuclr.nwb.units.read_nwb_units`.
+
+    Returns
+    -------
+    TsGroup
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ConnectionError
+        If a server does not answer, or refuses.
+    ImportError
+        If a package is missing that the format needs (hdf5plugin, hdf-zarr, SpikeInterface).
+    TypeError
+        If `epochs` is neither intervals nor a name, or the reader has no such option.
+    ValueError
+        If the file cannot be read, has no units with spikes, or no intervals of the name
+        `epochs`; if a server cannot send parts of a file.
+
+    Examples
+    --------
+    >>> import tempfile, pynapple as nap, pynapple_nuclr as nap_nuclr
+    >>> trials = nap.IntervalSet([0, 10], [1, 11])
+    >>> units = nap.TsGroup({3: nap.Ts([0.1, 0.7, 10.2])}, time_support=trials)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = nap_nuclr.write_units(units, f"{folder}/day1.nwb")
+    ...     nap_nuclr.read_units(path).time_support
+      index    start    end
+          0        0      1
+          1       10     11
+    shape: (2, 2), time unit: sec.
+    """
+    return _read("units", source, epochs, verbose, options)
+
+
+def read_traces(
+    source: str | os.PathLike[str],
+    *,
+    epochs: str | nap.IntervalSet | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> nap.TsdFrame:
+    """Read calcium traces, with the table of their ROIs as metadata.
+
+    Parameters
+    ----------
+    source : str or path
+        An NWB file with a ``RoiResponseSeries``, as in `read_units`; a folder of Suite2p
+        (``suite2p/plane0``); or any format that an installed package registers.
+    epochs : str or IntervalSet, optional
+        Read only these epochs; or the name of a table of intervals in an NWB file.
+    verbose : bool
+        Print what was read: source, time support, columns, what was left out and why.
+    **options
+        Of the format's reader: ``cells``, ``signal``, and of NWB files ``name``, as of
+        `pynapple_nuclr.nwb.traces.read_nwb_traces`.
+
+    Returns
+    -------
+    TsdFrame (frames, ROIs)
+
+    Raises
+    ------
+    FileNotFoundError, ConnectionError, ImportError, TypeError
+        As `read_units`.
+    ValueError
+        If the file has no such series, no ROI is a cell, or the series does not fit its ROIs or
+        times.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, pynwb
+    >>> from pynwb.testing.mock import file, ophys
+    >>> from pynapple_nuclr import read_traces
+    >>> nwbfile = file.mock_NWBFile()
+    >>> rois = ophys.mock_PlaneSegmentation(n_rois=3, nwbfile=nwbfile)
+    >>> rois.add_column("iscell", "judged by eye", data=[True, False, True])
+    >>> series = ophys.mock_RoiResponseSeries(
+    ...     name="dff", data=np.ones((20, 3)), rate=10.0, n_rois=3, plane_segmentation=rois)
+    >>> _ = ophys.mock_DfOverF(roi_response_series=[series], nwbfile=nwbfile)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with pynwb.NWBHDF5IO(f"{folder}/day1.nwb", "w") as io:
+    ...         io.write(nwbfile)
+    ...     traces = read_traces(f"{folder}/day1.nwb")
+    >>> traces.shape, traces.columns.tolist(), traces.metadata_columns
+    ((20, 2), [0, 2], ['signal', 'roi_table', 'iscell'])
+    """
+    return _read("traces", source, epochs, verbose, options)
+
+
+_TYPES = {"units": nap.TsGroup, "traces": nap.TsdFrame, "recording": (nap.TsGroup, nap.TsdFrame)}
+
+
+def _takes_cells(source: Any) -> bool:
+    reader = format_of(source).reader("recording")
+    return reader is not None and takes(reader, "cells")
+
+
+def _read(what: str, source: Any, epochs: Any, verbose: bool, options: dict[str, Any]) -> Any:
+    """Read a file with the reader of its format."""
+    check_epochs(epochs)
+    file_format = format_of(source)
+    reader = file_format.reader(what)
+    if reader is None:
+        able = " and ".join(kind for kind in ("units", "traces") if file_format.reader(kind))
+        raise ValueError(
+            f"{source} is of the format {file_format.name!r}, of which {able or 'nothing'} can be "
+            f"read, not {what}"
+        )
+    parameters = inspect.signature(reader).parameters
+    _check_options(file_format, source, parameters, options)
+    if reads_epochs := "epochs" in parameters:
+        options["epochs"] = epochs
+    if "verbose" in parameters:
+        options["verbose"] = verbose
+    result = reader(source, **options)
+    if not isinstance(result, _TYPES[what]):
+        raise TypeError(
+            f"{source}: the reader of the format {file_format.name!r} returned a "
+            f"{type(result).__name__}; expected a pynapple TsGroup or TsdFrame"
+        )
+    if not reads_epochs and epochs is not None:
+        result = _restrict(result, source, epochs)
+    if verbose and "verbose" not in parameters:
+        print(f"{source} ({file_format.name}):\n{result.time_support}\n{result.metadata_columns}")
+    return result
+
+
+def _check_options(
+    file_format: Format, source: Any, parameters: Any, options: dict[str, Any]
+) -> None:
+    """Refuse options that the reader of a format does not have."""
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return
+    if unknown := [name for name in options if name not in parameters]:
+        known = ", ".join(list(parameters)[1:]) or "none"
+        raise TypeError(
+            f"{source}: the reader of the format {file_format.name!r} has no option "
+            f"{', '.join(map(repr, unknown))}; it has {known}"
+        )
+
+
+def _restrict(units: Any, source: Any, epochs: Any) -> Any:
+    """Cut what was read to epochs."""
+    if isinstance(epochs, str):
+        raise ValueError(
+            f"{source} has no tables of intervals, such as {epochs!r}; give epochs as a pynapple "
+            "IntervalSet"
+        )
+    with warnings.catch_warnings():  # of an empty intersection: whoever uses the units says so
+        warnings.simplefilter("ignore")
+        return units.restrict(epochs)

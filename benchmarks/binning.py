@@ -52,9 +52,9 @@ def windows_by_count(group: nap.TsGroup):
 def windows_by_source(group: nap.TsGroup):
     from pynapple_nuclr.config import EncoderConfig
     from pynapple_nuclr.recording import as_recording
-    from pynapple_nuclr.windows import open_source, tile
+    from pynapple_nuclr.windows import open_patch_reader, tile
 
-    source = open_source(as_recording(group), EncoderConfig())
+    source = open_patch_reader(as_recording(group), EncoderConfig())
     for starts in tile(source).starts:
         yield source.read(starts)
 
@@ -98,9 +98,9 @@ def measure_loader(n_units: int, hours: float, rate: float, pairs: int) -> dict[
 def _read_pairs(recordings: list, pairs: int) -> dict[str, float]:
     from pynapple_nuclr.config import EncoderConfig
     from pynapple_nuclr.pretraining.view_batches import PairBatches
-    from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
+    from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_patch_reader
 
-    sources = [open_source(recording, EncoderConfig()) for recording in recordings]
+    sources = [open_patch_reader(recording, EncoderConfig()) for recording in recordings]
     batches = iter(PairBatches(ViewSampler(sources, ViewSettings(), "split"), 4))
     next(batches)  # with the plan of the epoch
     begun, used, read = time.perf_counter(), time.process_time(), 0

@@ -23,7 +23,7 @@ import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.pretraining.training_settings import TrainingSettings
 from pynapple_nuclr.pretraining.view_batches import PairBatches
 from pynapple_nuclr.recording import as_recordings
-from pynapple_nuclr.windows import ViewSampler, open_source
+from pynapple_nuclr.windows import ViewSampler, open_patch_reader
 
 _STEPS = 150
 _WAYS = {"reference": (True, False), "float32": (False, False), "bfloat16": (False, True)}
@@ -90,7 +90,7 @@ def loss_curves(bench: Bench) -> str:
     """Train the reference and ours on the same pairs; draw both curves."""
     recordings = nap_nuclr.simulate("context", n_units=100, duration=600, animals=4, seed=SEED)
     config = nap_nuclr.EncoderConfig()
-    sources = [open_source(one, config) for one in as_recordings(recordings).values()]
+    sources = [open_patch_reader(one, config) for one in as_recordings(recordings).values()]
     curves = {}
     for name, seed in (("reference", 0), ("reference, other dropout", 1), ("bfloat16", 0)):
         training = Training(*_WAYS[name.split(",")[0]])

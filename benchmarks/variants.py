@@ -27,7 +27,7 @@ from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.pretraining.view_batches import PairBatches
 from pynapple_nuclr.recording import as_recordings
-from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
+from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_patch_reader
 
 WARMUP = 50  # steps
 
@@ -115,7 +115,9 @@ class Variant(EmbeddingSystem):
     def _train(self, recordings: Any, seed: int, progress: bool) -> None:
         encoder = _VariedEncoder(self)
         loss = ContrastiveLoss(self.config.dim) if self.objective == "published" else _InfoNCE(self)
-        sources = [open_source(one, self.config) for one in as_recordings(recordings).values()]
+        sources = [
+            open_patch_reader(one, self.config) for one in as_recordings(recordings).values()
+        ]
         sampler = ViewSampler(sources, self.views, self.config.gaps, seed)
         batches = (batch for batch in PairBatches(sampler, self.batch_size) if batch.pairs)
         weights = [*encoder.parameters(), *loss.parameters()]

@@ -35,7 +35,7 @@ from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.io.recording_cache import open_recordings
 from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
 from pynapple_nuclr.probes import load_probe
-from pynapple_nuclr.windows import open_source
+from pynapple_nuclr.windows import open_patch_reader
 
 TINY = EncoderConfig(
     dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1, dropout=0.0
@@ -253,7 +253,7 @@ def cached_recordings(folder):
         one = open_recordings(source, cache=folder)["day1"]
         assert one.activity().sum() == len(one.times)
         assert one.n_units == len(one.metadata) == 4
-        patches = open_source(one, TINY).read(np.arange(5.0))
+        patches = open_patch_reader(one, TINY).read(np.arange(5.0))
         assert patches.shape == (4, 5, TINY.features)
         assert np.isfinite(patches).all()
 

@@ -22,7 +22,7 @@ from pynapple_nuclr.baselines.labels_and_trials import (
 )
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import as_recording, name_recordings
-from pynapple_nuclr.windows import open_source
+from pynapple_nuclr.windows import open_patch_reader
 from pynapple_nuclr.windows.tiling import whole_patches
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _bins(
     if recording.modality == "spikes":
         # A patch of one bin. Counts are small whole numbers: exact in single precision.
         config = EncoderConfig(bin_size=bin_size, patch_duration=bin_size, window_duration=bin_size)
-        source = open_source(recording, config)
+        source = open_patch_reader(recording, config)
         return whole_patches(source), lambda starts: source.read(starts)[..., 0]
     edges = recording.epochs + np.array([-_EDGE, _EDGE])
     runs = [np.arange(*span) for span in np.searchsorted(recording.frame_times, edges)]

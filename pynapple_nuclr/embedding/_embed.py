@@ -28,7 +28,7 @@ from pynapple_nuclr.familiarity import compare, warn_if_unlike
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.recording import as_recording, modality_of
 from pynapple_nuclr.stability import self_rank
-from pynapple_nuclr.windows import Source, open_source, tile
+from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,7 +180,7 @@ def _encode(
 
 def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
     encoder, gaps = reading.encoder, reading.gaps
-    source = open_source(recording, encoder.config)
+    source = open_patch_reader(recording, encoder.config)
     tiling = tile(source, gaps=gaps)
     chosen = np.sort(reading.budget.windows(len(tiling.starts)))
     likeness = compare(encoder, source, tiling.starts[chosen])
@@ -220,7 +220,7 @@ def _encode_population(recording: Recording, reading: _Reading) -> xr.Dataset:
     return dataset
 
 
-def _gather(source: Source, starts: NDArray[Any], reading: _Reading) -> Gathered:
+def _gather(source: PatchReader, starts: NDArray[Any], reading: _Reading) -> Gathered:
     """Read windows; keep the vectors of all, or of as many as fit for the stability."""
     config = reading.encoder.config
     fitting = max(_KEPT_VALUES // (source.recording.n_units * config.dim), _KEPT_WINDOWS)

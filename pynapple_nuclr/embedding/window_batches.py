@@ -16,7 +16,7 @@ from pynapple_nuclr.checkpoints import Encoder
 from pynapple_nuclr.embedding._budget import Budget, ConvergenceMonitor
 from pynapple_nuclr.model.inference import InferenceEngine, Precision
 from pynapple_nuclr.stability import unit_length
-from pynapple_nuclr.windows import Source
+from pynapple_nuclr.windows import PatchReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ Part = tuple[int, "NDArray[np.int64]", "NDArray[np.float32]"]
 
 def run_windows(
     encoder: Encoder,
-    source: Source,
+    source: PatchReader,
     starts: NDArray[Any],
     *,
     device: str | torch.device = "cpu",
@@ -69,7 +69,7 @@ def run_windows(
     ----------
     encoder : Encoder
         The encoder; not changed.
-    source : Source
+    source : PatchReader
         The recording.
     starts : ndarray (windows, patches)
         Where the windows lie.
@@ -104,7 +104,7 @@ def run_windows(
     advance(len(starts) - 1 - begun)
 
 
-def _parts(source: Source, starts: NDArray[Any], max_population: int | None) -> Iterator[Part]:
+def _parts(source: PatchReader, starts: NDArray[Any], max_population: int | None) -> Iterator[Part]:
     """Read windows, each in parts of at most so many units, which hear each other."""
     n_units = source.recording.n_units
     split = max_population is not None and n_units > max_population
@@ -204,7 +204,7 @@ class Gathered:
 
 def gather(
     encoder: Encoder,
-    source: Source,
+    source: PatchReader,
     starts: NDArray[Any],
     *,
     budget: Budget | None = None,

@@ -32,7 +32,7 @@ from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.familiarity.training_reference import distances, recall, share_as_far
 from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, look
 from pynapple_nuclr.recording import as_recording, modality_of
-from pynapple_nuclr.windows import open_source, tile
+from pynapple_nuclr.windows import open_patch_reader, tile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
     from pynapple_nuclr.config import Gaps
     from pynapple_nuclr.recording import Units
-    from pynapple_nuclr.windows import Source
+    from pynapple_nuclr.windows import PatchReader
 
     Floats = NDArray[np.float64]
 
@@ -81,14 +81,14 @@ class Comparison(NamedTuple):
     deviation: Floats
 
 
-def compare(encoder: Encoder, source: Source, starts: NDArray[Any]) -> Comparison:
+def compare(encoder: Encoder, source: PatchReader, starts: NDArray[Any]) -> Comparison:
     """Compare what an encoder is about to read with what it was trained on.
 
     Parameters
     ----------
     encoder : Encoder
         With ``card["familiarity"]``; without, all of the answer is NaN.
-    source : Source
+    source : PatchReader
         The recording.
     starts : ndarray (windows, patches)
         Where its windows lie.
@@ -227,7 +227,7 @@ def familiarity_report(
     True
     """
     encoder = as_encoder(encoder, modality_of(units))
-    source = open_source(as_recording(units, epochs=epochs), encoder.config)
+    source = open_patch_reader(as_recording(units, epochs=epochs), encoder.config)
     likeness = compare(encoder, source, tile(source, gaps=gaps).starts)
     columns = {name: getattr(likeness, name) for name in ("value", "low", "high", "deviation")}
     return xr.Dataset(

@@ -11,7 +11,7 @@ from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, look
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.leakage.fingerprints import training_fingerprints
 from pynapple_nuclr.recording import Recording, Units, as_recordings
-from pynapple_nuclr.windows import open_source, tile
+from pynapple_nuclr.windows import open_patch_reader, tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def describe_training(recordings: Sequence[Recording], config: EncoderConfig) ->
     """
     seen = []
     for recording in recordings:
-        source = open_source(recording, config)
+        source = open_patch_reader(recording, config)
         seen.append(look(source, tile(source).starts))
     values = np.stack([one.values() for one in seen])
     by_window, by_unit = zip(*(one.variances() for one in seen), strict=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.config import Modality
-    from pynapple_nuclr.windows import Source
+    from pynapple_nuclr.windows import PatchReader
 
     Floats = NDArray[np.float64]
     Sums = dict[str, Floats]
@@ -159,12 +159,12 @@ class Activity:
         return np.where(np.isfinite(stacked), stacked, np.nan)
 
 
-def look(source: Source, starts: NDArray[Any]) -> Activity:
+def look(source: PatchReader, starts: NDArray[Any]) -> Activity:
     """Read some of a recording's windows.
 
     Parameters
     ----------
-    source : Source
+    source : PatchReader
         The recording.
     starts : ndarray (windows, patches)
         Where its windows lie; up to `WINDOWS` of them are read.

@@ -26,7 +26,7 @@ from pynapple_nuclr.recording.memory_map import Mapped
 if TYPE_CHECKING:
     pass
 
-Source: TypeAlias = Units | str | os.PathLike[str]
+RecordingLike: TypeAlias = Units | str | os.PathLike[str]
 """A population: an object, or the file that holds it."""
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -38,7 +38,7 @@ _ABOUT = "about.json"
 
 
 def open_recordings(
-    recordings: Source | Sequence[Source] | Mapping[str, Source],
+    recordings: RecordingLike | Sequence[RecordingLike] | Mapping[str, RecordingLike],
     *,
     by: str | None = None,
     cache: str | os.PathLike[str] | None = None,

@@ -35,11 +35,11 @@ from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.windows import ViewSampler
 
 if TYPE_CHECKING:
-    from pynapple_nuclr.io.recording_cache import Source
+    from pynapple_nuclr.io.recording_cache import RecordingLike
 
 
 def pretrain(
-    recordings: Source | Sequence[Source] | Mapping[str, Source],
+    recordings: RecordingLike | Sequence[RecordingLike] | Mapping[str, RecordingLike],
     config: EncoderConfig | None = None,
     *,
     init: Encoder | str | Path | None = None,

@@ -10,7 +10,7 @@ import numpy as np
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import Recording
-from pynapple_nuclr.windows import Source, open_source, windows_in
+from pynapple_nuclr.windows import PatchReader, open_patch_reader, windows_in
 
 # The ends of an epoch belong to it: blocks that touch are kept this far apart, in seconds.
 _APART = 1e-8
@@ -18,23 +18,23 @@ _APART = 1e-8
 
 def open_sources(
     recordings: Sequence[Recording], config: EncoderConfig, fraction: float
-) -> tuple[list[Source], list[Source]]:
+) -> tuple[list[PatchReader], list[PatchReader]]:
     """Open recordings for training, with a block of each held out where there is room.
 
     Returns
     -------
-    (list of Source, list of Source)
+    (list of PatchReader, list of PatchReader)
         What is trained on, and the blocks of at least two windows that are not.
     """
     training, held_out = [], []
     for recording in recordings:
         kept, block = hold_out(recording, config, fraction)
-        source = None if block is None else open_source(block, config)
+        source = None if block is None else open_patch_reader(block, config)
         if source is not None and windows_in(source) >= 2:
             held_out.append(source)
         else:
             kept = recording
-        training.append(open_source(kept, config))
+        training.append(open_patch_reader(kept, config))
     return training, held_out
 
 

@@ -21,7 +21,7 @@ from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.checkpoints import Encoder, save_encoder
 from pynapple_nuclr.embedding.window_batches import gather, reidentification
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining, Schedule
-from pynapple_nuclr.windows import Source, tile
+from pynapple_nuclr.windows import PatchReader, tile
 
 LAST = "last.ckpt"
 METRICS = "metrics.csv"
@@ -42,7 +42,7 @@ class TrainingMonitor(pl.Callback):
 
     Parameters
     ----------
-    held_out : list of Source
+    held_out : list of PatchReader
         Blocks of time that are not trained on.
     out : Path or None
         Where checkpoints and metrics go.
@@ -53,7 +53,7 @@ class TrainingMonitor(pl.Callback):
     """
 
     def __init__(
-        self, held_out: list[Source], out: Path | None, progress: bool, facts: dict[str, Any]
+        self, held_out: list[PatchReader], out: Path | None, progress: bool, facts: dict[str, Any]
     ) -> None:
         self.held_out = held_out[:: -(-len(held_out) // _MOST_RECORDINGS) or 1]
         self.out = out
@@ -237,7 +237,7 @@ class TrainingMonitor(pl.Callback):
         trainer.strategy.barrier()
 
 
-def held_out_score(encoder: Encoder, source: Source) -> float:
+def held_out_score(encoder: Encoder, source: PatchReader) -> float:
     """Return the re-identification between the halves of a block of at least two windows."""
     starts = tile(source).starts[:_MOST_WINDOWS]
     half = len(starts) // 2

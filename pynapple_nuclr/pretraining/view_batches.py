@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from pynapple_nuclr.windows import Pair, Place, ViewSampler
+from pynapple_nuclr.windows import ViewPair, ViewPosition, ViewSampler
 
 
 @dataclass(frozen=True)
 class Batch:
     """Pairs of views of one step, the place at which the next batch begins, and whose it is."""
 
-    pairs: list[Pair]
+    pairs: list[ViewPair]
     next_place: tuple[int, int]
     recordings: list[str]
 
@@ -28,7 +28,7 @@ class Batch:
 
     def parts(self, tokens: int) -> Iterator[Batch]:
         """Cut into batches of about so many tokens, a pair at least."""
-        part: list[Pair] = []
+        part: list[ViewPair] = []
         size = 0
         for pair in self.pairs:
             more = (len(pair.ids1) + len(pair.ids2)) * pair.patches1.shape[1]
@@ -101,11 +101,11 @@ class PairBatches(IterableDataset[Batch]):
         """Return the steps of the first training epoch, skipped pairs not considered."""
         return max(-(-len(self.sampler.plan(0)) // self.batch_size), 1)
 
-    def _names(self, places: list[Place]) -> list[str]:
-        sources = {index for index, *_ in places}
-        return [self.sampler.sources[index].recording.name for index in sorted(sources)]
+    def _names(self, places: list[ViewPosition]) -> list[str]:
+        readers = {index for index, *_ in places}
+        return [self.sampler.readers[index].recording.name for index in sorted(readers)]
 
-    def _pair(self, places: list[Place], epoch: int, index: int) -> Pair | None:
+    def _pair(self, places: list[ViewPosition], epoch: int, index: int) -> ViewPair | None:
         # The last number keeps these draws apart from those of the plan.
         rng = np.random.default_rng((self.sampler.seed, epoch, index, 1))
         return self.sampler.pair(places[index], rng)

@@ -1,20 +1,20 @@
 """Windows and patches: what the encoder reads, where windows lie, and pairs of views."""
 
-from pynapple_nuclr.windows.patch_readers import Source, SpikeSource, open_source
+from pynapple_nuclr.windows.patch_readers import PatchReader, SpikePatchReader, open_patch_reader
 from pynapple_nuclr.windows.tiling import Tiling, population_tensor, tile, windows_in
-from pynapple_nuclr.windows.trace_patches import TraceSource
-from pynapple_nuclr.windows.views import Pair, Place, ViewSampler, ViewSettings
+from pynapple_nuclr.windows.trace_patches import TracePatchReader
+from pynapple_nuclr.windows.views import ViewPair, ViewPosition, ViewSampler, ViewSettings
 
 __all__ = [
-    "Pair",
-    "Place",
-    "Source",
-    "SpikeSource",
+    "ViewPair",
+    "ViewPosition",
+    "PatchReader",
+    "SpikePatchReader",
     "Tiling",
-    "TraceSource",
+    "TracePatchReader",
     "ViewSampler",
     "ViewSettings",
-    "open_source",
+    "open_patch_reader",
     "population_tensor",
     "tile",
     "windows_in",

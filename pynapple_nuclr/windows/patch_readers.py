@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynapple_nuclr.windows.trace_patches import TraceSource, open_traces
+from pynapple_nuclr.windows.trace_patches import TracePatchReader, open_traces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ EDGE = 0.5e-9
 
 
 @dataclass(frozen=True)
-class SpikeSource:
+class SpikePatchReader:
     """Patches of spike counts; a patch is named by its start in seconds."""
 
     recording: Recording
@@ -102,10 +102,10 @@ class SpikeSource:
         return starts
 
 
-Source = SpikeSource | TraceSource
+PatchReader = SpikePatchReader | TracePatchReader
 
 
-def open_source(recording: Recording, config: EncoderConfig) -> Source:
+def open_patch_reader(recording: Recording, config: EncoderConfig) -> PatchReader:
     """Make a recording readable in the patches of an encoder's configuration.
 
     Raises
@@ -120,5 +120,5 @@ def open_source(recording: Recording, config: EncoderConfig) -> Source:
             f"reads {kinds[config.modality]}; use an encoder trained on {recording.modality}"
         )
     if config.modality == "spikes":
-        return SpikeSource(recording, config)
+        return SpikePatchReader(recording, config)
     return open_traces(recording, config)

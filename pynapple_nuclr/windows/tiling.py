@@ -11,7 +11,7 @@ import xarray as xr
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import as_recording
-from pynapple_nuclr.windows.patch_readers import Source, open_source
+from pynapple_nuclr.windows.patch_readers import PatchReader, open_patch_reader
 
 if TYPE_CHECKING:
     import pynapple as nap
@@ -41,12 +41,12 @@ class Tiling:
     unused_seconds: float
 
 
-def whole_patches(source: Source, phase: NDArray[Any] | float = 0) -> list[NDArray[Any]]:
+def whole_patches(reader: PatchReader, phase: NDArray[Any] | float = 0) -> list[NDArray[Any]]:
     """Return the starts of the whole patches of each epoch, the first at `phase` into it.
 
     Parameters
     ----------
-    source : Source
+    reader : PatchReader
         The recording.
     phase : float or ndarray (epochs,)
         Seconds (spikes) or frames (calcium) to leave out at the start of each epoch.
@@ -55,21 +55,21 @@ def whole_patches(source: Source, phase: NDArray[Any] | float = 0) -> list[NDArr
     -------
     list of ndarray (patches of the epoch,)
     """
-    first = source.spans[:, 0] + phase
-    lengths = (source.spans[:, 1] - first) / source.length
-    counts = np.floor(lengths + _ROUNDING / source.config.patch_seconds).astype(np.int64)
+    first = reader.spans[:, 0] + phase
+    lengths = (reader.spans[:, 1] - first) / reader.length
+    counts = np.floor(lengths + _ROUNDING / reader.config.patch_seconds).astype(np.int64)
     return [
-        start + np.arange(max(count, 0)) * source.length
+        start + np.arange(max(count, 0)) * reader.length
         for start, count in zip(first, counts, strict=True)
     ]
 
 
-def tile(source: Source, *, gaps: Gaps | None = None) -> Tiling:
+def tile(reader: PatchReader, *, gaps: Gaps | None = None) -> Tiling:
     """Lay consecutive windows over a recording.
 
     Parameters
     ----------
-    source : Source
+    reader : PatchReader
         The recording.
     gaps : {"split", "join"}, optional
         Windows within one epoch, or of consecutive whole patches across epochs. Default: as
@@ -85,22 +85,22 @@ def tile(source: Source, *, gaps: Gaps | None = None) -> Tiling:
     ValueError
         If no epoch holds a patch, or there is no room for one window.
     """
-    gaps = check_gaps(gaps or source.config.gaps)
-    patches = whole_patches(source)
-    check_room(source, patches, gaps)
-    per_window = source.config.patches
+    gaps = check_gaps(gaps or reader.config.gaps)
+    patches = whole_patches(reader)
+    check_room(reader, patches, gaps)
+    per_window = reader.config.patches
     runs = patches if gaps == "split" else [np.concatenate(patches)]
     windows = [_cut(run, per_window) for run in runs]
     starts = np.concatenate(windows)
-    used = len(starts) * source.config.window_seconds
-    return Tiling(starts, max(_seconds(source) - used, 0.0))
+    used = len(starts) * reader.config.window_seconds
+    return Tiling(starts, max(_seconds(reader) - used, 0.0))
 
 
-def windows_in(source: Source) -> int:
+def windows_in(reader: PatchReader) -> int:
     """Return how many windows `tile` finds in a recording, which may be none."""
-    counts = [len(run) for run in whole_patches(source)]
-    per_window = source.config.patches
-    if source.config.gaps == "join":
+    counts = [len(run) for run in whole_patches(reader)]
+    per_window = reader.config.patches
+    if reader.config.gaps == "join":
         return sum(counts) // per_window
     return sum(count // per_window for count in counts)
 
@@ -118,12 +118,14 @@ def check_gaps(gaps: str) -> Gaps:
     return gaps  # type: ignore[return-value]
 
 
-def check_room(source: Source, patches: list[NDArray[Any]], gaps: Gaps, windows: int = 1) -> None:
+def check_room(
+    reader: PatchReader, patches: list[NDArray[Any]], gaps: Gaps, windows: int = 1
+) -> None:
     """Raise ValueError unless the patches of the epochs hold that many windows."""
-    config = source.config
-    name = f"recording {source.recording.name!r}"
-    longest = max((float(end - start) for start, end in source.spans), default=0.0)
-    longest *= config.patch_seconds / source.length  # frames to seconds
+    config = reader.config
+    name = f"recording {reader.recording.name!r}"
+    longest = max((float(end - start) for start, end in reader.spans), default=0.0)
+    longest *= config.patch_seconds / reader.length  # frames to seconds
     counts = [len(run) for run in patches] or [0]
     if max(counts) == 0:
         raise ValueError(
@@ -131,12 +133,12 @@ def check_room(source: Source, patches: list[NDArray[Any]], gaps: Gaps, windows:
             f"needs {config.patch_seconds:g} s; are the epochs inside the time support, in seconds?"
         )
     if gaps == "split" and sum(count // config.patches for count in counts) < windows:
-        mend = 'gaps="join" makes windows of patches across epochs'
+        remedy = 'gaps="join" makes windows of patches across epochs'
         if len(counts) == 1:  # nothing to join
-            mend = "use more of the recording, or an encoder of a shorter window_duration"
+            remedy = "use more of the recording, or an encoder of a shorter window_duration"
         raise ValueError(
             f"{name}: windows of {config.window_seconds:g} s, {windows} needed, but the longest "
-            f"epoch is {longest:g} s; {mend}"
+            f"epoch is {longest:g} s; {remedy}"
         )
     if gaps == "join" and sum(counts) < windows * config.patches:
         raise ValueError(
@@ -145,9 +147,9 @@ def check_room(source: Source, patches: list[NDArray[Any]], gaps: Gaps, windows:
         )
 
 
-def _seconds(source: Source) -> float:
+def _seconds(reader: PatchReader) -> float:
     """Return the time that the epochs cover, in seconds."""
-    return float(np.diff(source.spans, axis=1).sum() * source.config.patch_seconds / source.length)
+    return float(np.diff(reader.spans, axis=1).sum() * reader.config.patch_seconds / reader.length)
 
 
 def population_tensor(
@@ -198,18 +200,18 @@ def population_tensor(
             f"config is a {type(config).__name__}; expected an EncoderConfig, for example "
             "encoder.config"
         )
-    source = open_source(as_recording(units, epochs=epochs), config)
-    tiling = tile(source, gaps=gaps)
+    reader = open_patch_reader(as_recording(units, epochs=epochs), config)
+    tiling = tile(reader, gaps=gaps)
     return xr.DataArray(
-        np.stack([source.read(starts) for starts in tiling.starts]),
+        np.stack([reader.read(starts) for starts in tiling.starts]),
         dims=("window", "unit", "patch", "bin"),
         coords={
-            "unit": source.recording.unit_ids,
-            "start": (("window", "patch"), source.seconds(tiling.starts)),
+            "unit": reader.recording.unit_ids,
+            "start": (("window", "patch"), reader.seconds(tiling.starts)),
         },
         attrs={
             "unused_seconds": tiling.unused_seconds,
             "config": json.dumps(config.to_dict()),
-            **source.attributes,
+            **reader.attributes,
         },
     )

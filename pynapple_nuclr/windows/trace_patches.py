@@ -39,7 +39,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class TraceSource:
+class TracePatchReader:
     """Patches of calcium frames; a patch is named by the index of its first frame.
 
     Frames are at the encoder's frame rate, and divided by `scale` when they are read.
@@ -87,7 +87,7 @@ class TraceSource:
         return self.frames.times[np.asarray(starts, dtype=np.int64)]
 
 
-def open_traces(recording: Recording, config: EncoderConfig) -> TraceSource:
+def open_traces(recording: Recording, config: EncoderConfig) -> TracePatchReader:
     """Make calcium traces readable in the patches of an encoder's configuration.
 
     Raises
@@ -98,7 +98,7 @@ def open_traces(recording: Recording, config: EncoderConfig) -> TraceSource:
     frames, spans = _resample(recording, config)
     scale = _scale(recording, frames, config)
     _warn_of_another_signal(recording, config)
-    return TraceSource(recording, config, spans, frames, scale)
+    return TracePatchReader(recording, config, spans, frames, scale)
 
 
 def _read_frames(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pynapple_nuclr.windows.patch_readers import Source
+from pynapple_nuclr.windows.patch_readers import PatchReader
 from pynapple_nuclr.windows.tiling import check_room, whole_patches
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ViewSettings:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ViewPair:
     """Two views of one population.
 
     Attributes
@@ -79,16 +79,16 @@ class Pair:
     ids2: NDArray[np.int64]
 
 
-Place: TypeAlias = "tuple[int, NDArray[Any], NDArray[Any]]"
-"""A pair before it is read: index of the source, starts of the patches of either view."""
+ViewPosition: TypeAlias = "tuple[int, NDArray[Any], NDArray[Any]]"
+"""A pair before it is read: index of the reader, starts of the patches of either view."""
 
 
 class ViewSampler:
-    """Draw pairs of views; the same seed, epoch and place give the same pair.
+    """Draw pairs of views; the same seed, epoch and position give the same pair.
 
     Parameters
     ----------
-    sources : sequence of Source
+    readers : sequence of PatchReader
         The recordings.
     settings : ViewSettings
         How views are drawn.
@@ -104,42 +104,42 @@ class ViewSampler:
     """
 
     def __init__(
-        self, sources: Sequence[Source], settings: ViewSettings, gaps: Gaps, seed: int = 0
+        self, readers: Sequence[PatchReader], settings: ViewSettings, gaps: Gaps, seed: int = 0
     ) -> None:
-        self.sources = list(sources)
+        self.readers = list(readers)
         self.settings = settings
         self.gaps = gaps
         self.seed = seed
-        for source in self.sources:
-            check_room(source, whole_patches(source), gaps, windows=2)
+        for reader in self.readers:
+            check_room(reader, whole_patches(reader), gaps, windows=2)
 
-    def plan(self, epoch: int) -> list[Place]:
-        """Return the places of all pairs of a training epoch, shuffled across recordings.
+    def plan(self, epoch: int) -> list[ViewPosition]:
+        """Return the positions of all pairs of a training epoch, shuffled across recordings.
 
         First views tile every recording once, from a fresh random offset.
         """
         rng = np.random.default_rng((self.seed, epoch))
         draw = self._joined if self.gaps == "join" else self._within
-        places = [
+        positions = [
             (index, first, second)
-            for index, source in enumerate(self.sources)
-            for first, second in draw(source, rng)
+            for index, reader in enumerate(self.readers)
+            for first, second in draw(reader, rng)
         ]
-        return [places[i] for i in rng.permutation(len(places))]
+        return [positions[i] for i in rng.permutation(len(positions))]
 
-    def pair(self, place: Place, rng: np.random.Generator) -> Pair | None:
-        """Read the views at a place and drop units; None where too few are left."""
-        index, first, second = place
-        source = self.sources[index]
-        patches1, ids1 = self._view(source, first, rng)
-        patches2, ids2 = self._view(source, second, rng)
+    def pair(self, position: ViewPosition, rng: np.random.Generator) -> ViewPair | None:
+        """Read the views at a position and drop units; None where too few are left."""
+        index, first, second = position
+        reader = self.readers[index]
+        patches1, ids1 = self._view(reader, first, rng)
+        patches2, ids2 = self._view(reader, second, rng)
         too_few = min(len(ids1), len(ids2)) <= self.settings.min_units
         if too_few or not np.isin(ids1, ids2).any():
             return None
-        return Pair(patches1, patches2, ids1, ids2)
+        return ViewPair(patches1, patches2, ids1, ids2)
 
     def _view(
-        self, source: Source, starts: NDArray[Any], rng: np.random.Generator
+        self, reader: PatchReader, starts: NDArray[Any], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the patches and the indices of the units that take part in a view.
 
@@ -148,47 +148,47 @@ class ViewSampler:
         ValueError
             If they are not all finite: nothing else may reach the weights.
         """
-        n_units = source.recording.n_units
+        n_units = reader.recording.n_units
         low, high = self.settings.units_kept
         kept = int(np.ceil(rng.uniform(low, high) * n_units))
         if self.settings.max_units is not None:
             kept = min(kept, self.settings.max_units)
         ids = np.sort(rng.permutation(n_units)[:kept])
-        patches = source.read(starts, ids)
+        patches = reader.read(starts, ids)
         if not np.isfinite(patches).all():
             raise ValueError(
-                f"recording {source.recording.name!r}: NaN or infinity in the window at "
-                f"{source.seconds(starts[:1])[0]:g} s, where there was none when it was opened; "
+                f"recording {reader.recording.name!r}: NaN or infinity in the window at "
+                f"{reader.seconds(starts[:1])[0]:g} s, where there was none when it was opened; "
                 "were its file or arrays changed, or is its cache damaged (cache=)?"
             )
         # Units that are silent in the view leave after the draw, as published.
-        present = source.present(patches)
+        present = reader.present(patches)
         return (patches, ids) if present.all() else (patches[present], ids[present])
 
     def _within(
-        self, source: Source, rng: np.random.Generator
+        self, reader: PatchReader, rng: np.random.Generator
     ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Draw pairs of windows that cross no gap."""
-        window = source.length * source.config.patches
-        slack = source.spans[:, 1] - source.spans[:, 0] - window
+        window = reader.length * reader.config.patches
+        slack = reader.spans[:, 1] - reader.spans[:, 0] - window
         offset = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, window)
-        steps = np.arange(source.config.patches) * source.length
+        steps = np.arange(reader.config.patches) * reader.length
         pairs = []
-        for run in whole_patches(source, self._on_grid(source, offset)):
+        for run in whole_patches(reader, self._on_grid(reader, offset)):
             for start in run[: len(run) // len(steps) * len(steps) : len(steps)]:
-                second = self._second_start(source, start, slack, rng)
+                second = self._second_start(reader, start, slack, rng)
                 if second is not None:
                     pairs.append((start + steps, second + steps))
         return pairs
 
     def _second_start(
-        self, source: Source, start: float, slack: NDArray[Any], rng: np.random.Generator
+        self, reader: PatchReader, start: float, slack: NDArray[Any], rng: np.random.Generator
     ) -> Any:
         """Draw the second window's start: uniform over all starts at an allowed distance."""
-        unit = source.length / source.config.patch_seconds  # seconds to seconds, or to frames
+        unit = reader.length / reader.config.patch_seconds  # seconds to seconds, or to frames
         nearest = self.settings.min_view_distance * unit
         farthest = (self.settings.max_view_distance or np.inf) * unit
-        low, high = source.spans[:, 0], source.spans[:, 0] + slack
+        low, high = reader.spans[:, 0], reader.spans[:, 0] + slack
         sides = [(start - farthest, start - nearest), (start + nearest, start + farthest)]
         lows = np.concatenate([np.maximum(low, a) for a, _ in sides])
         highs = np.concatenate([np.minimum(high, b) for _, b in sides])
@@ -198,19 +198,19 @@ class ViewSampler:
             return None
         side = rng.choice(len(room), p=room / room.sum())
         drawn = rng.uniform(lows[side], max(lows[side], highs[side]))
-        return self._on_grid(source, drawn)
+        return self._on_grid(reader, drawn)
 
     def _joined(
-        self, source: Source, rng: np.random.Generator
+        self, reader: PatchReader, rng: np.random.Generator
     ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Draw pairs of windows of consecutive whole patches across epochs, sharing none."""
-        slack = source.spans[:, 1] - source.spans[:, 0] - source.length
-        phase = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, source.length)
+        slack = reader.spans[:, 1] - reader.spans[:, 0] - reader.length
+        phase = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, reader.length)
         # Half of the epochs begin at their start: a later phase can cost a short trial a patch,
         # and windows of whole trials, which `tile` makes, must be seen in training, too.
         phase *= rng.random(len(slack)) < 0.5
-        run = np.concatenate(whole_patches(source, self._on_grid(source, phase)))
-        patches, length = source.config.patches, source.config.patch_seconds
+        run = np.concatenate(whole_patches(reader, self._on_grid(reader, phase)))
+        patches, length = reader.config.patches, reader.config.patch_seconds
         nearest = max(patches, int(np.ceil(self.settings.min_view_distance / length)))
         farthest = len(run)
         if self.settings.max_view_distance is not None:
@@ -225,8 +225,8 @@ class ViewSampler:
         return pairs
 
     @staticmethod
-    def _on_grid(source: Source, value: Any) -> Any:
-        """Return a place in the source's own unit: frames are whole, seconds are not."""
-        if source.config.modality == "calcium":
+    def _on_grid(reader: PatchReader, value: Any) -> Any:
+        """Return a position in the reader's own unit: frames are whole, seconds are not."""
+        if reader.config.modality == "calcium":
             return np.floor(np.asarray(value) + _POINT).astype(np.int64)
         return value

@@ -18,7 +18,7 @@ from pynapple_nuclr.familiarity import describe_training
 from pynapple_nuclr.io.recording_cache import open_recordings
 from pynapple_nuclr.recording import as_recording, as_recordings
 from pynapple_nuclr.recording.memory_map import Mapped
-from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
+from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_patch_reader
 
 ROOT = Path(__file__).parents[2]
 SMALL = nap_nuclr.EncoderConfig(patch_duration=0.2, window_duration=0.8, dim=32, heads=2)
@@ -59,7 +59,7 @@ def imaged(tmp_path_factory):
 
 
 def views(recordings, config=SMALL):
-    sources = [open_source(recording, config) for recording in recordings.values()]
+    sources = [open_patch_reader(recording, config) for recording in recordings.values()]
     sampler = ViewSampler(sources, ViewSettings(min_units=2), "split", seed=1)
     pairs = [
         sampler.pair(place, np.random.default_rng(i)) for i, place in enumerate(sampler.plan(0))
@@ -214,7 +214,7 @@ def test_a_population_without_spikes_is_a_recording_too(tmp_path):
     for one in (stored["day1 (probe left)"], as_recording(units).split("probe")[0][1]):
         assert one.activity().tolist() == [0] * 8
         assert one.order().tolist() == list(range(8))
-        assert not open_source(one, SMALL).read(np.array([0.0, 0.2])).any()
+        assert not open_patch_reader(one, SMALL).read(np.array([0.0, 0.2])).any()
 
 
 def test_errors_name_the_file(session, tmp_path):

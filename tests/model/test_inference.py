@@ -13,7 +13,7 @@ from pynapple_nuclr.embedding.window_batches import run_windows
 from pynapple_nuclr.model import inference
 from pynapple_nuclr.model.inference import InferenceEngine
 from pynapple_nuclr.recording import as_recording
-from pynapple_nuclr.windows import open_source, tile
+from pynapple_nuclr.windows import open_patch_reader, tile
 
 SMALL = EncoderConfig(dim=32, heads=2, head_dim=16)
 CONFIGS = {
@@ -138,7 +138,9 @@ def test_batches_side_by_side_give_the_same_answer(threads):
 
 def test_reading_that_stops_early_leaves_nothing_at_work():
     torch.manual_seed(0)
-    source = open_source(as_recording(simulate("single", n_units=12, duration=900, seed=0)), SMALL)
+    source = open_patch_reader(
+        as_recording(simulate("single", n_units=12, duration=900, seed=0)), SMALL
+    )
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)

@@ -13,8 +13,8 @@ from pynapple_nuclr.pretraining import distributed
 from pynapple_nuclr.pretraining.held_out_time import hold_out
 from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import as_recording
-from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source
-from pynapple_nuclr.windows.trace_patches import TraceSource
+from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_patch_reader
+from pynapple_nuclr.windows.trace_patches import TracePatchReader
 
 
 def weights(encoder):
@@ -144,7 +144,7 @@ def test_calcium():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_ends_the_training_before_it_reaches_the_weights(monkeypatch, bad):
-    read, reads = TraceSource.read, []
+    read, reads = TracePatchReader.read, []
 
     def damaged(self, starts, units=None):
         patches = read(self, starts, units)
@@ -153,7 +153,7 @@ def test_what_is_not_finite_ends_the_training_before_it_reaches_the_weights(monk
             patches[0, -1] = bad if len(reads) > 3 else patches[0, -1]
         return patches
 
-    monkeypatch.setattr(TraceSource, "read", damaged)
+    monkeypatch.setattr(TracePatchReader, "read", damaged)
     days = {"day1": imaging(1), "day2": imaging(2)}
     with pytest.raises(ValueError, match=r"recording 'day2': NaN or infinity in the window at \d"):
         pretrain(days, CALCIUM, steps=30, progress=False)
@@ -197,7 +197,7 @@ def test_the_held_out_block_is_contiguous_and_never_trained_on(steinmetz_session
         assert total == pytest.approx(recording.duration, rel=1e-6)
         between = block_time.time_span().intersect(kept_time)
         assert len(between) == 0 or between.tot_length() < 1e-6
-        source = open_source(kept, config)
+        source = open_patch_reader(kept, config)
         sampler = ViewSampler([source], ViewSettings(max_view_distance=None), config.gaps)
         start, end = block.epochs[0, 0], block.epochs[-1, 1]
         for epoch in range(2):

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import as_recording
-from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_source, population_tensor, tile
+from pynapple_nuclr.windows import (
+    ViewSampler,
+    ViewSettings,
+    open_patch_reader,
+    population_tensor,
+    tile,
+)
 
 SMALL = EncoderConfig(patch_duration=0.2, window_duration=0.8)
 
@@ -31,7 +37,7 @@ def test_windows_hold_what_pynapple_counts(units, seed):
     units = nap.TsGroup({i: nap.Ts(t) for i, t in trains.items()}, time_support=support)
     if not sum(len(units[i]) for i in units.index):
         return
-    source = open_source(as_recording(units), SMALL)
+    source = open_patch_reader(as_recording(units), SMALL)
     for start, end in units.time_support.values:
         bins = int(round((end - start) / 0.2, 6)) * 10
         if not bins:
@@ -61,8 +67,8 @@ def test_the_order_of_units_does_not_matter(units, seed):
     if ranks.max() == 1:  # else units with as many spikes could be told apart by nothing
         np.testing.assert_array_equal(other.order(), recording.order()[mixed])
     starts = units.time_support.values[:1, 0] + np.arange(3) * 0.2
-    patches = open_source(recording, SMALL).read(starts)
-    np.testing.assert_array_equal(open_source(other, SMALL).read(starts), patches[mixed])
+    patches = open_patch_reader(recording, SMALL).read(starts)
+    np.testing.assert_array_equal(open_patch_reader(other, SMALL).read(starts), patches[mixed])
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -135,7 +141,7 @@ def test_epochs_that_rounding_shortens_keep_their_last_patch(start):
         touching = nap.IntervalSet(starts, starts + 0.8)
     units = nap.TsGroup({0: spikes}, time_support=touching)
     assert population_tensor(units, SMALL).sizes["window"] == 10
-    source = open_source(as_recording(units), SMALL)
+    source = open_patch_reader(as_recording(units), SMALL)
     sampler = ViewSampler([source], ViewSettings(max_view_distance=None), "split")
     assert len(sampler.plan(0)) == 10
 
@@ -222,7 +228,7 @@ def spikes(duration, support, n_units=30, seed=0):
 @pytest.mark.parametrize("least", [0.0, 2.0])
 def test_split_views_stay_in_an_epoch_at_an_allowed_distance(least):
     support = nap.IntervalSet([0, 40, 90], [30, 80, 90.9])
-    source = open_source(as_recording(spikes(100, support)), SMALL)
+    source = open_patch_reader(as_recording(spikes(100, support)), SMALL)
     view = ViewSettings(max_view_distance=5.0, min_view_distance=least)
     sampler = ViewSampler([source], view, "split", seed=1)
     distances = []
@@ -243,7 +249,7 @@ def test_split_views_stay_in_an_epoch_at_an_allowed_distance(least):
 def test_joined_views_share_no_patch_and_lie_at_a_random_phase():
     trials = nap.IntervalSet(np.arange(0, 100, 1.0), np.arange(0, 100, 1.0) + 0.4)
     config = EncoderConfig(patch_duration=0.2, window_duration=0.8, gaps="join")
-    source = open_source(as_recording(spikes(100, trials)), config)
+    source = open_patch_reader(as_recording(spikes(100, trials)), config)
     sampler = ViewSampler([source], ViewSettings(max_view_distance=3.0), "join", seed=1)
     phases = []
     for _, first, second in sampler.plan(0):
@@ -255,7 +261,7 @@ def test_joined_views_share_no_patch_and_lie_at_a_random_phase():
 
 
 def test_views_drop_units_and_repeat_with_the_seed():
-    source = open_source(as_recording(spikes(60, nap.IntervalSet(0, 60))), SMALL)
+    source = open_patch_reader(as_recording(spikes(60, nap.IntervalSet(0, 60))), SMALL)
     sampler = ViewSampler([source], ViewSettings(), "split", seed=3)
     place = sampler.plan(0)[0]
     pairs = [sampler.pair(place, np.random.default_rng(seed)) for seed in (0, 0, 1)]
@@ -270,14 +276,14 @@ def test_views_drop_units_and_repeat_with_the_seed():
 
 
 def test_views_with_too_few_units_are_skipped():
-    source = open_source(as_recording(spikes(60, nap.IntervalSet(0, 60), n_units=9)), SMALL)
+    source = open_patch_reader(as_recording(spikes(60, nap.IntervalSet(0, 60), n_units=9)), SMALL)
     sampler = ViewSampler([source], ViewSettings(), "split")
     assert sampler.pair(sampler.plan(0)[0], np.random.default_rng(0)) is None
 
 
 def test_tiling_of_real_trials_uses_both_halves(steinmetz_session):
     config = EncoderConfig(patch_duration=0.2, window_duration=2.0, gaps="join")
-    tiling = tile(open_source(as_recording(steinmetz_session), config))
+    tiling = tile(open_patch_reader(as_recording(steinmetz_session), config))
     trials = len(steinmetz_session.time_support)
     assert len(tiling.starts) == 2 * trials // 10
     phase = tiling.starts.ravel()[:, None] - steinmetz_session.time_support.start

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynapple_nuclr.windows import open_source, tile
+from pynapple_nuclr.windows import open_patch_reader, tile
 from pynapple_nuclr.windows.patch_readers import EDGE
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def interval_histograms(recording: Recording, config: EncoderConfig, bins: int) 
     ValueError
         If the recording holds calcium, or has no room for a window.
     """
-    source = open_source(recording, config)
+    source = open_patch_reader(recording, config)
     patches = tile(source).starts
     windows, per_window = patches.shape
     starts = patches.ravel()

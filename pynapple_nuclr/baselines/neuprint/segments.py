@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from pynapple_nuclr.windows import open_source, tile
+from pynapple_nuclr.windows import open_patch_reader, tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +67,9 @@ def read_runs(recording: Recording, config: EncoderConfig, bins: int) -> Runs:
     Raises
     ------
     ValueError
-        As `open_source` and `tile`; if no epoch holds a step.
+        As `open_patch_reader` and `tile`; if no epoch holds a step.
     """
-    source = open_source(recording, config)
+    source = open_patch_reader(recording, config)
     windows = tile(source).starts
     ranked = np.argsort(recording.order())
     # Half precision is exact for counts up to 2048, and needs half the memory.

@@ -26,7 +26,7 @@ from pynapple_nuclr.baselines.poyo.vector_learning import Course, VectorLearner
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import Recording, as_recordings
-from pynapple_nuclr.windows import open_source, tile
+from pynapple_nuclr.windows import open_patch_reader, tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -317,7 +317,7 @@ class UnitEmbeddingDecoder(Poyo):
 
     def _windows(self, recording: Recording) -> SpikeWindows:
         """Make two windows of each of the encoder's: either half of the units reads."""
-        starts = tile(open_source(recording, self.config_)).starts
+        starts = tile(open_patch_reader(recording, self.config_)).starts
         length, (windows, patches) = self.config_.patch_duration, starts.shape
         since, rows, patch = spikes_in(recording, starts.ravel(), length)
         counts = np.bincount(rows * starts.size + patch, minlength=recording.n_units * starts.size)

@@ -1,0 +1,85 @@
+"""What a reader took from a file, and what it left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import pynapple as nap
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What was read from a file: printed by ``verbose=True`` and by ``nap-nuclr info FILE``.
+
+    Parameters
+    ----------
+    source : str
+        The file.
+    table : str
+        Where the table of neurons is in the file, such as ``"units"``.
+    n_read : int
+        Neurons that were read.
+    time_support : IntervalSet
+        When they were observed.
+    time_from : str
+        What the time support was taken from, such as ``"obs_intervals"``.
+    region, probe, acceptance : str, optional
+        The columns that brain region, probe and the choice of cells were taken from. None: the
+        file has none.
+    left_out : tuple of str
+        What was left out, how many, and why: a line each.
+    more : mapping
+        Further lines: name → text, such as ``{"signal": "dff"}``.
+
+    Examples
+    --------
+    >>> import pynapple as nap
+    >>> from pynapple_nuclr.nwb.read_report import ReadReport
+    >>> print(ReadReport("day1.nwb", "units", 42, nap.IntervalSet(0, 60), "obs_intervals",
+    ...     region="electrodes: location", left_out=("3 of 900 spikes: NaN",)))
+    day1.nwb: read 42 of table 'units'
+      time support: 60 s in 1 epoch, 0 to 60 s, from obs_intervals
+      region: electrodes: location
+      probe: none
+      acceptance: none
+      left out: 3 of 900 spikes: NaN
+    """
+
+    source: str
+    table: str
+    n_read: int
+    time_support: nap.IntervalSet
+    time_from: str
+    region: str | None = None
+    probe: str | None = None
+    acceptance: str | None = None
+    left_out: tuple[str, ...] = ()
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self) -> dict[str, str]:
+        """Return the report as name → text, in the order to show."""
+        return {
+            "time support": f"{_describe_time(self.time_support)}, from {self.time_from}",
+            "region": self.region or "none",
+            "probe": self.probe or "none",
+            "acceptance": self.acceptance or "none",
+            **self.more,
+            "left out": "; ".join(self.left_out) or "nothing",
+        }
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the report as plain values, for JSON."""
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        return plain | {"time_support": self.time_support.values.tolist()}
+
+    def __str__(self) -> str:
+        head = f"{self.source}: read {self.n_read} of table {self.table!r}"
+        return "\n".join([head, *(f"  {name}: {text}" for name, text in self.lines().items())])
+
+
+def _describe_time(support: nap.IntervalSet) -> str:
+    if not len(support):
+        return "0 s"
+    epochs = f"{len(support)} epoch" + ("s" if len(support) > 1 else "")
+    return f"{support.tot_length():g} s in {epochs}, {support.start[0]:g} to {support.end[-1]:g} s"

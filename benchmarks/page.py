@@ -52,7 +52,7 @@ def who(*datasets: xr.Dataset) -> str:
     """Return who made the vectors and what each system has seen, as a list."""
     lines = {}
     for dataset in datasets:
-        coordinates = (dataset[name].values for name in ("system", "identity", "seen"))
+        coordinates = (dataset[name].values for name in ("system", "identity", "pretrained_on"))
         for name, identity, seen in zip(*coordinates, strict=True):
             signed = f" (`{identity}`)" if identity else ""
             lines.setdefault(name, f"- {name}{signed}: {seen}")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.familiarity import remember
+from pynapple_nuclr.familiarity import record_training_data
 from recordings import steinmetz
 
 HERE = Path(__file__).parent
@@ -142,7 +142,7 @@ def install(which: str, out: Path) -> None:
 
 def remember_training(which: str, data: Path) -> None:
     """Write on the card of a stored encoder what it was trained on."""
-    encoder = remember(nap_nuclr.load_encoder(which), recordings_of(which, data))
+    encoder = record_training_data(nap_nuclr.load_encoder(which), recordings_of(which, data))
     nap_nuclr.save_encoder(encoder, WEIGHTS / which, dtype="float16")
     kept = nap_nuclr.load_encoder(which)
     print(f"{kept.identity} knows {len(kept.card['fingerprints'])} fingerprints")

@@ -90,16 +90,16 @@ def steinmetz_regions(bench: Bench) -> str:
         "region",
         {
             "nuclr": ours(TRIALS, bench.pairs),
-            Statistics.row: Statistics(),
-            Lolcat.row: Lolcat(config=TRIALS),
-            Nemo.row: Nemo(),
-            Neuprint.row: Neuprint(config=TRIALS),
-            Poyo.row: Poyo(behaviour=steinmetz_trials(bench.data)),
+            Statistics.name: Statistics(),
+            Lolcat.name: Lolcat(config=TRIALS),
+            Nemo.name: Nemo(),
+            Neuprint.name: Neuprint(config=TRIALS),
+            Poyo.name: Poyo(behaviour=steinmetz_trials(bench.data)),
         },
         protocol=PROTOCOLS,
         normalize=BOTH,
         seeds=bench.seeds,
-        choose="nested",
+        model_selection="nested",
     )
     once = bench.run(
         sessions, "region", _frozen(), protocol=PROTOCOLS[:2], normalize=BOTH, seeds=bench.seeds
@@ -140,8 +140,8 @@ def _frozen() -> dict[str, System]:
 
 def _regions_aims(bench: Bench, scores: xr.Dataset, once: xr.Dataset) -> None:
     own = ["nuclr", "bundled encoder", "candidate for the bundled encoder"]
-    others = ["statistics", Lolcat.row, Nemo.row]
-    others += [Neuprint.row, Poyo.row]
+    others = ["statistics", Lolcat.name, Nemo.name]
+    others += [Neuprint.name, Poyo.name]
     both = [scores, once]
     for score, name in (("macro_f1", "regions"), ("macro_f1_within_recording", "regions, within")):
         found, prior, other = (
@@ -193,7 +193,7 @@ def fewer_animals(bench: Bench) -> str:
         steinmetz(bench.data),
         "region",
         [ours(TRIALS, bench.pairs), Statistics()],
-        orders=1,
+        n_orders=1,
         normalize="recording",
         cache=bench.cache,
     )
@@ -273,7 +273,7 @@ def worm_classes(bench: Bench) -> str:
         normalize=BOTH,
     )
     found, chance = (best([scores], "top1", [name]) for name in ("nuclr", "shuffled labels"))
-    other = best([scores], "top1", [Statistics.row, Neuprint.row])
+    other = best([scores], "top1", [Statistics.name, Neuprint.name])
     bench.aim(
         "worms, neuron class, top 1",
         "5 × shuffled labels",

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class Variant(EmbeddingSystem):
     Parameters
     ----------
     name : str
-        Name of the row.
+        Name of the system in tables.
     config : EncoderConfig
         Windows and size.
     pairs, batch_size : int
@@ -66,9 +66,7 @@ class Variant(EmbeddingSystem):
         Arithmetic of the encoder.
     """
 
-    row: ClassVar[str] = "variant"
-
-    name: str
+    name: str  # type: ignore[misc]
     config: EncoderConfig
     pairs: int = 600
     batch_size: int = 2
@@ -83,7 +81,6 @@ class Variant(EmbeddingSystem):
     precision: Precision = "bfloat16"
 
     def __post_init__(self) -> None:
-        self.row = self.name  # type: ignore[misc]
         self.modalities = (self.config.modality,)  # type: ignore[misc]
 
     def but(self, name: str, **changes: Any) -> Variant:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
 from pynapple_nuclr.checkpoints import Encoder, as_encoder
@@ -41,7 +41,7 @@ class Nuclr(EmbeddingSystem):
     alternatives : tuple of mapping
         Changes to these fields, among which nested validation may choose.
     name : str
-        Name of the row.
+        Name of the system in tables.
 
     Attributes
     ----------
@@ -64,23 +64,20 @@ class Nuclr(EmbeddingSystem):
     (20, 32)
     """
 
-    row: ClassVar[str] = "nuclr"
-
     encoder: Encoder | str | Path | None = None
     config: EncoderConfig | None = None
     steps: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[Mapping[str, Any], ...] = ()
-    name: str = "nuclr"
+    name: str = field(default="nuclr", kw_only=True)  # type: ignore[misc]  # of each variant
 
     def __post_init__(self) -> None:
-        self.row = self.name  # type: ignore[misc]  # one class, a row for every variant
         if self.steps is None or self.encoder is not None:
             self.encoder = as_encoder(self.encoder)
             self.modalities = (self.encoder.config.modality,)  # type: ignore[misc]
 
     @property
-    def learns(self) -> bool:
+    def trainable(self) -> bool:
         """Whether `fit` does anything: an encoder that is used as it is does not change."""
         return self.steps is not None
 
@@ -93,7 +90,7 @@ class Nuclr(EmbeddingSystem):
         return "" if known is None else str(known.identity)
 
     @property
-    def seen(self) -> str:
+    def pretrained_on(self) -> str:
         """What the encoder has been trained on before any fit."""
         if self.encoder is None:
             return ""
@@ -115,8 +112,8 @@ class Nuclr(EmbeddingSystem):
         if not known and "training" in encoder.card:
             warnings.warn(
                 f"nobody can say whether encoder {encoder.identity} has seen the animals left out: "
-                "its card does not tell its recordings of training; familiarity.remember(encoder, "
-                "recordings) writes them there",
+                "its card does not name its training recordings; "
+                "familiarity.record_training_data(encoder, recordings) writes them there",
                 UserWarning,
                 stacklevel=2,
             )

@@ -16,7 +16,7 @@ from pynapple_nuclr.baselines.base import LabelSystem
 from pynapple_nuclr.baselines.labels_and_trials import (
     are_trials,
     classes_in,
-    once,
+    memoize_per_object,
     read_labels,
     unit_ids,
 )
@@ -107,7 +107,7 @@ class MostCommonLabel(_Prior):
     (array(['PV', 'SST'], dtype='<U3'), array([0.67, 0.33]))
     """
 
-    row: ClassVar[str] = "prior: most common label"
+    name: ClassVar[str] = "prior: most common label"
 
     def _vote(self, units: Any, name: str, one_hot: Floats) -> Floats:
         return np.tile(one_hot.sum(axis=0) / one_hot.sum(), (len(one_hot), 1))
@@ -151,7 +151,7 @@ class CorrelatedNeighbours(_Prior):
     True
     """
 
-    row: ClassVar[str] = "prior: correlated neighbours"
+    name: ClassVar[str] = "prior: correlated neighbours"
     neighbours: int = 15
     bin_size: float = 0.05
 
@@ -163,7 +163,7 @@ class CorrelatedNeighbours(_Prior):
             )
 
     def _vote(self, units: Any, name: str, one_hot: Floats) -> Floats:
-        likeness, order = once(
+        likeness, order = memoize_per_object(
             units, ("correlations", self.bin_size), lambda: self._correlate(units, name)
         )
         # Ties are broken by the data, not by where a unit stands.

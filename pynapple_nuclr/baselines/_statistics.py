@@ -51,7 +51,7 @@ class Statistics(EmbeddingSystem):
     (5, 44)
     """
 
-    row: ClassVar[str] = "statistics"
+    name: ClassVar[str] = "statistics"
     response_bins: int = 8
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Statistics(EmbeddingSystem):
             raise ValueError(f"response_bins is {self.response_bins}; expected 0 or more")
 
     @property
-    def learns(self) -> bool:
+    def trainable(self) -> bool:
         """False: statistics are computed."""
         return False
 

@@ -36,7 +36,7 @@ class System(ABC):
 
     Attributes
     ----------
-    row : str
+    name : str
         Name of the system in tables; ends with ``-style`` where it departs from its paper.
     modalities : tuple of str
         What it can read: "spikes", "calcium".
@@ -44,7 +44,7 @@ class System(ABC):
         The course of its training: ``step``, ``seconds``, ``loss`` and the like.
     """
 
-    row: ClassVar[str]
+    name: ClassVar[str]
     modalities: ClassVar[tuple[str, ...]] = ("spikes", "calcium")
     history_: list[dict[str, float]] = field(default_factory=list, init=False, repr=False)
 
@@ -65,7 +65,7 @@ class System(ABC):
         """
         chosen = _kept(self)
         chosen.pop("modalities", None)  # what it can read, not what it makes of it
-        return {"row": self.row} | {name: _plain(value) for name, value in chosen.items()}
+        return {"name": self.name} | {name: _plain(value) for name, value in chosen.items()}
 
     def candidates(self) -> list[System]:
         """Return the systems among which nested validation may choose, this one first."""
@@ -76,7 +76,7 @@ class EmbeddingSystem(System):
     """A system that describes units by vectors, which a probe then reads."""
 
     @property
-    def learns(self) -> bool:
+    def trainable(self) -> bool:
         """Whether `fit` does anything; if not, one embedding serves every protocol and seed.
 
         Then `fit` must not look at the recordings: an evaluation does not show them.

@@ -119,7 +119,7 @@ def are_trials(recording: Recording) -> bool:
     return len(lengths) >= _FEWEST_TRIALS and bool(alike)
 
 
-def once(units: Units, key: Hashable, make: Callable[[], T]) -> T:
+def memoize_per_object(units: Units, key: Hashable, make: Callable[[], T]) -> T:
     """Return `make()`, computed once for a pynapple object and kept for as long as it lives.
 
     Parameters

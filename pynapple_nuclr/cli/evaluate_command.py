@@ -53,17 +53,17 @@ def evaluate_command(
     seeds: Annotated[
         int | None, typer.Option(help=with_default("How many seeds", _EVALUATE, "seeds"))
     ] = None,
-    folds: Annotated[
+    n_folds: Annotated[
         int | None,
-        typer.Option(help=with_default("Folds over units (transductive)", _EVALUATE, "folds")),
+        typer.Option(help=with_default("Folds over units (transductive)", _EVALUATE, "n_folds")),
     ] = None,
     normalize: Annotated[
         list[str] | None,
         typer.Option(help=with_default("none or recording; repeat", _EVALUATE, "normalize")),
     ] = None,
-    shuffles: Annotated[
+    n_shuffles: Annotated[
         int | None,
-        typer.Option(help=with_default("Runs with shuffled labels", _EVALUATE, "shuffles")),
+        typer.Option(help=with_default("Runs with shuffled labels", _EVALUATE, "n_shuffles")),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps fits; an interrupted run goes on.")
@@ -100,10 +100,10 @@ def evaluate_command(
         systems=[_system(one) for one in systems or ()],
         protocol=protocol,
         animals=animals,
-        folds=folds,
+        n_folds=n_folds,
         seeds=seeds,
         normalize=normalize,
-        shuffles=shuffles,
+        n_shuffles=n_shuffles,
         cache=cache,
     )
     with collect_warnings(notes):

@@ -41,7 +41,7 @@ _VARIABLES = {
     "seconds": ("system", "protocol", "seed"),
     "n": ("protocol", "seed", "fold"),
 }
-_NO_ANSWER = "(no answer)"
+_NO_ANSWER = "(none)"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Plan:
     rows: dict[str, System]
     folds: dict[tuple[Protocol, int], list[Fold]]
     treatments: list[str]
-    shuffles: int  # with every seed
+    n_shuffles: int  # with every seed
 
     @property
     def n_steps(self) -> int:
@@ -67,7 +67,7 @@ class _Plan:
             for (protocol, _), folds in self.folds.items()
             if tells(system, protocol)
         ]
-        return sum(steps) + len(self.folds) * len(self.treatments) * (self.shuffles > 0)
+        return sum(steps) + len(self.folds) * len(self.treatments) * (self.n_shuffles > 0)
 
 
 def evaluate(
@@ -77,11 +77,11 @@ def evaluate(
     systems: Any = None,
     *,
     animals: Any = None,
-    folds: int = 5,
+    n_folds: int = 5,
     seeds: int | Sequence[int] = 1,
     normalize: str | Sequence[str] = "none",
-    shuffles: int = 5,
-    choose: Literal["nested"] | None = None,
+    n_shuffles: int = 5,
+    model_selection: Literal["nested"] | None = None,
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -109,17 +109,17 @@ def evaluate(
     animals : mapping, list or str, optional
         Recording name → animal, one per recording, or the metadata column that says it. Default:
         ``animal``, else ``subject``, where every recording has it.
-    folds : int
+    n_folds : int
         Folds of the transductive protocol.
     seeds : int or sequence of int
         How many, or which: of fits, and of the transductive folds.
     normalize : {"none", "recording"} or both
         "recording": vectors are standardised within each recording, over all its units, before
         the probe. Has no effect on systems that are not read by a probe.
-    shuffles : int
+    n_shuffles : int
         Runs with shuffled labels, at least; spread over the seeds, of which each has one or more.
         0: the row stays NaN.
-    choose : {"nested"}, optional
+    model_selection : {"nested"}, optional
         For every fold, choose among each system's ``candidates()`` by 3 inner folds of its
         training units (zero-shot: animals, where there are two or more). Default: no choice.
     cache : path, optional
@@ -149,7 +149,7 @@ def evaluate(
         ``ece``, ``brier``,          calibration error, Brier score, and macro F1 of the more
         ``macro_f1_confident_half``  confident half of the answered units: see
                                      `pynapple_nuclr.calibration`
-        ``answered``                 share of the units that got an answer; others count as missed
+        ``coverage``                 share of the units that got an answer; others count as missed
         ``confusion``                units: ``true_label`` × ``predicted_label``
         ``n``                        units scored in each fold
         ``seconds``                  of fitting and embedding
@@ -158,11 +158,11 @@ def evaluate(
         ``predicted``,               out-of-fold label ("" = none) and its probability, of every
         ``confidence``               ``unit`` (coordinates ``recording``, ``unit_id``, ``label``,
                                      ``animal``)
-        ``chosen``                   with `choose`: what differs in the chosen configuration
+        ``chosen``                   with `model_selection`: in what the chosen one differs
         ============================ =========================================================
 
-        Coordinates of ``system``: ``identity`` (name@hash), ``seen`` (what it was fitted on) and
-        ``settings``. What a protocol does not have is NaN.
+        Coordinates of ``system``: ``identity`` (name@hash), ``pretrained_on`` (what it was
+        fitted on) and ``settings``. What a protocol does not have is NaN.
 
     Raises
     ------
@@ -187,28 +187,30 @@ def evaluate(
     protocols: list[Protocol] = as_several("protocol", protocol, PROTOCOLS)
     treatments = as_several("normalize", normalize, ("none", "recording"))
     numbers = seeds_of(seeds)
-    check_counts(folds=(folds, 2), shuffles=(shuffles, 0))
-    as_several("choose", choose or "nested", ("nested",))
+    check_counts(n_folds=(n_folds, 2), n_shuffles=(n_shuffles, 0))
+    as_several("model_selection", model_selection or "nested", ("nested",))
     task = read_task(recordings, target, animals)
     for one in protocols:
         check_animals(task, one)
     rows = resolve_systems(systems, task.modality)
     divided = {
-        (one, seed): make_folds(task, one, folds, seed) for one in protocols for seed in numbers
+        (one, seed): make_folds(task, one, n_folds, seed) for one in protocols for seed in numbers
     }
-    plan = _Plan(task, rows, divided, treatments, -(-shuffles // len(numbers)))
+    plan = _Plan(task, rows, divided, treatments, -(-n_shuffles // len(numbers)))
     dataset = _blank(plan)
     with (
         open_store(cache) as store,
         tqdm(total=plan.n_steps, disable=not progress, unit="fold") as bar,
     ):
-        engine = Engine(task, Fits(task, store), choose == "nested", bar.update)
+        engine = Engine(task, Fits(task, store), model_selection == "nested", bar.update)
         answers = _fill(dataset, engine, plan, bar)
         _fill_chance(dataset, engine, plan, bar)
-    about = {"folds": folds, "seeds": numbers, "shuffles": plan.shuffles * len(numbers)}
+    about = {"n_folds": n_folds, "seeds": numbers, "n_shuffles": plan.n_shuffles * len(numbers)}
     about["history"] = json.dumps({row: told[0].history for row, told in answers.items()})
     dataset = dataset.assign_coords(system_coordinates(rows, answers))
-    return dataset.assign_attrs(attributes("scores", task, choose=choose or "", **about))
+    return dataset.assign_attrs(
+        attributes("scores", task, model_selection=model_selection or "", **about)
+    )
 
 
 def _blank(plan: _Plan) -> xr.Dataset:
@@ -269,9 +271,11 @@ def _fill_chance(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> 
     bar.set_description(SHUFFLED)
     system = shuffled_system(plan.rows)
     for (protocol, seed), folds in plan.folds.items():
-        for how in plan.treatments if plan.shuffles else ():
+        for how in plan.treatments if plan.n_shuffles else ():
             place = {"system": SHUFFLED, "protocol": protocol, "normalize": how, "seed": seed}
-            write(dataset, chance_scores(engine, system, folds, how, seed, plan.shuffles), **place)
+            write(
+                dataset, chance_scores(engine, system, folds, how, seed, plan.n_shuffles), **place
+            )
             bar.update()
 
 
@@ -289,7 +293,7 @@ def _decodability(
     engine: Engine, system: EmbeddingSystem, folds: Sequence[Fold], normalize: str, seed: int
 ) -> dict[str, float]:
     """Return how well the recording can be told, mean over the fits of the folds."""
-    fits = {fold.seen: engine.vectors(system, fold, seed) for fold in folds}
+    fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
     told = [engine.probing.tell_recordings(fit.values, normalize) for fit in fits.values()]
     found, chance = np.mean(told, axis=0)
     return {"recording_decodability": found, "recording_chance": chance}

@@ -75,8 +75,8 @@ class Fits:
     def vectors(self, system: EmbeddingSystem, seen: Sequence[str], seed: int) -> Fit:
         """Return the vectors of all units, by a system fitted on the recordings `seen`.
 
-        Where a system says that it does not learn (``learns = False``: a frozen encoder), neither
-        the seed nor the recordings that it would be fitted on matter: it is not shown any.
+        A system that is not trainable (a frozen encoder) depends neither on the seed nor on the
+        recordings that it would be fitted on: it gets none.
 
         Raises
         ------
@@ -84,12 +84,12 @@ class Fits:
             If it looks at them all the same.
         """
         names = tuple(self.task.units)
-        learns = getattr(system, "learns", True)
-        if not learns:
+        trainable = getattr(system, "trainable", True)
+        if not trainable:
             seen, seed = names, 0
 
         def work(fresh: EmbeddingSystem) -> Mapping[str, Any]:
-            shown = self._units(seen) if learns else HiddenRecordings(seen, system.row)
+            shown = self._units(seen) if trainable else HiddenRecordings(seen, system.name)
             fitted = fresh.fit(shown, seed=seed)
             return self._one_by_one(names, lambda group: copy.deepcopy(fitted).embed(group))
 
@@ -174,7 +174,7 @@ class Fits:
                 "seconds": seconds,
                 "history": _plain_history(fresh),
                 "identity": str(getattr(fresh, "identity", "")),
-                "row": system.row,
+                "name": system.name,
             }
             self.store.write(key, {"values": values}, notes)
             stored = {"values": values}, notes
@@ -196,7 +196,7 @@ class Fits:
         if wrong or len(widths) != 1 or -1 in widths:
             name = (wrong or list(asked))[0]
             raise ValueError(
-                f"system {system.row!r} answered with shape {arrays[name].shape} about recording "
+                f"system {system.name!r} answered with shape {arrays[name].shape} about recording "
                 f"{name!r} of {n_units[name]} units; expected (units, columns), and as many "
                 "columns for every recording"
             )
@@ -211,13 +211,13 @@ class Fits:
         known = np.asarray(system.classes_).astype(str)
         if chances.ndim != 2 or chances.shape[1] != len(known):
             raise ValueError(
-                f"system {system.row!r} answered with shape {chances.shape} about recording "
+                f"system {system.name!r} answered with shape {chances.shape} about recording "
                 f"{name!r}; expected (units, {len(known)} classes)"
             )
         foreign = sorted(set(known.tolist()) - set(self.task.classes.tolist()))
         if foreign:
             raise ValueError(
-                f"system {system.row!r} has {', '.join(map(repr, foreign))} among its classes_; "
+                f"system {system.name!r} has {', '.join(map(repr, foreign))} among its classes_; "
                 f"expected some of {', '.join(map(repr, self.task.classes.tolist()))}: let "
                 "classes_ hold the labels that fit was shown"
             )
@@ -234,7 +234,7 @@ def _named(system: System, seen: Sequence[str]) -> Iterator[None]:
         yield
     except Exception as error:
         if sys.version_info >= (3, 11):  # earlier ones cannot add to an error
-            error.add_note(f"while the system {system.row!r} was fitted on {', '.join(seen)}")
+            error.add_note(f"while the system {system.name!r} was fitted on {', '.join(seen)}")
         raise
 
 

@@ -63,8 +63,8 @@ def inner_folds(task: Task, fold: Fold, protocol: Protocol, seed: int) -> list[F
     """
     animals = np.unique(task.animals[task.scored][fold.train])
     if protocol == "transductive" or len(animals) < 2:
-        return _by_unit(task, fold.train, INNER, seed, fold.seen)
-    return _by_animal(task, fold.train, fold.seen, protocol, INNER)
+        return _by_unit(task, fold.train, INNER, seed, fold.visible_recordings)
+    return _by_animal(task, fold.train, fold.visible_recordings, protocol, INNER)
 
 
 def check_animals(task: Task, protocol: Protocol) -> None:
@@ -99,7 +99,9 @@ def check_animals(task: Task, protocol: Protocol) -> None:
 def without_hidden(task: Task, fold: Fold) -> Fold:
     """Return the fold without those recordings among the seen that its protocol hides."""
     hidden = set(hidden_recordings(task, fold))
-    return fold._replace(seen=tuple(name for name in fold.seen if name not in hidden))
+    return fold._replace(
+        visible_recordings=tuple(name for name in fold.visible_recordings if name not in hidden)
+    )
 
 
 def _by_unit(

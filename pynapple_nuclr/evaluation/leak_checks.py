@@ -55,7 +55,7 @@ def check_fold(task: Task, fold: Fold, system: str = "") -> Fold:
             f"animal {listed(animals)} is tested, and {_units(task, shown)} of it "
             "would show their labels",
         )
-    seen = sorted(set(fold.seen) & set(hidden_recordings(task, fold)))
+    seen = sorted(set(fold.visible_recordings) & set(hidden_recordings(task, fold)))
     if seen:
         _refuse(
             system,
@@ -82,7 +82,7 @@ def check_inner(task: Task, inner: Fold, outer: Fold, system: str) -> Fold:
             f"{_units(task, beyond)} would decide which configuration is chosen, "
             "and are not among its training units",
         )
-    seen = sorted(set(inner.seen) - set(outer.seen))
+    seen = sorted(set(inner.visible_recordings) - set(outer.visible_recordings))
     if seen:
         _refuse(system, outer, f"its inner fold {inner.name!r} would see recording {listed(seen)}")
     return check_fold(task, inner, system)
@@ -172,7 +172,7 @@ def check_settings(system: System, task: Task) -> None:
     if by in named and by != task.target:
         mend = f"to train by {by}, give each part as a recording of its own"
     raise LeakError(
-        f"system {system.row!r} reads the metadata column {listed(named)}, which systems are not "
+        f"system {system.name!r} reads the metadata column {listed(named)}, which systems are not "
         f"shown: from it {task.target!r}, the label that it shall tell, can be read, or it is of "
         f"an embedding, whose encoder may have seen what is tested; {mend}"
     )
@@ -193,7 +193,7 @@ def check_pretrained(system: System, task: Task, fold: Fold) -> None:
     if seen := [name for name in hidden if known & task.fingerprints[name]]:
         encoder = getattr(system, "identity", "") or system.settings().get("encoder", "")
         _refuse(
-            system.row,
+            system.name,
             fold,
             f"recording {listed(seen)} is of a tested animal, and the system's encoder {encoder} "
             "was pretrained on it",

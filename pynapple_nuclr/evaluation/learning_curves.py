@@ -54,11 +54,11 @@ def label_efficiency(
     protocol: Protocol = "transductive",
     *,
     animals: Any = None,
-    folds: int = 5,
-    draws: int = 3,
+    n_folds: int = 5,
+    n_draws: int = 3,
     seeds: int | Sequence[int] = 1,
     normalize: str | Sequence[str] = "none",
-    shuffles: int = 1,
+    n_shuffles: int = 1,
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -70,15 +70,15 @@ def label_efficiency(
 
     Parameters
     ----------
-    recordings, target, systems, animals, folds, seeds, normalize, cache, progress
+    recordings, target, systems, animals, n_folds, seeds, normalize, cache, progress
         As in `evaluate`.
     fractions : sequence of float
         Of the training labels, above 0 and up to 1.
     protocol : str
         One of those of `evaluate`.
-    draws : int
+    n_draws : int
         How often the units that show their label are drawn.
-    shuffles : int
+    n_shuffles : int
         Runs with shuffled labels at every point; 0: the row stays NaN.
 
     Returns
@@ -98,21 +98,21 @@ def label_efficiency(
     >>> import pynapple_nuclr as nap_nuclr
     >>> from pynapple_nuclr.evaluation import label_efficiency
     >>> units = nap_nuclr.simulate("single", n_units=60, duration=60)
-    >>> curve = label_efficiency(units, "cell_type", [0.1, 1.0], ["statistics"], draws=1,
+    >>> curve = label_efficiency(units, "cell_type", [0.1, 1.0], ["statistics"], n_draws=1,
     ...     progress=False)
     >>> curve["n_labels"].values.ravel().tolist()
     [6.0, 48.0]
     """
     (which,) = as_several("protocol", [protocol], PROTOCOLS)
-    check_counts(folds=(folds, 2), draws=(draws, 1), shuffles=(shuffles, 0))
+    check_counts(n_folds=(n_folds, 2), n_draws=(n_draws, 1), n_shuffles=(n_shuffles, 0))
     if not fractions or not all(0 < one <= 1 for one in fractions):
         raise ValueError(f"fractions={fractions!r}; expected some above 0 and up to 1")
     task = read_task(recordings, target, animals)
     check_animals(task, which)
     points = []
     for seed in seeds_of(seeds):
-        whole = make_folds(task, which, folds, seed)
-        for draw in range(draws):
+        whole = make_folds(task, which, n_folds, seed)
+        for draw in range(n_draws):
             for fraction in sorted(set(fractions)):
                 thinned = [
                     _thinned(fold, task, fraction, [seed, draw, number])
@@ -121,7 +121,7 @@ def label_efficiency(
                 place = {"seed": seed, "fraction": fraction, "draw": draw}
                 points.append(_Point(place, thinned))
     rows = resolve_systems(systems, task.modality)
-    curve = _curve(task, rows, points, which, normalize, shuffles, cache, progress)
+    curve = _curve(task, rows, points, which, normalize, n_shuffles, cache, progress)
     shown = [np.mean([fold.train.sum() for fold in point.folds]) for point in points]
     return _with_counts(curve, points, "n_labels", shown).assign_attrs(
         attributes("label efficiency", task, protocol=which)
@@ -133,13 +133,13 @@ def data_scaling(
     target: str,
     systems: Any = None,
     animals: Any = None,
-    numbers: Sequence[int] | None = None,
+    n_animals: Sequence[int] | None = None,
     *,
     labels: Literal["all", "same"] = "all",
-    orders: int = 3,
+    n_orders: int = 3,
     seeds: int | Sequence[int] = 1,
     normalize: str | Sequence[str] = "none",
-    shuffles: int = 1,
+    n_shuffles: int = 1,
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -153,15 +153,15 @@ def data_scaling(
     ----------
     recordings, target, systems, animals, seeds, normalize, cache, progress
         As in `evaluate`. Animals without labels are never left out, but systems may see them.
-    numbers : sequence of int, optional
+    n_animals : sequence of int, optional
         How many animals systems are fitted on. Default: 1, 2, … all others.
     labels : {"all", "same"}
         Which labels the probe is shown: those of all animals but the one left out, so that only
         pretraining changes; or those of the animals that the system saw. Systems of labels learn
         from nothing else, and are always shown the latter.
-    orders : int
+    n_orders : int
         Random orders of the animals.
-    shuffles : int
+    n_shuffles : int
         Runs with shuffled labels at every point; 0: the row stays NaN.
 
     Returns
@@ -181,26 +181,26 @@ def data_scaling(
     >>> import pynapple_nuclr as nap_nuclr
     >>> from pynapple_nuclr.evaluation import data_scaling
     >>> mice = nap_nuclr.simulate("single", n_units=20, duration=60, animals=3)
-    >>> curve = data_scaling(mice, "cell_type", ["statistics"], orders=1, progress=False)
+    >>> curve = data_scaling(mice, "cell_type", ["statistics"], n_orders=1, progress=False)
     >>> curve["macro_f1"].sel(system="statistics").values.ravel().round(1)
     array([1., 1.])
     """
     as_several("labels", labels, ("all", "same"))
-    check_counts(orders=(orders, 1), shuffles=(shuffles, 0))
+    check_counts(n_orders=(n_orders, 1), n_shuffles=(n_shuffles, 0))
     task = read_task(recordings, target, animals)
     check_animals(task, "inductive_zero_shot")
     known = sorted(set(task.animals))
     most = len(known) - 1
-    numbers = list(range(1, most + 1)) if numbers is None else sorted(set(numbers))
+    numbers = list(range(1, most + 1)) if n_animals is None else sorted(set(n_animals))
     if not numbers or min(numbers) < 1 or max(numbers) > most:
         raise ValueError(
-            f"numbers={numbers}; with one of {len(known)} animals left out, expected some from 1 "
+            f"n_animals={numbers}; with one of {len(known)} animals left out, expected some from 1 "
             f"to {most}"
         )
     points = []
     for seed in seeds_of(seeds):
         whole = make_folds(task, "inductive_zero_shot", 2, seed)
-        for order in range(orders):
+        for order in range(n_orders):
             # The same order for every left-out animal: many of the sets then coincide.
             ordered = np.random.default_rng(order).permutation(known).tolist()
             for number in numbers:
@@ -209,7 +209,7 @@ def data_scaling(
                 points.append(_Point(place, fewer))
     rows = resolve_systems(systems, task.modality, priors=False)
     which: Protocol = "inductive_zero_shot"
-    curve = _curve(task, rows, points, which, normalize, shuffles, cache, progress)
+    curve = _curve(task, rows, points, which, normalize, n_shuffles, cache, progress)
     return curve.assign_attrs(attributes("data scaling", task, protocol=which, labels=labels))
 
 
@@ -231,7 +231,7 @@ def _fewer(fold: Fold, task: Task, ordered: Sequence[str], number: int, labels: 
     train = fold.train
     if labels == "same":
         train = train & np.isin(task.animals[task.scored], animals)
-    return fold._replace(seen=seen, train=train)
+    return fold._replace(visible_recordings=seen, train=train)
 
 
 def _curve(
@@ -240,7 +240,7 @@ def _curve(
     points: Sequence[_Point],
     protocol: Protocol,
     normalize: str | Sequence[str],
-    shuffles: int,
+    n_shuffles: int,
     cache: str | Path | None,
     progress: bool,
 ) -> xr.Dataset:
@@ -256,7 +256,7 @@ def _curve(
     variables = {**dict.fromkeys(POOLED, dims), "macro_f1_fold": (*dims, "fold")}
     dataset = blank(coords, variables)
     chance = shuffled_system(rows)
-    total = len(points) * (len(rows) + bool(shuffles))
+    total = len(points) * (len(rows) + bool(n_shuffles))
     with open_store(cache) as store, tqdm(total=total, disable=not progress, unit="point") as bar:
         engine = Engine(task, Fits(task, store))
         told: dict[str, list[Answer]] = {}
@@ -272,10 +272,10 @@ def _curve(
                     scores = scores_only(scores_of(answer.chances, task, point.folds))
                     write(dataset, scores, system=row, normalize=how, **point.place)
         bar.set_description(SHUFFLED)
-        for point in points if shuffles else ():
+        for point in points if n_shuffles else ():
             bar.update()
             for how in treatments:
-                scores = chance_scores(engine, chance, point.folds, how, point.seed, shuffles)
+                scores = chance_scores(engine, chance, point.folds, how, point.seed, n_shuffles)
                 place = {"system": SHUFFLED, "normalize": how, **point.place}
                 write(dataset, scores_only(scores), **place)
     return dataset.assign_coords(system_coordinates(rows, told))

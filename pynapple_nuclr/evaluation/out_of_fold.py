@@ -123,7 +123,7 @@ class Engine:
         if isinstance(system, LabelSystem):
             return dict.fromkeys(normalize, self._by_labels(system, folds, protocol, seed))
         raise TypeError(
-            f"system {system.row!r} is a {type(system).__name__}; expected an EmbeddingSystem or "
+            f"system {system.name!r} is a {type(system).__name__}; expected an EmbeddingSystem or "
             "a LabelSystem"
         )
 
@@ -135,9 +135,9 @@ class Engine:
         LeakError
             If the fold, or the system's encoder, gives away what is tested.
         """
-        check_fold(self.task, fold, system.row)
+        check_fold(self.task, fold, system.name)
         check_pretrained(system, self.task, fold)
-        return self.fits.vectors(system, fold.seen, seed)
+        return self.fits.vectors(system, fold.visible_recordings, seed)
 
     def _by_probe(
         self,
@@ -158,7 +158,7 @@ class Engine:
         self, system: LabelSystem, folds: Sequence[Fold], protocol: Protocol, seed: int
     ) -> Answer:
         def tell(one: LabelSystem, fold: Fold, outer: Fold) -> tuple[Chances, Fit | None]:
-            check_fold(self.task, fold, one.row)
+            check_fold(self.task, fold, one.name)
             check_pretrained(one, self.task, outer)
             return self._told_by_labels(one, fold, seed)
 
@@ -169,7 +169,9 @@ class Engine:
     ) -> tuple[Chances, Fit | None]:
         """Return the probabilities (tested units, classes), and the fit if there was one."""
         task = self.task
-        rows = task.scored[fold.train & np.isin(task.recordings[task.scored], fold.seen)]
+        rows = task.scored[
+            fold.train & np.isin(task.recordings[task.scored], fold.visible_recordings)
+        ]
         asked = tuple(np.unique(task.recordings[task.scored[fold.test]]).tolist())
         classes = np.unique(task.labels[rows])
         if len(classes) < 2:  # nothing to tell apart, and no system can learn from it
@@ -179,7 +181,7 @@ class Engine:
             return told, None
         shown = np.zeros(len(task.labels), dtype=bool)
         shown[rows] = True
-        fit = self.fits.chances(system, fold.seen, shown, asked, seed)
+        fit = self.fits.chances(system, fold.visible_recordings, shown, asked, seed)
         return fit.values[task.scored[fold.test]].astype(np.float64), fit
 
     def _tell_folds(
@@ -195,7 +197,7 @@ class Engine:
             if len(candidates) > 1:
                 inner = inner_folds(self.task, fold, protocol, seed)
                 for part in inner:
-                    check_inner(self.task, part, fold, system.row)
+                    check_inner(self.task, part, fold, system.name)
                 scores = [self._inner_f1(one, inner, fold, tell) for one in candidates]
                 best = candidates[int(np.argmax(scores))]
             told, fit = tell(best, fold, fold)

@@ -123,27 +123,27 @@ def system_coordinates(
     Returns
     -------
     dict
-        ``identity`` (name@hash of all encoders that were used), ``seen`` (what it was fitted on)
-        and ``settings`` (JSON).
+        ``identity`` (name@hash of all encoders that were used), ``pretrained_on`` (what it was
+        fitted on) and ``settings`` (JSON).
     """
     used: dict[str, set[str]] = {row: set() for row in rows}
     for row, several in answers.items():
         used[row] = {fit.identity for one in several for fit in one.fits.values()} - {""}
     chance = shuffled_system(rows)
-    name = next((row for row, one in rows.items() if one is chance), chance.row)
+    name = next((row for row, one in rows.items() if one is chance), chance.name)
     seen = [*map(_seen, rows.values()), f"shuffled labels; vectors of {name}"]
     settings = [*(json.dumps(one.settings()) for one in rows.values()), "{}"]
     return {
         "identity": ("system", [*(", ".join(sorted(one)) for one in used.values()), ""]),
-        "seen": ("system", seen),
+        "pretrained_on": ("system", seen),
         "settings": ("system", settings),
     }
 
 
 def _seen(system: System) -> str:
     """Return in a few words what a system was fitted on."""
-    if getattr(system, "seen", ""):
-        return str(system.seen)  # type: ignore[attr-defined]
+    if getattr(system, "pretrained_on", ""):
+        return str(system.pretrained_on)  # type: ignore[attr-defined]
     if isinstance(system, LabelSystem) and system.uses_test_recording_labels:
         return "labels of the same recording"
     if isinstance(system, EmbeddingSystem):

@@ -167,7 +167,7 @@ def plot_confusion(
     -------
     matplotlib Axes
         Rows are true labels; the shade is the share of the row, the number the units (mean over
-        seeds). A column "(no answer)" only where there are such units.
+        seeds). A column "(none)" only where there are such units.
 
     Raises
     ------

@@ -68,8 +68,8 @@ def as_table(
     >>> import pynapple_nuclr as nap_nuclr
     >>> from pynapple_nuclr.evaluation import as_table, label_efficiency
     >>> units = nap_nuclr.simulate("single", n_units=60, duration=60)
-    >>> curve = label_efficiency(units, "cell_type", [0.1, 1], ["statistics"], draws=1,
-    ...     shuffles=0, progress=False)
+    >>> curve = label_efficiency(units, "cell_type", [0.1, 1], ["statistics"], n_draws=1,
+    ...     n_shuffles=0, progress=False)
     >>> print(as_table(curve.sel(system=["statistics"]), digits=1, markdown=True))
     | system | 0.1 of labels | 1 of labels |
     |---|---|---|

@@ -29,7 +29,7 @@ POOLED = (
     "ece",
     "brier",
     "macro_f1_confident_half",
-    "answered",
+    "coverage",
 )
 """The scores that are one number for all units."""
 
@@ -57,7 +57,7 @@ def score(chances: Floats, y: Indices, recordings: NDArray[np.str_]) -> dict[str
         ``balanced_accuracy``, the mean recall of all classes; ``top1``, ``top5``: share of the
         units whose class is the first, or among the first five (equal probabilities in random
         order; NaN below six classes); ``ece``, ``brier`` and ``macro_f1_confident_half`` of the
-        answered units, as in `pynapple_nuclr.calibration`; ``answered``: share of the units about
+        answered units, as in `pynapple_nuclr.calibration`; ``coverage``: share of the units about
         which something was said.
     """
     n_classes = chances.shape[1]
@@ -70,7 +70,7 @@ def score(chances: Floats, y: Indices, recordings: NDArray[np.str_]) -> dict[str
         "top1": float(np.mean(told == y)),
         "top5": _among_first(chances, y, _TOP),
         **_confidence(chances, y),
-        "answered": float(np.mean(told >= 0)),
+        "coverage": float(np.mean(told >= 0)),
     }
 
 

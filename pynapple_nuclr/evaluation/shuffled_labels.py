@@ -78,6 +78,9 @@ def _run(
     seed: int,
     y: NDArray[np.intp],
 ) -> dict[str, Any]:
-    fits = {fold.seen: engine.vectors(system, fold, seed) for fold in folds}
-    told = [engine.probing.answer(fits[fold.seen].values, fold, normalize, y) for fold in folds]
+    fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
+    told = [
+        engine.probing.answer(fits[fold.visible_recordings].values, fold, normalize, y)
+        for fold in folds
+    ]
     return scores_of(pool(folds, told, len(engine.task.classes)), engine.task, folds, y)

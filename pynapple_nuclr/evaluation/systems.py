@@ -53,7 +53,7 @@ def resolve_systems(systems: Any, modality: Modality, *, priors: bool = True) ->
     there = {type(one) for one in rows.values()}
     for kind in (MostCommonLabel, CorrelatedNeighbours) if priors else ():
         if kind not in there and modality in kind.modalities:
-            rows[kind.row] = kind()
+            rows[kind.name] = kind()
     return rows
 
 
@@ -81,12 +81,12 @@ def _rows(systems: Any) -> dict[str, System]:
         )
     rows: dict[str, System] = {}
     for one in map(_as_system, systems):
-        if one.row in rows or one.row == SHUFFLED:
+        if one.name in rows or one.name == SHUFFLED:
             raise ValueError(
-                f"two systems are called {one.row!r}; name the rows: "
+                f"two systems are called {one.name!r}; name the rows: "
                 "systems={'dim 64': …, 'dim 128': …}"
             )
-        rows[one.row] = one
+        rows[one.name] = one
     if not rows:
         raise ValueError("systems is empty; expected at least one")
     return rows
@@ -108,6 +108,6 @@ def _by_name(name: str) -> Any:
         if known.lower() == name.lower():
             return getattr(baselines, known)()
     for known in names:  # only now: this loads all of them
-        if getattr(getattr(baselines, known), "row", None) == name:
+        if getattr(getattr(baselines, known), "name", None) == name:
             return getattr(baselines, known)()
     raise ValueError(f"system {name!r} is unknown; there are {', '.join(names)}")

@@ -118,7 +118,7 @@ class Fold(NamedTuple):
         The animal that is left out, or a number.
     train, test : ndarray (scored,)
         Which scored units show their label, and which are told.
-    seen : tuple of str
+    visible_recordings : tuple of str
         Recordings on which systems may be fitted.
     protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
         What must stay hidden: labels of the tested units; of their animals; or all of these.
@@ -127,7 +127,7 @@ class Fold(NamedTuple):
     name: str
     train: NDArray[np.bool_]
     test: NDArray[np.bool_]
-    seen: tuple[str, ...]
+    visible_recordings: tuple[str, ...]
     protocol: Protocol
 
 

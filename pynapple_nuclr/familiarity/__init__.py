@@ -6,7 +6,11 @@ from pynapple_nuclr.familiarity._familiarity_report import (
     familiarity_report,
     warn_if_unlike,
 )
-from pynapple_nuclr.familiarity.training_reference import describe_training, note_training, remember
+from pynapple_nuclr.familiarity.training_reference import (
+    describe_training,
+    note_training,
+    record_training_data,
+)
 
 __all__ = [
     "LEAST",
@@ -14,6 +18,6 @@ __all__ = [
     "describe_training",
     "familiarity_report",
     "note_training",
-    "remember",
+    "record_training_data",
     "warn_if_unlike",
 ]

@@ -202,7 +202,7 @@ def familiarity_report(
         ``familiarity``, 0 to 1: the probability that the largest deviation of one more recording
         like those of training would be as large (`embed` warns below 0.01); ``encoder``;
         ``recordings``, of training. All NaN for an encoder that does not know what it was trained
-        on (see `remember`).
+        on (see `record_training_data`).
 
         Properties of spikes: ``rate`` (Hz, geometric mean over the units that fire in a window),
         ``active units`` (the fraction that does), ``bin variability`` and ``patch variability``
@@ -219,9 +219,10 @@ def familiarity_report(
     Examples
     --------
     >>> import pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.familiarity import familiarity_report, remember
+    >>> from pynapple_nuclr.familiarity import familiarity_report, record_training_data
     >>> encoder = nap_nuclr.Encoder(nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16))
-    >>> encoder = remember(encoder, nap_nuclr.simulate("single", n_units=20, duration=60, seed=0))
+    >>> units = nap_nuclr.simulate("single", n_units=20, duration=60, seed=0)
+    >>> encoder = record_training_data(encoder, units)
     >>> more = nap_nuclr.simulate("single", n_units=20, duration=60, seed=1)
     >>> familiarity_report(more, encoder).attrs["familiarity"] > 0.1
     True

@@ -57,7 +57,7 @@ class Reference(NamedTuple):
 _COLUMNS = Reference._fields[1:-1]
 
 
-def remember(
+def record_training_data(
     encoder: Encoder, recordings: Units | Sequence[Units] | Mapping[str, Units]
 ) -> Encoder:
     """Tell an encoder what its recordings of training were like.
@@ -85,10 +85,10 @@ def remember(
     Examples
     --------
     >>> import pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.familiarity import remember
+    >>> from pynapple_nuclr.familiarity import record_training_data
     >>> encoder = nap_nuclr.Encoder(nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16))
     >>> units = nap_nuclr.simulate("single", n_units=20, duration=60, seed=0)
-    >>> remember(encoder, [units]).card["familiarity"]["recordings"]
+    >>> record_training_data(encoder, [units]).card["familiarity"]["recordings"]
     1
     """
     note_training(encoder, list(as_recordings(recordings).values()))

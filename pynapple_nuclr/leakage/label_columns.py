@@ -100,7 +100,7 @@ def string_values(settings: Any) -> set[str]:
     if isinstance(settings, Mapping):
         if settings.keys() >= _CONFIG:
             return set()
-        settings = [value for key, value in settings.items() if key not in ("row", "name")]
+        settings = [value for key, value in settings.items() if key != "name"]
     return set().union(*map(string_values, settings)) if isinstance(settings, list) else set()
 
 
@@ -126,9 +126,9 @@ class HiddenRecordings(Mapping[str, Any]):
         if name not in self._names:
             raise KeyError(name)
         raise LeakError(
-            f"system {self._system!r} says that it does not learn (learns = False), but its fit "
+            f"system {self._system!r} says that it does not learn (trainable = False), but its fit "
             f"reads recording {name!r}, which may be of an animal that it is tested on; let it "
-            "say learns = True, and it is fitted anew in every fold"
+            "say trainable = True, and it is fitted anew in every fold"
         )
 
     def __iter__(self) -> Iterator[str]:

@@ -155,7 +155,7 @@ def test_configurations_are_two_of_the_same_kind():
     first, second = Lolcat(steps=7).candidates()
     assert first.settings() != second.settings()
     assert second.settings()["steps"] == 7
-    assert first.settings()["row"] == "lolcat-style"
+    assert first.settings()["name"] == "lolcat-style"
 
 
 def test_errors_say_what_is_wrong(units):

@@ -232,7 +232,7 @@ def test_the_order_of_units_and_of_recordings_does_not_matter(some):
 
 def test_settings_and_configurations():
     chosen, alternative = Nemo(steps=7).candidates()
-    assert chosen.settings()["row"] == "nemo-style" and chosen.settings()["steps"] == 7
+    assert chosen.settings()["name"] == "nemo-style" and chosen.settings()["steps"] == 7
     changed = {k for k, v in chosen.settings().items() if alternative.settings()[k] != v}
     assert changed == {"temperature"}
 

@@ -245,7 +245,7 @@ def test_settings_are_plain_and_there_are_two_configurations():
     assert json.loads(json.dumps(system.settings()))["config"]["patch_duration"] == 0.2
     first, second = system.candidates()
     assert first == system and {first.network, second.network} == {"transformer", "gru"}
-    assert system.row == "neuprint-style"
+    assert system.name == "neuprint-style"
 
 
 def test_errors_say_what_to_do():

@@ -167,7 +167,7 @@ def test_info_about_a_probe(probe):
 
 def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
     out = tmp_path / "scores.csv"
-    options = ["--systems", "statistics", "--systems", encoder, "--shuffles", 1, "--folds", 3]
+    options = ["--systems", "statistics", "--systems", encoder, "--n-shuffles", 1, "--n-folds", 3]
     options += ["--protocol", "transductive", "--protocol", "inductive_zero_shot", "-o", out]
     options += ["--animals", "animal", "--no-progress"]
     command = ["evaluate", data / "*.nwb", "--target", "cell_type", *options]
@@ -178,8 +178,8 @@ def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
         "cell_type",
         ["transductive", "inductive_zero_shot"],
         ["statistics"],
-        folds=3,
-        shuffles=1,
+        n_folds=3,
+        n_shuffles=1,
         progress=False,
     )
     for row in told["scores"]:

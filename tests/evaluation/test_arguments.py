@@ -12,7 +12,7 @@ from pynapple_nuclr.baselines._statistics import Statistics
 
 def evaluate(recordings, protocol="transductive", systems=None, target="cell_type", **options):
     systems = [Counting()] if systems is None else systems
-    options = {"shuffles": 0, "progress": False} | options
+    options = {"n_shuffles": 0, "progress": False} | options
     return evaluation.evaluate(recordings, target, protocol, systems, **options)
 
 
@@ -21,10 +21,10 @@ def test_refusals_name_what_is_wrong():
     for options, message in (
         ({"protocol": "inductive"}, "protocol='inductive'.*'inductive_zero_shot'"),
         ({"normalize": "animal"}, "normalize='animal'.*'recording'"),
-        ({"choose": "best"}, "choose='best'"),
+        ({"model_selection": "best"}, "model_selection='best'"),
         ({"seeds": 0}, "seeds=0"),
         ({"seeds": [1, 1]}, "seeds="),
-        ({"folds": 1}, "folds=1; expected at least 2"),
+        ({"n_folds": 1}, "n_folds=1; expected at least 2"),
         ({"systems": ["oracle"]}, "'oracle' is unknown.*Nuclr"),
         ({"systems": []}, "systems is empty"),
         ({"systems": [Counting(), Counting()]}, "two systems are called 'counting'"),
@@ -85,14 +85,14 @@ def test_modalities():
         evaluate(worm)
     with pytest.raises(ValueError, match=r"'a' holds spikes and 'b' calcium"):
         evaluate({"a": recording(), "b": worm})
-    dataset = evaluate(worm, systems=[Statistics()], folds=2)
+    dataset = evaluate(worm, systems=[Statistics()], n_folds=2)
     assert dataset.attrs["modality"] == "calcium"
-    assert dataset["answered"].sel(system="statistics").item() == 1.0
+    assert dataset["coverage"].sel(system="statistics").item() == 1.0
 
 
 def test_wrong_answers_name_the_system():
     class Short(Counting):
-        row = "short"
+        name = "short"
 
         def embed(self, recordings):
             return {name: x[1:] for name, x in super().embed(recordings).items()}
@@ -101,7 +101,7 @@ def test_wrong_answers_name_the_system():
         evaluate(mice(2), systems=[Short()])
 
     class Broken(Counting):
-        row = "broken"
+        name = "broken"
 
         def fit(self, recordings, *, seed=0, progress=False):
             raise ValueError("too short")

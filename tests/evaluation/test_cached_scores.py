@@ -21,7 +21,7 @@ from pynapple_nuclr.baselines import Nuclr
 class Chooses(Counting):
     """An ordinary class, whose attributes are its settings."""
 
-    row = "chooses"
+    name = "chooses"
 
     def __init__(self, useful, attribute="choice"):
         setattr(self, attribute, useful)
@@ -33,7 +33,7 @@ class Chooses(Counting):
 class Table(Counting):
     """Vectors of somebody else, made beforehand."""
 
-    row = "table"
+    name = "table"
 
     def __init__(self, vectors, others=()):
         self.vectors, self.others = vectors, others
@@ -84,7 +84,7 @@ def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
 def test_nested_choice_among_tables():
     recordings = mice(3)
     poor, good = tables(recordings)
-    chosen = evaluate(recordings, systems=[Table(poor, (good,))], choose="nested")
+    chosen = evaluate(recordings, systems=[Table(poor, (good,))], model_selection="nested")
     assert score(chosen) == score(evaluate(recordings, systems=[Table(good)]))
 
 
@@ -125,7 +125,7 @@ def test_settings_that_json_does_not_know_are_told_by_their_content():
 
 def test_a_system_that_names_classes_which_are_not_told():
     class Ready(RemembersLabels):
-        row = "ready"
+        name = "ready"
 
         def fit(self, recordings, labels, *, seed=0, progress=False):
             super().fit(recordings, labels)

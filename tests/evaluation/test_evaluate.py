@@ -26,7 +26,7 @@ ZERO_SHOT = PROTOCOLS[1:]
 
 def evaluate(recordings, protocol="transductive", systems=None, target="cell_type", **options):
     systems = [Counting()] if systems is None else systems
-    options = {"shuffles": 0, "progress": False} | options
+    options = {"n_shuffles": 0, "progress": False} | options
     return evaluation.evaluate(recordings, target, protocol, systems, **options)
 
 
@@ -161,7 +161,7 @@ def test_unit_and_recording_order_do_not_matter():
     shuffled = {
         f"day_{i}": recording(i, 30, f"m{i}", separation=0.5, order=order) for i in (2, 0, 1)
     }
-    options = {"normalize": ["none", "recording"], "seeds": 2, "shuffles": 2}
+    options = {"normalize": ["none", "recording"], "seeds": 2, "n_shuffles": 2}
     one, other = (evaluate(g, PROTOCOLS, **options) for g in (recordings, shuffled))
     for name in ("macro_f1", "macro_f1_within_recording", "ece", "macro_f1_fold", "confusion"):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6, err_msg=name)
@@ -173,7 +173,7 @@ def test_unit_and_recording_order_do_not_matter():
 
 def test_the_same_call_gives_the_same_numbers():
     recordings = mice(2, separation=0.5)
-    one, other = (evaluate(recordings, PROTOCOLS, shuffles=2) for _ in range(2))
+    one, other = (evaluate(recordings, PROTOCOLS, n_shuffles=2) for _ in range(2))
     one, other = (d.drop_vars("seconds").drop_attrs() for d in (one, other))
     assert one.identical(other)
 
@@ -185,7 +185,7 @@ def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recordin
     }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dataset = evaluate(recordings, PROTOCOLS, [Counting(), MostCommonHere()], shuffles=8)
+        dataset = evaluate(recordings, PROTOCOLS, [Counting(), MostCommonHere()], n_shuffles=8)
     rows = dataset["system"].values.tolist()
     assert rows[:2] == ["counting", "prior: here"]
     assert {"prior: most common label", "prior: correlated neighbours"} < set(rows)
@@ -207,12 +207,12 @@ def test_shuffles_within_recordings_keep_what_a_recording_gives_away():
         units.set_info(day=np.full(len(units), float(name[-1])))
 
     class Day(Counting):
-        row = "day"
+        name = "day"
 
         def embed(self, recordings):
             return {name: np.array(units["day"])[:, None] for name, units in recordings.items()}
 
-    dataset = evaluate(recordings, systems=[Day()], shuffles=5)
+    dataset = evaluate(recordings, systems=[Day()], n_shuffles=5)
     told = dataset.sel(system="shuffled labels")
     # It still tells which label is frequent in a recording; shuffled anywhere, nothing.
     assert told["macro_f1_within_recording"].item() == pytest.approx(3 / 7, abs=0.01)
@@ -224,7 +224,7 @@ def test_shuffles_within_recordings_keep_what_a_recording_gives_away():
 
 def test_normalisation_takes_the_signature_of_a_recording_away():
     class Signed(Counting):
-        row = "signed"
+        name = "signed"
 
         def embed(self, recordings):
             return {n: x + 9.0 * int(n[-1]) for n, x in super().embed(recordings).items()}
@@ -240,17 +240,20 @@ def test_normalisation_takes_the_signature_of_a_recording_away():
 
 def test_the_table_says_who_was_asked_and_how():
     class Pretrained(Counting):
-        row = "pretrained"
+        name = "pretrained"
         identity = "tiny@0a1b2c3d"
-        seen = "two mice"
+        pretrained_on = "two mice"
 
     system = Pretrained()
     dataset = evaluate(mice(2), systems={"ours": system, "labels": RemembersLabels()}, seeds=2)
     ours = dataset.sel(system="ours")
     assert ours["identity"].item() == "tiny@0a1b2c3d"
-    assert ours["seen"].item() == "two mice"
+    assert ours["pretrained_on"].item() == "two mice"
     assert json.loads(ours["settings"].item())["useful"] is True
-    assert dataset["seen"].sel(system="labels").item() == "labelled units of the training folds"
+    assert (
+        dataset["pretrained_on"].sel(system="labels").item()
+        == "labelled units of the training folds"
+    )
     assert (dataset["seconds"].sel(system=["ours", "labels"]) > 0).all()
     history = json.loads(dataset.attrs["history"])["ours"]
     assert len(history) == 200
@@ -265,7 +268,7 @@ def test_a_rare_class_and_a_system_that_says_nothing():
     recordings["day_0"]["cell_type"] = ["rare", "rare", *recordings["day_0"]["cell_type"][2:]]
 
     class Shy(Counting):
-        row = "shy"
+        name = "shy"
 
         def embed(self, recordings):
             return {
@@ -273,11 +276,11 @@ def test_a_rare_class_and_a_system_that_says_nothing():
             }
 
     dataset = evaluate(recordings, systems=[Shy()])
-    answered = dataset["answered"].sel(system="shy").item()
+    answered = dataset["coverage"].sel(system="shy").item()
     silent = (dataset["predicted"].sel(system="shy") == "").mean().item()
     assert 0 < answered < 1
     assert answered == pytest.approx(1 - silent)
-    column = dataset["confusion"].sel(system="shy", predicted_label="(no answer)")
+    column = dataset["confusion"].sel(system="shy", predicted_label="(none)")
     assert column.sum().item() == pytest.approx(60 * silent)
 
 
@@ -287,7 +290,9 @@ def test_a_rare_class_and_a_system_that_says_nothing():
 def test_nested_validation_chooses_what_works_and_says_so():
     recordings = mice(3)
     bad = Counting(useful=False, options=(True,))
-    fixed, chosen = (evaluate(recordings, PROTOCOLS, [bad], choose=c) for c in (None, "nested"))
+    fixed, chosen = (
+        evaluate(recordings, PROTOCOLS, [bad], model_selection=c) for c in (None, "nested")
+    )
     assert (f1(fixed) < 0.5).all()
     assert (f1(chosen) > 0.9).all()
     told = chosen["chosen"].sel(system="counting", protocol="transductive")
@@ -298,7 +303,7 @@ def test_nested_validation_chooses_what_works_and_says_so():
 @pytest.mark.parametrize("protocol", ZERO_SHOT)
 def test_nested_choice_never_sees_a_test_label(protocol):
     recordings = mice(3)
-    options = {"systems": [Counting(useful=False, options=(True,))], "choose": "nested"}
+    options = {"systems": [Counting(useful=False, options=(True,))], "model_selection": "nested"}
     before = evaluate(recordings, protocol, **options)
     # In the animal left out the useful vectors now mislead, and still they are chosen.
     kinds = dict(zip(KINDS, np.roll(KINDS, 1), strict=True))
@@ -312,7 +317,7 @@ def test_nested_choice_never_sees_a_test_label(protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_nested_choice_of_a_label_system_shows_it_no_test_label(protocol):
     class TwoWays(RemembersLabels):
-        row = "two ways"
+        name = "two ways"
 
         def candidates(self):
             return [self, RemembersLabels()]
@@ -320,7 +325,7 @@ def test_nested_choice_of_a_label_system_shows_it_no_test_label(protocol):
     RemembersLabels.shown.clear()
     recordings = mice(3, n=18)
     truth = truth_of(recordings)
-    dataset = evaluate(recordings, protocol, [TwoWays()], choose="nested")
+    dataset = evaluate(recordings, protocol, [TwoWays()], model_selection="nested")
     folds = 5 if protocol == "transductive" else 3
     inner = 3 if protocol == "transductive" else 2
     assert len(RemembersLabels.shown) == folds * (1 + 2 * inner)

@@ -24,7 +24,7 @@ def efficiency():
         "cell_type",
         [0.02, 0.1, 1.0],
         [Counting()],
-        draws=4,
+        n_draws=4,
         progress=False,
     )
 
@@ -34,13 +34,13 @@ def scaling():
     recordings = mice(4)
     KnowsWhatItSaw.truth = truth_of(recordings)
     systems = [Counting(), KnowsWhatItSaw()]
-    return data_scaling(recordings, "cell_type", systems, orders=2, progress=False)
+    return data_scaling(recordings, "cell_type", systems, n_orders=2, progress=False)
 
 
 @pytest.fixture(scope="module")
 def table():
     protocols = ["transductive", "inductive_zero_shot"]
-    options = {"normalize": ["none", "recording"], "seeds": 2, "shuffles": 2, "progress": False}
+    options = {"normalize": ["none", "recording"], "seeds": 2, "n_shuffles": 2, "progress": False}
     return evaluate(mice(2), "cell_type", protocols, [Counting(), RemembersLabels()], **options)
 
 
@@ -76,7 +76,14 @@ def test_smaller_fractions_are_among_larger_ones():
     fractions, folds = [0.1, 0.4, 1.0], 2
     systems = [RemembersLabels()]
     label_efficiency(
-        mice(2), "cell_type", fractions, systems, folds=folds, draws=1, shuffles=0, progress=False
+        mice(2),
+        "cell_type",
+        fractions,
+        systems,
+        n_folds=folds,
+        n_draws=1,
+        n_shuffles=0,
+        progress=False,
     )
     shown = [set(one) for one in RemembersLabels.shown]
     assert [len(one) for one in shown] == [3, 3, 12, 12, 30, 30]
@@ -87,7 +94,14 @@ def test_smaller_fractions_are_among_larger_ones():
 @pytest.mark.parametrize("protocol", ["transductive_zero_shot", "inductive_zero_shot"])
 def test_label_efficiency_of_left_out_animals(protocol):
     curve = label_efficiency(
-        mice(2), "cell_type", [0.2, 1], [Counting()], protocol, draws=2, shuffles=0, progress=False
+        mice(2),
+        "cell_type",
+        [0.2, 1],
+        [Counting()],
+        protocol,
+        n_draws=2,
+        n_shuffles=0,
+        progress=False,
     )
     assert curve["fold"].values.tolist() == ["m0", "m1"]
     assert (curve["macro_f1"].sel(system="counting") > 0.5).all()
@@ -103,17 +117,17 @@ def test_wrong_fractions_and_numbers():
         with pytest.raises(
             ValueError, match="one of 3 animals left out, expected some from 1 to 2"
         ):
-            data_scaling(recordings, "cell_type", [Counting()], numbers=numbers)
+            data_scaling(recordings, "cell_type", [Counting()], n_animals=numbers)
     with pytest.raises(ValueError, match="labels='none'"):
         data_scaling(recordings, "cell_type", [Counting()], labels="none")
-    with pytest.raises(ValueError, match="draws=0"):
-        label_efficiency(recordings, "cell_type", systems=[Counting()], draws=0)
+    with pytest.raises(ValueError, match="n_draws=0"):
+        label_efficiency(recordings, "cell_type", systems=[Counting()], n_draws=0)
 
 
 def test_systems_see_so_many_animals_and_never_the_one_left_out(scaling):
     Counting.fits.clear()
     recordings = mice(4) | {"again": mice(1, n=24)["day_0"]}  # a second day of m0
-    options = {"orders": 3, "shuffles": 0, "progress": False}
+    options = {"n_orders": 3, "n_shuffles": 0, "progress": False}
     curve = data_scaling(recordings, "cell_type", [Counting()], None, [1, 3], **options)
     assert curve["n_animals"].values.tolist() == [1, 3]
     sizes = [len({name[-1] if name != "again" else "0" for name in n}) for n, _, _ in Counting.fits]
@@ -130,7 +144,7 @@ def test_systems_see_so_many_animals_and_never_the_one_left_out(scaling):
 
 def test_the_labels_of_data_scaling():
     recordings = mice(4, separation=0.7)
-    options = {"orders": 2, "shuffles": 0, "progress": False}
+    options = {"n_orders": 2, "n_shuffles": 0, "progress": False}
     all_labels = data_scaling(recordings, "cell_type", [Counting()], **options)
     same_labels = data_scaling(recordings, "cell_type", [Counting()], labels="same", **options)
     one, other = (

@@ -20,7 +20,7 @@ class Deep(Counting):
     fails_at: object = None
 
     def settings(self):
-        return {"row": self.row, "dim": self.dim}
+        return {"name": self.name, "dim": self.dim}
 
     def fit(self, recordings, *, seed=0, progress=False):
         if len(Counting.fits) == self.fails_at:
@@ -34,7 +34,7 @@ def run(tmp_path):
         systems = [Counting(), RemembersLabels()] if systems is None else systems
         Counting.fits.clear()
         RemembersLabels.shown.clear()
-        options = {"shuffles": 1, "cache": tmp_path / "cache", "progress": False} | options
+        options = {"n_shuffles": 1, "cache": tmp_path / "cache", "progress": False} | options
         dataset = evaluate(recordings, "cell_type", protocol, systems, **options)
         return dataset, len(Counting.fits), len(RemembersLabels.shown)
 
@@ -93,7 +93,7 @@ def test_seeds_settings_and_columns_that_settings_name(run):
 
     class Waves(Counting):
         def settings(self):
-            return {"row": "waves", "inputs": ["waveform"]}
+            return {"name": "waves", "inputs": ["waveform"]}
 
     for value, fits in ((1.0, 1), (1.0, 0), (2.0, 1)):
         for units in recordings.values():
@@ -105,7 +105,7 @@ def test_seeds_settings_and_columns_that_settings_name(run):
 
 def test_a_system_that_does_not_learn_is_asked_once(run):
     class Frozen(Counting):
-        learns = False
+        trainable = False
 
     _, fits, _ = run(mice(3), PROTOCOLS, [Frozen()], seeds=3)
     assert fits == 1
@@ -141,5 +141,5 @@ def _text(content: bytes) -> str:
 
 def test_nested_choice_shares_fits_among_folds(run):
     system = Counting(options=(False,))
-    _, fits, _ = run(mice(3), "transductive", [system], choose="nested")
+    _, fits, _ = run(mice(3), "transductive", [system], model_selection="nested")
     assert fits == 2

@@ -34,7 +34,7 @@ def test_six_units_by_hand():
     assert found["macro_f1"] == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
     assert found["top1"] == pytest.approx(4 / 6)
-    assert found["answered"] == 1.0
+    assert found["coverage"] == 1.0
     assert np.isnan(found["top5"])
 
 
@@ -50,10 +50,10 @@ def test_no_answer_is_missed_but_nobody_is_taken_for_another():
     found = scores([0, None, 1, 1], [0, 0, 1, 1], 2)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
     assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
-    assert found["answered"] == 0.75
+    assert found["coverage"] == 0.75
     nothing = scores([None, None], [0, 1], 2)
     assert nothing["macro_f1"] == 0.0
-    assert nothing["answered"] == 0.0
+    assert nothing["coverage"] == 0.0
     assert np.isnan(nothing["ece"])
 
 

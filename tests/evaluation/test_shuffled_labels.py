@@ -89,7 +89,7 @@ def test_a_leak_would_be_seen_on_shuffled_labels():
     class Peeks(Counting):
         """Knows the label of every third unit."""
 
-        row = "peeks"
+        name = "peeks"
 
         def embed(self, recordings):
             third = np.arange(40)[:, None] % 3 == 0

@@ -20,7 +20,7 @@ from pynapple_nuclr import (
     save_encoder,
     simulate,
 )
-from pynapple_nuclr.familiarity import LEAST, familiarity_report, remember
+from pynapple_nuclr.familiarity import LEAST, familiarity_report, record_training_data
 
 SIZE = {"dim": 8, "heads": 1, "head_dim": 8, "temporal_layers": 1, "spatiotemporal_layers": 1}
 CONFIG = EncoderConfig(patch_duration=0.5, window_duration=4.0, **SIZE)
@@ -100,7 +100,7 @@ def test_a_shuffled_recording_and_milliseconds_are_not_familiar(encoder, another
 
 
 def test_an_encoder_of_one_recording_is_tolerant_but_not_blind(animals, another, encoder):
-    of_one = remember(Encoder(CONFIG), animals["animal0"])
+    of_one = record_training_data(Encoder(CONFIG), animals["animal0"])
     assert familiarity(another, of_one) > 0.1
     shuffled = in_random_order(another)
     assert familiarity(shuffled, encoder) < familiarity(shuffled, of_one) < 0.1
@@ -160,8 +160,8 @@ def test_the_order_of_the_units_does_not_matter(animals, another):
         return nap.TsGroup(trains, time_support=units.time_support)
 
     known = [animals[name] for name in ("animal0", "animal1")]
-    first = remember(Encoder(CONFIG), known)
-    second = remember(Encoder(CONFIG), [shuffled(units) for units in known])
+    first = record_training_data(Encoder(CONFIG), known)
+    second = record_training_data(Encoder(CONFIG), [shuffled(units) for units in known])
     a, b = familiarity_report(another, first), familiarity_report(shuffled(another), second)
     assert b.attrs["familiarity"] == pytest.approx(a.attrs["familiarity"], rel=0.01)
     np.testing.assert_allclose(
@@ -176,7 +176,7 @@ def test_the_entry_is_kept_with_the_encoder_and_changes_no_hash(encoder, another
     assert familiarity(another, back) == familiarity(another, encoder)
     bare = Encoder(CONFIG)
     before = bare.hash
-    assert remember(bare, [another]) is bare
+    assert record_training_data(bare, [another]) is bare
     assert bare.hash == before
 
 
@@ -202,7 +202,7 @@ def test_short_recordings_and_few_units_of_the_same_are_familiar(encoder, anothe
 
 def test_the_smallest_windows_have_properties_too(another):
     config = EncoderConfig(bin_size=0.5, patch_duration=0.5, window_duration=0.5, **SIZE)
-    encoder = remember(Encoder(config), another)
+    encoder = record_training_data(Encoder(config), another)
     assert familiarity(another, encoder) > 0.1
 
 
@@ -210,7 +210,7 @@ def test_a_recording_that_is_silent_where_it_is_read():
     rng = np.random.default_rng(0)
     support = nap.IntervalSet(0, 40)
     trains = {i: nap.Ts(np.sort(rng.uniform(0, 40, 400))) for i in range(12)}
-    encoder = remember(Encoder(CONFIG), nap.TsGroup(trains, time_support=support))
+    encoder = record_training_data(Encoder(CONFIG), nap.TsGroup(trains, time_support=support))
     support = nap.IntervalSet(0, 39.995)
     late = {i: nap.Ts(np.array([39.99]), time_support=support) for i in range(12)}
     quiet = nap.TsGroup(late, time_support=support)
@@ -222,7 +222,9 @@ def test_calcium_like_the_training_and_events_in_its_place():
     known = simulate(
         "context", n_units=30, duration=60, animals=3, modality="calcium", frame_rate=10, seed=0
     )
-    encoder = remember(Encoder(config), {name: known[name] for name in ("animal0", "animal1")})
+    encoder = record_training_data(
+        Encoder(config), {name: known[name] for name in ("animal0", "animal1")}
+    )
     assert familiarity(known["animal2"], encoder) > 0.1
     other = known["animal2"]
     events = np.clip(np.diff(other.values, axis=0, prepend=0) - 1, 0, None)
@@ -262,7 +264,7 @@ def test_a_fifth_session_is_familiar_and_what_it_can_be_made_into_is_not(
 def test_each_session_left_out_is_familiar(steinmetz):
     for name in steinmetz:
         others = [units for other, units in steinmetz.items() if other != name]
-        assert familiarity(steinmetz[name], remember(Encoder(TRIALS), others)) > LEAST
+        assert familiarity(steinmetz[name], record_training_data(Encoder(TRIALS), others)) > LEAST
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -271,7 +273,7 @@ def test_calcium_events_passed_off_as_spikes(data_dir, encoder_of_trials, severa
     session = events_as_spikes(next(iter(mouse.values())), several)
     assert familiarity(session, encoder_of_trials) < LEAST
     (units,) = readers.head_direction(data_dir).values()
-    of_one_session = remember(Encoder(EncoderConfig(**SIZE)), units)
+    of_one_session = record_training_data(Encoder(EncoderConfig(**SIZE)), units)
     assert familiarity(session, of_one_session) < LEAST
 
 
@@ -282,7 +284,7 @@ def test_half_a_session_knows_the_other_half(data_dir):
     first, second = (
         units.restrict(nap.IntervalSet(*part)) for part in ((start, middle), (middle, end))
     )
-    encoder = remember(Encoder(EncoderConfig(**SIZE)), first)
+    encoder = record_training_data(Encoder(EncoderConfig(**SIZE)), first)
     assert familiarity(second, encoder) > 0.1
     assert familiarity(in_random_order(second), encoder) < LEAST
     with pytest.warns(UserWarning, match="milliseconds or samples"):
@@ -292,7 +294,7 @@ def test_half_a_session_knows_the_other_half(data_dir):
 def test_worms_know_worms_and_not_their_frames_in_random_order(data_dir):
     worms = readers.worms(data_dir)
     config = EncoderConfig(modality="calcium", frame_rate=1 / 0.6, window_frames=64, **SIZE)
-    encoder = remember(Encoder(config), dict(list(worms.items())[:4]))
+    encoder = record_training_data(Encoder(config), dict(list(worms.items())[:4]))
     for units in list(worms.values())[4:]:
         assert familiarity(units, encoder) > LEAST
         values = np.random.default_rng(0).permuted(units.values, axis=0)
@@ -305,7 +307,7 @@ def test_mice_know_other_mice(data_dir):
         modality="calcium", signal="events", frame_rate=20.0, window_frames=128, **SIZE
     )
     first = [name for name in sessions if name.endswith("env0_day0")]
-    encoder = remember(Encoder(config), [sessions[name] for name in first[:4]])
+    encoder = record_training_data(Encoder(config), [sessions[name] for name in first[:4]])
     for name in first[4:]:
         units = sessions[name]
         assert familiarity(units, encoder) > LEAST

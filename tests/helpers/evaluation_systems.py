@@ -45,7 +45,7 @@ def fingerprint(units) -> list[float]:
 class Counting(EmbeddingSystem):
     """Log spike count, and noise: what the cell types differ in. Counts its fits."""
 
-    row: ClassVar[str] = "counting"
+    name: ClassVar[str] = "counting"
     modalities: ClassVar[tuple[str, ...]] = ("spikes",)
     fits: ClassVar[list] = []
     useful: bool = True
@@ -73,7 +73,7 @@ class Counting(EmbeddingSystem):
 class Unique(EmbeddingSystem):
     """A direction of its own for every unit: a probe remembers all it is shown, and no more."""
 
-    row: ClassVar[str] = "unique"
+    name: ClassVar[str] = "unique"
 
     def fit(self, recordings, *, seed=0, progress=False):
         return self
@@ -95,7 +95,7 @@ class KnowsWhatItSaw(EmbeddingSystem):
     It knows the truth beforehand, and reads whatever label it is handed.
     """
 
-    row: ClassVar[str] = "knows what it saw"
+    name: ClassVar[str] = "knows what it saw"
     truth: ClassVar[dict] = {}
     handed: ClassVar[set] = set()
 
@@ -125,7 +125,7 @@ class KnowsWhatItSaw(EmbeddingSystem):
 class RemembersLabels(LabelSystem):
     """The label of every unit that it was shown; of others it says what never occurs first."""
 
-    row: ClassVar[str] = "remembers labels"
+    name: ClassVar[str] = "remembers labels"
     shown: ClassVar[list] = []
 
     def fit(self, recordings, labels, *, seed=0, progress=False):
@@ -154,7 +154,7 @@ class RemembersLabels(LabelSystem):
 class MostCommonHere(LabelSystem):
     """The most common label of the recording: exists only where labels of it are shown."""
 
-    row: ClassVar[str] = "prior: here"
+    name: ClassVar[str] = "prior: here"
     uses_test_recording_labels: ClassVar[bool] = True
 
     def fit(self, recordings, labels, *, seed=0, progress=False):

@@ -15,7 +15,7 @@ TINY = EncoderConfig(dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemp
 
 def evaluate(recordings, protocol="transductive", systems=None, **options):
     systems = [Counting()] if systems is None else systems
-    options = {"shuffles": 0, "progress": False} | options
+    options = {"n_shuffles": 0, "progress": False} | options
     return evaluation.evaluate(recordings, "cell_type", protocol, systems, **options)
 
 

@@ -26,9 +26,9 @@ def test_nothing_honest_is_refused():
         "labels": RemembersLabels(),
         "encoder": Nuclr(Encoder(TINY)),
     }
-    options = {"normalize": ["none", "recording"], "choose": "nested", "shuffles": 1}
+    options = {"normalize": ["none", "recording"], "model_selection": "nested", "n_shuffles": 1}
     dataset = evaluate(mice(3), PROTOCOLS, systems, **options)
-    assert dataset["answered"].sel(system="vectors").values.min() == 1
+    assert dataset["coverage"].sel(system="vectors").values.min() == 1
     assert issubclass(LeakError, ValueError)
 
 
@@ -55,7 +55,7 @@ def test_a_tested_unit_that_shows_its_label(monkeypatch, protocol):
 def test_folds_by_unit_where_animals_should_be_left_out(monkeypatch, protocol):
     def by_unit(task, use, seen, protocol, at_most=None):
         parts = folds._by_unit(task, use, 3, 0, seen)
-        return [part._replace(protocol=protocol, seen=()) for part in parts]
+        return [part._replace(protocol=protocol, visible_recordings=()) for part in parts]
 
     monkeypatch.setattr(folds, "_by_animal", by_unit)
     with caught(f"'fold 1' of protocol {protocol!r}", "animal 'm0', 'm1', 'm2' is tested"):
@@ -71,7 +71,7 @@ def test_an_inductive_fold_that_sees_the_recordings_of_its_animal(monkeypatch):
 # folds: where they are used, by a system that the error names
 
 
-@pytest.mark.parametrize("system", [Counting(), RemembersLabels()], ids=lambda one: one.row)
+@pytest.mark.parametrize("system", [Counting(), RemembersLabels()], ids=lambda one: one.name)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_folds_of_somebody_else(monkeypatch, system, protocol):
     def somebodys(task, *options):
@@ -80,7 +80,7 @@ def test_folds_of_somebody_else(monkeypatch, system, protocol):
         leaking = {
             "transductive": {"train": first.train | first.test & few},
             "transductive_zero_shot": {"train": ~first.test | few, "test": first.test & ~few},
-            "inductive_zero_shot": {"seen": tuple(task.units)},
+            "inductive_zero_shot": {"visible_recordings": tuple(task.units)},
         }
         return [first._replace(**leaking[protocol]), *rest]
 
@@ -90,7 +90,7 @@ def test_folds_of_somebody_else(monkeypatch, system, protocol):
         "transductive_zero_shot": "animal 'm0' is tested, and units 1",
         "inductive_zero_shot": "recording 'day_0' is of a tested animal",
     }
-    with caught(f"system {system.row!r}, fold", repr(protocol), what[protocol]):
+    with caught(f"system {system.name!r}, fold", repr(protocol), what[protocol]):
         evaluate(mice(3), protocol, [system])
 
 
@@ -98,25 +98,25 @@ def test_points_of_curves_that_leak(monkeypatch):
     recordings = mice(3)
 
     def all_seen(fold, task, *_):
-        return fold._replace(seen=tuple(task.units))
+        return fold._replace(visible_recordings=tuple(task.units))
 
     monkeypatch.setattr(learning_curves, "_fewer", all_seen)
-    options = {"systems": [Counting()], "shuffles": 0, "progress": False}
+    options = {"systems": [Counting()], "n_shuffles": 0, "progress": False}
     with caught("system 'counting'", "fold 'm0'", "recording 'day_0' is of a tested animal"):
-        evaluation.data_scaling(recordings, "cell_type", orders=1, **options)
+        evaluation.data_scaling(recordings, "cell_type", n_orders=1, **options)
 
     def all_shown(fold, *_):
         return fold._replace(train=np.ones_like(fold.train))
 
     monkeypatch.setattr(learning_curves, "_thinned", all_shown)
     with caught("system 'counting'", "fold 'fold 1'", "trained on and then tested"):
-        evaluation.label_efficiency(recordings, "cell_type", [0.5], draws=1, **options)
+        evaluation.label_efficiency(recordings, "cell_type", [0.5], n_draws=1, **options)
 
 
 def test_vectors_for_chance_and_decodability_are_watched_as_well():
     task = read_task(mice(3), "cell_type")
     fold, *_ = folds.make_folds(task, PROTOCOLS[2], 5, 0)
-    fold = fold._replace(seen=tuple(task.units))
+    fold = fold._replace(visible_recordings=tuple(task.units))
     with caught("'counting'", "'day_0'"):
         out_of_fold.Engine(task, fits=None).vectors(Counting(), fold, 0)
 
@@ -125,28 +125,31 @@ def test_vectors_for_chance_and_decodability_are_watched_as_well():
 @pytest.mark.parametrize("system", [Counting, RemembersLabels])
 def test_nested_choice_by_units_that_are_tested(monkeypatch, protocol, system):
     class TwoWays(system):
-        row = "two ways"
+        name = "two ways"
 
         def candidates(self):
             return [self, system()]
 
     def whole(task, fold, protocol, seed):
         everything = np.ones_like(fold.train)
-        return folds._by_unit(task, everything, 3, 0, fold.seen)
+        return folds._by_unit(task, everything, 3, 0, fold.visible_recordings)
 
     monkeypatch.setattr(out_of_fold, "inner_folds", whole)
     with caught("'two ways'", "which configuration is chosen", "not among its training units"):
-        evaluate(mice(3), protocol, [TwoWays()], choose="nested")
+        evaluate(mice(3), protocol, [TwoWays()], model_selection="nested")
 
 
 def test_nested_choice_that_sees_more_than_its_fold(monkeypatch):
     def sees_all(task, fold, protocol, seed):
         parts = folds.inner_folds(task, fold, protocol, seed)
-        return [part._replace(protocol="transductive", seen=tuple(task.units)) for part in parts]
+        return [
+            part._replace(protocol="transductive", visible_recordings=tuple(task.units))
+            for part in parts
+        ]
 
     monkeypatch.setattr(out_of_fold, "inner_folds", sees_all)
     with caught("'counting'", "fold 'm0'", "inner fold 'm1' would see recording 'day_0'"):
-        evaluate(mice(3), PROTOCOLS[2], [Counting(options=(True,))], choose="nested")
+        evaluate(mice(3), PROTOCOLS[2], [Counting(options=(True,))], model_selection="nested")
 
 
 # probe, normaliser, calibrator
@@ -191,7 +194,7 @@ def test_what_standardises_a_recording_says_nothing_about_another():
         x = standard_probe.Probing(task)._normalized(vectors, "recording")
         learned.append(x[task.scored][fold.train])
     np.testing.assert_array_equal(*learned)
-    assert before["answered"].sel(system="counting").item() == 1
+    assert before["coverage"].sel(system="counting").item() == 1
 
 
 def test_a_calibrator_that_is_given_tested_units():

@@ -90,7 +90,7 @@ def test_whole_numbers_name_the_same_animal_in_every_type():
     }
     options = {"protocol": "inductive_zero_shot", "systems": [Counting()], "progress": False}
     for animals in (None, {"a": 1, "b": 1.0, "c": 2}, [1, np.float32(1), 2]):
-        told = evaluate(days, "cell_type", animals=animals, shuffles=0, **options)
+        told = evaluate(days, "cell_type", animals=animals, n_shuffles=0, **options)
         assert told["fold"].values.tolist() == ["1", "2"]
     recordings = {}
     for i, (name, units) in enumerate(days.items()):
@@ -117,7 +117,7 @@ def test_whole_numbers_are_the_same_labels_in_every_type():
             recordings[f"d{seed}"] = units
         return recordings
 
-    options = {"systems": [Counting()], "shuffles": 0, "progress": False}
+    options = {"systems": [Counting()], "n_shuffles": 0, "progress": False}
     all_known, one_missing = (
         evaluate(days(missing), "layer", "inductive_zero_shot", **options)
         for missing in (False, True)

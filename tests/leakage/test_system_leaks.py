@@ -31,7 +31,7 @@ from pynapple_nuclr.recording import as_recording
 class Reads(Counting):
     """A metadata column as a feature."""
 
-    row = "reads"
+    name = "reads"
     column: str = "depth"
 
     def embed(self, recordings):
@@ -54,7 +54,7 @@ def test_a_system_that_asks_for_the_labels():
             return [self, Reads(column="kind")]
 
     with caught("'reads'", "'kind'"):
-        evaluate(recordings, systems=[Alternative()], choose="nested")
+        evaluate(recordings, systems=[Alternative()], model_selection="nested")
 
 
 def test_a_system_that_is_trained_by_insertion_where_insertions_tell_the_labels():
@@ -70,7 +70,7 @@ def test_a_system_that_is_trained_by_insertion_where_insertions_tell_the_labels(
         for probe in np.unique(units["probe"])
     }
     scores = evaluate(parts, systems=[Nuclr(config=TINY, steps=1, training=short)])
-    assert scores["answered"].sel(system="nuclr").item() == 1
+    assert scores["coverage"].sel(system="nuclr").item() == 1
     assert scores["macro_f1"].sel(system="prior: most common label").item() == 1
 
 
@@ -80,7 +80,7 @@ def test_words_of_an_encoders_settings_name_no_columns():
         units.set_info(split=units["cell_type"].to_numpy(), spikes=units["cell_type"].to_numpy())
     other = {"config": TINY, "name": "spikes"}
     system = Nuclr(config=TINY, steps=1, training={"batch_size": 2}, alternatives=(other,))
-    assert evaluate(recordings, systems=[system], choose="nested").sizes["system"] == 4
+    assert evaluate(recordings, systems=[system], model_selection="nested").sizes["system"] == 4
 
 
 def test_a_system_may_be_called_like_the_labels():
@@ -105,20 +105,20 @@ def test_numbered_columns_of_a_setting_are_in_the_hash(tmp_path):
 
 def test_a_system_that_learns_although_it_says_it_does_not():
     class Secretly(Counting):
-        row, learns = "secretly", False
+        name, trainable = "secretly", False
 
         def fit(self, recordings, *, seed=0, progress=False):
             self.mean_ = np.mean([fingerprint(units) for units in recordings.values()])
             return self
 
-    with caught("system 'secretly'", "learns = False", "'day_0'"):
+    with caught("system 'secretly'", "trainable = False", "'day_0'"):
         evaluate(mice(3), PROTOCOLS[2], [Secretly()])
 
 
 class Pools(Counting):
     """Standardises over all recordings that it is asked about together."""
 
-    row = "pools"
+    name = "pools"
 
     def embed(self, recordings):
         vectors = super().embed(recordings)
@@ -129,7 +129,7 @@ class Pools(Counting):
 class Runs(Counting):
     """Standardises by all recordings that it has been asked about so far."""
 
-    row = "runs"
+    name = "runs"
 
     def embed(self, recordings):
         vectors = super().embed(recordings)
@@ -219,7 +219,7 @@ def test_a_system_of_labels_with_a_pretrained_part():
     recordings = mice(3)
 
     class Pretrained(RemembersLabels):
-        row = "pretrained"
+        name = "pretrained"
         fingerprints = unit_fingerprints(as_recording(recordings["day_0"]))
 
     with caught("system 'pretrained'", "fold 'm0'", "recording 'day_0'"):
@@ -231,7 +231,7 @@ def test_a_system_of_labels_with_a_pretrained_part():
 class Wrapper(Counting):
     """A system of somebody else around an encoder."""
 
-    row = "wrapper"
+    name = "wrapper"
     inside: object = None
 
 
@@ -254,12 +254,12 @@ def test_a_system_of_ones_own_around_a_pretrained_encoder(holds):
 def test_encoders_of_curves_and_of_nested_choice():
     recordings = mice(3)
     seen = pretrained(recordings["day_2"])
-    options = {"shuffles": 0, "progress": False}
+    options = {"n_shuffles": 0, "progress": False}
     with caught("fold 'm2'"):
-        evaluation.data_scaling(recordings, "cell_type", [Nuclr(seen)], orders=1, **options)
+        evaluation.data_scaling(recordings, "cell_type", [Nuclr(seen)], n_orders=1, **options)
     fresh = Nuclr(Encoder(TINY), alternatives=({"encoder": seen, "name": "other"},))
     with caught("fold 'm2'", "system 'other'"):
-        evaluate(recordings, PROTOCOLS[2], [fresh], choose="nested")
+        evaluate(recordings, PROTOCOLS[2], [fresh], model_selection="nested")
 
 
 def test_a_recording_is_known_again_that_pretraining_read_from_its_file(tmp_path):

@@ -17,7 +17,7 @@ from embedded_groups import TINY, embedded, fitted
 from pynapple_nuclr.checkpoints import Encoder
 from pynapple_nuclr.columns import add_columns, embeddings, metadata_frame
 from pynapple_nuclr.embedding import embed
-from pynapple_nuclr.familiarity import remember
+from pynapple_nuclr.familiarity import record_training_data
 from pynapple_nuclr.nwb.writing import write_units
 from pynapple_nuclr.plotting import plot_unit
 from pynapple_nuclr.plotting._embedding import plot_embedding
@@ -117,7 +117,7 @@ def test_labels_look_as_in_figures_and_differ_in_shape(tmp_path):
 
 def test_nothing_stands_out_where_nothing_does(tmp_path, encoder):
     units = simulate("single", n_units=20, duration=60, seed=0)
-    knowing = remember(encoder, units)
+    knowing = record_training_data(encoder, units)
     units = embed(units, knowing, progress=False)
     n = len(units)
     units.set_info({"nuclr_stability": np.full(n, 0.9), "nuclr_n_windows": np.full(n, 50)})
@@ -158,7 +158,7 @@ def test_it_warns_in_plain_words(units, options, expected, tmp_path):
 
 
 def test_it_says_that_an_encoder_is_a_demonstration(encoder, tmp_path):
-    knowing = remember(encoder, simulate("single", n_units=20, duration=60, seed=0))
+    knowing = record_training_data(encoder, simulate("single", n_units=20, duration=60, seed=0))
     units = embed(simulate("single", n_units=20, duration=60, seed=1), knowing, progress=False)
     for what, said in (("A demonstration: little data.", 1), ("Trained on much.", 0)):
         knowing.card["what_it_is"] = what
@@ -175,7 +175,7 @@ def test_labels_that_the_probe_may_have_learned_from_are_no_test(tmp_path):
 
 
 def test_it_warns_of_what_is_unlike_the_training(encoder, tmp_path):
-    knowing = remember(encoder, simulate("single", n_units=20, duration=60, seed=0))
+    knowing = record_training_data(encoder, simulate("single", n_units=20, duration=60, seed=0))
     rng = np.random.default_rng(0)
     fast = {i: nap.Ts(np.sort(rng.uniform(0, 30, 6000))) for i in range(20)}
     units = nap.TsGroup(fast, time_support=nap.IntervalSet(0, 30))

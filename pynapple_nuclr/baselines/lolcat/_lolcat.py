@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pynapple_nuclr.baselines.base import LabelSystem, System
-from pynapple_nuclr.baselines.labels_and_trials import classes_in, once, read_labels
+from pynapple_nuclr.baselines.labels_and_trials import classes_in, memoize_per_object, read_labels
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
@@ -207,7 +207,7 @@ class Lolcat(LabelSystem):
     (60, 3)
     """
 
-    row: ClassVar[str] = "lolcat-style"
+    name: ClassVar[str] = "lolcat-style"
     modalities: ClassVar[tuple[str, ...]] = ("spikes",)
     config: EncoderConfig | None = None
     bins: int = 60
@@ -279,7 +279,7 @@ class Lolcat(LabelSystem):
         def make() -> Snippets:
             return interval_histograms(as_recording(units, name=name), self.config_, self.bins)
 
-        return once(units, ("intervals", self.config_, self.bins), make)
+        return memoize_per_object(units, ("intervals", self.config_, self.bins), make)
 
     def _labelled(self, recordings: dict[str, Any], labels: dict[str, NDArray[np.str_]]) -> _Units:
         """Collect the labelled units that fire, sorted by recording and by their data."""

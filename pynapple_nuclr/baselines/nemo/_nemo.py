@@ -111,7 +111,7 @@ class Nemo(EmbeddingSystem):
     (3, 16)
     """
 
-    row: ClassVar[str] = "nemo-style"
+    name: ClassVar[str] = "nemo-style"
     modalities: ClassVar[tuple[str, ...]] = ("spikes",)
 
     waveform: str | None = "waveform"

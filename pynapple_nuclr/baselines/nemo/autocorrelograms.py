@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynapple_nuclr.baselines.labels_and_trials import once
+from pynapple_nuclr.baselines.labels_and_trials import memoize_per_object
 from pynapple_nuclr.recording import as_recording
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def lag_counts(group: nap.TsGroup, layout: Layout, *, name: str = "recording") -
     >>> images(counts).shape
     (2, 2, 12)
     """
-    return once(group, layout, lambda: _count(as_recording(group, name=name), layout))
+    return memoize_per_object(group, layout, lambda: _count(as_recording(group, name=name), layout))
 
 
 def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts:

@@ -120,7 +120,7 @@ class Neuprint(EmbeddingSystem):
     {'animal0': (6, 8), 'animal1': (6, 8)}
     """
 
-    row: ClassVar[str] = "neuprint-style"
+    name: ClassVar[str] = "neuprint-style"
 
     network: Network = "transformer"
     dim: int = 64

@@ -124,7 +124,7 @@ class Poyo(EmbeddingSystem):
     (6, 16)
     """
 
-    row: ClassVar[str] = "poyo-style"
+    name: ClassVar[str] = "poyo-style"
     modalities: ClassVar[tuple[str, ...]] = ("spikes",)
     _readings: ClassVar[int] = 1  # windows made of the same stretch of time
 
@@ -299,7 +299,7 @@ class UnitEmbeddingDecoder(Poyo):
     (6, 16)
     """
 
-    row: ClassVar[str] = "unit_embedding_decoder"
+    name: ClassVar[str] = "unit_embedding_decoder"
     _readings: ClassVar[int] = 2  # either half of the units
 
     config: EncoderConfig | None = None

@@ -15,8 +15,8 @@ demo: $(READY)  ## the main job, end to end, on a simulated recording
 test: $(READY)  ## the tests and the examples in the docstrings
 	$(TESTS) -m "not slow" --cov $(PYTEST_ARGS)
 
-test-all: $(READY)  ## the slow ones too; writes docs/reliability.md
-	$(TESTS) --tally=docs/reliability.md $(PYTEST_ARGS)
+test-all: $(READY)  ## the slow ones too; writes docs/stress_tests.md
+	$(TESTS) --tally=docs/stress_tests.md $(PYTEST_ARGS)
 
 lint: $(READY)  ## style, types, the direction of imports, and nothing written twice
 	$(BIN)/ruff check .

@@ -71,16 +71,18 @@ html_theme_options = {
 html_sidebars = {"index": [], "method": []}  # they have no pages below them
 
 
-def write_command_line() -> None:
-    """Write the reference of the command, from the command itself."""
+def write_generated_pages() -> None:
+    """Write the reference of the command from the command, and the layers from pyproject.toml."""
+    import layers
     from commands import describe
     from typer.main import get_command
 
     from pynapple_nuclr.cli import app
 
-    text = "\n".join(describe(get_command(app), "nap-nuclr"))
+    pages = {"command_line": describe(get_command(app), "nap-nuclr"), "layers": layers.describe()}
     MADE.mkdir(parents=True, exist_ok=True)
-    MADE.joinpath("command_line.md").write_text(text + "\n", encoding="utf-8")
+    for name, lines in pages.items():
+        MADE.joinpath(f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def bring_tutorials() -> None:
@@ -125,10 +127,10 @@ def of_init(
 
 def setup(app):  # noqa: ANN001, ANN201
     """Make what is made by code, before Sphinx looks for pages."""
-    import architecture
+    import method_figure
 
-    architecture.write(DOCS / "_static")
-    write_command_line()
+    method_figure.write(DOCS / "_static")
+    write_generated_pages()
     bring_tutorials()
     app.connect("source-read", in_the_site)
     app.connect("autodoc-process-docstring", no_mail)

@@ -13,7 +13,7 @@ import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs"
-START = DOCS / "start.md"
+START = DOCS / "quickstart.md"
 README = DOCS.parent / "README.md"
 
 

@@ -12,11 +12,6 @@ from typer.main import get_command
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.cli import app
 
-try:
-    import tomllib
-except ModuleNotFoundError:  # before Python 3.11
-    import tomli as tomllib  # pytest needs it there, too
-
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((ROOT / "tutorials").glob("*.md"))]
@@ -28,7 +23,7 @@ MEASURED = ("benchmarks.md", "bundled_encoder.md")
 def at_docs(monkeypatch):
     """Find the modules beside the pages."""
     monkeypatch.syspath_prepend(str(DOCS))
-    monkeypatch.delitem(sys.modules, "architecture", raising=False)
+    monkeypatch.delitem(sys.modules, "method_figure", raising=False)
 
 
 def prose(page):
@@ -46,7 +41,9 @@ def anchors(page):
 def listed():
     """Return what `api.md` has a page for: module → names."""
     names = {}
-    for block in re.findall(r"```\{eval-rst\}\n(.*?)```", (DOCS / "api.md").read_text(), re.S):
+    for block in re.findall(
+        r"```\{eval-rst\}\n(.*?)```", (DOCS / "api_reference.md").read_text(), re.S
+    ):
         module = re.search(r"currentmodule:: (\S+)", block).group(1)
         names.setdefault(module, []).extend(re.findall(r"^   (\w+)$", block, flags=re.MULTILINE))
     return names
@@ -80,7 +77,7 @@ def test_a_broken_link_would_be_found():
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", DOCS / "trust.md"], ids=lambda page: page.stem
+    "page", [ROOT / "README.md", DOCS / "validation.md"], ids=lambda page: page.stem
 )
 def test_numbers_are_those_of_the_measurements(page):
     measured = "".join((DOCS / name).read_text(encoding="utf-8") for name in MEASURED)
@@ -89,11 +86,17 @@ def test_numbers_are_those_of_the_measurements(page):
     assert [number for number in quoted if number not in measured] == []
 
 
-def test_the_map_of_the_code_names_every_room():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (contract,) = settings["tool"]["importlinter"]["contracts"]
-    rooms = set(re.findall(r"\w+", " ".join(contract["layers"])))
-    assert rooms - set(re.findall(r"`(\w+)`", (DOCS / "house.md").read_text())) == set()
+def test_the_table_of_layers_names_every_package(at_docs):
+    import layers
+
+    table = "\n".join(layers.describe())
+    package = Path(nap_nuclr.__file__).parent
+    files = {
+        path.stem for path in package.glob("*.py") if path.stem not in ("__init__", "__main__")
+    }
+    packages = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert set(re.findall(r"`(\w+)`", table)) >= files | packages
+    assert "| |" not in table  # every package says what it holds
 
 
 def test_the_configuration_can_be_read(at_docs):
@@ -102,13 +105,13 @@ def test_the_configuration_can_be_read(at_docs):
     assert conf["nb_execution_mode"] == "cache"
 
 
-def test_the_architecture_is_drawn_the_same_every_time(at_docs, tmp_path):
-    import architecture
+def test_the_figure_of_the_method_is_drawn_the_same_every_time(at_docs, tmp_path):
+    import method_figure
 
-    light, dark = architecture.write(tmp_path)
+    light, dark = method_figure.write(tmp_path)
     first = light.read_bytes()
     assert first.startswith(b"<?xml") and first != dark.read_bytes()
-    architecture.write(tmp_path)
+    method_figure.write(tmp_path)
     assert light.read_bytes() == first
 
 

@@ -1,4 +1,4 @@
-"""Draw how the method works: `python docs/architecture.py` writes architecture*.svg to _static."""
+"""Draw how the method works: `python docs/method_figure.py` writes method*.svg to _static."""
 
 from pathlib import Path
 
@@ -254,7 +254,7 @@ def write(folder: Path) -> list[Path]:
     written = []
     style = {"svg.hashsalt": "pynapple-nuclr", "svg.fonttype": "path", "font.family": "DejaVu Sans"}
     with matplotlib.rc_context(style):
-        for name, colours in (("architecture", LIGHT), ("architecture_dark", DARK)):
+        for name, colours in (("method", LIGHT), ("method_dark", DARK)):
             path = folder / f"{name}.svg"
             no_date = {"Date": None, "Creator": None}
             draw(colours).savefig(path, facecolor=colours["paper"], metadata=no_date)

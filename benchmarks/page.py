@@ -30,7 +30,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> str:
     """Return several results on the same units as one Markdown table, each row once."""
-    tables = [one.scores.table(list(scores)) for one in datasets]
+    tables = [one.nuclr.table(list(scores)) for one in datasets]
     whole = pd.concat([one.reset_index() for one in tables])
     keys = [name for name in ("protocol", "normalize", "system") if name in whole]
     whole = whole.fillna({"normalize": "none"}).drop_duplicates(keys)

@@ -107,7 +107,7 @@ def steinmetz_regions(bench: Bench) -> str:
     _regions_aims(bench, scores, once)
     drawn = figure(
         bench.docs / "regions.png",
-        lambda axes: scores.scores.plot("macro_f1_fold", ax=axes),
+        lambda axes: scores.nuclr.plot("macro_f1_fold", ax=axes),
         (7.0, 5.0),
     )
     calibration = ("macro_f1", "macro_f1_confident_half", "ece", "brier")
@@ -183,8 +183,8 @@ def fewer_labels(bench: Bench) -> str:
         [ours(TRIALS, bench.pairs), Statistics()],
         cache=bench.cache,
     )
-    drawn = figure(bench.docs / "label_efficiency.png", lambda axes: curve.scores.plot(ax=axes))
-    return f"{curve.scores.table(markdown=True)}\n\n{drawn}"
+    drawn = figure(bench.docs / "label_efficiency.png", lambda axes: curve.nuclr.plot(ax=axes))
+    return f"{curve.nuclr.table(markdown=True)}\n\n{drawn}"
 
 
 def fewer_animals(bench: Bench) -> str:
@@ -197,8 +197,8 @@ def fewer_animals(bench: Bench) -> str:
         normalize="recording",
         cache=bench.cache,
     )
-    drawn = figure(bench.docs / "data_scaling.png", lambda axes: curve.scores.plot(ax=axes))
-    return f"{curve.scores.table(markdown=True)}\n\n{drawn}"
+    drawn = figure(bench.docs / "data_scaling.png", lambda axes: curve.nuclr.plot(ax=axes))
+    return f"{curve.nuclr.table(markdown=True)}\n\n{drawn}"
 
 
 def head_direction_cells(bench: Bench) -> str:
@@ -218,7 +218,7 @@ def head_direction_cells(bench: Bench) -> str:
             rows.append(
                 {
                     "system": name,
-                    "macro F1": scores.scores.table(["macro_f1"]).loc[name, "macro F1"],
+                    "macro F1": scores.nuclr.table(["macro_f1"]).loc[name, "macro F1"],
                     "95 % over units": f"{low:.2f} to {high:.2f}",
                 }
             )
@@ -314,7 +314,7 @@ def insertions(bench: Bench) -> str:
     for how, recordings in (("each probe a population", probes), ("both probes one", together)):
         systems = {"nuclr": ours(CONTINUOUS, bench.pairs), "bundled encoder": Nuclr()}
         scores = bench.run(recordings, "cell_type", systems, seeds=bench.seeds)
-        told = scores.scores.table(["macro_f1", "macro_f1_fold"])
+        told = scores.nuclr.table(["macro_f1", "macro_f1_fold"])
         rows += [
             {"population": how, "system": name, **told.loc[name].to_dict()}
             for name in (*systems, "shuffled labels")

@@ -115,7 +115,7 @@ def evaluate_command(
         told = {"target": target, "recordings": list(recordings), "warnings": notes}
         print_json(told | {"scores": rows.to_dict("records")})
     else:
-        typer.echo(scores.scores.table().to_string())
+        typer.echo(scores.nuclr.table().to_string())
     if output is not None:
         say(f"written to {output}")
 

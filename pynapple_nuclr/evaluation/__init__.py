@@ -2,6 +2,6 @@
 
 import lazy_loader
 
-from pynapple_nuclr.evaluation import accessor as _accessor  # noqa: F401  # dataset.scores
+from pynapple_nuclr.evaluation import accessor as _accessor  # noqa: F401  # dataset.nuclr
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

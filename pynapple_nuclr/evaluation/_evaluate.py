@@ -133,8 +133,8 @@ def evaluate(
     -------
     Dataset
         Dimensions ``system``, ``protocol``, ``normalize``, ``seed``, and ``fold`` (in zero-shot
-        protocols: the left-out animal). Draw it with ``dataset.scores.plot()``, print it with
-        ``dataset.scores.table()``.
+        protocols: the left-out animal). Draw it with ``dataset.nuclr.plot()``, print it with
+        ``dataset.nuclr.table()``.
 
         ============================ =========================================================
         ``macro_f1``                 of the pooled out-of-fold predictions, over all classes

@@ -86,7 +86,7 @@ def label_efficiency(
     Dataset
         Dimensions ``system``, ``normalize``, ``seed``, ``fraction``, ``draw`` and ``fold``: the
         scores of `evaluate`, and ``n_labels``, the mean number of labels shown in a fold. Draw it
-        with ``dataset.scores.plot()``.
+        with ``dataset.nuclr.plot()``.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def data_scaling(
     Dataset
         Dimensions ``system``, ``normalize``, ``seed``, ``n_animals``, ``order`` and ``fold`` (the
         animal left out): the scores of `evaluate`. The priors do not exist here. Draw it with
-        ``dataset.scores.plot()``.
+        ``dataset.nuclr.plot()``.
 
     Raises
     ------

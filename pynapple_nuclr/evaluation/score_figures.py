@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pynapple_nuclr.evaluation.score_tables import mean_and_spread, point_dimension
+from pynapple_nuclr.evaluation.score_tables import mean_and_spread, point_dimension, title_of
 from pynapple_nuclr.evaluation.systems import SHUFFLED
 from pynapple_nuclr.plotting._confusion import draw_counts
-from pynapple_nuclr.plotting.style import COLOURS
+from pynapple_nuclr.plotting.style import COLOURS, new_axes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _GREY, _PALE = "#6E6E6E", "#D0D0D0"
 
 
-def plot_scores(dataset: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None = None) -> Axes:
-    """Draw a score of every system in every protocol.
+def plot_scores(scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None = None) -> Axes:
+    """Draw a score of every system in every protocol, or a learning curve.
 
     Parameters
     ----------
-    dataset : Dataset
-        From `evaluate`.
+    scores : Dataset
+        From `evaluate`; from `label_efficiency` and `data_scaling` it goes to their own figures.
     score : str
         Which. With "macro_f1_fold" the single points are folds, or left-out animals; else seeds.
     ax : matplotlib Axes, optional
@@ -50,45 +50,45 @@ def plot_scores(dataset: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None
     >>> ax.get_xlabel()
     'macro F1'
     """
-    _check(dataset, score)
-    rows = dataset["system"].values
-    ax = _axes(ax, 1.6 + 0.42 * len(rows))
-    protocols, treatments = dataset["protocol"].values, dataset["normalize"].values
-    n_marks = len(protocols) * len(treatments)
-    for i, protocol in enumerate(protocols):
-        colour = COLOURS[i % len(COLOURS)]
-        for j, how in enumerate(treatments):
-            # A few marks to a row, the first on top; rows from top to bottom.
-            offset = 0.5 * ((i * len(treatments) + j + 0.5) / n_marks - 0.5)
-            values = dataset[score].sel(protocol=protocol, normalize=how)
-            single = values.mean("seed") if "fold" in values.dims else values
-            points = single.transpose("system", ...).values
-            mean, _ = mean_and_spread(values, ["system"])
-            y = np.arange(len(rows)) + offset
-            spots = np.repeat(y[:, None], points.shape[1], axis=1)
-            ax.scatter(points, spots, s=9, color=colour, alpha=0.5, linewidths=0)
-            face = colour if how == "none" else "white"
-            label = protocol.replace("_", " ") + ("" if how == "none" else ", normalised")
-            ax.scatter(mean, y, s=42, facecolors=face, edgecolors=colour, label=label, zorder=3)
-    ax.set_yticks(np.arange(len(rows)), rows)
-    for tick, row in zip(ax.get_yticklabels(), rows, strict=True):
-        tick.set_color(_GREY if _is_floor(row) else "black")
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel(_title(score))
-    ax.grid(axis="x", color=_PALE, linewidth=0.6)
-    _dress(ax, dataset)
-    _legend(ax, below=True)
+    along = point_dimension(scores)
+    if along is not None:
+        draw = plot_label_efficiency if along == "fraction" else plot_data_scaling
+        return draw(scores, score, ax=ax)
+    _check(scores, score)
+    systems = scores["system"].values
+    ax = new_axes(ax, 7.2, 1.6 + 0.42 * len(systems))[0]
+    protocols, treatments = scores["protocol"].values, scores["normalize"].values
+    pairs = [(protocol, how) for protocol in protocols for how in treatments]
+    for number, (protocol, how) in enumerate(pairs):
+        colour = COLOURS[number // len(treatments) % len(COLOURS)]
+        values = scores[score].sel(protocol=protocol, normalize=how)
+        single = values.mean("seed") if "fold" in values.dims else values
+        points = single.transpose("system", ...).values
+        # Half of a row's height holds its marks, the first of them on top.
+        y = np.arange(len(systems)) + 0.5 * ((number + 0.5) / len(pairs) - 0.5)
+        spots = np.repeat(y[:, None], points.shape[1], axis=1)
+        ax.scatter(points, spots, s=9, color=colour, alpha=0.5, linewidths=0)
+        fill = colour if how == "none" else "white"
+        label = protocol.replace("_", " ") + ("" if how == "none" else ", normalised")
+        mean, _ = mean_and_spread(values, ["system"])
+        ax.scatter(mean, y, s=42, facecolors=fill, edgecolors=colour, label=label, zorder=3)
+    ax.set_yticks(np.arange(len(systems)), systems)
+    for tick, name in zip(ax.get_yticklabels(), systems, strict=True):
+        tick.set_color(_GREY if _is_reference(name) else "black")
+    ax.set_ylim(len(systems) - 0.5, -0.5)  # the first system on top
+    ax.set_xlabel(_label(score))
+    _finish(ax, scores, grid="x", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return ax
 
 
 def plot_label_efficiency(
-    dataset: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None = None
+    scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None = None
 ) -> Axes:
     """Draw how a score grows with the labels that are shown.
 
     Parameters
     ----------
-    dataset : Dataset
+    scores : Dataset
         From `label_efficiency`.
     score : str
         Which.
@@ -105,9 +105,9 @@ def plot_label_efficiency(
     ValueError
         If there is no such score, or the Dataset is another.
     """
-    ax = _plot_curve(dataset, "fraction", score, ax)
+    ax = _plot_curve(scores, "fraction", score, ax)
     ax.set_xscale("log")
-    fractions = dataset["fraction"].values
+    fractions = scores["fraction"].values
     ax.set_xticks(fractions, [f"{100 * one:g}" for one in fractions])
     ax.minorticks_off()
     ax.set_xlabel("labels of the training units shown (%)")
@@ -115,18 +115,16 @@ def plot_label_efficiency(
 
 
 def plot_data_scaling(
-    dataset: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None = None
+    scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None = None
 ) -> Axes:
-    """Draw how a score on unseen animals grows with the animals that systems see.
+    """Draw how a score on unseen animals grows with the animals that systems are fitted on.
 
     Parameters
     ----------
-    dataset : Dataset
+    scores : Dataset
         From `data_scaling`.
-    score : str
-        Which.
-    ax : matplotlib Axes, optional
-        Where to draw. Default: a new figure.
+    score, ax
+        As in `plot_label_efficiency`.
 
     Returns
     -------
@@ -138,25 +136,25 @@ def plot_data_scaling(
     ValueError
         If there is no such score, or the Dataset is another.
     """
-    ax = _plot_curve(dataset, "n_animals", score, ax)
-    ax.set_xticks(dataset["n_animals"].values)
-    ax.set_xlabel("animals that the system has seen")
+    ax = _plot_curve(scores, "n_animals", score, ax)
+    ax.set_xticks(scores["n_animals"].values)
+    ax.set_xlabel("animals that the system was fitted on")
     return ax
 
 
 def plot_confusion(
-    dataset: xr.Dataset,
+    scores: xr.Dataset,
     system: str | None = None,
     protocol: str | None = None,
     *,
     normalize: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw which labels a system takes for which.
+    """Draw which labels a system predicts for which.
 
     Parameters
     ----------
-    dataset : Dataset
+    scores : Dataset
         From `evaluate`.
     system, protocol, normalize : str, optional
         Which. Default: the first.
@@ -167,96 +165,76 @@ def plot_confusion(
     -------
     matplotlib Axes
         Rows are true labels; the shade is the share of the row, the number the units (mean over
-        seeds). A column "(none)" only where there are such units.
+        seeds). A column "(none)" only where units without a prediction exist.
 
     Raises
     ------
     ValueError
         If there is no such system, protocol or normalisation.
     """
-    _check(dataset, "confusion")
+    _check(scores, "confusion")
     chosen = {"system": system, "protocol": protocol, "normalize": normalize}
     for dim, at in chosen.items():
-        there = dataset[dim].values.tolist()
-        if at is not None and at not in there:
-            raise ValueError(f"{dim}={at!r}; expected one of {', '.join(map(repr, there))}")
-        chosen[dim] = there[0] if at is None else at
-    counts = dataset["confusion"].sel(chosen).mean("seed")
+        known = scores[dim].values.tolist()
+        if at is not None and at not in known:
+            raise ValueError(f"{dim}={at!r}; expected one of {', '.join(map(repr, known))}")
+        chosen[dim] = known[0] if at is None else at
+    counts = scores["confusion"].sel(chosen).mean("seed")
     if not counts[:, -1].any():
         counts = counts[:, :-1]
-    true, told = (counts[dim].values for dim in ("true_label", "predicted_label"))
-    ax = _axes(ax, 4.6, 5.4)
-    draw_counts(ax, counts.values, list(true), list(told), turned=len(told) > 6)
+    true, predicted = (counts[dim].values for dim in ("true_label", "predicted_label"))
+    ax = new_axes(ax, 5.4, 4.6)[0]
+    draw_counts(ax, counts.values, list(true), list(predicted), turned=len(predicted) > 6)
     ax.set_xlabel("predicted")
-    ax.set_ylabel(f"true {dataset.attrs.get('target', '')}".strip())
+    ax.set_ylabel(f"true {scores.attrs.get('target', '')}".strip())
     ax.set_title(f"{chosen['system']}, {chosen['protocol']}", loc="left", fontsize="medium")
     return ax
 
 
-def _plot_curve(dataset: xr.Dataset, along: str, score: str, ax: Axes | None) -> Axes:
-    found = point_dimension(dataset)
-    if found != along:
+def _plot_curve(scores: xr.Dataset, along: str, score: str, ax: Axes | None) -> Axes:
+    if point_dimension(scores) != along:
         raise ValueError(f"dataset has no dimension {along!r}: it is of another function")
-    _check(dataset, score)
-    ax = _axes(ax, 4.2, 6.4)
-    x, own = dataset[along].values, 0
-    floors = iter("sD^v")  # grey all of them: told apart by their marks
-    for row in dataset["system"].values:
-        colour, mark = _GREY, "o"
-        if _is_floor(row):
-            mark = next(floors, "o")
+    _check(scores, score)
+    ax = new_axes(ax, 6.4, 4.2)[0]
+    n_coloured, reference_marks = 0, iter("sD^v")  # references are grey, and differ by marks
+    for name in scores["system"].values:
+        if _is_reference(name):
+            colour, mark = _GREY, next(reference_marks, "o")
         else:
-            colour, own = COLOURS[own % len(COLOURS)], own + 1
-        for how in dataset["normalize"].values:
-            values = dataset[score].sel(system=row, normalize=how)
-            mean, spread = mean_and_spread(values, [along])
+            colour, mark = COLOURS[n_coloured % len(COLOURS)], "o"
+            n_coloured += 1
+        for how in scores["normalize"].values:
+            mean, spread = mean_and_spread(scores[score].sel(system=name, normalize=how), [along])
             if mean.isnull().all():
                 continue
-            style = ":" if row == SHUFFLED else "-" if how == "none" else "--"
-            label = row + ("" if how == "none" else ", normalised")
+            style = ":" if name == SHUFFLED else "-" if how == "none" else "--"
+            label = name + ("" if how == "none" else ", normalised")
+            x = scores[along].values
             ax.plot(x, mean, style, color=colour, marker=mark, markersize=4, label=label)
             low, high = (mean - spread).fillna(mean), (mean + spread).fillna(mean)
             ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    ax.set_ylabel(_title(score))
-    ax.grid(axis="y", color=_PALE, linewidth=0.6)
-    _dress(ax, dataset)
-    _legend(ax)
+    ax.set_ylabel(_label(score))
+    _finish(ax, scores, grid="y")
     return ax
 
 
-def _check(dataset: xr.Dataset, score: str) -> None:
-    if score not in dataset:
-        there = [str(name) for name, one in dataset.items() if "system" in one.dims]
-        raise ValueError(f"there is no score {score!r}; there are {', '.join(there)}")
+def _check(scores: xr.Dataset, score: str) -> None:
+    if score not in scores:
+        known = [str(name) for name, one in scores.items() if "system" in one.dims]
+        raise ValueError(f"there is no score {score!r}; there are {', '.join(known)}")
 
 
-def _axes(ax: Axes | None, height: float, width: float = 7.2) -> Axes:
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(figsize=(width, height), layout="constrained")
-    return ax
+def _is_reference(name: str) -> bool:
+    return name == SHUFFLED or name.startswith("prior")
 
 
-def _is_floor(row: str) -> bool:
-    return row == SHUFFLED or row.startswith("prior")
-
-
-def _title(score: str) -> str:
+def _label(score: str) -> str:
     return score.removesuffix("_fold").replace("_f1", " F1").replace("_", " ")
 
 
-def _dress(ax: Axes, dataset: xr.Dataset) -> None:
+def _finish(ax: Axes, scores: xr.Dataset, *, grid: Literal["x", "y"], **legend: Any) -> None:
+    ax.grid(axis=grid, color=_PALE, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    about = dataset.attrs
-    if "target" in about:
-        title = f"{about['target']}: {about['n_units']} units, {about['n_recordings']} recordings"
-        ax.set_title(title, loc="left", fontsize="medium", color=_GREY)
-
-
-def _legend(ax: Axes, below: bool = False) -> None:
-    place: Any = (
-        {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2} if below else {}
-    )
-    ax.legend(frameon=False, fontsize="small", **place)
+    ax.set_title(title_of(scores), loc="left", fontsize="medium", color=_GREY)
+    ax.legend(frameon=False, fontsize="small", **legend)

@@ -29,7 +29,7 @@ _KEYS = ("protocol", "normalize", "system")
 _POINTS = {"fraction": "{:.4g} of labels", "n_animals": "animals: {:g}"}
 
 
-def as_table(
+def scores_table(
     dataset: xr.Dataset,
     scores: Sequence[str] | None = None,
     *,
@@ -66,11 +66,11 @@ def as_table(
     Examples
     --------
     >>> import pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.evaluation import as_table, label_efficiency
+    >>> from pynapple_nuclr.evaluation import scores_table, label_efficiency
     >>> units = nap_nuclr.simulate("single", n_units=60, duration=60)
     >>> curve = label_efficiency(units, "cell_type", [0.1, 1], ["statistics"], n_draws=1,
     ...     n_shuffles=0, progress=False)
-    >>> print(as_table(curve.sel(system=["statistics"]), digits=1, markdown=True))
+    >>> print(scores_table(curve.sel(system=["statistics"]), digits=1, markdown=True))
     | system | 0.1 of labels | 1 of labels |
     |---|---|---|
     | statistics | 1.0 | 1.0 |
@@ -92,6 +92,14 @@ def as_table(
         columns = {title.split(", ")[1]: text for title, text in columns.items()}
     table = pd.DataFrame(columns)
     return _markdown(table) if markdown else table
+
+
+def title_of(scores: xr.Dataset) -> str:
+    """Return the target and how much was scored, "" where the Dataset does not say it."""
+    about = scores.attrs
+    if "target" not in about:
+        return ""
+    return f"{about['target']}: {about['n_units']} units, {about['n_recordings']} recordings"
 
 
 def point_dimension(dataset: xr.Dataset) -> str | None:

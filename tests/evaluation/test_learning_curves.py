@@ -2,11 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from evaluation_systems import Counting, KnowsWhatItSaw, RemembersLabels, mice, truth_of
 
 from pynapple_nuclr.evaluation import (
-    as_table,
     data_scaling,
     evaluate,
     label_efficiency,
@@ -14,6 +15,7 @@ from pynapple_nuclr.evaluation import (
     plot_data_scaling,
     plot_label_efficiency,
     plot_scores,
+    scores_table,
 )
 
 
@@ -163,7 +165,7 @@ def test_the_labels_of_data_scaling():
 
 
 def test_the_table_of_scores(table):
-    found = as_table(table)
+    found = scores_table(table)
     assert found.index.names == ["protocol", "normalize", "system"]
     mean = table["macro_f1"].sel(system="counting", protocol="transductive", normalize="none")
     expected = f"{mean.mean():.3f} ± {mean.std(ddof=1):.3f}"
@@ -175,49 +177,70 @@ def test_the_table_of_scores(table):
     )
     by_animal = by_animal.mean("seed")
     expected = f"{by_animal.mean():.2f} ± {by_animal.std(ddof=1):.2f}"
-    short = table.scores.table(["macro_f1_fold", "seconds"], digits=2)
+    short = table.nuclr.table(["macro_f1_fold", "seconds"], digits=2)
     row = ("inductive_zero_shot", "none", "counting")
     assert short.loc[row, "by fold or animal"] == expected
     assert short.columns.tolist() == ["by fold or animal", "seconds"]
     with pytest.raises(ValueError, match="no score 'f1'.*macro_f1"):
-        as_table(table, ["f1"])
+        scores_table(table, ["f1"])
 
 
 def test_tables_of_one_run_and_as_markdown(table):
     one = table.isel(seed=[0]).sel(protocol=["transductive"], normalize=["none"])
-    found = as_table(one, ["macro_f1", "top1"])
+    found = scores_table(one, ["macro_f1", "top1"])
     assert found.index.name == "system"
     assert (
         found.loc["counting", "macro F1"] == f"{one['macro_f1'].sel(system='counting').item():.3f}"
     )
-    lines = as_table(one, ["macro_f1", "top1"], markdown=True).splitlines()
+    lines = scores_table(one, ["macro_f1", "top1"], markdown=True).splitlines()
     assert lines[:2] == ["| system | macro F1 | top 1 |", "|---|---|---|"]
     assert len(lines) == 2 + one.sizes["system"]
 
 
 def test_tables_of_curves(efficiency, scaling):
-    found = efficiency.scores.table()
+    found = efficiency.nuclr.table()
     assert found.columns.tolist() == ["0.02 of labels", "0.1 of labels", "1 of labels"]
     assert found.loc["counting", "1 of labels"].endswith("± 0.000")
-    found = scaling.scores.table(["macro_f1", "top1"])
+    found = scaling.nuclr.table(["macro_f1", "top1"])
     assert found.columns.tolist()[:2] == ["macro F1, animals: 1", "macro F1, animals: 2"]
     assert len(found.columns) == 6
+
+
+@pytest.mark.parametrize("kind", ["table", "efficiency", "scaling"])
+def test_a_result_shows_its_whole_table(kind, request):
+    dataset = request.getfixturevalue(kind)
+    whole = scores_table(dataset)
+    with pd.option_context("display.max_columns", 1, "display.max_rows", 2, "display.width", 40):
+        text, html = repr(dataset.nuclr), dataset.nuclr._repr_html_()
+    lines = text.splitlines()
+    assert lines[0].startswith(f"cell_type: {dataset.attrs['n_units']} units")
+    assert "..." not in text and "..." not in html
+    assert all(title in lines[1] for title in whole.columns)
+    assert len(lines) == len(whole) + 3  # title, names of columns and of the index
+    assert html.count("<tr") == len(whole) + 2
+    assert all(f"<th>{title}</th>" in html for title in whole.columns)
+
+
+def test_another_dataset_has_no_scores():
+    other = xr.Dataset({"x": ("time", [1.0])})
+    assert "not a result of evaluate" in repr(other.nuclr)
+    assert "not a result of evaluate" in other.nuclr._repr_html_()
 
 
 # figures
 
 
 def test_every_result_has_its_figure(table, efficiency, scaling):
-    ax = table.scores.plot()
+    ax = table.nuclr.plot()
     assert [tick.get_text() for tick in ax.get_yticklabels()] == table["system"].values.tolist()
     n_marks = sum(bool(c.get_label()) and c.get_label()[0] != "_" for c in ax.collections)
     assert n_marks == 2 * 2
-    ax = efficiency.scores.plot()
+    ax = plot_scores(efficiency)
     assert ax.get_xscale() == "log"
     line = next(one for one in ax.lines if one.get_label() == "counting")
     mean = efficiency["macro_f1"].sel(system="counting").mean(["seed", "draw", "normalize"])
     np.testing.assert_allclose(line.get_ydata(), mean)
-    ax = scaling.scores.plot("top1")
+    ax = scaling.nuclr.plot("top1")
     assert ax.get_ylabel() == "top1"
     assert [one.get_label() for one in ax.lines] == scaling["system"].values.tolist()
 
@@ -232,7 +255,7 @@ def test_figures_draw_where_they_are_asked_to(table, efficiency, scaling):
 
 
 def test_the_figure_of_a_confusion(table):
-    ax = table.scores.plot_confusion("counting", protocol="inductive_zero_shot")
+    ax = table.nuclr.plot_confusion("counting", protocol="inductive_zero_shot")
     counts = table["confusion"].sel(
         system="counting", protocol="inductive_zero_shot", normalize="none"
     )

@@ -82,3 +82,54 @@ def test_hippocampus_sessions_are_sparse_events_in_two_epochs(data_dir):
         assert len(frame.time_support) == 2
         assert 0.002 < np.mean(frame.values != 0) < 0.01
         assert len(set(frame["region"])) == 1
+
+
+def test_rats_have_the_units_that_their_readme_counts(data_dir):
+    sessions = readers.rats(data_dir)
+    assert len(sessions) == 38
+    assert len({units["subject"].iloc[0] for units in sessions.values()}) == 8
+    assert sum(map(len, sessions.values())) == 5804
+    for units in sessions.values():
+        (epoch,) = units.time_support.values
+        assert all(epoch[0] <= units[unit].t[0] <= units[unit].t[-1] <= epoch[1] for unit in units)
+
+
+def test_rat_decisions_lie_in_trials_without_inactivation(data_dir):
+    sessions = readers.rat_decisions(data_dir)
+    assert len(sessions) == 89
+    assert len({units["subject"].iloc[0] for units in sessions.values()}) == 9
+    for units in list(sessions.values())[:3]:
+        again = units.restrict(units.time_support)
+        np.testing.assert_array_equal(again["rate"], units["rate"])
+    data = np.load(data_dir / "rat_decisions" / "T176_2018_05_03.npz")
+    shown = np.repeat(~data["photostimulus"], data["trial_bins"])
+    spikes = sum(len(train) for train in sessions["T176_2018_05_03"].values())
+    assert spikes == data["counts"][:, shown].sum()
+
+
+def test_the_macaque_has_19_sessions_of_15_to_53_units(data_dir):
+    sessions = readers.macaque(data_dir)
+    assert len(sessions) == 19
+    assert all(15 <= len(units) <= 53 for units in sessions.values())
+    assert set.union(*(set(units["region"]) for units in sessions.values())) == {
+        "ACC",
+        "DLPFC",
+        "Caudate",
+        "Putamen",
+        "FP",
+    }
+
+
+def test_zebrafish_share_their_regions(data_dir):
+    fish = readers.zebrafish(data_dir)
+    assert len(fish) == 18
+    assert all(frame.shape[0] == 892 and 64 <= frame.shape[1] <= 69 for frame in fish.values())
+
+
+def test_worms_of_other_laboratories(data_dir):
+    kato, atanas = readers.worms_kato(data_dir), readers.worms_atanas(data_dir)
+    assert [len(kato), len(atanas)] == [5, 1]
+    named = [int((worm["neuron_class"] != "").sum()) for worm in kato.values()]
+    assert all(31 <= count <= 47 for count in named)
+    (worm,) = atanas.values()
+    assert worm.shape[1] == 98

@@ -1,0 +1,33 @@
+"""The real recordings of ``shared/data`` as pynapple objects, for benchmarks and tests.
+
+Every function takes the folder that holds the data sets (see its own README for sources and
+licences) and returns a mapping, name of the recording → pynapple object with metadata.
+
+Examples
+--------
+    from recordings import steinmetz
+    sessions = steinmetz("../shared/data", sessions=["cori_20161214"])
+"""
+
+from recordings.calcium import hippocampus, worms, worms_atanas, worms_kato, zebrafish
+from recordings.simulated import two_probes
+from recordings.spikes import head_direction, macaque, optotagged, rat_decisions, rats
+from recordings.steinmetz2019 import GROUPS, REGION, steinmetz, steinmetz_trials
+
+__all__ = [
+    "GROUPS",
+    "REGION",
+    "head_direction",
+    "hippocampus",
+    "macaque",
+    "optotagged",
+    "rat_decisions",
+    "rats",
+    "steinmetz",
+    "steinmetz_trials",
+    "two_probes",
+    "worms",
+    "worms_atanas",
+    "worms_kato",
+    "zebrafish",
+]

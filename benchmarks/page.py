@@ -32,14 +32,14 @@ def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> st
     """Return several results on the same units as one Markdown table, each row once."""
     tables = [one.nuclr.table(list(scores)) for one in datasets]
     whole = pd.concat([one.reset_index() for one in tables])
-    keys = [name for name in ("protocol", "normalize", "system") if name in whole]
-    whole = whole.fillna({"normalize": "none"}).drop_duplicates(keys)
+    keys = [name for name in ("protocol", "standardize", "system") if name in whole]
+    whole = whole.fillna({"standardize": "none"}).drop_duplicates(keys)
     whole = whole.fillna("–")
     for key in reversed(keys[:-1]):  # protocols and normalisations together, systems as they came
         whole = whole.sort_values(key, key=_as_they_came, kind="stable")
     told = (whole.drop(columns=keys) != "–").any(axis=1)  # priors do not exist everywhere
     # What no probe reads is the same, normalised or not.
-    told &= ~whole.drop(columns="normalize", errors="ignore").duplicated()
+    told &= ~whole.drop(columns="standardize", errors="ignore").duplicated()
     return markdown(whole[told].to_dict("records"))
 
 
@@ -67,7 +67,7 @@ def best(datasets: Sequence[xr.Dataset], score: str, systems: Sequence[str], **w
             continue
         there = [name for name in systems if name in dataset["system"]]
         scores = dataset[score].sel(where).sel(system=there)
-        means = scores.mean([dim for dim in scores.dims if dim not in ("system", "normalize")])
+        means = scores.mean([dim for dim in scores.dims if dim not in ("system", "standardize")])
         found += means.values[np.isfinite(means.values)].tolist()
     return max(found)
 
@@ -87,13 +87,13 @@ def choices(dataset: xr.Dataset) -> str:
 
 
 def bootstrap(
-    dataset: xr.Dataset, system: str, normalize: str = "none", draws: int = 2000
+    dataset: xr.Dataset, system: str, standardize: str = "none", draws: int = 2000
 ) -> tuple[float, float]:
     """Return the 95 % interval of the macro F1 over units drawn anew, mean over the seeds."""
     from sklearn.metrics import f1_score
 
     labels = dataset["label"].values
-    told = dataset["predicted"].sel(system=system, normalize=normalize).isel(protocol=0).values
+    told = dataset["predicted"].sel(system=system, standardize=standardize).isel(protocol=0).values
     rng = np.random.default_rng(0)
     scores = []
     for _ in range(draws // len(told)):

@@ -97,12 +97,12 @@ def steinmetz_regions(bench: Bench) -> str:
             Poyo.name: Poyo(behaviour=steinmetz_trials(bench.data)),
         },
         protocol=PROTOCOLS,
-        normalize=BOTH,
+        standardize=BOTH,
         seeds=bench.seeds,
         model_selection="nested",
     )
     once = bench.run(
-        sessions, "region", _frozen(), protocol=PROTOCOLS[:2], normalize=BOTH, seeds=bench.seeds
+        sessions, "region", _frozen(), protocol=PROTOCOLS[:2], standardize=BOTH, seeds=bench.seeds
     )
     _regions_aims(bench, scores, once)
     drawn = figure(
@@ -168,7 +168,7 @@ def ablation(bench: Bench) -> str:
         "region",
         ablations(bench.pairs),
         protocol=PROTOCOLS[:2],
-        normalize=BOTH,
+        standardize=BOTH,
     )
     keep = [name for name in scores["system"].values if name not in PRIORS]
     return joined([scores.sel(system=keep)], SCORES)
@@ -194,7 +194,7 @@ def fewer_animals(bench: Bench) -> str:
         "region",
         [ours(TRIALS, bench.pairs), Statistics()],
         n_orders=1,
-        normalize="recording",
+        standardize="recording",
         cache=bench.cache,
     )
     drawn = figure(bench.docs / "data_scaling.png", lambda axes: curve.nuclr.plot(ax=axes))
@@ -270,7 +270,7 @@ def worm_classes(bench: Bench) -> str:
         protocol=PROTOCOLS[2],
         animals="subject",
         seeds=1,
-        normalize=BOTH,
+        standardize=BOTH,
     )
     found, chance = (best([scores], "top1", [name]) for name in ("nuclr", "shuffled labels"))
     other = best([scores], "top1", [Statistics.name, Neuprint.name])
@@ -295,7 +295,7 @@ def calcium_regions(bench: Bench) -> str:
     """Tell CA1 from CA3, each mouse left out, beside the control that tells the mouse."""
     sessions = {n: t for n, t in hippocampus(bench.data).items() if n.endswith("day0")}
     systems = [ours(EVENTS, bench.pairs), Statistics()]
-    how = {"seeds": 1, "normalize": BOTH}
+    how = {"seeds": 1, "standardize": BOTH}
     regions = bench.run(sessions, "region", systems, protocol=PROTOCOLS[1], **how)
     mice = bench.run(sessions, "subject", systems, **how)
     return "\n\n".join(

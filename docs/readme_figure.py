@@ -19,7 +19,7 @@ def label_a_new_mouse() -> nap.TsGroup:
     mice = nap_nuclr.simulate("context", n_units=90, duration=300, animals=3, seed=5)
     mice = {name: nap_nuclr.embed(units, progress=False) for name, units in mice.items()}
     units = mice.pop("animal2")
-    return nap_nuclr.Probe("cell_type").fit(mice, progress=False).annotate(units)
+    return nap_nuclr.Probe("cell_type").fit(mice, verbose=False).annotate(units)
 
 
 def draw_spikes(ax: Axes, units: nap.TsGroup) -> None:

@@ -111,7 +111,7 @@ def run_demo(
     known, unknown = train_test_split(
         np.asarray(embedded.index), test_size=0.5, stratify=embedded["cell_type"], random_state=seed
     )
-    probe = Probe("cell_type").fit(units[np.sort(known)], progress=progress)
+    probe = Probe("cell_type").fit(units[np.sort(known)], verbose=progress)
     annotated = probe.annotate(units[np.sort(unknown)])
     table = annotated[["rate", "nuclr_stability", "predicted_cell_type"]]
     print(f"\n{table.to_string(max_rows=12)}\n")

@@ -191,7 +191,7 @@ def probes():
     x, labels, animals = world(10, seed=0)
     return {
         on: Probe("kind", estimator=TOO_SURE, calibrate=on).fit(
-            x, labels, animals=animals, progress=False
+            x, labels, animals=animals, verbose=False
         )
         for on in (True, False)
     }
@@ -248,7 +248,7 @@ def test_what_calibrates_a_fold_has_not_seen_its_labels(by):
 def test_on_shuffled_labels_the_probe_learns_to_be_unsure():
     x, labels, animals = world(6, seed=0)
     shuffled = np.random.default_rng(3).permutation(labels)
-    probe = Probe("kind", estimator=TOO_SURE).fit(x, shuffled, animals=animals, progress=False)
+    probe = Probe("kind", estimator=TOO_SURE).fit(x, shuffled, animals=animals, verbose=False)
     figures = probe.cv_calibration_
     assert figures["ece"] < 0.1 < figures["ece_uncalibrated"]
     assert figures["macro_f1_confident_half"] < figures["macro_f1"] + 0.05
@@ -257,7 +257,7 @@ def test_on_shuffled_labels_the_probe_learns_to_be_unsure():
 
 def test_calibration_of_units_recordings_and_columns_in_a_file(tmp_path):
     units = embedded(30, seed=3, separation=1.0)
-    probe = Probe("cell_type").fit(units, progress=False)
+    probe = Probe("cell_type").fit(units, verbose=False)
     assert probe.cv_group_ == "unit"
     probe.save(tmp_path / "probe.skops")
     loaded = load_probe(tmp_path / "probe.skops")
@@ -267,7 +267,7 @@ def test_calibration_of_units_recordings_and_columns_in_a_file(tmp_path):
     told = probe.annotate(units)["predicted_cell_type_confidence"]
     np.testing.assert_allclose(told, probe.predict_proba(units).max(axis=1))
     several = {f"r{i}": embedded(12, seed=i, separation=1.0) for i in range(3)}
-    assert Probe("cell_type").fit(several, progress=False).temperature_ != 1
+    assert Probe("cell_type").fit(several, verbose=False).temperature_ != 1
 
 
 def test_classes_that_no_other_animal_has_cannot_calibrate():
@@ -275,14 +275,14 @@ def test_classes_that_no_other_animal_has_cannot_calibrate():
     for name, kind in (("r0", "PV"), ("r1", "SST")):
         groups[name].set_info({"cell_type": [kind] * 12})
     with pytest.warns(UserWarning, match="in one animal only"):
-        probe = Probe("cell_type").fit(groups, animals=["a", "b"], progress=False)
+        probe = Probe("cell_type").fit(groups, animals=["a", "b"], verbose=False)
     assert probe.temperature_ == 1
     assert probe.cv_calibration_["macro_f1"] == probe.cv_score_ == 0
     assert probe.cv_calibration_["ece"] == pytest.approx(1.0)
 
 
 def test_an_estimator_without_probabilities_has_nothing_to_calibrate():
-    probe = Probe("cell_type", estimator=LinearSVC()).fit(embedded(), progress=False)
+    probe = Probe("cell_type", estimator=LinearSVC()).fit(embedded(), verbose=False)
     assert (probe.temperature_, probe.cv_calibration_) == (1, {})
     assert probe.classes_.tolist() == KINDS
 

@@ -170,7 +170,7 @@ def probes(folder):
     good = folder / "probe"
     good.mkdir()
     fitted().save(good / "types.skops")
-    fitted(normalize="recording", calibrate=False).save(folder / "other.skops")
+    fitted(standardize="recording", calibrate=False).save(folder / "other.skops")
     other = (folder / "other.skops").read_bytes()
     x = np.random.default_rng(0).normal(size=(6, 8))
 

@@ -99,7 +99,7 @@ def test_silent_units_are_counted_in_one_warning_and_annotated_as_unknown(tiny_u
     embedded.set_info(kind=labels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        annotated = Probe("kind").fit(embedded, progress=False).annotate(embedded)
+        annotated = Probe("kind").fit(embedded, verbose=False).annotate(embedded)
     assert list(annotated["predicted_kind"][[100, 101]]) == ["unknown"] * 2
     assert annotated["predicted_kind_confidence"][[100, 101]].isna().all()
 
@@ -232,7 +232,7 @@ def test_a_prefix_that_cannot_be_a_column(tiny_units, encoder, prefix):
 def test_a_target_that_cannot_be_a_column(tiny_units, encoder, target):
     embedded = embed(tiny_units, encoder)
     with pytest.raises(ValueError, match="target"):
-        Probe(target).fit(embedded, progress=False)
+        Probe(target).fit(embedded, verbose=False)
 
 
 # an encoder for calcium on spikes, or the reverse; a probe on another encoder's vectors
@@ -248,7 +248,7 @@ def test_the_other_modality(tiny_units, encoder, calcium_encoder):
 def test_a_probe_of_another_encoder(tiny_units, encoder):
     torch.manual_seed(1)
     other = Encoder(SPIKES, name="other")
-    probe = Probe("cell_type").fit(embed(tiny_units, encoder), progress=False)
+    probe = Probe("cell_type").fit(embed(tiny_units, encoder), verbose=False)
     with pytest.raises(ValueError) as refused:
         probe.annotate(embed(tiny_units, other))
     assert encoder.identity in str(refused.value) and other.identity in str(refused.value)
@@ -259,7 +259,7 @@ def test_a_probe_of_another_encoder(tiny_units, encoder):
 
 def test_annotate_embeds_first(tiny_units, encoder):
     embedded = embed(tiny_units, encoder)
-    probe = Probe("cell_type").fit(embedded, progress=False)
+    probe = Probe("cell_type").fit(embedded, verbose=False)
     direct, indirect = probe.annotate(embedded), probe.annotate(tiny_units)
     assert list(direct["predicted_cell_type"]) == list(indirect["predicted_cell_type"])
     assert set(indirect["nuclr_encoder"]) == {encoder.identity}
@@ -276,9 +276,9 @@ def test_too_few_labels(tiny_units, encoder):
     embedded = embed(tiny_units, encoder)
     embedded.set_info(one=["a"] * 12, lonely=["a"] * 11 + ["b"])
     with pytest.raises(ValueError, match="one class|two classes"):
-        Probe("one").fit(embedded, progress=False)
+        Probe("one").fit(embedded, verbose=False)
     with pytest.raises(ValueError, match="lonely.*b|b.*lonely"):
-        Probe("lonely").fit(embedded, progress=False)
+        Probe("lonely").fit(embedded, verbose=False)
 
 
 # missing labels
@@ -289,6 +289,6 @@ def test_missing_labels_are_left_out_and_counted(tiny_units, encoder):
     labels = ["a", "b"] * 4 + [None, np.nan, "", "nan"]
     embedded.set_info(kind=np.array(labels, dtype=object))
     with pytest.warns(UserWarning) as caught:
-        probe = Probe("kind").fit(embedded, progress=False)
+        probe = Probe("kind").fit(embedded, verbose=False)
     (warning,) = [w for w in caught if "4" in str(w.message) and "kind" in str(w.message)]
     assert list(probe.classes_) == ["a", "b"]

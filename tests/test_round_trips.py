@@ -14,7 +14,7 @@ def annotated():
     units = nap_nuclr.simulate("single", n_units=24, duration=60, seed=3)
     encoder = Encoder(EncoderConfig(dim=32, heads=2, head_dim=16, window_duration=5.0)).eval()
     units = nap_nuclr.embed(units, encoder, progress=False)
-    probe = Probe("cell_type").fit(units, progress=False)
+    probe = Probe("cell_type").fit(units, verbose=False)
     return probe, probe.annotate(units)
 
 

@@ -57,9 +57,9 @@ def evaluate_command(
         int | None,
         typer.Option(help=with_default("Folds over units (transductive)", _EVALUATE, "n_folds")),
     ] = None,
-    normalize: Annotated[
+    standardize: Annotated[
         list[str] | None,
-        typer.Option(help=with_default("none or recording; repeat", _EVALUATE, "normalize")),
+        typer.Option(help=with_default("none or recording; repeat", _EVALUATE, "standardize")),
     ] = None,
     n_shuffles: Annotated[
         int | None,
@@ -102,7 +102,7 @@ def evaluate_command(
         animals=animals,
         n_folds=n_folds,
         seeds=seeds,
-        normalize=normalize,
+        standardize=standardize,
         n_shuffles=n_shuffles,
         cache=cache,
     )
@@ -133,7 +133,7 @@ def _system(name: str) -> Any:
 
 def _rows(scores: xr.Dataset) -> pd.DataFrame:
     """Return one row per system, protocol, normalisation and seed, a column per score."""
-    keys = ("system", "protocol", "normalize", "seed")
+    keys = ("system", "protocol", "standardize", "seed")
     single = [name for name, one in scores.items() if one.dims == keys]
     table = scores[single].to_dataframe().reset_index()
     return table[[*keys, *single]]

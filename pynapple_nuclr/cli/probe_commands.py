@@ -58,9 +58,9 @@ def fit_command(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Numeric column to join to the embedding; repeat."),
     ] = None,
-    normalize: Annotated[
+    standardize: Annotated[
         Literal["none", "recording"] | None,
-        typer.Option(help=with_default("Standardise vectors within each", _INIT, "normalize")),
+        typer.Option(help=with_default("Standardise vectors within each", _INIT, "standardize")),
     ] = None,
     calibrate: Annotated[
         bool | None,
@@ -103,10 +103,10 @@ def fit_command(
 
     from pynapple_nuclr.probes import Probe
 
-    options = given(features=feature, normalize=normalize, calibrate=calibrate)
+    options = given(features=feature, standardize=standardize, calibrate=calibrate)
     probe = Probe(target, estimator=_estimator(classifier), **options)
     with collect_warnings(notes):
-        probe.fit(recordings, animals=animals, progress=False)
+        probe.fit(recordings, animals=animals, verbose=False)
     probe.save(output)
     told = {
         "probe": output,

@@ -31,7 +31,7 @@ from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
 from pynapple_nuclr.evaluation.systems import SHUFFLED, resolve_systems, shuffled_system, tells
 from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
 
-_RUN = ("system", "protocol", "normalize", "seed")
+_RUN = ("system", "protocol", "standardize", "seed")
 _VARIABLES = {
     **dict.fromkeys(POOLED, _RUN),
     "recording_decodability": _RUN,
@@ -79,7 +79,7 @@ def evaluate(
     animals: Any = None,
     n_folds: int = 5,
     seeds: int | Sequence[int] = 1,
-    normalize: str | Sequence[str] = "none",
+    standardize: str | Sequence[str] = "none",
     n_shuffles: int = 5,
     model_selection: Literal["nested"] | None = None,
     cache: str | Path | None = None,
@@ -113,7 +113,7 @@ def evaluate(
         Folds of the transductive protocol.
     seeds : int or sequence of int
         How many, or which: of fits, and of the transductive folds.
-    normalize : {"none", "recording"} or both
+    standardize : {"none", "recording"} or both
         "recording": vectors are standardised within each recording, over all its units, before
         the probe. Has no effect on systems that are not read by a probe.
     n_shuffles : int
@@ -132,7 +132,7 @@ def evaluate(
     Returns
     -------
     Dataset
-        Dimensions ``system``, ``protocol``, ``normalize``, ``seed``, and ``fold`` (in zero-shot
+        Dimensions ``system``, ``protocol``, ``standardize``, ``seed``, and ``fold`` (in zero-shot
         protocols: the left-out animal). Draw it with ``dataset.nuclr.plot()``, print it with
         ``dataset.nuclr.table()``.
 
@@ -185,7 +185,7 @@ def evaluate(
     (True, True)
     """
     protocols: list[Protocol] = as_several("protocol", protocol, PROTOCOLS)
-    treatments = as_several("normalize", normalize, ("none", "recording"))
+    treatments = as_several("standardize", standardize, ("none", "recording"))
     numbers = seeds_of(seeds)
     check_counts(n_folds=(n_folds, 2), n_shuffles=(n_shuffles, 0))
     as_several("model_selection", model_selection or "nested", ("nested",))
@@ -220,7 +220,7 @@ def _blank(plan: _Plan) -> xr.Dataset:
     coords: dict[str, Sequence[Any]] = {
         "system": row_names(plan.rows),
         "protocol": list(dict.fromkeys(protocol for protocol, _ in plan.folds)),
-        "normalize": plan.treatments,
+        "standardize": plan.treatments,
         "seed": list(dict.fromkeys(seed for _, seed in plan.folds)),
         "fold": list(dict.fromkeys(names)),
         "true_label": task.classes.tolist(),
@@ -256,7 +256,7 @@ def _fill(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> dict[st
             answers = engine.ask(system, folds, protocol, seed, plan.treatments)
             all_answers.setdefault(row, []).extend(answers.values())
             for how, answer in answers.items():
-                place = {"system": row, "protocol": protocol, "normalize": how, "seed": seed}
+                place = {"system": row, "protocol": protocol, "standardize": how, "seed": seed}
                 write(dataset, scores_of(answer.chances, plan.task, folds), **place)
                 write(dataset, {"seconds": answer.seconds}, **place)
                 _write_units(dataset, answer, plan.task, folds, place)
@@ -272,7 +272,7 @@ def _fill_chance(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> 
     system = shuffled_system(plan.rows)
     for (protocol, seed), folds in plan.folds.items():
         for how in plan.treatments if plan.n_shuffles else ():
-            place = {"system": SHUFFLED, "protocol": protocol, "normalize": how, "seed": seed}
+            place = {"system": SHUFFLED, "protocol": protocol, "standardize": how, "seed": seed}
             write(
                 dataset, chance_scores(engine, system, folds, how, seed, plan.n_shuffles), **place
             )
@@ -290,10 +290,10 @@ def _write_units(
 
 
 def _decodability(
-    engine: Engine, system: EmbeddingSystem, folds: Sequence[Fold], normalize: str, seed: int
+    engine: Engine, system: EmbeddingSystem, folds: Sequence[Fold], standardize: str, seed: int
 ) -> dict[str, float]:
     """Return how well the recording can be told, mean over the fits of the folds."""
     fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
-    told = [engine.probing.tell_recordings(fit.values, normalize) for fit in fits.values()]
+    told = [engine.probing.tell_recordings(fit.values, standardize) for fit in fits.values()]
     found, chance = np.mean(told, axis=0)
     return {"recording_decodability": found, "recording_chance": chance}

@@ -57,7 +57,7 @@ def label_efficiency(
     n_folds: int = 5,
     n_draws: int = 3,
     seeds: int | Sequence[int] = 1,
-    normalize: str | Sequence[str] = "none",
+    standardize: str | Sequence[str] = "none",
     n_shuffles: int = 1,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -70,7 +70,7 @@ def label_efficiency(
 
     Parameters
     ----------
-    recordings, target, systems, animals, n_folds, seeds, normalize, cache, progress
+    recordings, target, systems, animals, n_folds, seeds, standardize, cache, progress
         As in `evaluate`.
     fractions : sequence of float
         Of the training labels, above 0 and up to 1.
@@ -84,7 +84,7 @@ def label_efficiency(
     Returns
     -------
     Dataset
-        Dimensions ``system``, ``normalize``, ``seed``, ``fraction``, ``draw`` and ``fold``: the
+        Dimensions ``system``, ``standardize``, ``seed``, ``fraction``, ``draw`` and ``fold``: the
         scores of `evaluate`, and ``n_labels``, the mean number of labels shown in a fold. Draw it
         with ``dataset.nuclr.plot()``.
 
@@ -121,7 +121,7 @@ def label_efficiency(
                 place = {"seed": seed, "fraction": fraction, "draw": draw}
                 points.append(_Point(place, thinned))
     rows = resolve_systems(systems, task.modality)
-    curve = _curve(task, rows, points, which, normalize, n_shuffles, cache, progress)
+    curve = _curve(task, rows, points, which, standardize, n_shuffles, cache, progress)
     shown = [np.mean([fold.train.sum() for fold in point.folds]) for point in points]
     return _with_counts(curve, points, "n_labels", shown).assign_attrs(
         attributes("label efficiency", task, protocol=which)
@@ -138,7 +138,7 @@ def data_scaling(
     labels: Literal["all", "same"] = "all",
     n_orders: int = 3,
     seeds: int | Sequence[int] = 1,
-    normalize: str | Sequence[str] = "none",
+    standardize: str | Sequence[str] = "none",
     n_shuffles: int = 1,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -151,7 +151,7 @@ def data_scaling(
 
     Parameters
     ----------
-    recordings, target, systems, animals, seeds, normalize, cache, progress
+    recordings, target, systems, animals, seeds, standardize, cache, progress
         As in `evaluate`. Animals without labels are never left out, but systems may see them.
     n_animals : sequence of int, optional
         How many animals systems are fitted on. Default: 1, 2, … all others.
@@ -167,7 +167,7 @@ def data_scaling(
     Returns
     -------
     Dataset
-        Dimensions ``system``, ``normalize``, ``seed``, ``n_animals``, ``order`` and ``fold`` (the
+        Dimensions ``system``, ``standardize``, ``seed``, ``n_animals``, ``order`` and ``fold`` (the
         animal left out): the scores of `evaluate`. The priors do not exist here. Draw it with
         ``dataset.nuclr.plot()``.
 
@@ -209,7 +209,7 @@ def data_scaling(
                 points.append(_Point(place, fewer))
     rows = resolve_systems(systems, task.modality, priors=False)
     which: Protocol = "inductive_zero_shot"
-    curve = _curve(task, rows, points, which, normalize, n_shuffles, cache, progress)
+    curve = _curve(task, rows, points, which, standardize, n_shuffles, cache, progress)
     return curve.assign_attrs(attributes("data scaling", task, protocol=which, labels=labels))
 
 
@@ -239,17 +239,17 @@ def _curve(
     rows: Mapping[str, System],
     points: Sequence[_Point],
     protocol: Protocol,
-    normalize: str | Sequence[str],
+    standardize: str | Sequence[str],
     n_shuffles: int,
     cache: str | Path | None,
     progress: bool,
 ) -> xr.Dataset:
     """Return the scores of every system at every point."""
-    treatments = as_several("normalize", normalize, ("none", "recording"))
-    dims = ("system", "normalize", *points[0].place)
+    treatments = as_several("standardize", standardize, ("none", "recording"))
+    dims = ("system", "standardize", *points[0].place)
     coords = {
         "system": row_names(rows),
-        "normalize": treatments,
+        "standardize": treatments,
         **{dim: list(dict.fromkeys(p.place[dim] for p in points)) for dim in points[0].place},
         "fold": list(dict.fromkeys(fold.name for p in points for fold in p.folds)),
     }
@@ -270,13 +270,13 @@ def _curve(
                 told.setdefault(row, []).extend(answers.values())
                 for how, answer in answers.items():
                     scores = scores_only(scores_of(answer.chances, task, point.folds))
-                    write(dataset, scores, system=row, normalize=how, **point.place)
+                    write(dataset, scores, system=row, standardize=how, **point.place)
         bar.set_description(SHUFFLED)
         for point in points if n_shuffles else ():
             bar.update()
             for how in treatments:
                 scores = chance_scores(engine, chance, point.folds, how, point.seed, n_shuffles)
-                place = {"system": SHUFFLED, "normalize": how, **point.place}
+                place = {"system": SHUFFLED, "standardize": how, **point.place}
                 write(dataset, scores_only(scores), **place)
     return dataset.assign_coords(system_coordinates(rows, told))
 

@@ -94,7 +94,7 @@ class Engine:
         folds: Sequence[Fold],
         protocol: Protocol,
         seed: int,
-        normalize: Sequence[str],
+        standardize: Sequence[str],
     ) -> dict[str, Answer]:
         """Return normalisation → answer; a system of labels has the same for all.
 
@@ -108,7 +108,7 @@ class Engine:
             How inner folds are made.
         seed : int
             Of the fits, and of inner folds.
-        normalize : sequence of str
+        standardize : sequence of str
             Treatments of vectors before the probe.
 
         Raises
@@ -119,9 +119,9 @@ class Engine:
             If it would be fitted on what it is tested on, or asks for the labels.
         """
         if isinstance(system, EmbeddingSystem):
-            return {how: self._by_probe(system, folds, protocol, seed, how) for how in normalize}
+            return {how: self._by_probe(system, folds, protocol, seed, how) for how in standardize}
         if isinstance(system, LabelSystem):
-            return dict.fromkeys(normalize, self._by_labels(system, folds, protocol, seed))
+            return dict.fromkeys(standardize, self._by_labels(system, folds, protocol, seed))
         raise TypeError(
             f"system {system.name!r} is a {type(system).__name__}; expected an EmbeddingSystem or "
             "a LabelSystem"
@@ -145,12 +145,12 @@ class Engine:
         folds: Sequence[Fold],
         protocol: Protocol,
         seed: int,
-        normalize: str,
+        standardize: str,
     ) -> Answer:
         def tell(one: EmbeddingSystem, fold: Fold, outer: Fold) -> tuple[Chances, Fit]:
             # Inner folds read the vectors of the outer fit: it saw no label, and no tested animal.
             fit = self.vectors(one, outer, seed)
-            return self.probing.answer(fit.values, fold, normalize), fit
+            return self.probing.answer(fit.values, fold, standardize), fit
 
         return self._tell_folds(system, folds, protocol, seed, tell)
 

@@ -57,11 +57,11 @@ def plot_scores(scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None 
     _check(scores, score)
     systems = scores["system"].values
     ax = new_axes(ax, 7.2, 1.6 + 0.42 * len(systems))[0]
-    protocols, treatments = scores["protocol"].values, scores["normalize"].values
+    protocols, treatments = scores["protocol"].values, scores["standardize"].values
     pairs = [(protocol, how) for protocol in protocols for how in treatments]
     for number, (protocol, how) in enumerate(pairs):
         colour = COLOURS[number // len(treatments) % len(COLOURS)]
-        values = scores[score].sel(protocol=protocol, normalize=how)
+        values = scores[score].sel(protocol=protocol, standardize=how)
         single = values.mean("seed") if "fold" in values.dims else values
         points = single.transpose("system", ...).values
         # Half of a row's height holds its marks, the first of them on top.
@@ -147,7 +147,7 @@ def plot_confusion(
     system: str | None = None,
     protocol: str | None = None,
     *,
-    normalize: str | None = None,
+    standardize: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw which labels a system predicts for which.
@@ -156,7 +156,7 @@ def plot_confusion(
     ----------
     scores : Dataset
         From `evaluate`.
-    system, protocol, normalize : str, optional
+    system, protocol, standardize : str, optional
         Which. Default: the first.
     ax : matplotlib Axes, optional
         Where to draw. Default: a new figure.
@@ -173,7 +173,7 @@ def plot_confusion(
         If there is no such system, protocol or normalisation.
     """
     _check(scores, "confusion")
-    chosen = {"system": system, "protocol": protocol, "normalize": normalize}
+    chosen = {"system": system, "protocol": protocol, "standardize": standardize}
     for dim, at in chosen.items():
         known = scores[dim].values.tolist()
         if at is not None and at not in known:
@@ -203,8 +203,8 @@ def _plot_curve(scores: xr.Dataset, along: str, score: str, ax: Axes | None) -> 
         else:
             colour, mark = COLOURS[n_coloured % len(COLOURS)], "o"
             n_coloured += 1
-        for how in scores["normalize"].values:
-            mean, spread = mean_and_spread(scores[score].sel(system=name, normalize=how), [along])
+        for how in scores["standardize"].values:
+            mean, spread = mean_and_spread(scores[score].sel(system=name, standardize=how), [along])
             if mean.isnull().all():
                 continue
             style = ":" if name == SHUFFLED else "-" if how == "none" else "--"

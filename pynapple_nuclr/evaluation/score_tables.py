@@ -25,7 +25,7 @@ _TITLES = {
 }
 """What is shown unless asked otherwise, and how it is called there."""
 
-_KEYS = ("protocol", "normalize", "system")
+_KEYS = ("protocol", "standardize", "system")
 _POINTS = {"fraction": "{:.4g} of labels", "n_animals": "animals: {:g}"}
 
 

@@ -22,7 +22,7 @@ def chance_scores(
     engine: Engine,
     system: EmbeddingSystem,
     folds: Sequence[Fold],
-    normalize: str,
+    standardize: str,
     seed: int,
     shuffles: int,
 ) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def chance_scores(
         Whose vectors the probe gets.
     folds : sequence of Fold
         As for the true labels.
-    normalize : {"none", "recording"}
+    standardize : {"none", "recording"}
         Treatment of the vectors.
     seed : int
         Of fits and shuffles.
@@ -52,9 +52,9 @@ def chance_scores(
     for number in range(shuffles):
         rng = np.random.default_rng([seed, number])
         y = rng.permutation(task.y)
-        anywhere.append(_run(engine, system, folds, normalize, seed, y))
+        anywhere.append(_run(engine, system, folds, standardize, seed, y))
         y = shuffle_within(task.y, recordings, rng)
-        inside.append(_run(engine, system, folds, normalize, seed, y))
+        inside.append(_run(engine, system, folds, standardize, seed, y))
     return mean_of(anywhere) | {
         "macro_f1_within_recording": mean_of(inside)["macro_f1_within_recording"]
     }
@@ -74,13 +74,13 @@ def _run(
     engine: Engine,
     system: EmbeddingSystem,
     folds: Sequence[Fold],
-    normalize: str,
+    standardize: str,
     seed: int,
     y: NDArray[np.intp],
 ) -> dict[str, Any]:
     fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
     told = [
-        engine.probing.answer(fits[fold.visible_recordings].values, fold, normalize, y)
+        engine.probing.answer(fits[fold.visible_recordings].values, fold, standardize, y)
         for fold in folds
     ]
     return scores_of(pool(folds, told, len(engine.task.classes)), engine.task, folds, y)

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pynapple_nuclr.evaluation.leak_checks import check_normaliser, check_shown, shown_labels
 from pynapple_nuclr.evaluation.results_cache import hash_array
-from pynapple_nuclr.probes.rows import standardize
+from pynapple_nuclr.probes.rows import z_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Probing:
         self,
         vectors: NDArray[np.float32],
         fold: Fold,
-        normalize: str,
+        standardize: str,
         y: NDArray[np.intp] | None = None,
     ) -> Chances:
         """Return the probabilities (tested units, classes) that a probe gives to a fold's units.
@@ -58,7 +58,7 @@ class Probing:
             Of all units, NaN where there are none.
         fold : Fold
             Who shows a label, and who is told.
-        normalize : {"none", "recording"}
+        standardize : {"none", "recording"}
             Whether vectors are standardised within each recording first.
         y : ndarray (scored,), optional
             Other labels than the true ones (shuffled).
@@ -77,15 +77,17 @@ class Probing:
         task = self.task
         # Labels that a fold does not show cannot matter: nothing from here on knows them.
         y = shown_labels(task, fold, task.y if y is None else y)
-        key = (hash_array(vectors), normalize, *map(hash_array, (fold.train, y, fold.test)))
+        key = (hash_array(vectors), standardize, *map(hash_array, (fold.train, y, fold.test)))
         if key not in self._known:
-            x = self._normalized(vectors, normalize)[task.scored]
+            x = self._standardized(vectors, standardize)[task.scored]
             told = train_probe(x[fold.train], y[fold.train], x[fold.test], len(task.classes))
             self._known[key] = told
         answer: Chances = self._known[key]
         return answer
 
-    def tell_recordings(self, vectors: NDArray[np.float32], normalize: str) -> tuple[float, float]:
+    def tell_recordings(
+        self, vectors: NDArray[np.float32], standardize: str
+    ) -> tuple[float, float]:
         """Return how well a probe tells the recording from one unit's vector, and chance.
 
         Balanced accuracy of five stratified folds over all units with a vector, labelled or not:
@@ -96,13 +98,15 @@ class Probing:
         (float, float)
             NaN where there are not two such recordings.
         """
-        key = (hash_array(vectors), normalize, "recordings")
+        key = (hash_array(vectors), standardize, "recordings")
         if key not in self._known:
-            self._known[key] = self._tell_recordings(vectors, normalize)
+            self._known[key] = self._tell_recordings(vectors, standardize)
         scores: tuple[float, float] = self._known[key]
         return scores
 
-    def _tell_recordings(self, vectors: NDArray[np.float32], normalize: str) -> tuple[float, float]:
+    def _tell_recordings(
+        self, vectors: NDArray[np.float32], standardize: str
+    ) -> tuple[float, float]:
         rows, rng = self.task.sorted_rows, np.random.default_rng(0)
         rows = rows[np.isfinite(vectors[rows]).all(axis=1)]
         names, y = np.unique(self.task.recordings[rows], return_inverse=True)
@@ -111,20 +115,20 @@ class Probing:
         if len(mine) < 2:
             return float("nan"), float("nan")
         y = np.repeat(np.arange(len(mine)), list(map(len, mine)))
-        x = self._normalized(vectors, normalize)[np.concatenate(mine)]
+        x = self._standardized(vectors, standardize)[np.concatenate(mine)]
         told = np.empty_like(y)
         for train, test in StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(y, y):
             told[test] = train_probe(x[train], y[train], x[test], len(mine)).argmax(axis=1)
         return float(balanced_accuracy_score(y, told)), 1 / len(mine)
 
-    def _normalized(self, vectors: NDArray[np.float32], normalize: str) -> NDArray[np.float64]:
+    def _standardized(self, vectors: NDArray[np.float32], standardize: str) -> NDArray[np.float64]:
         x = vectors.astype(np.float64)
-        if normalize == "recording":
+        if standardize == "recording":
             for name in self.task.units:
                 rows = self.task.rows_of(name)
                 check_normaliser(self.task, name, rows)
                 heard = np.asarray(np.isfinite(x[rows]).all(axis=1))
-                x[rows] = standardize(x[rows], heard)
+                x[rows] = z_score(x[rows], heard)
         return x
 
 

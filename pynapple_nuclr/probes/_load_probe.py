@@ -38,7 +38,7 @@ def load_probe(path: str | Path) -> Probe:
     >>> import os, tempfile
     >>> from pynapple_nuclr.probes import Probe, load_probe
     >>> x = [[0.0], [0.1], [0.2], [1.0], [1.1], [1.2]]
-    >>> probe = Probe("layer").fit(x, ["L4", "L4", "L4", "L5", "L5", "L5"], progress=False)
+    >>> probe = Probe("layer").fit(x, ["L4", "L4", "L4", "L5", "L5", "L5"], verbose=False)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "layer.skops")
     ...     probe.save(path)

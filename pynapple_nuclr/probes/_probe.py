@@ -58,7 +58,7 @@ class Probe(ClassifierMixin, BaseEstimator):
     features : sequence of str
         Numeric metadata columns (waveform width, depth) to join to the embedding. With arrays
         they are the last columns of ``X``.
-    normalize : {"none", "recording"}
+    standardize : {"none", "recording"}
         "recording": standardise the vectors within each recording, over all its embedded units,
         before the classifier. It reads no labels, but needs the population: predict whole
         recordings. Arrays count as one recording.
@@ -77,7 +77,7 @@ class Probe(ClassifierMixin, BaseEstimator):
     encoder_ : str or None
         Who made the vectors of training, as name@hash (None: fitted on arrays). Vectors of
         another encoder are refused.
-    n_units_, n_features_in_, seen_ : int, int, ndarray
+    n_units_, n_features_in_, training_hashes_ : int, int, ndarray
         Units and columns of training; hashes of its embedded units.
     cv_score_, cv_chance_ : float
         Cross-validated macro F1 of the pooled out-of-fold predictions; the mean of the same
@@ -128,14 +128,14 @@ class Probe(ClassifierMixin, BaseEstimator):
         *,
         estimator: Any = None,
         features: Any = (),
-        normalize: str = "none",
+        standardize: str = "none",
         prefix: str = "nuclr",
         calibrate: bool = True,
     ) -> None:
         self.target = target
         self.estimator = estimator
         self.features = features
-        self.normalize = normalize
+        self.standardize = standardize
         self.prefix = prefix
         self.calibrate = calibrate
 
@@ -145,7 +145,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         y: ArrayLike | None = None,
         *,
         animals: Any = None,
-        progress: bool = True,
+        verbose: bool = True,
     ) -> Probe:
         """Learn from labelled units, and cross-validate.
 
@@ -164,7 +164,7 @@ class Probe(ClassifierMixin, BaseEstimator):
             Recording name → animal, a list as long as the recordings, or the metadata column that
             says it. Default: the column ``animal``, else ``subject``, where every recording has
             it. With ``X``: array-like (units,).
-        progress : bool
+        verbose : bool
             Print the cross-validated score.
 
         Returns
@@ -185,7 +185,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         self.encoder_ = encoder
         self.classes_ = np.unique(rows.labels)
         self.n_units_, self.n_features_in_ = rows.x.shape
-        self.seen_ = np.unique(rows.marks)
+        self.training_hashes_ = np.unique(rows.marks)
         self.estimator_ = self._new_estimator().fit(rows.x, rows.labels)
         score = cross_validate(
             self._new_estimator(),
@@ -198,7 +198,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         )
         self.cv_score_, self.cv_chance_, self.cv_group_ = score.f1, score.chance, score.by
         self.temperature_, self.cv_calibration_ = score.temperature, score.calibration
-        if progress:
+        if verbose:
             print(
                 f"{self.target}: macro F1 {score.f1:.2f} by {score.by} ({score.folds} folds), "
                 f"chance {score.chance:.2f}, {self.n_units_} units"
@@ -244,7 +244,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         --------
         >>> from pynapple_nuclr.probes import Probe
         >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
-        >>> probe = Probe("layer").fit(x, layers, progress=False)
+        >>> probe = Probe("layer").fit(x, layers, verbose=False)
         >>> probe.predict_proba([[0.2]]).round(1)
         array([[0.8, 0.2]])
         """
@@ -275,7 +275,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         --------
         >>> from pynapple_nuclr.probes import Probe
         >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
-        >>> probe = Probe("layer").fit(x, layers, progress=False)
+        >>> probe = Probe("layer").fit(x, layers, verbose=False)
         >>> probe.score([[0.2], [0.9], [1.2]], ["L4", "L5", "L5"])
         1.0
         """
@@ -343,7 +343,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         ...     metadata={"layer": ["L4", "L4", "L5", "L5"]})
         >>> units = add_columns(units, vectors=[[0.0], [0.4], [1.0], [1.4]],
         ...     summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 4})
-        >>> probe = Probe("layer").fit(units, progress=False)
+        >>> probe = Probe("layer").fit(units, verbose=False)
         >>> print(*probe.annotate(units, threshold=0.7)["predicted_layer"])
         L4 unknown unknown L5
         """
@@ -381,7 +381,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         >>> import tempfile
         >>> from pynapple_nuclr.probes import Probe, load_probe
         >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
-        >>> probe = Probe("layer").fit(x, layers, progress=False)
+        >>> probe = Probe("layer").fit(x, layers, verbose=False)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     probe.save(f"{folder}/layer.skops")
         ...     load_probe(f"{folder}/layer.skops").classes_.tolist()

@@ -33,8 +33,8 @@ def check_parameters(probe: Probe) -> None:
     """Refuse what a probe cannot be made with; ValueError naming it."""
     check_name(probe.target, "target")
     check_name(probe.prefix, "prefix")
-    if probe.normalize not in ("none", "recording"):
-        raise ValueError(f"normalize={probe.normalize!r}; expected 'none' or 'recording'")
+    if probe.standardize not in ("none", "recording"):
+        raise ValueError(f"standardize={probe.standardize!r}; expected 'none' or 'recording'")
     if not isinstance(probe.calibrate, bool):
         raise ValueError(f"calibrate={probe.calibrate!r}; expected True or False")
     if isinstance(probe.features, str):
@@ -74,11 +74,11 @@ def rows_to_learn(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[
         )
     x, labels = validate_data(probe, recordings, without_nan(y), dtype=np.float64)
     of_rows = row_animals(animals, len(x))
-    if probe.normalize == "recording" and of_rows is not None and len(np.unique(of_rows)) > 1:
+    if probe.standardize == "recording" and of_rows is not None and len(np.unique(of_rows)) > 1:
         raise LeakError(
-            "normalize='recording' takes an array as one recording, so the animals left out would "
-            "be in the means of those learned from; standardise each recording yourself, with "
-            "normalize='none', or fit embedded recordings"
+            "standardize='recording' takes an array as one recording, so the animals left out "
+            "would be in the means of those trained on; standardise each recording yourself, with "
+            "standardize='none', or fit embedded recordings"
         )
     return _array_rows(probe, x)._replace(labels=labels, animals=of_rows), None
 
@@ -148,7 +148,7 @@ def _check_duplicate_units(rows: Rows) -> None:
 
 def warn_of_learned(probe: Probe, rows: Rows) -> None:
     """Warn if a score is asked for on embedded units that the probe learned from."""
-    known = int(np.isin(rows.marks, probe.seen_).sum())
+    known = int(np.isin(rows.marks, probe.training_hashes_).sum())
     if known:
         warnings.warn(
             f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "
@@ -163,10 +163,10 @@ def _read(probe: Probe, populations: Any, target: str | None) -> Rows:
     return read_rows(
         populations,
         features=probe.features,
-        normalize=probe.normalize == "recording",
+        standardize=probe.standardize == "recording",
         target=target,
     )
 
 
 def _array_rows(probe: Probe, x: NDArray[np.float64]) -> Rows:
-    return array_rows(x, len(probe.features), probe.normalize == "recording")
+    return array_rows(x, len(probe.features), probe.standardize == "recording")

@@ -13,7 +13,7 @@ from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.checkpoints.zip_archives import check_archive
 from pynapple_nuclr.nwb.opening import errors_naming_file
 
-PARAMETERS = ("calibrate", "estimator", "features", "normalize", "prefix", "target")
+PARAMETERS = ("calibrate", "estimator", "features", "standardize", "prefix", "target")
 """What a probe is made with."""
 
 FITTED = (
@@ -26,12 +26,14 @@ FITTED = (
     "estimator_",
     "n_features_in_",
     "n_units_",
-    "seen_",
+    "training_hashes_",
     "temperature_",
 )
 """What a fitted probe knows."""
 
-_FORMAT = "pynapple_nuclr probe 2"
+_FORMAT = "pynapple_nuclr probe 3"
+_OLD_FORMAT = "pynapple_nuclr probe 2"
+_OLD_NAMES = {"normalize": "standardize", "seen_": "training_hashes_"}
 # Beside what skops trusts by itself (scikit-learn's estimators): plain Python classes that hold
 # arrays and numbers. Compiled ones (trees) stay out: forged, they can crash the process.
 _TRUSTED = [
@@ -94,8 +96,9 @@ def read_probe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         check_archive(Path(path))
         _check_arrays(Path(path))
         content = skops.io.loads(Path(path).read_bytes(), trusted=_TRUSTED)
-    is_ours = isinstance(content, dict) and content.get("format") == _FORMAT
+    is_ours = isinstance(content, dict) and content.get("format") in (_FORMAT, _OLD_FORMAT)
     parts = [content.get(part) for part in ("params", "fitted")] if is_ours else []
-    if [set(part or ()) for part in parts] != [set(PARAMETERS), set(FITTED)]:
+    parts = [{_OLD_NAMES.get(k, k): v for k, v in (part or {}).items()} for part in parts]
+    if [set(part) for part in parts] != [set(PARAMETERS), set(FITTED)]:
         raise ValueError(f"{path} holds no probe; expected a file written by Probe.save")
     return parts[0], parts[1]

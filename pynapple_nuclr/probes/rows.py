@@ -129,7 +129,7 @@ def read_rows(
     populations: dict[str, xr.DataArray],
     *,
     features: Sequence[str] = (),
-    normalize: bool = False,
+    standardize: bool = False,
     target: str | None = None,
 ) -> Rows:
     """Collect embedding, features and labels of all units.
@@ -140,7 +140,7 @@ def read_rows(
         From `as_populations`.
     features : sequence of str
         Metadata columns to join to the vectors.
-    normalize : bool
+    standardize : bool
         Standardise the vectors within each recording.
     target : str, optional
         Column of labels to read.
@@ -161,8 +161,8 @@ def read_rows(
         matrix = np.asarray(vectors.values, dtype=np.float64)
         heard.append(np.asarray(np.isfinite(matrix).all(axis=1)))
         marks.append(_marks(matrix))
-        if normalize:
-            matrix = standardize(matrix, heard[-1])
+        if standardize:
+            matrix = z_score(matrix, heard[-1])
         joined = [_feature(vectors, column, name, heard[-1]) for column in features]
         x.append(np.column_stack([matrix, *joined]))
     sizes = [len(matrix) for matrix in x]
@@ -185,12 +185,12 @@ def _marks(x: NDArray[np.float64]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(hashes), dtype=np.uint64)
 
 
-def array_rows(x: NDArray[np.float64], n_features: int, normalize: bool) -> Rows:
+def array_rows(x: NDArray[np.float64], n_features: int, standardize: bool) -> Rows:
     """Take a matrix (units, columns) as one recording; its last `n_features` are no embedding."""
     heard = np.ones(len(x), dtype=bool)
-    if normalize:
+    if standardize:
         dim = x.shape[1] - n_features
-        x = np.column_stack([standardize(x[:, :dim], heard), x[:, dim:]])
+        x = np.column_stack([z_score(x[:, :dim], heard), x[:, dim:]])
     return Rows(x, heard, np.zeros(len(x), dtype=int))
 
 
@@ -226,7 +226,7 @@ def without_nan(labels: Any) -> Any:
     return values
 
 
-def standardize(x: NDArray[np.float64], heard: NDArray[np.bool_]) -> NDArray[np.float64]:
+def z_score(x: NDArray[np.float64], heard: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Give each column of (units, columns) mean 0 and deviation 1 over the units `heard`."""
     if not heard.any():
         return x

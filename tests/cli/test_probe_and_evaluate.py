@@ -56,7 +56,7 @@ def probe(embedded, tmp_path_factory):
 
 def test_fit_learns_what_the_function_learns(embedded, probe, tmp_path):
     recordings = {mouse: read_embedding(embedded / f"{mouse}.nwb") for mouse in MICE}
-    expected = Probe("cell_type").fit(recordings, progress=False)
+    expected = Probe("cell_type").fit(recordings, verbose=False)
     fitted = load_probe(probe)
     assert (fitted.cv_score_, fitted.cv_group_) == (expected.cv_score_, "animal")
     np.testing.assert_array_equal(
@@ -72,13 +72,13 @@ def test_fit_learns_what_the_function_learns(embedded, probe, tmp_path):
 
 def test_fit_passes_its_options_on_and_embeds_where_asked(data, encoder, tmp_path):
     out = tmp_path / "p.skops"
-    options = ["--classifier", "lda", "--no-calibrate", "--normalize", "recording"]
+    options = ["--classifier", "lda", "--no-calibrate", "--standardize", "recording"]
     options += ["--feature", "rate", "--animals", "animal", "--encoder", encoder, "--no-progress"]
     result = run("probe", "fit", data / "*.nwb", "--target", "cell_type", "-o", out, *options)
     assert result.exit_code == 0, result.output
     assert "macro_f1" in result.stdout and "PV, SST, VIP" in result.stdout
     fitted = load_probe(out)
-    assert (fitted.calibrate, fitted.normalize, fitted.features) == (False, "recording", ["rate"])
+    assert (fitted.calibrate, fitted.standardize, fitted.features) == (False, "recording", ["rate"])
     assert fitted.estimator_[-1].__class__.__name__ == "LinearDiscriminantAnalysis"
     assert fitted.encoder_ == load_encoder(encoder).identity
     assert "exists" in error_of(
@@ -151,7 +151,7 @@ def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):
 def test_the_prefix_of_a_probe_is_kept(data, encoder, tmp_path):
     model = load_encoder(encoder)
     recordings = [embed(read_units(data / "m0.nwb"), model, prefix="mine", progress=False)]
-    Probe("cell_type", prefix="mine").fit(recordings, progress=False).save(tmp_path / "p.skops")
+    Probe("cell_type", prefix="mine").fit(recordings, verbose=False).save(tmp_path / "p.skops")
     options = ["--probe", tmp_path / "p.skops", "--encoder", encoder, "-o", tmp_path]
     (told,) = run_json("probe", "annotate", data / "m1.nwb", *options, "--no-progress")
     assert told["encoder"] == model.identity
@@ -184,7 +184,7 @@ def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
     )
     for row in told["scores"]:
         if row["system"] == "statistics":
-            place = {key: row[key] for key in ("system", "protocol", "normalize", "seed")}
+            place = {key: row[key] for key in ("system", "protocol", "standardize", "seed")}
             assert row["macro_f1"] == float(expected["macro_f1"].sel(place))
     systems = {row["system"] for row in told["scores"]}
     assert {"statistics", encoder.name, "shuffled labels"} <= systems

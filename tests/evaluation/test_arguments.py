@@ -20,7 +20,7 @@ def test_refusals_name_what_is_wrong():
     recordings = mice(2)
     for options, message in (
         ({"protocol": "inductive"}, "protocol='inductive'.*'inductive_zero_shot'"),
-        ({"normalize": "animal"}, "normalize='animal'.*'recording'"),
+        ({"standardize": "animal"}, "standardize='animal'.*'recording'"),
         ({"model_selection": "best"}, "model_selection='best'"),
         ({"seeds": 0}, "seeds=0"),
         ({"seeds": [1, 1]}, "seeds="),

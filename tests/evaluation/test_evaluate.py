@@ -41,7 +41,7 @@ def test_an_embedding_that_remembers_recordings_fails_only_where_it_never_saw_th
     recordings = mice(3, n=45)
     KnowsWhatItSaw.truth = truth_of(recordings)
     KnowsWhatItSaw.handed.clear()
-    dataset = evaluate(recordings, PROTOCOLS, [KnowsWhatItSaw()], normalize=["none", "recording"])
+    dataset = evaluate(recordings, PROTOCOLS, [KnowsWhatItSaw()], standardize=["none", "recording"])
     seen = dataset["macro_f1"].sel(system="knows what it saw").isel(seed=0)
     assert (seen.sel(protocol=PROTOCOLS[:2]) == 1.0).all()
     # All units of the animal left out look the same: it says one label, or by luck another.
@@ -161,7 +161,7 @@ def test_unit_and_recording_order_do_not_matter():
     shuffled = {
         f"day_{i}": recording(i, 30, f"m{i}", separation=0.5, order=order) for i in (2, 0, 1)
     }
-    options = {"normalize": ["none", "recording"], "seeds": 2, "n_shuffles": 2}
+    options = {"standardize": ["none", "recording"], "seeds": 2, "n_shuffles": 2}
     one, other = (evaluate(g, PROTOCOLS, **options) for g in (recordings, shuffled))
     for name in ("macro_f1", "macro_f1_within_recording", "ece", "macro_f1_fold", "confusion"):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6, err_msg=name)
@@ -229,13 +229,13 @@ def test_normalisation_takes_the_signature_of_a_recording_away():
         def embed(self, recordings):
             return {n: x + 9.0 * int(n[-1]) for n, x in super().embed(recordings).items()}
 
-    dataset = evaluate(mice(3, n=60), PROTOCOLS, [Signed()], normalize=["none", "recording"])
+    dataset = evaluate(mice(3, n=60), PROTOCOLS, [Signed()], standardize=["none", "recording"])
     told = dataset["recording_decodability"].sel(system="signed").isel(seed=0)
-    assert (told.sel(normalize="none") > 0.95).all()
-    assert (told.sel(normalize="recording") < 0.5).all()
+    assert (told.sel(standardize="none") > 0.95).all()
+    assert (told.sel(standardize="recording") < 0.5).all()
     scores = dataset["macro_f1"].sel(system="signed", protocol=ZERO_SHOT).isel(seed=0)
-    assert (scores.sel(normalize="none") < 0.7).all()
-    assert (scores.sel(normalize="recording") > 0.9).all()
+    assert (scores.sel(standardize="none") < 0.7).all()
+    assert (scores.sel(standardize="recording") > 0.9).all()
 
 
 def test_the_table_says_who_was_asked_and_how():

@@ -42,7 +42,7 @@ def scaling():
 @pytest.fixture(scope="module")
 def table():
     protocols = ["transductive", "inductive_zero_shot"]
-    options = {"normalize": ["none", "recording"], "seeds": 2, "n_shuffles": 2, "progress": False}
+    options = {"standardize": ["none", "recording"], "seeds": 2, "n_shuffles": 2, "progress": False}
     return evaluate(mice(2), "cell_type", protocols, [Counting(), RemembersLabels()], **options)
 
 
@@ -53,7 +53,7 @@ def no_open_figures():
 
 
 def test_more_labels_tell_more(efficiency):
-    mean = efficiency["macro_f1"].mean(["seed", "draw", "normalize"])
+    mean = efficiency["macro_f1"].mean(["seed", "draw", "standardize"])
     counting = mean.sel(system="counting").values
     assert (np.diff(counting) > 0).all()
     assert counting[0] < 0.85 < counting[-1]
@@ -166,14 +166,14 @@ def test_the_labels_of_data_scaling():
 
 def test_the_table_of_scores(table):
     found = scores_table(table)
-    assert found.index.names == ["protocol", "normalize", "system"]
-    mean = table["macro_f1"].sel(system="counting", protocol="transductive", normalize="none")
+    assert found.index.names == ["protocol", "standardize", "system"]
+    mean = table["macro_f1"].sel(system="counting", protocol="transductive", standardize="none")
     expected = f"{mean.mean():.3f} ± {mean.std(ddof=1):.3f}"
     assert found.loc[("transductive", "none", "counting"), "macro F1"] == expected
     prior = found.loc[("inductive_zero_shot", "recording", "prior: most common label")]
     assert set(prior) == {"–"}
     by_animal = table["macro_f1_fold"].sel(
-        system="counting", protocol="inductive_zero_shot", normalize="none", fold=["m0", "m1"]
+        system="counting", protocol="inductive_zero_shot", standardize="none", fold=["m0", "m1"]
     )
     by_animal = by_animal.mean("seed")
     expected = f"{by_animal.mean():.2f} ± {by_animal.std(ddof=1):.2f}"
@@ -186,7 +186,7 @@ def test_the_table_of_scores(table):
 
 
 def test_tables_of_one_run_and_as_markdown(table):
-    one = table.isel(seed=[0]).sel(protocol=["transductive"], normalize=["none"])
+    one = table.isel(seed=[0]).sel(protocol=["transductive"], standardize=["none"])
     found = scores_table(one, ["macro_f1", "top1"])
     assert found.index.name == "system"
     assert (
@@ -238,7 +238,7 @@ def test_every_result_has_its_figure(table, efficiency, scaling):
     ax = plot_scores(efficiency)
     assert ax.get_xscale() == "log"
     line = next(one for one in ax.lines if one.get_label() == "counting")
-    mean = efficiency["macro_f1"].sel(system="counting").mean(["seed", "draw", "normalize"])
+    mean = efficiency["macro_f1"].sel(system="counting").mean(["seed", "draw", "standardize"])
     np.testing.assert_allclose(line.get_ydata(), mean)
     ax = scaling.nuclr.plot("top1")
     assert ax.get_ylabel() == "top1"
@@ -257,7 +257,7 @@ def test_figures_draw_where_they_are_asked_to(table, efficiency, scaling):
 def test_the_figure_of_a_confusion(table):
     ax = table.nuclr.plot_confusion("counting", protocol="inductive_zero_shot")
     counts = table["confusion"].sel(
-        system="counting", protocol="inductive_zero_shot", normalize="none"
+        system="counting", protocol="inductive_zero_shot", standardize="none"
     )
     texts = [text.get_text() for text in ax.texts]
     assert texts[0] == f"{counts.mean('seed')[0, 0]:.0f}"

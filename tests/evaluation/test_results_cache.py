@@ -51,7 +51,7 @@ def test_a_second_run_fits_nothing_and_says_the_same(run):
 
 
 def test_without_a_cache_nothing_is_fitted_twice_either(run, tmp_path):
-    _, fits, shown = run(mice(3), normalize=["none", "recording"], cache=None)
+    _, fits, shown = run(mice(3), standardize=["none", "recording"], cache=None)
     assert (fits, shown) == (4, 11)
     assert not (tmp_path / "cache").exists()
 

@@ -61,4 +61,4 @@ def dataset(units) -> xr.Dataset:
 @functools.cache
 def fitted(**parameters) -> Probe:
     """A probe to ask, never to change."""
-    return Probe("cell_type", **parameters).fit(embedded(), progress=False)
+    return Probe("cell_type", **parameters).fit(embedded(), verbose=False)

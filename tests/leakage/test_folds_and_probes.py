@@ -26,7 +26,7 @@ def test_nothing_honest_is_refused():
         "labels": RemembersLabels(),
         "encoder": Nuclr(Encoder(TINY)),
     }
-    options = {"normalize": ["none", "recording"], "model_selection": "nested", "n_shuffles": 1}
+    options = {"standardize": ["none", "recording"], "model_selection": "nested", "n_shuffles": 1}
     dataset = evaluate(mice(3), PROTOCOLS, systems, **options)
     assert dataset["coverage"].sel(system="vectors").values.min() == 1
     assert issubclass(LeakError, ValueError)
@@ -184,14 +184,14 @@ def test_a_normaliser_of_several_recordings(monkeypatch):
 def test_what_standardises_a_recording_says_nothing_about_another():
     """Nothing of the animal left out reaches the vectors of the others."""
     recordings = mice(3, separation=0.4)
-    before = evaluate(recordings, PROTOCOLS[2], normalize="recording")
+    before = evaluate(recordings, PROTOCOLS[2], standardize="recording")
     task = read_task(recordings, "cell_type")
     fold, *_ = folds.make_folds(task, PROTOCOLS[2], 5, 0)
     vectors = np.random.default_rng(0).normal(size=(90, 2)).astype(np.float32)
     learned = []
     for factor in (1, 100):
         vectors[task.rows_of("day_0")] *= factor
-        x = standard_probe.Probing(task)._normalized(vectors, "recording")
+        x = standard_probe.Probing(task)._standardized(vectors, "recording")
         learned.append(x[task.scored][fold.train])
     np.testing.assert_array_equal(*learned)
     assert before["coverage"].sel(system="counting").item() == 1
@@ -227,4 +227,4 @@ def test_a_probe_cross_validated_on_the_animals_of_its_training(monkeypatch, by)
         cross_validation.cross_validate(LogisticRegression(), x, labels, *given, "kind", True)
     if by == "animal":
         with caught("the probe of 'kind'"):
-            Probe("kind").fit(x, labels, animals=groups, progress=False)
+            Probe("kind").fit(x, labels, animals=groups, verbose=False)

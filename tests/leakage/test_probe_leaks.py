@@ -25,7 +25,7 @@ def test_a_unit_in_two_recordings_is_refused():
         Probe("cell_type").fit({"again": units, "day": units, "other": other})
     some = units[units.index[:3]]
     with pytest.raises(LeakError, match=r"'day', 'some' have 3 units in common"):
-        Probe("cell_type", normalize="recording").fit({"day": units, "some": some})
+        Probe("cell_type", standardize="recording").fit({"day": units, "some": some})
     counts["leaks planted and caught"] += 2
 
 
@@ -35,7 +35,7 @@ def test_a_unit_twice_in_one_recording_is_told():
     vectors[:4] = vectors[10:14]
     copied = add_columns(units, vectors=vectors, summary={"nuclr_encoder": [TINY] * len(units)})
     with pytest.warns(UserWarning, match="4 units have the same embedding as another one"):
-        Probe("cell_type").fit(copied, progress=False)
+        Probe("cell_type").fit(copied, verbose=False)
 
 
 def test_the_label_is_no_feature():
@@ -48,17 +48,17 @@ def test_an_array_of_several_animals_is_not_normalised_as_one():
     units = embedded()
     x, y = embeddings(units).values, units["cell_type"].to_numpy().astype(str)
     animals = np.repeat(["m0", "m1"], len(x) // 2)
-    with pytest.raises(LeakError, match="normalize='recording' takes an array as one recording"):
-        Probe("cell_type", normalize="recording").fit(x, y, animals=animals)
+    with pytest.raises(LeakError, match="standardize='recording' takes an array as one recording"):
+        Probe("cell_type", standardize="recording").fit(x, y, animals=animals)
     for options in ({}, {"animals": np.repeat("m0", len(x))}):
-        Probe("cell_type", normalize="recording").fit(x, y, progress=False, **options)
+        Probe("cell_type", standardize="recording").fit(x, y, verbose=False, **options)
     counts["leaks planted and caught"] += 1
 
 
-@pytest.mark.parametrize("normalize", ["none", "recording"])
-def test_learned_units_are_known_again_in_part(normalize):
+@pytest.mark.parametrize("standardize", ["none", "recording"])
+def test_learned_units_are_known_again_in_part(standardize):
     units = embedded()
-    probe = Probe("cell_type", normalize=normalize).fit(units, progress=False)
+    probe = Probe("cell_type", standardize=standardize).fit(units, verbose=False)
     with pytest.warns(UserWarning, match="5 of these 5 units are ones that the probe learned from"):
         probe.score(units[units.index[:5]])
     probe.score(embedded(seed=9))
@@ -69,10 +69,10 @@ def test_animals_that_not_all_recordings_say_are_told():
     for name in ("day0", "day1"):
         recordings[name]["animal"] = ["m0"] * len(recordings[name])
     with pytest.warns(UserWarning, match="recordings day2 do not name theirs in a column 'animal'"):
-        probe = Probe("cell_type").fit(recordings, progress=False)
+        probe = Probe("cell_type").fit(recordings, verbose=False)
     assert probe.cv_group_ == "recording"
     named = dict(zip(recordings, ["m0", "m0", "m1"], strict=True))
-    assert Probe("cell_type").fit(recordings, animals=named, progress=False).cv_group_ == "animal"
+    assert Probe("cell_type").fit(recordings, animals=named, verbose=False).cv_group_ == "animal"
 
 
 def mouse(seed, animals):
@@ -96,9 +96,9 @@ def test_whole_numbers_name_the_same_animal_in_every_type():
     for i, (name, units) in enumerate(days.items()):
         recordings[name] = embedded(seed=i)
         recordings[name]["animal"] = units["animal"].to_numpy()
-    one = Probe("cell_type").fit({name: recordings[name] for name in "ab"}, progress=False)
+    one = Probe("cell_type").fit({name: recordings[name] for name in "ab"}, verbose=False)
     assert one.cv_group_ == "recording"  # of one animal
-    assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "animal"
+    assert Probe("cell_type").fit(recordings, verbose=False).cv_group_ == "animal"
 
 
 def test_whole_numbers_are_the_same_labels_in_every_type():
@@ -130,7 +130,7 @@ def test_whole_numbers_are_the_same_labels_in_every_type():
 
     units = embedded()
     units["layer"] = np.array([layers[kind] for kind in units["cell_type"]], dtype=float)
-    written = Probe("layer").fit(units, progress=False).annotate(units, probabilities=True)
+    written = Probe("layer").fit(units, verbose=False).annotate(units, probabilities=True)
     assert set(written["predicted_layer"]) == {str(layer) for layer in layers.values()}
     assert f"predicted_layer_p_{min(layers.values())}" in written.metadata_columns
     assert as_texts([4.0, 4, np.float32(4), "4", 4.5, None, np.nan, ""]).tolist() == [
@@ -160,7 +160,7 @@ def test_what_is_predicted_is_what_is_written():
     units = nap.TsGroup({i: nap.Ts([0.5, 0.6]) for i in range(60)}, metadata={"kind": y})
     units = add_columns(units, vectors=x, summary={"nuclr_encoder": [TINY] * 60})
     probe = Probe("kind", estimator=Voting())
-    probe.fit(units, progress=False)
+    probe.fit(units, verbose=False)
     written = probe.annotate(units)["predicted_kind"].to_numpy()
     assert (probe.estimator_.predict(x.astype(np.float32)) != written).any()
     np.testing.assert_array_equal(probe.predict(units), written)

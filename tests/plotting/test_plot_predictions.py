@@ -268,7 +268,7 @@ def test_what_a_probe_writes_is_drawn():
     vectors[~(units["rate"].to_numpy() > 0)] = np.nan
     units = add_columns(units, vectors=vectors, summary={"nuclr_encoder": ["t@0"] * 30})
     with pytest.warns(UserWarning, match="silent"):
-        probe = nap_nuclr.Probe("cell_type").fit(units, progress=False)
+        probe = nap_nuclr.Probe("cell_type").fit(units, verbose=False)
     units = probe.annotate(units)
     title = plot_confusion(units, "cell_type").get_title(loc="left")
     assert "30 units" in title and "3 of them called unknown" in title

@@ -65,11 +65,11 @@ def test_class_names_become_safe_columns_and_old_ones_go():
     units.set_info({"layer": layers})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first = Probe("layer").fit(units, progress=False).annotate(units, probabilities=True)
+        first = Probe("layer").fit(units, verbose=False).annotate(units, probabilities=True)
     names = [name for name in first.metadata_columns if "_p_" in name]
     stem = "predicted_layer_p_"
     assert names == [f"{stem}L2_3", f"{stem}L2_3_2", f"{stem}L4"]
-    second = Probe("layer").fit(units, ["L5", "L6"] * 15, progress=False)
+    second = Probe("layer").fit(units, ["L5", "L6"] * 15, verbose=False)
     again = second.annotate(first, probabilities=True)
     names = [name for name in again.metadata_columns if "_p_" in name]
     assert names == [f"{stem}L5", f"{stem}L6"]
@@ -80,7 +80,7 @@ def test_class_names_become_safe_columns_and_old_ones_go():
 def test_two_probes_side_by_side_show_in_repr(terminal_of_80_columns):
     units = embedded(region=["CA1", "CA3"] * 15, depth=np.arange(30))
     for target in ("region", "cell_type"):
-        units = Probe(target).fit(units, progress=False).annotate(units)
+        units = Probe(target).fit(units, verbose=False).annotate(units)
     assert "predicted_cell_type" in repr(units)
     assert "predicted_region" in repr(units)
 
@@ -94,7 +94,7 @@ def test_all_units_silent():
 def test_predictions_survive_permuting_units():
     order = np.random.default_rng(0).permutation(30)
     whole = dataset(embedded(separation=1.0, silent=[7]))
-    probe = fitted(normalize="recording")
+    probe = fitted(standardize="recording")
     chances = probe.predict_proba(whole)
     np.testing.assert_allclose(probe.predict_proba(whole.isel(unit=order)), chances[order])
     frame = embedded(separation=1.0, modality="calcium")
@@ -102,9 +102,9 @@ def test_predictions_survive_permuting_units():
     permuted = probe.annotate(frame[:, order])["predicted_cell_type"]
     assert permuted.to_dict() == calcium.to_dict()
     with pytest.warns(UserWarning, match="1 silent"):
-        shuffled = Probe("cell_type").fit(whole.isel(unit=order), progress=False)
+        shuffled = Probe("cell_type").fit(whole.isel(unit=order), verbose=False)
     with pytest.warns(UserWarning, match="1 silent"):
-        straight = Probe("cell_type").fit(whole, progress=False)
+        straight = Probe("cell_type").fit(whole, verbose=False)
     np.testing.assert_allclose(
         shuffled.predict_proba(whole), straight.predict_proba(whole), atol=1e-3
     )
@@ -139,7 +139,7 @@ def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder(encoder, 
     from pynapple_nuclr.checkpoints import Encoder
 
     units = embed(plain, encoder, progress=False)
-    probe = Probe("kind").fit(units, progress=False)
+    probe = Probe("kind").fit(units, verbose=False)
     assert probe.encoder_ == encoder.identity
     by_hand = probe.annotate(units)
     for found in (probe.annotate(plain), probe.annotate(plain, encoder=encoder)):
@@ -151,7 +151,7 @@ def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder(encoder, 
         probe.annotate(plain, encoder=other)
     with pytest.raises(ValueError, match=f"{other.identity}.*{encoder.identity}"):
         probe.annotate(units, encoder=other)
-    on_arrays = Probe("kind").fit(embeddings(units).values, ["slow", "fast"] * 6, progress=False)
+    on_arrays = Probe("kind").fit(embeddings(units).values, ["slow", "fast"] * 6, verbose=False)
     with pytest.raises(ValueError, match="encoder="):
         on_arrays.annotate(plain)
     with pytest.raises(ValueError, match=f"{other.identity}.*{encoder.identity}"):
@@ -162,7 +162,7 @@ def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder(encoder, 
 
 def test_the_embedding_in_annotate_can_be_steered(encoder, plain, capfd):
     units = embed(plain, encoder, progress=False)
-    probe = Probe("kind").fit(units, progress=False)
+    probe = Probe("kind").fit(units, verbose=False)
     capfd.readouterr()
     trials = nap.IntervalSet(np.arange(0, 20, 1.0), np.arange(0, 20, 1.0) + 0.5)
     with pytest.raises(ValueError, match='gaps="join"'):
@@ -183,7 +183,7 @@ def test_the_embedding_in_annotate_can_be_steered(encoder, plain, capfd):
 def test_missing_features_are_noticed_before_anything_is_embedded(encoder, plain, monkeypatch):
     features = ["depth", "nuclr_n_windows"]
     probe = Probe("kind", features=features).fit(
-        embed(plain, encoder, progress=False), progress=False
+        embed(plain, encoder, progress=False), verbose=False
     )
     assert len(probe.annotate(plain, progress=False)) == 12
     bare = plain[plain.index]

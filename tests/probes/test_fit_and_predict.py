@@ -30,12 +30,12 @@ def test_scikit_learn_conventions(estimator, check):
 def test_parameters_are_untouched_and_clonable():
     estimator = LogisticRegression(C=0.1)
     features = ["depth"]
-    probe = Probe("cell_type", estimator=estimator, features=features, normalize="recording")
+    probe = Probe("cell_type", estimator=estimator, features=features, standardize="recording")
     assert probe.estimator is estimator
     assert probe.features is features
     copy = clone(probe)
     assert copy.get_params()["estimator__C"] == 0.1
-    assert copy.normalize == "recording"
+    assert copy.standardize == "recording"
     copy.set_params(estimator__C=2.0)
     assert estimator.C == 0.1
 
@@ -43,8 +43,8 @@ def test_parameters_are_untouched_and_clonable():
 def test_arrays_and_groups_give_the_same_probe():
     units = embedded()
     x, y = embeddings(units).values, units["cell_type"].to_numpy().astype(str)
-    by_group = Probe("cell_type").fit(units, progress=False)
-    by_array = Probe("cell_type").fit(x, y, progress=False)
+    by_group = Probe("cell_type").fit(units, verbose=False)
+    by_array = Probe("cell_type").fit(x, y, verbose=False)
     np.testing.assert_allclose(by_group.predict_proba(units), by_array.predict_proba(x))
     assert by_array.encoder_ is None
     assert by_group.encoder_ == TINY
@@ -63,26 +63,26 @@ def test_not_fitted():
 def test_every_kind_of_input_gives_the_same_classes(modality):
     a, b = embedded(seed=1, modality=modality), embedded(24, seed=2, modality=modality)
     test = embedded(21, seed=3, modality=modality)
-    expected = Probe("cell_type").fit([a, b], progress=False).predict_proba(test)
+    expected = Probe("cell_type").fit([a, b], verbose=False).predict_proba(test)
     for recordings in ({"m1": a, "m2": b}, [dataset(a), dataset(b)], {"m1": dataset(a), "m2": b}):
-        probe = Probe("cell_type").fit(recordings, progress=False)
+        probe = Probe("cell_type").fit(recordings, verbose=False)
         assert probe.classes_.tolist() == KINDS
         assert probe.n_units_ == 54
         np.testing.assert_allclose(probe.predict_proba(test), expected)
         np.testing.assert_allclose(probe.predict_proba(dataset(test)), expected)
         np.testing.assert_allclose(probe.predict_proba(embeddings(test)), expected)
-    both = Probe("cell_type").fit([a, b], progress=False).predict([test, test])
+    both = Probe("cell_type").fit([a, b], verbose=False).predict([test, test])
     assert len(both) == 42
-    alone = Probe("cell_type").fit(dataset(a), progress=False)
+    alone = Probe("cell_type").fit(dataset(a), verbose=False)
     np.testing.assert_array_equal(
-        alone.predict_proba(test), Probe("cell_type").fit(a, progress=False).predict_proba(test)
+        alone.predict_proba(test), Probe("cell_type").fit(a, verbose=False).predict_proba(test)
     )
 
 
 def test_labels_given_beside_one_recording():
     units = embedded()
     other = np.where(units["cell_type"] == "PV", "fast", "slow")
-    probe = Probe("spiking").fit(units, other, progress=False)
+    probe = Probe("spiking").fit(units, other, verbose=False)
     assert probe.classes_.tolist() == ["fast", "slow"]
     with pytest.warns(UserWarning, match="30 of these 30 units are ones that the probe learned"):
         assert probe.score(units, other) == 1.0
@@ -96,7 +96,7 @@ def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
     labels[:4] = [None, np.nan, "", "nan"]
     units.set_info({"cell_type": labels})
     with pytest.warns(UserWarning) as said:
-        probe = Probe("cell_type").fit(units, progress=False)
+        probe = Probe("cell_type").fit(units, verbose=False)
     assert len(said) == 1
     assert "4 units without a label in 'cell_type' and 1 silent" in str(said[0].message)
     assert probe.n_units_ == 25
@@ -108,13 +108,13 @@ def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
     assert f"units left out it was {probe.cv_score_:.2f} (by unit)" in str(said[1].message)
     x = np.nan_to_num(embeddings(units).values)
     with pytest.warns(UserWarning, match="4 units without a label"):
-        assert Probe("cell_type").fit(x, labels, progress=False).n_units_ == 26
+        assert Probe("cell_type").fit(x, labels, verbose=False).n_units_ == 26
 
 
 def test_numbers_as_labels():
     units = embedded()
     units.set_info({"layer": np.array([4, 5, 6] * 10)})
-    probe = Probe("layer").fit(units, progress=False)
+    probe = Probe("layer").fit(units, verbose=False)
     assert probe.classes_.tolist() == [4, 5, 6]
     assert probe.predict(units).dtype == probe.classes_.dtype
     test = embedded(silent=[0])
@@ -181,8 +181,8 @@ def test_names_that_cannot_be_columns(name):
 
 
 def test_wrong_parameters():
-    with pytest.raises(ValueError, match="normalize='animal'"):
-        Probe("cell_type", normalize="animal").fit(embedded())
+    with pytest.raises(ValueError, match="standardize='animal'"):
+        Probe("cell_type", standardize="animal").fit(embedded())
     with pytest.raises(ValueError, match=r"\['depth'\]"):
         Probe("cell_type", features="depth").fit(embedded())
     for threshold in (-0.1, 80):
@@ -201,6 +201,6 @@ def test_vectors_of_another_encoder_are_refused():
 
 
 def test_vectors_of_another_size_are_refused():
-    probe = Probe("cell_type").fit(np.eye(6), list("aabbcc"), progress=False)
+    probe = Probe("cell_type").fit(np.eye(6), list("aabbcc"), verbose=False)
     with pytest.raises(ValueError, match="8 columns.*6"):
         probe.predict(embedded())

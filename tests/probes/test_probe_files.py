@@ -24,9 +24,8 @@ from pynapple_nuclr.probes import Probe, load_probe
 )
 def test_save_and_load(tmp_path, estimator):
     units = embedded(depth=np.arange(30.0))
-    probe = Probe("cell_type", estimator=estimator, features=("depth",), normalize="recording").fit(
-        units, progress=False
-    )
+    options = {"features": ("depth",), "standardize": "recording"}
+    probe = Probe("cell_type", estimator=estimator, **options).fit(units, verbose=False)
     path = tmp_path / "types.skops"
     probe.save(path)
     assert list(tmp_path.iterdir()) == [path]
@@ -35,7 +34,7 @@ def test_save_and_load(tmp_path, estimator):
     assert loaded.classes_.tolist() == KINDS
     for name in ("encoder_", "cv_score_", "cv_chance_", "cv_group_", "n_units_", "n_features_in_"):
         assert getattr(loaded, name) == getattr(probe, name)
-    for name in ("target", "features", "normalize", "prefix"):
+    for name in ("target", "features", "standardize", "prefix"):
         assert getattr(loaded, name) == getattr(probe, name)
     result = load_probe(str(path)).annotate(units)
     assert result["predicted_cell_type"].tolist() == units["cell_type"].tolist()
@@ -106,7 +105,7 @@ def test_forged_and_broken_files_are_refused_and_nothing_runs(tmp_path):
 
 
 def test_an_estimator_of_other_classes_is_refused(tmp_path):
-    probe = Probe("cell_type").fit(embedded(), progress=False)
+    probe = Probe("cell_type").fit(embedded(), verbose=False)
     probe.estimator_[-1].classes_ = np.array(["PV", "SST", "other"])
     probe.save(tmp_path / "bad.skops")
     with pytest.raises(ValueError, match=r"bad\.skops.*tells other classes"):

@@ -12,8 +12,8 @@ from pynapple_nuclr.probes import Probe
 
 def test_features_join_the_embedding():
     units = embedded(90, separation=0.0, width=np.array([0.1, 0.5, 0.9] * 30))
-    alone = Probe("cell_type").fit(units, progress=False)
-    joined = Probe("cell_type", features=("width",)).fit(units, progress=False)
+    alone = Probe("cell_type").fit(units, verbose=False)
+    joined = Probe("cell_type", features=("width",)).fit(units, verbose=False)
     assert alone.cv_score_ < 0.7 < 0.95 < joined.cv_score_
     assert joined.n_features_in_ == DIM + 1
     assert joined.annotate(units)["predicted_cell_type"].tolist() == units["cell_type"].tolist()
@@ -35,8 +35,8 @@ def test_features_that_are_no_numbers_or_missing():
 def test_normalize_removes_what_a_whole_recording_shares():
     train = [embedded(seed=i, shift=3.0 * i) for i in range(3)]
     test = embedded(seed=8, shift=FAR, silent=[3])
-    plain = Probe("cell_type").fit(train, progress=False)
-    normalized = Probe("cell_type", normalize="recording").fit(train, progress=False)
+    plain = Probe("cell_type").fit(train, verbose=False)
+    normalized = Probe("cell_type", standardize="recording").fit(train, verbose=False)
     with pytest.warns(UserWarning, match="1 silent"):
         assert plain.score(test) < 0.6
     with pytest.warns(UserWarning, match="1 silent"):
@@ -53,7 +53,7 @@ def test_a_prefix():
     both = add_columns(
         units, vectors=vectors[:, :3], summary={"mine_encoder": ["mine@1"] * 30}, prefix="mine"
     )
-    probe = Probe("cell_type", prefix="mine").fit(both, progress=False)
+    probe = Probe("cell_type", prefix="mine").fit(both, verbose=False)
     assert probe.encoder_ == "mine@1"
     assert probe.n_features_in_ == 3
     assert "nuclr_0" in probe.annotate(both).metadata_columns
@@ -66,7 +66,7 @@ def test_the_score_is_printed_in_one_line_beside_chance(capsys):
         f"cell_type: macro F1 {probe.cv_score_:.2f} by unit (5 folds), chance "
         f"{probe.cv_chance_:.2f}, 30 units\n"
     )
-    Probe("cell_type").fit(embedded(seed=3), progress=False)
+    Probe("cell_type").fit(embedded(seed=3), verbose=False)
     assert capsys.readouterr().out == ""
 
 
@@ -74,24 +74,22 @@ def test_scores_of_structure_and_of_noise():
     probe = fitted()
     assert probe.cv_score_ > 0.9
     assert 0.1 < probe.cv_chance_ < 0.55
-    noise = Probe("cell_type").fit(embedded(150, separation=0.0), progress=False)
+    noise = Probe("cell_type").fit(embedded(150, separation=0.0), verbose=False)
     assert abs(noise.cv_score_ - noise.cv_chance_) < 0.15
 
 
 def test_folds_leave_out_animals_recordings_or_units():
     recordings = {f"r{i}": embedded(12, seed=i) for i in range(4)}
     mice = {"r0": "A", "r1": "A", "r2": "B", "r3": "B"}
-    assert Probe("cell_type").fit(recordings, animals=mice, progress=False).cv_group_ == "animal"
-    assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "recording"
-    assert Probe("cell_type").fit(recordings["r0"], progress=False).cv_group_ == "unit"
+    assert Probe("cell_type").fit(recordings, animals=mice, verbose=False).cv_group_ == "animal"
+    assert Probe("cell_type").fit(recordings, verbose=False).cv_group_ == "recording"
+    assert Probe("cell_type").fit(recordings["r0"], verbose=False).cv_group_ == "unit"
     one = dict.fromkeys(recordings, "A")
-    assert Probe("cell_type").fit(recordings, animals=one, progress=False).cv_group_ == "recording"
+    assert Probe("cell_type").fit(recordings, animals=one, verbose=False).cv_group_ == "recording"
     columns = [embedded(12, seed=i, animal=[f"m{i}"] * 12) for i in range(3)]
-    assert Probe("cell_type").fit(columns, animals="animal", progress=False).cv_group_ == "animal"
+    assert Probe("cell_type").fit(columns, animals="animal", verbose=False).cv_group_ == "animal"
     x = np.concatenate([embeddings(group).values for group in columns])
-    by_rows = Probe("cell_type").fit(
-        x, KINDS * 12, animals=np.repeat([1, 2, 3], 12), progress=False
-    )
+    by_rows = Probe("cell_type").fit(x, KINDS * 12, animals=np.repeat([1, 2, 3], 12), verbose=False)
     assert by_rows.cv_group_ == "animal"
 
 
@@ -107,10 +105,10 @@ def test_an_animals_own_signature_does_not_help_across_animals():
     within = Probe("cell_type").fit(
         np.concatenate([embeddings(group).values for group in recordings.values()]),
         np.repeat([KINDS[i % 2] for i in range(6)], 10),
-        progress=False,
+        verbose=False,
     )
     across = Probe("cell_type").fit(
-        recordings, animals={name: name for name in recordings}, progress=False
+        recordings, animals={name: name for name in recordings}, verbose=False
     )
     assert within.cv_score_ > 0.95
     assert across.cv_score_ < 0.7
@@ -121,16 +119,16 @@ def test_a_class_of_one_animal_only_is_said():
     for name, kind in (("r0", "PV"), ("r1", "SST")):
         recordings[name].set_info({"cell_type": [kind] * 12})
     with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one animal only"):
-        probe = Probe("cell_type").fit(recordings, animals={"r0": "A", "r1": "B"}, progress=False)
+        probe = Probe("cell_type").fit(recordings, animals={"r0": "A", "r1": "B"}, verbose=False)
     assert probe.cv_score_ == 0
     # Without animals such recordings cannot be left out: folds are of units, and leak.
     with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one of 2 recordings") as w:
-        assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "unit"
+        assert Probe("cell_type").fit(recordings, verbose=False).cv_group_ == "unit"
     assert len(w) == 1
     assert w[0].filename == __file__
     recordings["r2"] = embedded(12, seed=2).getby_category("cell_type")["PV"]
     with pytest.warns(UserWarning, match="'cell_type': 1 of 2 classes in one of 3 recordings"):
-        assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "unit"
+        assert Probe("cell_type").fit(recordings, verbose=False).cv_group_ == "unit"
 
 
 @pytest.mark.parametrize("column", ["animal", "subject"])
@@ -143,12 +141,12 @@ def test_a_column_of_animals_is_used_by_itself(column, capsys):
     probe = Probe("cell_type").fit(recordings)
     assert probe.cv_group_ == "animal"
     assert "by animal (2 folds)" in capsys.readouterr().out
-    named = Probe("cell_type").fit(recordings, animals=list("AABB"), progress=False)
+    named = Probe("cell_type").fit(recordings, animals=list("AABB"), verbose=False)
     assert (named.cv_group_, named.cv_score_) == ("animal", probe.cv_score_)
     some = np.array([None] * 11 + ["m0"], dtype=object)  # said of one unit: so are the others
     recordings[0].set_info({column: some})
-    assert Probe("cell_type").fit(recordings, progress=False).cv_score_ == probe.cv_score_
-    assert Probe("cell_type").fit(recordings[:2], progress=False).cv_group_ == "recording"
+    assert Probe("cell_type").fit(recordings, verbose=False).cv_score_ == probe.cv_score_
+    assert Probe("cell_type").fit(recordings[:2], verbose=False).cv_group_ == "recording"
     for change in ("unknown", "no column"):
         recordings[0].set_info({column: np.array([None] * 12, dtype=object)})
         if change == "no column":
@@ -156,12 +154,12 @@ def test_a_column_of_animals_is_used_by_itself(column, capsys):
         with pytest.warns(
             UserWarning, match=f"recordings 0 do not name theirs in a column '{column}"
         ):
-            assert Probe("cell_type").fit(recordings, progress=False).cv_group_ == "recording"
+            assert Probe("cell_type").fit(recordings, verbose=False).cv_group_ == "recording"
 
 
 def test_a_probe_of_animals_leaves_none_out():
     recordings = [embedded(12, seed=i, animal=["A", "B"] * 6) for i in range(2)]
-    assert Probe("animal").fit(recordings, progress=False).cv_group_ == "recording"
+    assert Probe("animal").fit(recordings, verbose=False).cv_group_ == "recording"
 
 
 def test_animals_of_a_list_of_recordings():
@@ -169,7 +167,7 @@ def test_animals_of_a_list_of_recordings():
     expected = Probe("cell_type").fit(recordings, animals={"0": "A", "1": "A", "2": "B"})
     assert expected.cv_group_ == "animal"
     for animals in ({0: "A", 1: "A", 2: "B"}, ["A", "A", "B"], np.array([1, 1, 2])):
-        probe = Probe("cell_type").fit(recordings, animals=animals, progress=False)
+        probe = Probe("cell_type").fit(recordings, animals=animals, verbose=False)
         assert (probe.cv_group_, probe.cv_score_) == ("animal", expected.cv_score_)
 
 
@@ -186,7 +184,7 @@ def test_wrong_animals():
 
 
 def test_the_same_twice():
-    a, b = (Probe("cell_type").fit(embedded(), progress=False) for _ in range(2))
+    a, b = (Probe("cell_type").fit(embedded(), verbose=False) for _ in range(2))
     assert (a.cv_score_, a.cv_chance_) == (b.cv_score_, b.cv_chance_)
     np.testing.assert_array_equal(a.predict_proba(embedded()), b.predict_proba(embedded()))
 
@@ -225,6 +223,6 @@ def test_score_leaves_out_missing_labels_of_arrays_too():
 def test_columns_called_as_variables_of_encode_can_be_read():
     stability = np.array([0.1, 0.5, 0.9] * 30)
     units = embedded(90, separation=0.0, stability=stability, start=["x", "y", "z"] * 30)
-    assert Probe("cell_type", features=["stability"]).fit(units, progress=False).cv_score_ > 0.95
-    assert Probe("start").fit(units, progress=False).classes_.tolist() == ["x", "y", "z"]
-    assert Probe("unit").fit(units, ["x", "y", "z"] * 30, progress=False).n_units_ == 90
+    assert Probe("cell_type", features=["stability"]).fit(units, verbose=False).cv_score_ > 0.95
+    assert Probe("start").fit(units, verbose=False).classes_.tolist() == ["x", "y", "z"]
+    assert Probe("unit").fit(units, ["x", "y", "z"] * 30, verbose=False).n_units_ == 90

@@ -30,7 +30,7 @@ def across_animals(describe, recordings):
     y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
     scores = []
     for taught, asked in (("animal0", "animal1"), ("animal1", "animal0")):
-        probe = Probe("cell_type").fit(x[taught], y[taught], progress=False)
+        probe = Probe("cell_type").fit(x[taught], y[taught], verbose=False)
         scores.append(f1_score(y[asked], probe.predict(x[asked]), average="macro"))
     return float(np.mean(scores))
 

@@ -20,7 +20,7 @@ _CHOICES = {
 }
 # Added since encoders are signed: as long as it has this value, it is not part of the signature.
 _OLD_NAMES = {"population_scores": "attention_scope"}  # in files of 0.1.0 and in every hash
-_ADDED = {"attention_scope": "patch", "population_dropout": 0.0}
+_ADDED = {"attention_scope": "patch", "population_dropout": 0.0, "max_gap": 3.0}
 # Wide enough for any encoder of this kind, narrow enough that a forged file cannot ask for a
 # model that does not fit into memory.
 _LARGEST = {"dim": 4096, "heads": 64, "head_dim": 512, "temporal_layers": 64}
@@ -60,6 +60,10 @@ class EncoderConfig:
         Dropout probability in training.
     population_dropout : float
         The largest part of its population that a unit does not hear in training; 0 as published.
+    max_gap : float
+        Calcium: where no frame was taken for longer than this many frame periods (the
+        recording's running median, or 1 / `frame_rate` if that is longer), an epoch ends; over
+        shorter intervals traces are interpolated.
 
     Raises
     ------
@@ -97,6 +101,7 @@ class EncoderConfig:
     dropout: float = 0.2
     attention_scope: AttentionScope = "patch"
     population_dropout: float = 0.0
+    max_gap: float = 3.0
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -120,6 +125,8 @@ class EncoderConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1 or (name != "rotary_fraction" and value == 1):
                 raise ValueError(f"config.{name} is {getattr(self, name)}; expected 0 to 1")
+        if not self.max_gap >= 1:
+            raise ValueError(f"config.max_gap is {self.max_gap}; expected at least 1 frame period")
         self._check_whole_patches()
         self._check_size()
 

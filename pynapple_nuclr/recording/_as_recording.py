@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.config import Modality
 
+_SLOWEST_FRAME = 5.0  # s: imaging of whole brains takes up to 3 s a frame; 200 Hz are 5 ms
+
 Units: TypeAlias = nap.TsGroup | nap.TsdFrame
 """What a population is: spike trains or calcium traces."""
 
@@ -180,6 +182,7 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
             "least two frames and one unit"
         )
     period = float(np.median(np.diff(frame_times)))
+    _warn_of_slow_frames(period, name)
     if not period > 0:
         raise ValueError(
             f"recording {name!r} has a median interval of {period:g} s between frames; expected "
@@ -208,6 +211,17 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
         frame_times=frame_times,
         frame_period=period,
     )
+
+
+def _warn_of_slow_frames(period: float, name: str) -> None:
+    """Warn of frame times that look like milliseconds taken for seconds."""
+    if period > _SLOWEST_FRAME:
+        warnings.warn(
+            f"recording {name!r} has a frame every {period:g} s: its frame times look like "
+            "milliseconds or samples; pynapple expects seconds",
+            UserWarning,
+            stacklevel=4,  # whoever called as_recording
+        )
 
 
 def _epochs(units: Units, epochs: nap.IntervalSet | None) -> NDArray[np.float64]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.windows.frame_times import frame_periods, runs_of_frames
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Recording
 
 _EDGE = 0.5e-9  # s, pynapple keeps times to the nanosecond
-# Frame rates that differ by less than this fraction count as the same.
-_SAME_RATE = 0.01
+# Frames count as taken at the encoder's rate if their mean rate, and each interval between two of
+# them, differs from it by less than these fractions: then they are read as they are.
+_SAME_RATE, _JITTER = 0.01, 0.15
 
 
 @dataclass(frozen=True)
@@ -132,54 +135,61 @@ def _warn_of_another_signal(recording: Recording, config: EncoderConfig) -> None
 def _resample(recording: Recording, config: EncoderConfig) -> tuple[Frames, NDArray[np.int64]]:
     """Lay frames at the encoder's rate over each epoch; return the spans of frames too.
 
-    Within an epoch frames count as evenly spaced: jitter of the clock is no gap.
+    An epoch ends where no frame was taken for more than `config.max_gap` frame periods, of the
+    recording or of the encoder. Within it, frames are read at the times they have: clocks
+    jitter, frames are dropped, rates change.
     """
-    ratio = recording.frame_period * config.frame_rate  # new frames for an old one
-    same = abs(ratio - 1) < _SAME_RATE
-    lay = _keep if same else _sum_events if config.signal == "events" else _interpolate
-    terms, times = [lay(0, ratio)], [np.empty(0)]
+    nothing = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32), np.empty(0)
+    parts: list[_Laid] = [nothing]  # no epoch may hold a frame
     for start, end in recording.epochs:
         first, last = np.searchsorted(recording.frame_times, (start - _EDGE, end + _EDGE))
-        recorded, weights = lay(int(last - first), ratio)
-        terms.append((first + recorded, weights))
-        new_times = recording.frame_times[first:last]
-        if not same and len(new_times):
-            new_times = new_times[0] + np.arange(recorded.shape[1]) / config.frame_rate
-        times.append(new_times)
-    ends = np.cumsum([recorded.shape[1] for recorded, _ in terms])
-    recorded, weights = (np.concatenate(part, axis=1) for part in zip(*terms, strict=True))
-    frames = Frames(recorded, weights.astype(np.float32), np.concatenate(times))
+        times = recording.frame_times[first:last]
+        periods = frame_periods(times) if last - first > 1 else [recording.frame_period]
+        for begin, until in runs_of_frames(times, config.max_gap, 1 / config.frame_rate):
+            # The last frame lasts as long as those before it.
+            period = float(periods[max(min(until - 2, len(periods) - 1), 0)])
+            recorded, weights, new_times = _lay(times[begin:until], period, config)
+            parts.append((first + begin + recorded, weights, new_times))
+    ends = np.cumsum([len(times) for *_, times in parts])
+    most = max(len(recorded) for recorded, *_ in parts)
+    recorded, weights = (
+        np.concatenate([np.pad(part[i], ((0, most - len(part[i])), (0, 0))) for part in parts], 1)
+        for i in (0, 1)
+    )
+    frames = Frames(recorded, weights, np.concatenate([times for *_, times in parts]))
     return frames, np.stack((ends[:-1], ends[1:]), axis=1)
 
 
-_Terms = tuple["NDArray[np.int64]", "NDArray[Any]"]
+_Laid = tuple["NDArray[np.int64]", "NDArray[np.float32]", "NDArray[np.float64]"]
 
 
-def _keep(n: int, ratio: float) -> _Terms:
-    """Read n frames as they are."""
-    return np.arange(n)[None], np.ones((1, n))
+def _lay(times: NDArray[np.float64], period: float, config: EncoderConfig) -> _Laid:
+    """Lay new frames over recorded ones: which ones each is made of, their weights, its time."""
+    relative = np.append(np.diff(times), period) * config.frame_rate
+    if (np.abs(relative - 1) < _JITTER).all() and abs(relative.mean() - 1) < _SAME_RATE:
+        return np.arange(len(times))[None], np.ones((1, len(times)), np.float32), times
+    lasting = times[-1] - times[0] + period
+    new_times = times[0] + np.arange(int(lasting * config.frame_rate + 1e-6)) / config.frame_rate
+    terms = _sum_events if config.signal == "events" else _interpolate
+    return *terms(times, new_times), new_times
 
 
-def _interpolate(n: int, ratio: float) -> _Terms:
-    """Read n frames at `ratio` new frames for an old one, linearly."""
-    position = np.arange(_whole(n * ratio)) / ratio
-    before = np.minimum(position.astype(np.int64), n - 1)
-    after = np.minimum(before + 1, n - 1)
-    weight = (position - before).astype(np.float32)
-    return np.stack((before, after)), np.stack((1 - weight, weight))
+def _interpolate(times: Any, new_times: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Read traces at new times, linearly between the frames before and after."""
+    before = np.searchsorted(times, new_times + _EDGE, side="right") - 1
+    after = np.minimum(before + 1, len(times) - 1)
+    between = np.maximum(times[after] - times[before], _EDGE)  # 0 after the last frame
+    weight = np.clip((new_times - times[before]) / between, 0, 1) * (after > before)
+    return np.stack((before, after)), np.stack((1 - weight, weight)).astype(np.float32)
 
 
-def _sum_events(n: int, ratio: float) -> _Terms:
-    """Sum events of n frames into `ratio` new frames for an old one."""
-    target = np.floor(np.arange(n) * ratio + 1e-6).astype(np.int64)
-    new = np.arange(_whole(n * ratio))
-    first, last = np.searchsorted(target, new), np.searchsorted(target, new, side="right")
-    term = np.arange(int(np.ceil(1 / ratio)) + 1)[:, None]
-    return np.minimum(first + term, max(n - 1, 0)), first + term < last
-
-
-def _whole(frames: float) -> int:
-    return int(np.floor(frames + 1e-6))
+def _sum_events(times: Any, new_times: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Sum events into the new frames that their frames begin in."""
+    first = np.searchsorted(times, new_times - _EDGE)
+    last = np.append(first[1:], len(times)) if len(first) else first
+    term = np.arange(max((last - first).max(initial=0), 1))[:, None]
+    recorded = np.minimum(first + term, len(times) - 1)
+    return recorded, (first + term < last).astype(np.float32)
 
 
 def _scale(recording: Recording, frames: Frames, config: EncoderConfig) -> float:

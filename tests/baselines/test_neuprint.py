@@ -14,7 +14,7 @@ import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import EncoderConfig, Probe
 from pynapple_nuclr.baselines.neuprint import Neuprint
 from pynapple_nuclr.baselines.neuprint.dynamics import Dynamics
-from pynapple_nuclr.baselines.neuprint.segments import Batch, Pool, cut_segments, read_runs
+from pynapple_nuclr.baselines.neuprint.segments import Pool, SegmentBatch, cut_segments, read_runs
 from pynapple_nuclr.recording import as_recording
 
 CHANCE = 0.33  # of three classes
@@ -47,7 +47,7 @@ def reordered(units, order):
 
 def batch(network_steps=6, pairs=5, seed=0):
     rng = np.random.default_rng(seed)
-    return Batch(
+    return SegmentBatch(
         torch.arange(pairs),
         torch.from_numpy(rng.poisson(0.7, (pairs, network_steps)).astype(np.float32)),
         torch.from_numpy(rng.normal(size=(pairs, network_steps, 2)).astype(np.float32)),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,9 +11,8 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedShuffleSplit
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
+from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, torch_seed
 from pynapple_nuclr.baselines.base import LabelSystem, System
 from pynapple_nuclr.baselines.labels_and_trials import classes_in, memoize_per_object, read_labels
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
@@ -110,21 +108,6 @@ class _Units:
         rows = self.first[chosen, None] + np.where(taken, drawn, 0)
         counts = torch.from_numpy(self.rows[rows].astype(np.float32))
         return counts, torch.from_numpy(taken)
-
-
-@dataclass
-class _Best:
-    """The weights with the lowest score so far, and how many scores ago that was."""
-
-    score: float = np.inf
-    since: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def see(self, score: float, network: nn.Module) -> None:
-        self.since += 1
-        if score < self.score or not self.weights:
-            copied = {name: value.clone() for name, value in network.state_dict().items()}
-            self.score, self.since, self.weights = score, 0, copied
 
 
 @dataclass
@@ -255,8 +238,7 @@ class Lolcat(LabelSystem):
             [as_recording(units, name=name) for name, units in named.items()]
         )
         units = self._labelled(named, known)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch_seed(seed):
             self.network_ = _Network(self.bins, len(self.classes_), self)
             self._train(units, np.random.default_rng(seed), progress)
         return self
@@ -298,71 +280,64 @@ class Lolcat(LabelSystem):
         return _Units(np.concatenate(rows), first, per_unit, np.concatenate(target))
 
     def _train(self, units: _Units, rng: np.random.Generator, progress: bool) -> None:
-        """Train the network until the held-out units are told apart no better."""
-        taught, held_out = _hold_out(units.target, rng)
-        self._standardize(units, taught)
-        per_class = np.bincount(units.target[taught], minlength=len(self.classes_))
+        """Train the network until the held-out units are classified no better."""
+        training, held_out = _hold_out(units.target, rng)
+        self._standardize(units, training)
+        per_class = np.bincount(units.target[training], minlength=len(self.classes_))
         weight = torch.from_numpy((1 / np.maximum(per_class, 1)).astype(np.float32))
         optimizer = torch.optim.AdamW(
             self.network_.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
-        # The steps are noisy: what answers is a running mean of the weights.
-        mean = AveragedModel(self.network_, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
-        best, losses, start = _Best(), [], time.perf_counter()
-        self.history_ = []
-        for step in tqdm(range(1, self.steps + 1), "lolcat", disable=not progress):
-            loss = self._loss(units, taught, weight, rng)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            mean.update_parameters(self.network_)
-            losses.append(loss.item())
-            if step % _CHECK_EVERY and step != self.steps:
-                continue
-            entry = {"step": step, "seconds": time.perf_counter() - start}
-            entry |= {"loss": float(np.mean(losses))} | self._check(mean, units, held_out, weight)
-            self.history_.append(entry)
-            losses = []
-            best.see(entry.get("held_out_loss", -step), mean.module)
-            if best.since == _PATIENCE:
-                break
-        self.network_.load_state_dict(best.weights)
-        self.network_.eval()
+        self.history_ = fit_network(
+            self.network_,
+            [optimizer],
+            next_loss=lambda: self._loss(units, training, weight, rng),
+            check=lambda network: _check(network, units, held_out, weight),
+            # The steps are noisy: what is checked and kept is a running mean of the weights.
+            plan=FitPlan(
+                "lolcat",
+                self.steps,
+                _CHECK_EVERY,
+                average=_MEMORY,
+                keep_best=True,
+                patience=_PATIENCE,
+            ),
+            progress=progress,
+        )
 
     def _loss(
-        self, units: _Units, taught: NDArray[np.int64], weight: Tensor, rng: np.random.Generator
+        self, units: _Units, training: NDArray[np.int64], weight: Tensor, rng: np.random.Generator
     ) -> Tensor:
         """Return the loss of a batch of units, each with a random part of its snippets."""
-        chosen = rng.permutation(taught)[: self.batch_size]
+        chosen = rng.permutation(training)[: self.batch_size]
         share = 1 - self.snippet_dropout * rng.random(len(chosen))
         n = np.minimum(np.ceil(share * units.n[chosen]).astype(np.int64), self.snippets)
-        said = self.network_(*units.draw(chosen, n, rng))
-        return F.cross_entropy(said, torch.from_numpy(units.target[chosen]), weight)
+        logits = self.network_(*units.draw(chosen, n, rng))
+        return F.cross_entropy(logits, torch.from_numpy(units.target[chosen]), weight)
 
-    def _standardize(self, units: _Units, taught: NDArray[np.int64]) -> None:
+    def _standardize(self, units: _Units, training: NDArray[np.int64]) -> None:
         """Keep mean and deviation of every bin over the snippets that are trained on."""
-        mine = np.repeat(np.isin(np.arange(len(units.n)), taught), units.n)
+        mine = np.repeat(np.isin(np.arange(len(units.n)), training), units.n)
         rows = np.log1p(units.rows[mine], dtype=np.float32)
         self.network_.mean.copy_(torch.from_numpy(rows.mean(axis=0, dtype=np.float64)))
         deviation = np.maximum(rows.std(axis=0, dtype=np.float64), _LEAST_DEVIATION)
         self.network_.deviation.copy_(torch.from_numpy(deviation))
 
-    @torch.no_grad()
-    def _check(
-        self, network: nn.Module, units: _Units, held_out: NDArray[np.int64], weight: Tensor
-    ) -> dict[str, float]:
-        """Return how well the held-out units are told apart from all of their snippets."""
-        if not len(held_out):
-            return {}
-        network.eval()
-        rng = np.random.default_rng(0)  # decides nothing: all snippets are drawn
-        parts = _portions(held_out, int(units.n.max()))
-        logits = [network(*units.draw(some, units.n[some], rng)) for some in parts]
-        said, target = torch.cat(logits), torch.from_numpy(units.target[held_out])
-        return {
-            "held_out_loss": float(F.cross_entropy(said, target, weight)),
-            "held_out_f1": float(f1_score(target, said.argmax(dim=1), average="macro")),
-        }
+
+def _check(
+    network: nn.Module, units: _Units, held_out: NDArray[np.int64], weight: Tensor
+) -> dict[str, float]:
+    """Return how well the held-out units are classified from all of their snippets."""
+    if not len(held_out):
+        return {}
+    rng = np.random.default_rng(0)  # decides nothing: all snippets are drawn
+    parts = _portions(held_out, int(units.n.max()))
+    logits = torch.cat([network(*units.draw(some, units.n[some], rng)) for some in parts])
+    target = torch.from_numpy(units.target[held_out])
+    return {
+        "held_out_loss": float(F.cross_entropy(logits, target, weight)),
+        "held_out_f1": float(f1_score(target, logits.argmax(dim=1), average="macro")),
+    }
 
 
 def _hold_out(
@@ -375,8 +350,8 @@ def _hold_out(
         return everyone, everyone[:0]
     n = max(n_classes, round(_HELD_OUT * len(target)))
     split = StratifiedShuffleSplit(1, test_size=n, random_state=int(rng.integers(2**31)))
-    ((taught, held_out),) = split.split(everyone, target)
-    return taught, held_out
+    ((training, held_out),) = split.split(everyone, target)
+    return training, held_out
 
 
 def _portions(units: NDArray[np.int64], snippets: int) -> list[NDArray[np.int64]]:

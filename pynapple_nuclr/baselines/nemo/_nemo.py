@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pynapple as nap
-import torch
 
+from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
 from pynapple_nuclr.baselines.nemo.autocorrelograms import (
     Layout,
@@ -18,8 +18,8 @@ from pynapple_nuclr.baselines.nemo.autocorrelograms import (
     lag_counts,
     longest_lag,
 )
-from pynapple_nuclr.baselines.nemo.networks import Pair, run_in_pieces
-from pynapple_nuclr.baselines.nemo.training import gather, train
+from pynapple_nuclr.baselines.nemo.contrastive_training import collect_material, train
+from pynapple_nuclr.baselines.nemo.networks import ViewEncoders, run_in_pieces
 from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
 from pynapple_nuclr.recording import name_recordings
 
@@ -74,7 +74,7 @@ class Nemo(EmbeddingSystem):
         Rows and columns of the images, in seconds.
     samples_ : int or None
         Samples of a waveform; None if it was trained without.
-    networks_ : Pair
+    networks_ : ViewEncoders
         The encoders and projectors.
 
     Notes
@@ -149,12 +149,11 @@ class Nemo(EmbeddingSystem):
         """
         spikes = _spike_trains(recordings)
         self.layout_ = Layout(longest_lag(spikes, self.max_lag), self.rate_bins, self.lag_bins)
-        material = gather(spikes, self.layout_, self.waveform)
+        material = collect_material(spikes, self.layout_, self.waveform)
         self.mean_, self.scale_ = material.mean, material.scale
         self.samples_ = None if material.waveforms is None else material.waveforms.shape[1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.default_rng((seed, 0)).integers(2**31)))
-            self.networks_ = Pair(
+        with torch_seed(int(np.random.default_rng((seed, 0)).integers(2**31))):
+            self.networks_ = ViewEncoders(
                 self.rate_bins, self.lag_bins, self.samples_, self.dim, self.projection
             )
             self.history_ = train(

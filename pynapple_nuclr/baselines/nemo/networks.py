@@ -63,7 +63,7 @@ class WaveformEncoder(nn.Module):
         return self.perceptron(waveforms)
 
 
-class Pair(nn.Module):
+class ViewEncoders(nn.Module):
     """An encoder and a projector for each of two views of a unit, or the same for both.
 
     Parameters
@@ -118,7 +118,7 @@ def matching_accuracy(logits: Tensor) -> float:
     return float(sum(found) / 2)
 
 
-def blur_images(images: Tensor) -> Tensor:
+def augment_images(images: Tensor) -> Tensor:
     """Augment images (units, rates, lags) of unit variance at random.
 
     They are smoothed along the lags, shifted by up to one lag, scaled, given noise, and pixels
@@ -136,7 +136,7 @@ def blur_images(images: Tensor) -> Tensor:
     return images * (torch.rand_like(images) > _PEPPER)
 
 
-def blur_waveforms(waveforms: Tensor) -> Tensor:
+def augment_waveforms(waveforms: Tensor) -> Tensor:
     """Give waveforms (units, samples) of peak 1 noise."""
     return waveforms + _NOISE * torch.randn_like(waveforms)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 import numpy as np
-import torch
 
+from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
 from pynapple_nuclr.baselines.labels_and_trials import in_their_order
 from pynapple_nuclr.baselines.neuprint.dynamics import HEADS, Dynamics, Network
-from pynapple_nuclr.baselines.neuprint.learning import Learner
+from pynapple_nuclr.baselines.neuprint.embedding_learning import EmbeddingLearner
 from pynapple_nuclr.baselines.neuprint.segments import Pool, Runs, cut_segments, read_runs
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
@@ -187,12 +187,11 @@ class Neuprint(EmbeddingSystem):
     def _read(self, recording: Recording) -> Runs:
         return read_runs(recording, self.config_, self.bins)
 
-    def _learner(self, pool: Pool, rng: np.random.Generator) -> Learner:
-        return Learner(self.network_, pool, self.dim, self.learning_rate, rng)
+    def _learner(self, pool: Pool, rng: np.random.Generator) -> EmbeddingLearner:
+        return EmbeddingLearner(self.network_, pool, self.dim, self.learning_rate, rng)
 
     def _new_network(self, pool: Pool) -> Dynamics:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.default_rng((self.seed_, 0)).integers(2**31)))
+        with torch_seed(int(np.random.default_rng((self.seed_, 0)).integers(2**31))):
             network = Dynamics(
                 self.network, self.dim, self.hidden, self.length_, self.config_.modality
             )

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pynapple_nuclr.baselines.neuprint.segments import Batch
+    from pynapple_nuclr.baselines.neuprint.segments import SegmentBatch
     from pynapple_nuclr.config import Modality
 
 Network = Literal["transformer", "gru"]
@@ -62,12 +62,12 @@ class Dynamics(nn.Module):
         nn.init.zeros_(self.read_out.weight)
         nn.init.zeros_(self.read_out.bias)
 
-    def forward(self, batch: Batch, embeddings: Tensor) -> Tensor:
+    def forward(self, batch: SegmentBatch, embeddings: Tensor) -> Tensor:
         """Return the parameters of each step's distribution (pairs, steps, 1 or 2).
 
         Parameters
         ----------
-        batch : Batch
+        batch : SegmentBatch
             What was done: only steps before the one that is predicted are looked at.
         embeddings : Tensor (pairs, dim)
             Of the units.
@@ -83,7 +83,7 @@ class Dynamics(nn.Module):
         predicted: Tensor = self.read_out(x)
         return predicted
 
-    def log_likelihood(self, predicted: Tensor, batch: Batch) -> Tensor:
+    def log_likelihood(self, predicted: Tensor, batch: SegmentBatch) -> Tensor:
         """Return the mean log likelihood of a step, in nats."""
         if self.modality == "spikes":
             log_rate = predicted[..., 0].clamp(max=_LARGEST_LOG_RATE)

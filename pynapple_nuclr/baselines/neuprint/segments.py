@@ -155,7 +155,7 @@ def _context(activity: Floats, valid: NDArray[np.bool_]) -> Floats:
     return np.where(valid[:, None], standardised, 0).astype(np.float32)
 
 
-class Batch(NamedTuple):
+class SegmentBatch(NamedTuple):
     """Pairs of a unit and a segment.
 
     Attributes
@@ -221,7 +221,7 @@ class Pool:
 
     def draw(
         self, rows: Indices, n: int, rng: np.random.Generator, *, check: bool = False
-    ) -> Batch:
+    ) -> SegmentBatch:
         """Draw `n` segments for each of some units, to train on or to check with.
 
         Units of recordings that have no such segment are left out.
@@ -234,12 +234,12 @@ class Pool:
                 own = rows[place == index]
                 drawn = segments[rng.integers(len(segments), size=(len(own), n))]
                 parts.append(self._pairs(index, np.repeat(own, n), drawn.ravel()))
-        return Batch(*map(torch.cat, zip(*parts, strict=True)))
+        return SegmentBatch(*map(torch.cat, zip(*parts, strict=True)))
 
-    def _pairs(self, index: int, rows: Indices, segments: Indices) -> Batch:
+    def _pairs(self, index: int, rows: Indices, segments: Indices) -> SegmentBatch:
         recording = self.recordings[index]
         units = rows - self.ends[index] + len(recording.activity)
-        return Batch(
+        return SegmentBatch(
             torch.from_numpy(rows),
             recording.activity[units, segments].float(),
             recording.context[segments],

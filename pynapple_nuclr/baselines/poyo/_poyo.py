@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 import pynapple as nap
-import torch
 
+from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
 from pynapple_nuclr.baselines.labels_and_trials import in_their_order
 from pynapple_nuclr.baselines.poyo.spike_decoder import SpikeDecoder, SpikeWindows, spikes_in
 from pynapple_nuclr.baselines.poyo.targets import (
-    Task,
+    DecodingTask,
     digest,
     shared_components,
     target_of,
@@ -87,7 +87,7 @@ class Poyo(EmbeddingSystem):
 
     Attributes
     ----------
-    tasks_ : list of Task
+    tasks_ : list of DecodingTask
         What is decoded.
     network_ : SpikeDecoder
         The network.
@@ -165,10 +165,8 @@ class Poyo(EmbeddingSystem):
                 "at least, to decode one unit's population from another's"
             )
         seconds = float(np.median(np.concatenate([windows.lengths for windows in read.values()])))
-        course = self._course(self.steps)
-        course = replace(course, network_rate=self.learning_rate, holdout=self.holdout)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        course = replace(self._course(), network_rate=self.learning_rate, holdout=self.holdout)
+        with torch_seed(seed):
             network = SpikeDecoder(
                 self.tasks_,
                 seconds,
@@ -197,17 +195,15 @@ class Poyo(EmbeddingSystem):
         if not len(windows):
             return np.full((recording.n_units, self.dim), np.nan)
         # What a recording of training got: as many steps, and as many windows in each.
-        course = self._course(self.steps)
-        course = replace(course, batch_size=-(-self.batch_size // self.n_recordings_))
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed_)
+        course = replace(self._course(), batch_size=-(-self.batch_size // self.n_recordings_))
+        with torch_seed(self.seed_):
             learner = VectorLearner(self.network_, [windows], course, self.seed_)
             learner.run()
         return learner.of_units()[0]
 
-    def _course(self, steps: int) -> Course:
+    def _course(self) -> Course:
         return Course(
-            steps,
+            self.steps,
             self.batch_size,
             self.max_spikes,
             vector_rate=self.unit_learning_rate,
@@ -313,7 +309,7 @@ class UnitEmbeddingDecoder(Poyo):
 
     def _prepare(self, recordings: Sequence[Recording]) -> None:
         self.config_ = self.config or default_config(recordings)
-        self.tasks_ = [Task("population", outputs=self.components)]
+        self.tasks_ = [DecodingTask("population", outputs=self.components)]
 
     def _windows(self, recording: Recording) -> SpikeWindows:
         """Make two windows of each of the encoder's: either half of the units reads."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pynapple_nuclr.baselines.poyo.targets import Task
+from pynapple_nuclr.baselines.poyo.targets import DecodingTask
 from pynapple_nuclr.model.layers import FeedForward, Rotary
 from pynapple_nuclr.windows.patch_readers import EDGE
 
@@ -101,7 +101,7 @@ def spikes_in(
 
 
 @dataclass(frozen=True)
-class Batch:
+class WindowBatch:
     """Windows of several recordings, padded; axes (windows, spikes) and (windows, queries).
 
     Attributes
@@ -131,7 +131,7 @@ def read_batches(
     places: Iterable[NDArray[np.int64]],
     largest: int,
     rng: np.random.Generator,
-) -> Iterator[Batch]:
+) -> Iterator[WindowBatch]:
     """Read batches of windows.
 
     Parameters
@@ -157,7 +157,7 @@ def read_batches(
         targets = {
             name: np.stack([recordings[r].targets[name][w] for r, w in chosen]) for name in names
         }
-        yield Batch(
+        yield WindowBatch(
             rows=torch.from_numpy(rows),
             times=torch.from_numpy(times),
             present=torch.from_numpy(present),
@@ -193,29 +193,29 @@ class TimedAttention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        turns: Tensor,
+        rotation: Tensor,
         source: Tensor,
-        source_turns: Tensor,
+        source_rotation: Tensor,
         present: Tensor | None = None,
     ) -> Tensor:
         """Let x (windows, tokens, dim) read from source (windows, others, dim).
 
         Parameters
         ----------
-        turns, source_turns : Tensor (windows, tokens or others, 1, head_dim / 2)
+        rotation, source_rotation : Tensor (windows, tokens or others, 1, head_dim / 2)
             Complex rotation of either.
         present : Tensor (windows, others), optional
             False for what must not be read.
         """
         query = self.to_query(self.norm(x)).unflatten(-1, (self.heads, -1))
         pair = self.to_key_value(self.norm_source(source)).unflatten(-1, (2, self.heads, -1))
-        key, value = Rotary.rotate(pair, source_turns[:, :, None]).unbind(2)
-        query = Rotary.rotate(query, turns)
+        key, value = Rotary.rotate(pair, source_rotation[:, :, None]).unbind(2)
+        query = Rotary.rotate(query, rotation)
         mask = None if present is None else present[:, None, None]
         read = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
         )
-        read = Rotary.rotate(read.transpose(1, 2), turns.conj())
+        read = Rotary.rotate(read.transpose(1, 2), rotation.conj())
         x = x + self.dropout(self.to_out(read.flatten(2)))
         x = x + self.dropout(self.feed_forward(x))
         return x
@@ -230,7 +230,7 @@ class SpikeDecoder(nn.Module):
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks : sequence of DecodingTask
         What is decoded.
     seconds : float
         Typical duration of a window, which sets the range of rotary periods.
@@ -244,7 +244,7 @@ class SpikeDecoder(nn.Module):
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        tasks: Sequence[DecodingTask],
         seconds: float,
         *,
         dim: int,
@@ -268,12 +268,12 @@ class SpikeDecoder(nn.Module):
         self.register_buffer("omega", _frequencies(dim // heads, seconds))
         self.omega: Tensor
 
-    def forward(self, batch: Batch, units: Tensor, sessions: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: WindowBatch, units: Tensor, sessions: Tensor) -> dict[str, Tensor]:
         """Decode a batch.
 
         Parameters
         ----------
-        batch : Batch
+        batch : WindowBatch
             Spikes and questions.
         units : Tensor (all units, dim)
             Vectors of the units, as deviations from one that all share.
@@ -289,29 +289,29 @@ class SpikeDecoder(nn.Module):
         # Something to read where nobody fires; beside it, too, more spikes weigh more.
         nothing = self.nothing.expand(windows, 1, -1)
         tokens = torch.cat([nothing, self.unit + units[batch.rows]], dim=1)
-        when = self._turns(torch.cat([batch.lengths[:, None] / 2, batch.times], dim=1))
+        when = self._rotation(torch.cat([batch.lengths[:, None] / 2, batch.times], dim=1))
         present = F.pad(batch.present, (1, 0), value=True)
 
         place = (torch.arange(self.latent_times) + 0.5) / self.latent_times
         times = (batch.lengths[:, None] * place).repeat_interleave(len(self.latents), dim=1)
-        turns = self._turns(times)
+        rotation = self._rotation(times)
         latents = self.latents.repeat(self.latent_times, 1).expand(windows, -1, -1)
-        latents = self.read_in(latents, turns, tokens, when, present)
+        latents = self.read_in(latents, rotation, tokens, when, present)
         for block in self.mix:
-            latents = block(latents, turns, latents, turns)
+            latents = block(latents, rotation, latents, rotation)
 
         asked = batch.asked.shape[1]
         session = (self.session + sessions[batch.sessions])[:, None]
         query = session + self.questions.repeat_interleave(asked, dim=0)
-        query_turns = self._turns(batch.asked.repeat(1, len(self.tasks)))
-        read = self.norm(self.read_out(query, query_turns, latents, turns))
+        query_rotation = self._rotation(batch.asked.repeat(1, len(self.tasks)))
+        read = self.norm(self.read_out(query, query_rotation, latents, rotation))
         parts = read.split(asked, dim=1)
         return {
             task.name: head(part)
             for task, head, part in zip(self.tasks, self.heads, parts, strict=True)
         }
 
-    def _turns(self, times: Tensor) -> Tensor:
+    def _rotation(self, times: Tensor) -> Tensor:
         """Return the rotation of tokens at times (windows, tokens): a complex number a pair."""
         theta = times[:, :, None, None] * self.omega
         return torch.polar(torch.ones_like(theta), theta)

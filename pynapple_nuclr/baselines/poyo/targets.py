@@ -31,7 +31,7 @@ _ROUNDING = 1e-6  # s, by which an interval may stand out of its epoch
 
 
 @dataclass(frozen=True)
-class Task:
+class DecodingTask:
     """One thing to decode.
 
     Attributes
@@ -102,7 +102,7 @@ def trials_of(
     return trials[inside]
 
 
-def tasks_of(columns: pd.DataFrame) -> list[Task]:
+def tasks_of(columns: pd.DataFrame) -> list[DecodingTask]:
     """Return what there is to decode of metadata columns (intervals of all recordings).
 
     Raises
@@ -115,9 +115,11 @@ def tasks_of(columns: pd.DataFrame) -> list[Task]:
         known = columns[name][columns[name].notna() & ~columns[name].isin(["", "nan"])]
         values = sorted(known.unique().tolist(), key=lambda value: (str(type(value)), value))
         if pd.api.types.is_numeric_dtype(known) and len(values) > _FEW:
-            tasks.append(Task(str(name), centre=float(known.mean()), scale=float(known.std())))
+            tasks.append(
+                DecodingTask(str(name), centre=float(known.mean()), scale=float(known.std()))
+            )
         elif len(values) > 1:
-            tasks.append(Task(str(name), classes=tuple(values), outputs=len(values)))
+            tasks.append(DecodingTask(str(name), classes=tuple(values), outputs=len(values)))
     if not tasks:
         raise ValueError(
             f"behaviour with the columns {list(columns)}: each has one value only; expected two "
@@ -126,7 +128,7 @@ def tasks_of(columns: pd.DataFrame) -> list[Task]:
     return tasks
 
 
-def target_of(task: Task, columns: pd.DataFrame) -> NDArray[Any]:
+def target_of(task: DecodingTask, columns: pd.DataFrame) -> NDArray[Any]:
     """Return the target of each interval: (intervals, 1) classes, or (intervals, 1, 1) numbers."""
     column = columns.get(task.name, pd.Series(np.nan, columns.index))
     if task.classes:

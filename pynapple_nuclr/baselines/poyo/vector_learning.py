@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,15 +10,15 @@ import numpy as np
 import torch
 from sklearn.metrics import r2_score
 from torch import Tensor
-from tqdm import tqdm
 
+from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, shuffled_batches
 from pynapple_nuclr.baselines.poyo.spike_decoder import (
-    Batch,
     SpikeDecoder,
     SpikeWindows,
+    WindowBatch,
     read_batches,
 )
-from pynapple_nuclr.baselines.poyo.targets import MISSING, Task
+from pynapple_nuclr.baselines.poyo.targets import MISSING, DecodingTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
 _DECAY = 0.01  # of the network's weights
 _WARM_UP = 0.1  # fraction of the steps
+_CLIP = 1.0
 _TO_CHECK = 64  # held-out windows at a time
 
 
@@ -98,26 +97,23 @@ class VectorLearner:
 
     def run(self, *, progress: bool = False) -> list[dict[str, float]]:
         """Learn, and return the course of it: step, seconds, loss, and how held-out windows do."""
-        course, began = self.course, time.perf_counter()
-        optimizer, schedule = self._optimizer()
-        drawn = self._batches(self._draw(), self.rng)
-        checks = set(np.linspace(0, course.steps, course.checks + 1).round().astype(int))
-        history, losses = [], []
-        self.network.train()
-        for step, batch in enumerate(tqdm(drawn, total=course.steps, disable=not progress), 1):
-            loss = self._loss(batch)
-            optimizer.zero_grad()
-            loss.backward()
-            for group in optimizer.param_groups:
-                torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            if step in checks:
-                entry = {"step": step, "seconds": time.perf_counter() - began}
-                history.append(entry | {"loss": float(np.mean(losses))} | self._check())
-                losses.clear()
-        self.network.eval()
+        course = self.course
+        windows = shuffled_batches(self.training, course.batch_size, self.rng)
+        batches = self._batches(windows, self.rng)
+        history = fit_network(
+            self.network,
+            [self._optimizer()],
+            next_loss=lambda: self._loss(next(batches)),
+            check=lambda _: self._check(),
+            plan=FitPlan(
+                "poyo",
+                course.steps,
+                max(course.steps // course.checks, 1),
+                warm_up=_WARM_UP * course.steps,
+                clip=_CLIP,
+            ),
+            progress=progress,
+        )
         if course.network_rate > 0:
             self._centre()
         return history
@@ -153,20 +149,11 @@ class VectorLearner:
             held_out.append(places[out])
         return np.concatenate(training), np.concatenate(held_out)
 
-    def _draw(self) -> Iterator[Places]:
-        """Draw the windows of each step: all in turn, in a fresh order each time around."""
-        size, pool = self.course.batch_size, self.training[:0]
-        for _ in range(self.course.steps):
-            while len(pool) < size:
-                pool = np.concatenate([pool, self.rng.permutation(self.training)])
-            yield pool[:size]
-            pool = pool[size:]
-
-    def _batches(self, places: Iterator[Places], rng: np.random.Generator) -> Iterator[Batch]:
+    def _batches(self, places: Iterator[Places], rng: np.random.Generator) -> Iterator[WindowBatch]:
         largest = self.course.max_spikes
         return read_batches(self.recordings, self.offsets, places, largest, rng)
 
-    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    def _optimizer(self) -> torch.optim.Optimizer:
         rate = self.course.network_rate
         self.network.requires_grad_(rate > 0)
         decay = self.course.vector_decay
@@ -175,17 +162,9 @@ class VectorLearner:
         if rate > 0:
             weights = list(self.network.parameters())
             groups.append({"params": weights, "lr": rate, "weight_decay": _DECAY})
-        optimizer = torch.optim.AdamW(groups)
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, self._pace)
+        return torch.optim.AdamW(groups)
 
-    def _pace(self, step: int) -> float:
-        """Return the fraction of the largest step size: a warm-up, then half a cosine."""
-        steps = self.course.steps
-        return (
-            min((step + 1) / (_WARM_UP * steps), 1.0) * (1 + math.cos(math.pi * step / steps)) / 2
-        )
-
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: WindowBatch) -> Tensor:
         """Return the mean loss over tasks."""
         answers = self.network(batch, self.units, self.sessions)
         losses = [
@@ -193,16 +172,13 @@ class VectorLearner:
         ]
         return torch.stack(losses).mean()
 
-    @torch.no_grad()
     def _check(self) -> dict[str, float]:
         """Return how well the windows held out are decoded; nothing where none is."""
         if not len(self.held_out):
             return {}
-        self.network.eval()
         parts = np.array_split(self.held_out, -(-len(self.held_out) // _TO_CHECK))
         read = list(self._batches(iter(parts), np.random.default_rng(0)))
         answers = [self.network(batch, self.units, self.sessions) for batch in read]
-        self.network.train()
         entry, skills = {"held_out_loss": 0.0}, []
         for task in self.network.tasks:
             answer = torch.cat([part[task.name] for part in answers])
@@ -215,7 +191,7 @@ class VectorLearner:
         return entry | ({"held_out": float(np.mean(skills))} if skills else {})
 
 
-def _skill(task: Task, answer: Tensor, target: Tensor) -> float | None:
+def _skill(task: DecodingTask, answer: Tensor, target: Tensor) -> float | None:
     """Return R², or balanced accuracy from 0 at chance to 1; None where nothing can be told."""
     if not task.classes:
         target = target.flatten(0, -2)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
 
+from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network
 from pynapple_nuclr.baselines.nemo.autocorrelograms import (
     PARTS,
     LagCounts,
@@ -22,9 +20,9 @@ from pynapple_nuclr.baselines.nemo.autocorrelograms import (
     pool,
 )
 from pynapple_nuclr.baselines.nemo.networks import (
-    Pair,
-    blur_images,
-    blur_waveforms,
+    ViewEncoders,
+    augment_images,
+    augment_waveforms,
     matching_accuracy,
     matching_loss,
     similarities,
@@ -77,7 +75,9 @@ class Material:
         return torch.from_numpy((images(counts, chosen) - self.mean) / self.scale)
 
 
-def gather(recordings: Mapping[str, nap.TsGroup], layout: Layout, waveform: str | None) -> Material:
+def collect_material(
+    recordings: Mapping[str, nap.TsGroup], layout: Layout, waveform: str | None
+) -> Material:
     """Collect the units that can be learned from: active, and with a waveform if any has one.
 
     Raises
@@ -135,7 +135,7 @@ def _join(waveforms: Mapping[str, Array], chosen: Mapping[str, Indices]) -> Arra
 
 
 def train(
-    networks: Pair,
+    networks: ViewEncoders,
     material: Material,
     rng: np.random.Generator,
     *,
@@ -153,53 +153,39 @@ def train(
     n_held_out = min(len(units) // _HELD_OUT, _MOST_HELD_OUT)
     n_held_out *= n_held_out >= _FEWEST_HELD_OUT
     held_out, units = units[:n_held_out], units[n_held_out:]
-    questions = material.views(held_out, rng)
-    optimizer = torch.optim.AdamW(networks.parameters(), lr=learning_rate)
-    history: list[dict[str, float]] = []
-    best = float("inf")
-    weights = networks.state_dict()
-    began = time.perf_counter()
-    for step in tqdm(range(1, steps + 1), desc="NEMO", unit="step", disable=not progress):
+    to_check = material.views(held_out, rng)
+
+    def next_loss() -> Tensor:
         views = material.views(rng.permutation(units)[:batch_size], rng)
-        loss = _learn(networks, views, optimizer, temperature)
-        if step % max(1, steps // _CHECKS) and step != steps:
-            continue
-        history.append({"step": step, "seconds": time.perf_counter() - began, "loss": loss})
-        if n_held_out:
-            history[-1] |= _check(networks, questions, temperature)
-        # Without units held out, the last are the best.
-        score = history[-1].get("held_out_loss", -step)
-        if score < best:
-            best, weights = score, copy.deepcopy(networks.state_dict())
-    networks.load_state_dict(weights)
-    networks.eval()
-    return history
+        return _loss(networks, views, temperature)
+
+    def check(_: nn.Module) -> dict[str, float]:
+        return _check(networks, to_check, temperature) if n_held_out else {}
+
+    return fit_network(
+        networks,
+        [torch.optim.AdamW(networks.parameters(), lr=learning_rate)],
+        next_loss,
+        check,
+        FitPlan("nemo", steps, check_every=max(1, steps // _CHECKS), keep_best=True),
+        progress=progress,
+    )
 
 
-def _learn(
-    networks: Pair,
-    views: tuple[Tensor, Tensor],
-    optimizer: torch.optim.Optimizer,
-    temperature: float,
-) -> float:
-    """Take one step on augmented views; return the loss."""
-    networks.train()
+def _loss(networks: ViewEncoders, views: tuple[Tensor, Tensor], temperature: float) -> Tensor:
+    """Return the loss of augmented views."""
     image, partner = views
-    partner = blur_images(partner) if networks.alike else blur_waveforms(partner)
-    one, two = networks(blur_images(image), partner)
-    loss = matching_loss(similarities(one, two, temperature))
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return float(loss.item())
+    partner = augment_images(partner) if networks.alike else augment_waveforms(partner)
+    one, two = networks(augment_images(image), partner)
+    return matching_loss(similarities(one, two, temperature))
 
 
-def _check(networks: Pair, views: tuple[Tensor, Tensor], temperature: float) -> dict[str, float]:
+def _check(
+    networks: ViewEncoders, views: tuple[Tensor, Tensor], temperature: float
+) -> dict[str, float]:
     """Measure how well views of units held out are matched."""
-    networks.eval()
-    with torch.no_grad():
-        one, two = networks(*views)
-        logits = similarities(one, two, temperature)
+    one, two = networks(*views)
+    logits = similarities(one, two, temperature)
     return {
         "held_out_loss": float(matching_loss(logits)),
         "held_out_accuracy": matching_accuracy(logits),

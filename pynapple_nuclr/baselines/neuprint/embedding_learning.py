@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
-from tqdm import tqdm
+from torch import Tensor, nn
+
+from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, shuffled_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.baselines.neuprint.dynamics import Dynamics
-    from pynapple_nuclr.baselines.neuprint.segments import Batch, Indices, Pool
+    from pynapple_nuclr.baselines.neuprint.segments import Indices, Pool, SegmentBatch
 
 _PREDICTIONS = 12_800  # in a step of learning: about a twentieth of a second on a core
 _FEWEST_SEGMENTS = 2  # of each unit in a step
@@ -28,7 +25,7 @@ _CLIP = 1.0
 _FASTER = 10  # learning rate of the embeddings, in learning rates of the network
 
 
-class Learner:
+class EmbeddingLearner:
     """Learn embeddings, and the network with them unless it is frozen.
 
     Parameters
@@ -70,53 +67,38 @@ class Learner:
     ) -> list[dict[str, float]]:
         """Learn for some steps and return the course: `history_` of `Neuprint`."""
         self.network.requires_grad_(not frozen)
-        optimisers = self._optimisers(frozen)
-        schedules = [LambdaLR(each, lambda step: _pace(step, steps)) for each in optimisers]
-        rounds, held_out = self._rounds(), self._held_out()
-        began, losses, history = time.perf_counter(), [], []
-        for step in tqdm(range(1, steps + 1), desc="NeuPRINT", disable=not progress):
-            losses.append(self._step(next(rounds), optimisers))
-            for schedule in schedules:
-                schedule.step()
-            if step % max(steps // _CHECKS, 1) == 0 or step == steps:
-                entry = {"step": step, "seconds": time.perf_counter() - began}
-                history.append(entry | {"loss": float(np.mean(losses))} | self._check(held_out))
-                losses = []
+        units = np.arange(self.pool.n_units)
+        batches = shuffled_batches(units, self.units_a_step, self.rng)
+        held_out = self._held_out()
+        history = fit_network(
+            self.network,
+            self._optimizers(frozen),
+            next_loss=lambda: self._loss(next(batches)),
+            check=lambda _: self._check(held_out),
+            plan=FitPlan("neuprint", steps, max(steps // _CHECKS, 1), warm_up=_WARM_UP, clip=_CLIP),
+            progress=progress,
+        )
         self.network.requires_grad_(False)
         return history
 
-    def _optimisers(self, frozen: bool) -> list[torch.optim.Optimizer]:
+    def _optimizers(self, frozen: bool) -> list[torch.optim.Optimizer]:
         # SparseAdam lets a unit's momentum rest until the unit is drawn again.
         units = torch.optim.SparseAdam(self.embeddings.parameters(), _FASTER * self.learning_rate)
         if frozen:
             return [units]
         return [units, torch.optim.AdamW(self.network.parameters(), self.learning_rate)]
 
-    def _rounds(self) -> Iterator[Indices]:
-        """Yield the units of one step after another; in each round all come once."""
-        queue = np.empty(0, dtype=np.int64)
-        while True:
-            if len(queue) < self.units_a_step:
-                queue = np.concatenate([queue, self.rng.permutation(self.pool.n_units)])
-            yield queue[: self.units_a_step]
-            queue = queue[self.units_a_step :]
-
-    def _step(self, rows: Indices, optimisers: list[torch.optim.Optimizer]) -> float:
-        """Take one step and return its loss: minus the log likelihood, without the prior."""
+    def _loss(self, rows: Indices) -> Tensor:
+        """Return minus the log likelihood of a batch; its gradient is that of the posterior."""
         batch = self.pool.draw(rows, self.segments_a_step, self.rng)
         vectors = self.embeddings(batch.rows)
         loss = -self.network.log_likelihood(self.network(batch, vectors), batch)
-        # Standard normal, shared out among the steps of which the likelihood is the mean.
-        prior = vectors.square().sum(dim=1) / (2 * self.pool.steps[batch.rows])
-        for optimiser in optimisers:
-            optimiser.zero_grad()
-        (loss + prior.mean()).backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
-        for optimiser in optimisers:
-            optimiser.step()
-        return loss.item()
+        # Standard normal, divided among the steps of which the likelihood is the mean. Its own
+        # value is taken off again: what is reported is the likelihood.
+        prior = (vectors.square().sum(dim=1) / (2 * self.pool.steps[batch.rows])).mean()
+        return loss + prior - prior.detach()
 
-    def _held_out(self) -> tuple[Batch, float] | None:
+    def _held_out(self) -> tuple[SegmentBatch, float] | None:
         """Draw what is checked, once for all; beside it the loss of each unit's mean rate.
 
         Some units, in segments that are not trained on.
@@ -130,8 +112,7 @@ class Learner:
         known = known[:, None].expand(-1, self.pool.length, -1)
         return batch, -self.network.log_likelihood(known, batch).item()
 
-    @torch.no_grad()
-    def _check(self, held_out: tuple[Batch, float] | None) -> dict[str, float]:
+    def _check(self, held_out: tuple[SegmentBatch, float] | None) -> dict[str, float]:
         """Return the loss on what was held out, and how much it gains on the mean rate's."""
         if held_out is None:
             return {}
@@ -139,8 +120,3 @@ class Learner:
         predicted = self.network(batch, self.embeddings(batch.rows))
         loss = -self.network.log_likelihood(predicted, batch).item()
         return {"held_out_loss": loss, "held_out_gain": constant - loss}
-
-
-def _pace(step: int, steps: int) -> float:
-    """Return the share of the learning rate at a step: linear warm-up, then cosine to 0."""
-    return min((step + 1) / _WARM_UP, 1.0) * (1 + math.cos(math.pi * step / steps)) / 2

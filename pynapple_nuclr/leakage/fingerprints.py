@@ -1,7 +1,7 @@
-"""Recordings known again: short hashes of their units' activity, to keep on an encoder's card.
+"""Fingerprints of recordings: short hashes of their units' activity, kept on an encoder's card.
 
-Of two kinds: of how each unit begins, and of passages, by which a part of a recording is known
-again, or one that counts its time from elsewhere.
+Two kinds: of the first spikes or frames of each unit; and of passages, which also identify a part
+of a recording, or one with another zero of time.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Recording
 
 ENTRY = "fingerprints"
-"""Where they stand in an encoder's card."""
+"""Their entry in an encoder's card."""
 
 _KEPT = 32  # of a recording: of half of its units, one is missed in 2³² times
 _MOST = 16_000  # on a card, which stays a small file: of thousands of recordings fewer each
 _SPIKES = 100  # of a unit, from its first on
-_FEWEST = 10  # spikes of a unit by which it is known again
+_FEWEST = 10  # spikes of a unit that has a fingerprint
 _FRAMES = 1000
 _BLOCK = 2**20  # spikes, or values of traces, that are read at a time
 _PASSAGE = 16  # intervals between spikes, or frames
-_VARIED = 8  # different ones in it, at least: regular trains are not known by their rhythm
+_VARIED = 8  # different ones in it, at least: regular trains are all alike
 _PASSAGES = 4096  # of a recording, by which it is compared with what is on a card
 _MIXERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))  # of splitmix64
 
@@ -40,10 +40,10 @@ def all_fingerprints(recording: Recording) -> frozenset[str]:
 def passage_fingerprints(recording: Recording) -> frozenset[str]:
     """Return hashes of passages: runs of 16 intervals between spikes of a unit, or of 16 frames.
 
-    Of all passages the 4,096 smallest hashes are kept. So two recordings that share a part share
-    some of them (Broder, "On the resemblance and containment of documents", 1997,
-    doi:10.1109/SEQUEN.1997.666900), whatever the zero of their times. Intervals count in
-    microseconds; passages that hardly vary do not.
+    Of all passages the 4,096 smallest hashes are kept, so that two recordings that share a part
+    share some of them (min-wise hashing: Broder, "On the resemblance and containment of
+    documents", 1997, doi:10.1109/SEQUEN.1997.666900), whatever the zero of their times.
+    Intervals count in microseconds; passages that hardly vary do not.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def unit_fingerprints(recording: Recording) -> frozenset[str]:
     """Return a short hash for every unit, of its activity alone.
 
     Of its first 100 spikes, in microseconds, or of the first 1,000 frames of its trace: ids,
-    metadata, the order of the units and who else is there do not matter. Units of fewer than 10
-    spikes, or that do not vary, have none.
+    metadata, the order and the other units do not matter. Units of fewer than 10 spikes, or that do
+    not vary, have none.
 
     Parameters
     ----------
@@ -100,31 +100,21 @@ def unit_fingerprints(recording: Recording) -> frozenset[str]:
     >>> len(every), some < every
     (5, True)
     """
-    return frozenset(_beginnings(recording).values())
-
-
-def copies_in(recording: Recording) -> list[Any]:
-    """Return the ids of units that are copies of an earlier one of the recording.
-
-    They begin alike, spike for spike or frame for frame.
-    """
-    beginnings, first = _beginnings(recording), dict[str, int]()
-    again = [unit for unit, begins in beginnings.items() if first.setdefault(begins, unit) != unit]
-    return np.asarray(recording.unit_ids)[again].tolist()
+    return frozenset(unit_hashes(recording).values())
 
 
 def training_fingerprints(
     recordings: Iterable[Recording], card: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Return by what an encoder's recordings of training can be known again, also in part.
+    """Return the fingerprints that identify an encoder's training recordings, also in part.
 
     Parameters
     ----------
     recordings : iterable of Recording
-        What it is trained on. Of each, the 32 smallest fingerprints of units and of passages are
+        The training recordings. Of each, the 32 smallest fingerprints of units and of passages are
         kept; of more than 250 recordings fewer each, 4 at least.
     card : mapping, optional
-        Card of the encoder from which the training began: what that has seen is kept as well.
+        Card of the encoder from which the training began: its fingerprints are kept as well.
 
     Returns
     -------
@@ -145,15 +135,15 @@ def known_fingerprints(card: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, entry)) if isinstance(entry, list) else frozenset()
 
 
-def _beginnings(recording: Recording) -> dict[int, str]:
-    """Return unit → hash of how it begins, for those that have one."""
+def unit_hashes(recording: Recording) -> dict[int, str]:
+    """Return index of the unit → hash of its first spikes or frames, for those that have one."""
     read = _spikes if recording.modality == "spikes" else _frames
     hashes = {unit: hashlib.blake2b(one.tobytes(), digest_size=8) for unit, one in read(recording)}
     return {unit: one.hexdigest() for unit, one in hashes.items()}
 
 
 def _spikes(recording: Recording) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield units, and when each first fired, in microseconds."""
+    """Yield units, and the times of each one's first spikes, in microseconds."""
     for first, until in recording.blocks_of_units(_BLOCK):
         times, units = recording.trains(first, until)
         edges = np.searchsorted(units, np.arange(first, until + 1))
@@ -163,14 +153,14 @@ def _spikes(recording: Recording) -> Iterator[tuple[int, NDArray[np.int64]]]:
 
 
 def _frames(recording: Recording) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield units, and the beginning of each one's trace."""
+    """Yield units, and the first frames of each one's trace."""
     for unit, trace in enumerate(np.asarray(recording.traces[:_FRAMES], dtype=np.float32).T):
         if np.ptp(trace) > 0:
             yield unit, trace
 
 
 def _microseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    # No sampling rate has its times on this edge, where rounding could fall either way.
+    # Times at usual sampling rates stay away from this edge, so rounding errors change nothing.
     return np.floor(seconds * 1e6 + 0.1).astype(np.int64)
 
 
@@ -195,7 +185,7 @@ def _smallest_hashes(steps: NDArray[np.int64], within: NDArray[np.bool_]) -> NDA
     """Return the smallest hashes of the passages that begin at each step (steps, columns)."""
     mixed, last = _mix(steps.astype(np.uint64)), len(steps) - _PASSAGE + 1
     hashes = np.zeros((last, steps.shape[1]), dtype=np.uint64)
-    for i in range(_PASSAGE):  # a polynomial: the order counts
+    for i in range(_PASSAGE):  # a polynomial in the mixer, so that the order counts
         hashes = hashes * _MIXERS[0] + mixed[i : i + last]
     hashes = _mix(hashes)
     hashes[~within] = np.iinfo(np.uint64).max

@@ -1,10 +1,9 @@
-"""What systems are handed: nothing from which a label can be read, and every unit once."""
+"""Which metadata columns reveal the labels, and recordings that a system must not read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -26,50 +25,17 @@ _CONFIG = json.loads(EncoderConfig().signature()).keys()
 _NAMED = 5  # units, recordings or columns that an error names
 
 
-def check_duplicate_units(
-    fingerprints: Mapping[str, frozenset[str]], copies: Mapping[str, list[Any]]
-) -> None:
-    """Refuse units that occur twice: one would be trained on, and the other tested.
-
-    Parameters
-    ----------
-    fingerprints : mapping
-        Recording name → by what its units are known again.
-    copies : mapping
-        Recording name → its units that are copies of others of it.
-
-    Raises
-    ------
-    LeakError
-        Naming the recordings.
-    """
-    for name, units in copies.items():
-        if units:
-            raise LeakError(
-                f"in recording {name!r} {len(units)} units are copies of others of it, spike for "
-                "spike or frame for frame: one would be trained on and the other tested; leave out "
-                f"{listed(units)}"
-            )
-    for one, other in combinations(fingerprints, 2):
-        if fingerprints[one] & fingerprints[other]:
-            raise LeakError(
-                f"recordings {one!r} and {other!r} have units in common, spike for spike or frame "
-                "for frame, for all of their time or a part of it: a unit would be trained on "
-                "under one name and tested under the other; give every unit once"
-            )
-
-
 def label_revealing_columns(
     recordings: Mapping[str, Units], labels: Mapping[str, NDArray[Any]], target: str
 ) -> frozenset[str]:
-    """Return the metadata columns that systems must not see, because they tell labels.
+    """Return the metadata columns that systems must not see, because they reveal labels.
 
-    That are the labels and their predictions; embeddings, whose encoder may have seen anything;
-    every column that has one value for each label (codes, ``is_pv``), over the labelled units of
-    all recordings; and those of which each value goes with one label only (``VISp5`` → ``VISp``),
-    if the values are names: texts, and whole numbers that on average occur at least twice. Of a
-    column of several values a unit (one-hot) the whole row counts. Floats that merely go with the
-    labels, such as a depth, are features.
+    These are the labels and their predictions; embeddings, whose encoder may have been trained on
+    anything; every column with one value for each label (codes, ``is_pv``), over the labelled
+    units of all recordings; and those of which each value occurs with one label only (``VISp5`` →
+    ``VISp``), if the values are names: texts, and whole numbers that on average occur at least
+    twice. In a column of several values per unit (one-hot) the whole row is the value. Floats that
+    merely vary with the labels, such as a depth, are features.
 
     Parameters
     ----------
@@ -87,13 +53,13 @@ def label_revealing_columns(
     prefixes = prefixes_of(columns)
     own = {target} | {one for one in columns if one.startswith(f"{PREDICTED}{target}")}
     own |= {one for one in columns if any(is_member(one, prefix) for prefix in prefixes)}
-    return frozenset(own | {one for one in columns.keys() - own if _tells(columns[one])})
+    return frozenset(own | {one for one in columns.keys() - own if _reveals(columns[one])})
 
 
 def string_values(settings: Any) -> set[str]:
-    """Return all strings among the values of settings that may name metadata columns.
+    """Return all strings in settings that may name metadata columns.
 
-    Those of an `EncoderConfig` do not, nor does what a system is called.
+    Those of an `EncoderConfig` do not, nor does the system's name.
     """
     if isinstance(settings, str):
         return {settings}
@@ -105,17 +71,10 @@ def string_values(settings: Any) -> set[str]:
 
 
 class HiddenRecordings(Mapping[str, Any]):
-    """Recordings that may be counted and named, but not looked at.
+    """Names of recordings whose data raise a `LeakError` when they are read.
 
-    They are handed to a system that says it does not learn, because its one fit serves every
-    fold, those included whose animals it must not see.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the recordings.
-    system : str
-        Row of the system.
+    A system that is not trainable gets them: its one fit serves every fold, also those whose
+    animals it must not see.
     """
 
     def __init__(self, names: Sequence[str], system: str) -> None:
@@ -126,9 +85,9 @@ class HiddenRecordings(Mapping[str, Any]):
         if name not in self._names:
             raise KeyError(name)
         raise LeakError(
-            f"system {self._system!r} says that it does not learn (trainable = False), but its fit "
-            f"reads recording {name!r}, which may be of an animal that it is tested on; let it "
-            "say trainable = True, and it is fitted anew in every fold"
+            f"system {self._system!r} has trainable = False, but its fit reads recording "
+            f"{name!r}, which may be of an animal that it is tested on; expected trainable = "
+            "True, with which it is fitted in every fold"
         )
 
     def __iter__(self) -> Iterator[str]:
@@ -138,8 +97,8 @@ class HiddenRecordings(Mapping[str, Any]):
         return len(self._names)
 
 
-def _tells(parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> bool:
-    """Say whether labels can be read from a column: (values, labels) of each recording."""
+def _reveals(parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> bool:
+    """Return whether a column, as (values, labels) of each recording, reveals the labels."""
     labels = np.concatenate([own[own != ""] for _, own in parts]).tolist()
     shown = [values[own != ""] for values, own in parts]
     measured = any(one.dtype.kind == "f" and not np.isin(one, (0, 1)).all() for one in shown)
@@ -151,11 +110,11 @@ def _tells(parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> bool:
         return False
     pairs = list(zip(values, labels, strict=True))
     known = [(value, label) for value, label in pairs if value is not None]
-    return _sorts(pairs) or _sorts(known) or (not measured and _names_them(known))
+    return _one_to_one(pairs) or _one_to_one(known) or (not measured and _names_labels(known))
 
 
 def _as_values(column: NDArray[Any]) -> list[Any]:
-    """Return what a column says of each unit, None where it says nothing; of a row its bytes."""
+    """Return the value of each unit, None where it is missing; of several values their bytes."""
     if column.ndim == 1:
         values = column.astype(object)
         values[is_missing(values)] = None
@@ -164,13 +123,13 @@ def _as_values(column: NDArray[Any]) -> list[Any]:
     return [row.astype(float).tobytes() if numbers else str(row.tolist()) for row in column]
 
 
-def _sorts(pairs: Pairs) -> bool:
-    """Say whether each label has one value only, and not all of them the same."""
+def _one_to_one(pairs: Pairs) -> bool:
+    """Return whether each label has one value only, and not all of them the same."""
     return 1 < len({value for value, _ in pairs}) <= len(set(pairs)) == len({k for _, k in pairs})
 
 
-def _names_them(pairs: Pairs) -> bool:
-    """Say whether values are names, of which each goes with one label only."""
+def _names_labels(pairs: Pairs) -> bool:
+    """Return whether values are names, of which each occurs with one label only."""
     values = {value for value, _ in pairs}
     whole = all(isinstance(one, (int, np.integer, bytes)) for one in values)
     repeated = len(pairs) >= 2 * len(values)
@@ -179,7 +138,7 @@ def _names_them(pairs: Pairs) -> bool:
 
 
 def listed(names: Iterable[Any]) -> str:
-    """Return some of the names, as they stand in errors, and how many more there are."""
+    """Return some of the names, as errors show them, and how many more there are."""
     some = [repr(str(one)) if isinstance(one, str) else str(one) for one in names]
     more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
     return ", ".join(some[:_NAMED]) + more

@@ -6,11 +6,11 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from pynapple_nuclr.columns import check_name
 from pynapple_nuclr.leakage import LeakError
+from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
 from pynapple_nuclr.probes.rows import (
     Rows,
     animals_of,
@@ -65,7 +65,7 @@ def rows_to_learn(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[
         encoder = common_encoder(populations)
         rows = _read(probe, populations, probe.target)
         rows = rows._replace(animals=animals_of(populations, animals, probe.target))
-        _check_duplicate_units(rows)
+        _check_duplicates(rows)
         return rows, encoder
     if y is None:
         raise ValueError(
@@ -127,20 +127,17 @@ def rows_to_predict(
     return rows
 
 
-def _check_duplicate_units(rows: Rows) -> None:
+def _check_duplicates(rows: Rows) -> None:
     """Refuse units that are in two recordings; warn of those that are twice in one."""
-    units = pd.DataFrame({"recording": rows.recordings, "mark": rows.marks})[rows.heard]
-    twins = units[units.groupby("mark")["recording"].transform("nunique") > 1]
-    if len(twins):
-        raise LeakError(
-            f"recordings {', '.join(map(repr, twins['recording'].unique()[:4]))} have "
-            f"{twins['mark'].nunique()} units in common, with the same embedding: a unit would be "
-            "learned from under one name and tested under the other; give every unit once"
-        )
-    if copies := int(units.duplicated().sum()):
+    hashes = {
+        str(name): rows.marks[(rows.recordings == name) & rows.heard].tolist()
+        for name in np.unique(rows.recordings)
+    }
+    check_duplicate_units(hashes, "with the same embedding")
+    if copies := sum(len(repeated_units(own)) for own in hashes.values()):
         warnings.warn(
             f"{copies} units have the same embedding as another one of their recording: if they "
-            "are copies, the score is that of knowing them again",
+            "are copies, the score measures how well copies are recognised",
             UserWarning,
             stacklevel=4,
         )

@@ -21,10 +21,10 @@ def random_labels(units, seed=0):
 
 def test_a_unit_in_two_recordings_is_refused():
     units, other = random_labels(embedded()), embedded(seed=1)
-    with pytest.raises(LeakError, match=r"'again', 'day' have 30 units in common"):
+    with pytest.raises(LeakError, match=r"'again' and 'day' have 30 units in common"):
         Probe("cell_type").fit({"again": units, "day": units, "other": other})
     some = units[units.index[:3]]
-    with pytest.raises(LeakError, match=r"'day', 'some' have 3 units in common"):
+    with pytest.raises(LeakError, match=r"'day' and 'some' have 3 units in common"):
         Probe("cell_type", standardize="recording").fit({"day": units, "some": some})
     counts["leaks planted and caught"] += 2
 

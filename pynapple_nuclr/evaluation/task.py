@@ -1,4 +1,4 @@
-"""What is to be told: the labelled units of recordings, the animal of each, and who hides what."""
+"""What systems predict: the labelled units of recordings, with the animal of each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pynapple_nuclr.columns import as_texts, metadata_frame
+from pynapple_nuclr.columns import as_texts, metadata_frame, recording_animals
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
-from pynapple_nuclr.leakage.fingerprints import all_fingerprints, copies_in
-from pynapple_nuclr.leakage.label_columns import check_duplicate_units, label_revealing_columns
+from pynapple_nuclr.leakage import LeakError
+from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
+from pynapple_nuclr.leakage.fingerprints import all_fingerprints, unit_hashes
+from pynapple_nuclr.leakage.label_columns import label_revealing_columns, listed
 from pynapple_nuclr.probes.cross_validation import check_classes
 from pynapple_nuclr.recording import Recording, as_recordings, name_recordings
 
@@ -30,44 +32,42 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "transductive_zero_shot",
     "inductive_zero_shot",
 )
-"""What a protocol may be called."""
-
-ANIMAL_COLUMNS = ("animal", "subject")
-"""Where the animal stands, if nobody says it."""
+"""Names of the protocols."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Recordings, and the labels that systems shall tell.
+    """Recordings, and the labels that systems predict.
 
-    Rows are the units of all recordings, these sorted by name, each with its units as given.
+    Rows are the units of all recordings, sorted by the recording's name, each with its units in
+    the given order.
 
     Attributes
     ----------
     units : dict
-        Name → TsGroup or TsdFrame, sorted by name, without the column of the labels and the
-        columns that say the same: a system cannot read what it is not shown.
+        Name → TsGroup or TsdFrame, sorted by name, without the columns that reveal the labels: a
+        system cannot read what it does not get.
     modality : {"spikes", "calcium"}
-        What they are.
+        Of the recordings.
     target : str
-        What the labels are called.
+        Name of the labels.
     labels, recordings, animals : ndarray (rows,)
-        Label ("" = missing), name of the recording, and animal ("" = not said) of each unit.
+        Label ("" = missing), name of the recording, and animal ("" = unknown) of each unit.
     unit_ids : ndarray (rows,)
         As in the pynapple objects.
     sorted_rows : ndarray (rows,)
-        The rows, each recording's sorted by their data alone: what is drawn in this order does
-        not depend on how units were given.
+        The rows, each recording's sorted by their data alone: random draws in this order do not
+        depend on the order of the units.
     scored : ndarray (scored,)
         Rows that count in the scores, in that order: with a label, and with a spike (if spikes).
     given : ndarray (scored,)
-        Which of the scored units comes first, second, … in the objects as they were given.
+        Index among the scored units of the first, second, … unit of the given objects.
     n_silent : int
         Labelled units that never fire, which are not scored.
     hidden : frozenset of str
-        The columns that systems are not shown.
+        The columns that systems do not get.
     fingerprints : dict
-        Name → fingerprints of the units, by which they are known again.
+        Name → fingerprints of the units, by which duplicates are recognised.
     """
 
     units: dict[str, Units]
@@ -110,14 +110,14 @@ class Task:
 
 
 class Fold(NamedTuple):
-    """One part of the units, told from what the others show.
+    """One part of the units, predicted from labels of the others.
 
     Attributes
     ----------
     name : str
         The animal that is left out, or a number.
     train, test : ndarray (scored,)
-        Which scored units show their label, and which are told.
+        Which scored units show their label, and which are predicted.
     visible_recordings : tuple of str
         Recordings on which systems may be fitted.
     protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
@@ -141,8 +141,8 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     target : str
         Metadata column of the labels. A recording without it is unlabelled (one warning).
     animals : mapping, list or str, optional
-        Recording name → animal, one per recording, or a column. Default: ``animal``, else
-        ``subject``, where every recording has it.
+        Recording name → animal, one per recording, or a column; default as in
+        `pynapple_nuclr.columns.recording_animals`.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     modality = _one_modality(recordings)
     _check_target(recordings, target)
     known = {name: all_fingerprints(one) for name, one in recordings.items()}
-    check_duplicate_units(known, {name: copies_in(one) for name, one in recordings.items()})
+    _check_duplicates(recordings, known)
     raw = [_labels(given[name], target) for name in recordings]
     labels = as_texts(np.concatenate(raw))
     missing = labels == ""
@@ -175,7 +175,8 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     rows = np.concatenate(order).astype(np.intp)
     counts = ~missing & ~silent
     check_classes(np.array(np.concatenate(raw)[counts].tolist()), target)
-    of_recording = _animal_of_each(given, animals, target)
+    frames = {name: metadata_frame(units) for name, units in given.items()}
+    of_recording = recording_animals(frames, animals, target=target)
     names = np.repeat(list(recordings), sizes)
     hidden = label_revealing_columns(given, {name: labels[names == name] for name in given}, target)
     return Task(
@@ -203,6 +204,22 @@ def _one_modality(recordings: Mapping[str, Recording]) -> Modality:
             "evaluate them apart"
         )
     return next(iter(of_each))
+
+
+def _check_duplicates(
+    recordings: Mapping[str, Recording], fingerprints: Mapping[str, frozenset[str]]
+) -> None:
+    for name, recording in recordings.items():
+        hashes = unit_hashes(recording)
+        copies = np.array([*hashes], dtype=int)[repeated_units(hashes.values())]
+        if len(copies):
+            raise LeakError(
+                f"in recording {name!r} {len(copies)} units are copies of others of it, spike for "
+                "spike or frame for frame: one would be trained on and the other tested; leave out "
+                f"{listed(recording.unit_ids[copies].tolist())}"
+            )
+    evidence = "spike for spike or frame for frame, for all of their time or a part of it"
+    check_duplicate_units(fingerprints, evidence, counted=False)
 
 
 def _check_target(recordings: Mapping[str, Recording], target: str) -> None:
@@ -253,51 +270,12 @@ def _as_given(
     rows: NDArray[np.intp],
     counts: NDArray[np.bool_],
 ) -> NDArray[np.intp]:
-    """Return the places among the scored units, in the order in which units were given."""
-    place = np.full(len(rows), -1, dtype=np.intp)
+    """Return the indices of scored units, in the order in which units were given."""
+    index = np.full(len(rows), -1, dtype=np.intp)
     scored = rows[counts[rows]]
-    place[scored] = np.arange(len(scored))
-    number = {name: i for i, name in enumerate(names)}
-    spans = [slice(starts[number[n]], starts[number[n]] + sizes[number[n]]) for n in given]
-    ordered = np.concatenate([place[span] for span in spans])
+    index[scored] = np.arange(len(scored))
+    spans = {
+        n: slice(start, start + size) for n, start, size in zip(names, starts, sizes, strict=True)
+    }
+    ordered = np.concatenate([index[spans[name]] for name in given])
     return ordered[ordered >= 0]
-
-
-def _animal_of_each(recordings: Mapping[str, Units], animals: Any, target: str) -> dict[str, str]:
-    """Return recording name → animal; "" where nobody says it."""
-    if isinstance(animals, Mapping):
-        said = dict(zip(map(str, animals), as_texts(list(animals.values())).tolist(), strict=True))
-        unknown = [name for name in recordings if name not in said]
-        if unknown:
-            raise ValueError(f"animals does not name the animal of recording {unknown[0]!r}")
-        return {name: said[name] for name in recordings}
-    if animals is None:
-        frames = [metadata_frame(units) for units in recordings.values()]
-        columns = [c for c in ANIMAL_COLUMNS if c != target and all(c in f for f in frames)]
-        if not columns:
-            return dict.fromkeys(recordings, "")
-        animals = columns[0]
-    if isinstance(animals, str):
-        return {name: _animal_in(units, animals, name) for name, units in recordings.items()}
-    if len(animals) != len(recordings):
-        raise ValueError(
-            f"animals has {len(animals)} entries for {len(recordings)} recordings; expected one "
-            "for each, a mapping recording name → animal, or the name of a metadata column"
-        )
-    return dict(zip(recordings, as_texts(animals).tolist(), strict=True))
-
-
-def _animal_in(units: Units, column: str, name: str) -> str:
-    metadata = metadata_frame(units)
-    if column not in metadata:
-        raise ValueError(
-            f"recording {name!r} has no metadata column {column!r} that says its animal; it has: "
-            f"{', '.join(map(str, metadata.columns))}"
-        )
-    values = np.setdiff1d(as_texts(metadata[column]), [""])
-    if len(values) != 1:
-        raise ValueError(
-            f"recording {name!r} has {len(values)} animals in its column {column!r}; expected one "
-            "for all its units"
-        )
-    return str(values[0])

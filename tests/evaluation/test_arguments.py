@@ -110,3 +110,12 @@ def test_wrong_answers_name_the_system():
         evaluate(mice(2), systems=[Broken()])
     if sys.version_info >= (3, 11):  # earlier errors take no notes
         assert "'broken' was fitted on day_0, day_1" in error.value.__notes__[0]
+
+
+def test_an_empty_animal_column_beside_a_full_subject_column():
+    recordings = mice(2)
+    for number, units in enumerate(recordings.values()):
+        units["animal"] = [""] * len(units)
+        units["subject"] = [f"s{number}"] * len(units)
+    dataset = evaluate(recordings, "inductive_zero_shot")
+    assert dataset["fold"].values.tolist() == ["s0", "s1"]

@@ -1,7 +1,6 @@
 """Many recordings, on this machine or on a Dask cluster."""
 
-from pynapple_nuclr.batch._embed_many import embed_many
+import lazy_loader
 
-__all__ = [
-    "embed_many",
-]
+# Lazy: the command line plans files before it loads torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,38 +1,40 @@
-"""Many sessions, one after the other or on a cluster: every one once, past bad ones."""
+"""Many recordings, one after the other or on a cluster: each once, past bad ones."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
-import pynapple as nap
 from tqdm import tqdm
 
 from pynapple_nuclr.atomic_files import atomic_write, folder_lock, version_of
+from pynapple_nuclr.batch.files import embed_file
+from pynapple_nuclr.batch.plan import find_sources, plan_outputs
+from pynapple_nuclr.batch.reports import Report, as_table, blank_report, process
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
-from pynapple_nuclr.io._read_recording import read_recording
 from pynapple_nuclr.nwb.opening import is_remote, is_zarr
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
-    from pynapple_nuclr.recording import Units
+
+_log = logging.getLogger("pynapple_nuclr")
 
 Kind = Literal["nwb", "parquet", "csv"]
-Report: TypeAlias = "dict[str, Any]"
-"""What came of a session: a row of the table that comes back."""
 
-_RETRIES = 3  # of a session whose worker died
+_RETRIES = 3  # of a recording whose worker died
 
 
 def embed_many(
-    sources: Sequence[str | os.PathLike[str]],
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     encoder: Encoder | str | Path | None = None,
     *,
@@ -44,21 +46,23 @@ def embed_many(
     progress: bool = True,
     **options: Any,
 ) -> pd.DataFrame:
-    """Embed many NWB files; write a result for each, and say what came of it.
+    """Embed many NWB files; write a result for each, and report what came of it.
 
-    Can be interrupted and called again: sessions whose result stands in `out` already are not
-    done anew. A bad file does not stop the others.
+    Can be interrupted and called again: files whose result is in `out` already are skipped. A bad
+    file does not stop the others.
 
     Parameters
     ----------
-    sources : sequence of str or path
-        NWB files (HDF5, Zarr) or addresses, each of another name.
+    sources : str, path or sequence
+        NWB files (HDF5, Zarr), patterns (``"data/*.nwb"``) or addresses. Results of files that
+        are read too (``x_nuclr.nwb`` beside ``x.nwb``) are left out.
     out : str or path
-        Folder for the results, made if absent: ``<name>_nuclr.nwb`` and so on.
+        Folder for the results, made if absent: ``<name>_nuclr.nwb`` and so on; of files of the
+        same name ``<folder>_<name>_nuclr.nwb``.
     encoder : Encoder, str or Path, optional
         As for `embed`.
     client : dask.distributed.Client, optional
-        Cluster to work on; its workers need the files and `out` under the same paths. A session
+        Cluster to work on; its workers need the files and `out` under the same paths. A file
         whose worker dies is done by another, one that was done is not done again. Default: here,
         one after the other.
     kind : {"nwb", "parquet", "csv"}
@@ -69,23 +73,23 @@ def embed_many(
     epochs : str, optional
         Table of intervals of each file to use, such as ``"trials"``.
     overwrite : bool
-        Do sessions anew whose result is there already.
+        Replace results that exist.
     progress : bool
-        Show a bar that counts sessions.
+        Show a bar that counts files.
     **options
         Passed on to `embed`: ``gaps``, ``by``, ``max_seconds``, ``device`` …
 
     Returns
     -------
     DataFrame
-        Indexed by source: ``output``, ``units``, ``silent`` (without an embedding),
-        ``stability`` (median), ``encoder`` (name@hash), ``was_there`` (not done anew) and
-        ``error`` ("" where there was none).
+        Indexed by file: ``output``, ``units``, ``silent`` (without an embedding),
+        ``stability`` (median), ``encoder`` (name@hash), ``skipped`` (its result existed),
+        ``warnings`` (of work here; a cluster's workers log theirs) and ``error`` ("": none).
 
     Raises
     ------
     ValueError
-        If there is no source, or two would be written to the same file.
+        If there is no source, no file matches a pattern, or two results would be one file.
     BlockingIOError
         If another call is writing to `out`.
 
@@ -101,46 +105,39 @@ def embed_many(
     >>> done[["units", "silent"]].values.tolist(), [text[:15] for text in done["error"]]
     ([[8, 0], [0, 0]], ['', 'there is no fil'])
     """
+    patterns = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    read, left_out = find_sources([str(pattern) for pattern in patterns])
+    if left_out:
+        _log.warning("left out: %s, written from files that are read here, too", left_out)
     folder = Path(out)
-    outputs = _outputs([str(source) for source in sources], folder, kind)
+    outputs = plan_outputs(read, folder, kind)
     how = {
-        "kind": kind,
         "raw": raw,
-        "epochs": epochs,
+        "reading": {} if epochs is None else {"epochs": epochs},
         "overwrite": overwrite,
         "options": {"progress": False, **options},
-        # Loaded once, and handed on: a worker need not reach the hub, and all have the same.
+        # Loaded once and passed on: a worker need not reach the hub, and all use the same.
         "encoder": None if encoder is None else as_encoder(encoder),
     }
     with folder_lock(folder):
-        doing = _here(outputs, how) if client is None else _on_cluster(client, outputs, how, folder)
-        rows = dict(tqdm(doing, total=len(outputs), unit="session", disable=not progress))
-    return pd.DataFrame([rows[source] for source in outputs], index=pd.Index(outputs, name="file"))
-
-
-def _outputs(sources: Sequence[str], out: Path, kind: Kind) -> dict[str, Path]:
-    """Return source → file of its result."""
-    if not sources:
-        raise ValueError("sources is empty; expected at least one NWB file")
-    if kind not in ("nwb", "parquet", "csv"):
-        raise ValueError(f'kind is {kind!r}; expected "nwb", "parquet" or "csv"')
-    outputs: dict[str, Path] = {}
-    for source in sources:
-        name = source.split("?")[0] if is_remote(source) else source
-        suffix = "zarr" if kind == "nwb" and is_zarr(name) else kind
-        path = out / f"{Path(name).stem}_nuclr.{suffix}"
-        if path in outputs.values():
-            raise ValueError(
-                f"{source} and another source would both be written to {path}; give the files "
-                "different names, or call twice with two folders"
-            )
-        outputs[source] = path
-    return outputs
+        work = _here(outputs, how) if client is None else _on_cluster(client, outputs, how, folder)
+        reports = dict(tqdm(work, total=len(outputs), unit="file", disable=not progress))
+    table = as_table([reports[source] for source in outputs])
+    if noted := int((table["warnings"] != "").sum()):
+        warnings.warn(
+            f"{noted} of {len(table)} files gave warnings; see the column 'warnings'",
+            UserWarning,
+            stacklevel=2,
+        )
+    return table
 
 
 def _here(outputs: dict[str, Path], how: dict[str, Any]) -> Iterator[tuple[str, Report]]:
     for source, output in outputs.items():
-        yield source, _embed_session(source, output, **how)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", category=UserWarning, module="pynapple_nuclr")
+            report = process(source, partial(_embed, source, output, **how))
+        yield source, {**report, "output": str(output)}
 
 
 def _on_cluster(
@@ -149,17 +146,17 @@ def _on_cluster(
     from distributed import as_completed
 
     # What all workers share is kept in files: the memory of a worker dies with it.
-    desk = folder.absolute() / f".embed_many_{uuid.uuid4().hex}"
-    desk.mkdir()
+    shared = folder.absolute() / f".embed_many_{uuid.uuid4().hex}"
+    shared.mkdir()
     try:
         if how["encoder"] is not None:
-            how = {**how, "encoder": save_encoder(how["encoder"], desk / "encoder")}
+            how = {**how, "encoder": save_encoder(how["encoder"], shared / "encoder")}
         futures = {
             client.submit(
-                _session,
-                _from_anywhere(source),
+                _embed_once,
+                _absolute(source),
                 output.absolute(),
-                desk / f"{i}.json",
+                shared / f"{i}.json",
                 how,
                 pure=False,
                 retries=_RETRIES,
@@ -169,73 +166,47 @@ def _on_cluster(
         for future in as_completed(futures):
             source = futures[future]
             try:
-                yield source, future.result()
-            except Exception as error:  # not the file's fault: that would stand in the report
-                yield source, _report(outputs[source], error=f"on the cluster: {error!r}")
+                report = future.result()
+            except Exception as error:  # not the file's fault: that would be in the report
+                report = blank_report(source) | {"error": f"on the cluster: {error!r}"}
+            yield source, {**report, "file": source, "output": str(outputs[source])}
     finally:
-        shutil.rmtree(desk, ignore_errors=True)
+        shutil.rmtree(shared, ignore_errors=True)
 
 
-def _from_anywhere(source: str) -> str:
+def _absolute(source: str) -> str:
     """Return a path that means the same to a worker in another folder."""
     return source if is_remote(source) else str(Path(source).absolute())
 
 
-def _session(source: str, output: Path, note: Path, how: dict[str, Any]) -> Report:
-    """Embed a session on a worker, unless one that died since has done so in this call."""
+def _embed_once(source: str, output: Path, note: Path, how: dict[str, Any]) -> Report:
+    """Embed a file on a worker, unless one that died since has done so in this call."""
     if note.exists():
         report, before = json.loads(note.read_text(encoding="utf-8"))
         if version_of(output) != before:
             return dict(report)
-    return _embed_session(source, output, **how, note=note)
+
+    def write_note(found: Report) -> None:  # note and result: the result is of this call
+        report = {**blank_report(source), **found}
+        with atomic_write(note) as draft:
+            draft.write_text(json.dumps([report, version_of(output)]), encoding="utf-8")
+
+    # Threads of a worker share their warnings, so that nobody could say whose they are.
+    work = partial(_embed, source, output, **how, before_write=write_note)
+    return process(source, work, keep_warnings=False)
 
 
-def _embed_session(
+def _embed(
     source: str,
     output: Path,
     *,
     encoder: Encoder | Path | None,
-    kind: Kind,
     raw: Any,
-    epochs: str | None,
     overwrite: bool,
     options: dict[str, Any],
-    note: Path | None = None,
+    **how: Any,
 ) -> Report:
-    """Embed a session and write its result, which stands there whole or not at all."""
-    from pynapple_nuclr.embedding import embed
-    from pynapple_nuclr.io.tables import write_table
-    from pynapple_nuclr.nwb.writing import write_nwb
-
     if output.exists() and not overwrite:
-        return _report(output, was_there=True)
-    try:
-        units = embed(read_recording(source, epochs=epochs), encoder, **options)
-        report = _summary(units, output)
-        if note is not None:  # before the result: who finds both knows that it is of this call
-            with atomic_write(note) as draft:
-                draft.write_text(json.dumps([report, version_of(output)]), encoding="utf-8")
-        if kind == "nwb":
-            raw = "copy" if is_zarr(source) else raw
-            write_nwb(units, source, output, raw=raw, overwrite=True)
-        else:
-            write_table(units, output, overwrite=True)
-    except Exception as error:  # in a long run no odd file may cost the others
-        return _report(output, error=str(error) or repr(error))
-    return report
-
-
-def _summary(units: Units, output: Path) -> Report:
-    metadata = units.metadata
-    return _report(
-        output,
-        units=len(units) if isinstance(units, nap.TsGroup) else units.shape[1],
-        silent=int((metadata["nuclr_n_windows"] == 0).sum()),
-        stability=float(np.nanmedian(metadata["nuclr_stability"].to_numpy(float))),
-        encoder=str(metadata["nuclr_encoder"].iloc[0]),
-    )
-
-
-def _report(output: Path, **found: Any) -> Report:
-    blank = {"units": 0, "silent": 0, "stability": float("nan"), "encoder": ""}
-    return {"output": str(output), **blank, "was_there": False, "error": "", **found}
+        return {"skipped": True}
+    raw = "copy" if is_zarr(source) else raw
+    return embed_file(source, output, encoder, raw=raw, overwrite=True, **how, **options)

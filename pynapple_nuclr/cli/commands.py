@@ -14,10 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-# Everything heavy is imported inside the commands: `--help` answers at once.
+from pynapple_nuclr.batch.reports import EXPECTED, record_warnings
 
-MENDABLE = (ValueError, TypeError, OSError, ImportError, RuntimeError)
-"""Errors whose message says what to do: no traceback for these."""
+# Everything heavy is imported inside the commands: `--help` answers at once.
 
 
 class _Commands(TyperGroup):
@@ -32,7 +31,7 @@ class _Commands(TyperGroup):
                 return super().invoke(ctx)
             except (typer.Exit, typer.Abort):  # RuntimeErrors themselves
                 raise
-            except MENDABLE as error:
+            except EXPECTED as error:
                 say(f"error: {as_options(str(error))}")
                 raise typer.Exit(1) from None
             except KeyboardInterrupt as interrupt:
@@ -44,12 +43,13 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         from pynapple_nuclr import __version__
 
         typer.echo(f"nap-nuclr {__version__}")
@@ -60,7 +60,7 @@ def _show_version(asked: bool) -> None:
 def root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Know what kind of neurons you recorded: NuCLR embeddings for NWB recordings.
@@ -75,28 +75,21 @@ def main() -> None:
 
 
 @contextmanager
-def collect_warnings(notes: list[str] | None = None, label: str = "") -> Iterator[None]:
-    """Say every warning as one line, under a label; keep it in `notes`, too."""
-
-    def note(message: Warning | str, *_: Any, **__: Any) -> None:
-        line = as_options(str(message))
-        say(f"note: {label}{line}")
-        if notes is not None:
-            notes.append(line)
-
-    before = warnings.showwarning
-    warnings.showwarning = note
-    try:
+def collect_warnings(notes: list[str] | None = None) -> Iterator[None]:
+    """Print every warning as one line; keep it in `notes`, too."""
+    found: list[str] = []
+    with record_warnings(found, lambda message: say(f"note: {as_options(message)}")):
         yield
-    finally:
-        warnings.showwarning = before
+    if notes is not None:
+        notes += map(as_options, found)
 
 
 def as_options(message: str) -> str:
     """Write an error's advice as options of the command line, on one line."""
     message = re.sub(r"\boverwrite=True\b", "--overwrite", message)
     message = re.sub(r"\bresume=False\b", "--no-resume", message)
-    names = "gaps|epochs|steps|encoder|raw|by|init|output"
+    message = re.sub(r"\bkind=", "format=", message)
+    names = "gaps|epochs|steps|encoder|raw|by|init|output|format|name|clock|cells|cache"
     message = re.sub(rf"\b({names})=[\"']?(\w+)[\"']?", r"--\1 \2", message)
     message = re.sub(rf"\b({names})=(?=\W|$)", r"--\1", message)
     return " ".join(message.split())

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from pynapple_nuclr.batch.plan import TABLES, plan_outputs
+from pynapple_nuclr.batch.reports import Report
 from pynapple_nuclr.cli.commands import app, print_json
-from pynapple_nuclr.cli.many_files import (
-    Report,
-    find_sources,
-    plan_outputs,
-    read_all,
-    run_batch,
-)
+from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
 from pynapple_nuclr.cli.options import (
     AsJson,
     By,
@@ -29,24 +24,15 @@ from pynapple_nuclr.cli.options import (
     Format,
     GapsOption,
     MaxSeconds,
+    MaxWindows,
     Output,
     Overwrite,
     Precision,
     Progress,
     RawOption,
     Tolerance,
-    given,
-    with_default,
+    drop_unset,
 )
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.nwb.writing import Raw
-    from pynapple_nuclr.recording import Units
-
-BLANK: Report = dict.fromkeys(("output", "units", "silent", "stability", "encoder"))
-"""What the report of a file that could not be embedded says."""
-
-_TABLES = (".csv", ".parquet")
 
 
 @app.command("embed")
@@ -60,6 +46,7 @@ def embed_command(
     by: By = None,
     raw: RawOption = None,
     max_seconds: MaxSeconds = None,
+    max_windows: MaxWindows = None,
     tolerance: Tolerance = None,
     device: Device = None,
     precision: Precision = None,
@@ -81,52 +68,46 @@ def embed_command(
 
     nap-nuclr embed session.nwb -o embedding.csv
     """
-    from pynapple_nuclr.checkpoints import as_encoder, load_encoder
+    from pynapple_nuclr.batch.files import embed_file
+    from pynapple_nuclr.checkpoints import load_encoder
 
     sources = find_sources(files)
-    outputs = plan_outputs(sources, output, kind)
-    for path in outputs.values():
-        check_raw(path, raw)
-    asked = None if encoder is None else load_encoder(encoder)
-    options = given(
+    outputs = plan_results(sources, output, kind, raw)
+    model = None if encoder is None else load_encoder(encoder)
+    options = drop_unset(
         gaps=gaps,
         by=by,
         max_seconds=max_seconds,
+        max_windows=max_windows,
         tolerance=tolerance,
         device=device,
         precision=precision,
     )
+    several = len(sources) > 1
 
     def work(source: str) -> Report:
-        import pynapple as nap
-
-        from pynapple_nuclr.embedding import embed
-        from pynapple_nuclr.io._read_recording import read_recording
-
-        check_new(source, outputs[source], raw, overwrite)
-        units = read_recording(source, epochs=epochs)
-        inner = len(sources) == 1 and not no_progress
-        model = as_encoder(asked, "spikes" if isinstance(units, nap.TsGroup) else "calcium")
-        config = model.config.to_dict() | given(gaps=gaps)
-        settings = {"gaps": config["gaps"], "config": json.dumps(config)} | given(by=by)
-        units = embed(units, model, **options, progress=inner)
-        write_result(units, source, outputs[source], raw, overwrite, settings)
-        return summary(units, outputs[source])
+        return embed_file(
+            source,
+            outputs[source],
+            model,
+            reading=drop_unset(epochs=epochs),
+            raw=raw,
+            overwrite=overwrite,
+            progress=not several and not no_progress,
+            **options,
+        )
 
     def lines(report: Report) -> list[str]:
-        embedded = report["units"] - report["silent"]
-        if len(sources) > 1:
-            return [
-                f"{report['file']}: {embedded} units embedded, {report['silent']} silent, "
-                f"{_stability(report)}, written to {report['output']}"
-            ]
-        return [
-            f"{embedded} units embedded by {report['encoder']}, {report['silent']} silent",
-            _stability(report),
-            f"written to {report['output']}",
-        ]
+        silent = f", {report['silent']} silent" if report["silent"] else ""
+        embedded = f"{report['units'] - report['silent']} units embedded"
+        written = f"written to {report['output']}"
+        if several:
+            stability = _stability(report["stability"])
+            return [f"{report['file']}: {embedded}{silent}, {stability}, {written}"]
+        counts = f"{embedded} by {report['encoder']}{silent}"
+        return [counts, _stability(report["stability"]), written]
 
-    run_batch(sources, work, blank=BLANK, lines=lines, as_json=as_json, progress=not no_progress)
+    run_batch(sources, work, lines, as_json=as_json, progress=not no_progress)
 
 
 @app.command("pretrain")
@@ -141,26 +122,18 @@ def pretrain_command(
     by: By = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs of windows per step.")] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            help=with_default("Seed of weights and views", "pretraining._pretrain.pretrain", "seed")
-        ),
+        int | None, typer.Option(help="Seed of weights and views (default: 0).")
     ] = None,
     dim: Annotated[int | None, typer.Option(help="Width of the embedding.")] = None,
     bin_size: Annotated[float | None, typer.Option(help="Bin, in seconds.")] = None,
     patch_duration: Annotated[float | None, typer.Option(help="Patch, in seconds.")] = None,
     window_duration: Annotated[float | None, typer.Option(help="Window, in seconds.")] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help=with_default("As in Lightning", "pretraining._pretrain.pretrain", "precision")
-        ),
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="As in Lightning (default: auto).")] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for indices of the files, as large as their spikes.")
     ] = None,
     no_resume: Annotated[
-        bool, typer.Option("--no-resume", help="Start anew instead of resuming from the folder.")
+        bool, typer.Option("--no-resume", help="Start again instead of resuming from the folder.")
     ] = False,
     no_progress: Progress = False,
     as_json: AsJson = False,
@@ -173,7 +146,7 @@ def pretrain_command(
 
     nap-nuclr pretrain day1.nwb -o tuned --init my_encoder --steps 2000
     """
-    sizes = given(
+    sizes = drop_unset(
         dim=dim, bin_size=bin_size, patch_duration=patch_duration, window_duration=window_duration
     )
     if init is not None and sizes:
@@ -206,7 +179,7 @@ def pretrain_command(
         out=out,
         resume=not no_resume,
         progress=not no_progress,
-        **given(
+        **drop_unset(
             init=init,
             steps=steps,
             max_minutes=max_minutes,
@@ -222,65 +195,28 @@ def pretrain_command(
     if as_json:
         print_json({"encoder": encoder.identity, "output": out, "training": training})
         return
-    known = training["best_held_out_reidentification"]
-    again = "" if known is None else f"; {known:.0%} of held-out units are known again"
+    score = training["best_held_out_reidentification"]
+    held_out = "" if score is None else f"; held-out re-identification {score:.0%}"
     typer.echo(f"encoder {encoder.identity} written to {out}")
-    typer.echo(f"trained for {training['steps']} steps, {training['minutes']} min{again}")
+    typer.echo(f"trained for {training['steps']} steps, {training['minutes']} min{held_out}")
     typer.echo(f"use it: {shlex.join(['nap-nuclr', 'embed', sources[0], '--encoder', str(out)])}")
 
 
-def check_raw(output: Path, raw: str | None) -> None:
-    """Refuse --raw for tables, which hold none."""
-    if raw is not None and output.suffix in _TABLES:
-        raise ValueError(f"--raw is about NWB files, and {output} is a table; leave it out")
+def plan_results(
+    sources: list[str], output: Path | None, kind: str | None, raw: str | None
+) -> dict[str, Path]:
+    """Return source → file of its result, whose folder is made; refuse --raw for tables."""
+    outputs = plan_outputs(sources, output, kind)
+    for path in outputs.values():
+        if raw is not None and path.suffix in TABLES:
+            raise ValueError(f"--raw is about NWB files, and {path} is a table; leave it out")
+    if output is not None and output not in outputs.values():
+        output.mkdir(parents=True, exist_ok=True)
+    return outputs
 
 
-def check_new(source: str, output: Path, raw: Raw | None, overwrite: bool) -> None:
-    """Look at an output before any work: its folder is there, and it is not, or may go."""
-    from pynapple_nuclr.atomic_files import check_output
-    from pynapple_nuclr.nwb.writing import resolve_arguments
-
-    if output.suffix in _TABLES:
-        check_output(output, overwrite=overwrite, suffix=_TABLES)
-    else:
-        resolve_arguments(source, output, raw, overwrite)
-
-
-def write_result(
-    units: Units,
-    source: str,
-    output: Path,
-    raw: str | None,
-    overwrite: bool,
-    settings: dict[str, Any],
-    prefix: str = "nuclr",
-) -> None:
-    """Write units as a new NWB file of their recording or as a table, by the output's name."""
-    from pynapple_nuclr.io.tables import write_table
-    from pynapple_nuclr.nwb.writing import write_nwb
-
-    if output.suffix in _TABLES:
-        write_table(units, output, overwrite=overwrite)
-    else:
-        options = given(raw=raw) | {"overwrite": overwrite, "prefix": prefix}
-        write_nwb(units, source, output, settings=settings, **options)
-
-
-def summary(units: Units, output: Path, prefix: str = "nuclr") -> Report:
-    """Return what is reported of embedded units."""
-    windows = units[f"{prefix}_n_windows"]
-    return {
-        "output": output,
-        "units": len(windows),
-        "silent": int((windows == 0).sum()),
-        "stability": float(units[f"{prefix}_stability"].median()),
-        "encoder": str(units[f"{prefix}_encoder"].iloc[0]),
-    }
-
-
-def _stability(report: Report) -> str:
-    """Say the median stability; a recording of one window, or of one unit, has none."""
-    value = report["stability"]
+def _stability(value: float) -> str:
+    """Return the median stability in words; a recording of one window, or one unit, has none."""
     if math.isnan(value):
         return "stability unknown: it takes two windows, and two units"
     return f"median stability {value:.2f} (0.5 is chance)"

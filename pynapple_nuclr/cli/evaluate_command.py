@@ -1,4 +1,4 @@
-"""`nap-nuclr evaluate`: how well systems tell what kind each neuron is."""
+"""`nap-nuclr evaluate`: how well systems predict what kind each neuron is."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from pynapple_nuclr.cli.options import (
     Files,
     Overwrite,
     Progress,
-    given,
-    with_default,
+    drop_unset,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-
-_EVALUATE = "evaluation._evaluate.evaluate"
 
 
 @app.command("evaluate")
@@ -34,11 +31,8 @@ def evaluate_command(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help=with_default(
-                "transductive, transductive_zero_shot or inductive_zero_shot; repeat for several",
-                _EVALUATE,
-                "protocol",
-            )
+            help="transductive, transductive_zero_shot or inductive_zero_shot; repeat for several "
+            "(default: transductive)."
         ),
     ] = None,
     systems: Annotated[
@@ -50,20 +44,18 @@ def evaluate_command(
     ] = None,
     animals: Animals = None,
     epochs: Epochs = None,
-    seeds: Annotated[
-        int | None, typer.Option(help=with_default("How many seeds", _EVALUATE, "seeds"))
-    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 1).")] = None,
     n_folds: Annotated[
         int | None,
-        typer.Option(help=with_default("Folds over units (transductive)", _EVALUATE, "n_folds")),
+        typer.Option(help="Folds over units (transductive) (default: 5)."),
     ] = None,
     standardize: Annotated[
         list[str] | None,
-        typer.Option(help=with_default("none or recording; repeat", _EVALUATE, "standardize")),
+        typer.Option(help="none or recording; repeat (default: none)."),
     ] = None,
     n_shuffles: Annotated[
         int | None,
-        typer.Option(help=with_default("Runs with shuffled labels", _EVALUATE, "n_shuffles")),
+        typer.Option(help="Runs with shuffled labels (default: 5)."),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps fits; an interrupted run goes on.")
@@ -75,7 +67,7 @@ def evaluate_command(
     no_progress: Progress = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how well systems tell labels of units they have not been told, beside chance.
+    """Measure how well systems predict labels that they have not seen, beside chance.
 
     [bold]Examples[/bold]:
 
@@ -96,7 +88,7 @@ def evaluate_command(
 
     from pynapple_nuclr.evaluation import evaluate
 
-    options = given(
+    options = drop_unset(
         systems=[_system(one) for one in systems or ()],
         protocol=protocol,
         animals=animals,
@@ -112,8 +104,8 @@ def evaluate_command(
     if output is not None:
         rows.to_csv(output, index=False)
     if as_json:
-        told = {"target": target, "recordings": list(recordings), "warnings": notes}
-        print_json(told | {"scores": rows.to_dict("records")})
+        about = {"target": target, "recordings": list(recordings), "warnings": notes}
+        print_json(about | {"scores": rows.to_dict("records")})
     else:
         typer.echo(scores.nuclr.table().to_string())
     if output is not None:

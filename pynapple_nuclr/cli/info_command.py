@@ -10,20 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from pynapple_nuclr.cli.commands import app, print_json, show_table
-from pynapple_nuclr.cli.options import AsJson, Progress, given, with_default
+from pynapple_nuclr.cli.options import AsJson, Progress, drop_unset
 
 
 @app.command("demo")
 def demo_command(
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help=with_default("Folder for its files", "demo.run_demo", "out")
-        ),
+        typer.Option("--out", "-o", help="Folder for its files (default: nuclr_demo)."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help=with_default("Seed of the simulation", "demo.run_demo", "seed")),
+        typer.Option(help="Seed of the simulation (default: 0)."),
     ] = None,
     no_progress: Progress = False,
 ) -> None:
@@ -33,7 +31,7 @@ def demo_command(
     """
     from pynapple_nuclr.demo import run_demo
 
-    run_demo(**given(out=out, seed=seed), progress=not no_progress)
+    run_demo(**drop_unset(out=out, seed=seed), progress=not no_progress)
 
 
 @app.command("info")
@@ -48,22 +46,22 @@ def info_command(
 
     [bold]Examples[/bold]: nap-nuclr info; nap-nuclr info my_encoder; nap-nuclr info out.nwb
     """
-    told: dict[str, Any]
+    about: dict[str, Any]
     text = ""
     if what is not None and what.rstrip("/").endswith((".nwb", ".zarr")):
-        told = _about_file(what)
+        about = _about_file(what)
     elif what is not None and what.endswith(".skops"):
-        told = {"probe": _about_probe(what)}
+        about = {"probe": _about_probe(what)}
     else:
-        told, text = _about_encoder(what)
+        about, text = _about_encoder(what)
     versions = _versions()
     if as_json:
-        print_json(told | {"versions": versions})
+        print_json(about | {"versions": versions})
         return
-    if "file" in told:
-        _show_file(told)
-    elif "probe" in told:
-        show_table(Path(str(what)).name, told["probe"])
+    if "file" in about:
+        _show_file(about)
+    elif "probe" in about:
+        show_table(Path(str(what)).name, about["probe"])
     else:
         typer.echo(text)
     show_table("Versions", versions)
@@ -75,8 +73,8 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
 
     encoder = load_encoder(source)
     config = encoder.config.to_dict()
-    told = {"encoder": encoder.identity, "config": config, "card": encoder.card}
-    return told, encoder.describe(source or "spikes")
+    about = {"encoder": encoder.identity, "config": config, "card": encoder.card}
+    return about, encoder.describe(source or "spikes")
 
 
 def _about_file(source: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`nap-nuclr probe`: learn what kind of neurons there are, and tell it of others."""
+"""`nap-nuclr probe`: learn what kind of neurons there are, and predict it for others."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pynapple_nuclr.batch.reports import Report, summarize
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, show_table
-from pynapple_nuclr.cli.embed_commands import BLANK, check_new, check_raw, summary, write_result
-from pynapple_nuclr.cli.many_files import Report, find_sources, plan_outputs, read_all, run_batch
+from pynapple_nuclr.cli.embed_commands import plan_results
+from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
 from pynapple_nuclr.cli.options import (
     Animals,
     AsJson,
     By,
+    Cache,
     Device,
     Encoder,
     Epochs,
     Files,
     Format,
     GapsOption,
+    MaxSeconds,
+    MaxWindows,
     Output,
     Overwrite,
     Precision,
     Progress,
     RawOption,
-    given,
-    with_default,
+    Tolerance,
+    drop_unset,
 )
 
 if TYPE_CHECKING:
@@ -35,12 +39,10 @@ if TYPE_CHECKING:
 
 Classifier = Literal["logistic", "lda", "mlp"]
 
-_INIT = "probes._probe.Probe.__init__"
-
 probe_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Learn labels from embedded neurons (fit), and predict them of others (annotate)."
+    help="Learn labels from embedded neurons (fit), and predict them for others (annotate)."
     "\n\n[bold]Example[/bold]: nap-nuclr probe fit labelled.nwb --target cell_type -o types.skops",
 )
 app.add_typer(probe_app, name="probe")
@@ -52,7 +54,7 @@ def fit_command(
     target: Annotated[str, typer.Option(help="Metadata column with the labels to learn.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The probe to write: P.skops.")],
     classifier: Annotated[
-        Classifier | None, typer.Option(help="What learns (default: logistic, Probe's own).")
+        Classifier | None, typer.Option(help="The classifier (default: logistic, Probe's own).")
     ] = None,
     feature: Annotated[
         list[str] | None,
@@ -60,13 +62,13 @@ def fit_command(
     ] = None,
     standardize: Annotated[
         Literal["none", "recording"] | None,
-        typer.Option(help=with_default("Standardise vectors within each", _INIT, "standardize")),
+        typer.Option(help="Standardise vectors within each (default: none)."),
     ] = None,
     calibrate: Annotated[
         bool | None,
         typer.Option(
             "--calibrate/--no-calibrate",
-            help=with_default("Make it as sure as it is right", _INIT, "calibrate"),
+            help="Let its confidence match how often it is right (default: calibrate).",
         ),
     ] = None,
     animals: Animals = None,
@@ -74,41 +76,62 @@ def fit_command(
     gaps: GapsOption = None,
     epochs: Epochs = None,
     by: By = None,
+    max_seconds: MaxSeconds = None,
+    max_windows: MaxWindows = None,
+    tolerance: Tolerance = None,
     device: Device = None,
     precision: Precision = None,
+    cache: Cache = None,
     overwrite: Overwrite = False,
     no_progress: Progress = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn labels from NWB files, cross-validate, and save the probe.
 
-    Files that hold an embedding are taken as they are, unless an option says how to embed; the
-    others are embedded first. All files are needed: if one is bad, nothing is learnt.
+    Embeddings that a file holds are used, unless an option says how to embed; other files are
+    embedded first, and the result is kept for the next time. All files are needed: if one is bad,
+    nothing is learnt.
 
     [bold]Example[/bold]:
 
     nap-nuclr probe fit "labelled/*.nwb" --target cell_type -o cell_type.skops
     """
     from pynapple_nuclr.atomic_files import check_output
+    from pynapple_nuclr.batch.files import read_or_embed
 
     check_output(output, overwrite=overwrite, suffix=".skops")
-    anew = given(encoder=encoder, gaps=gaps, epochs=epochs, by=by, precision=precision)
     sources = find_sources(files)
+    steering = drop_unset(
+        encoder=encoder,
+        gaps=gaps,
+        by=by,
+        max_seconds=max_seconds,
+        max_windows=max_windows,
+        tolerance=tolerance,
+        precision=precision,
+    )
 
     def read(source: str) -> Units:
-        show = len(sources) == 1
-        return read_embedded(source, anew, given(device=device), show=show, column=target)
+        return read_or_embed(
+            source,
+            reading=drop_unset(epochs=epochs),
+            column=target,
+            cache=cache,
+            progress=len(sources) == 1 and not no_progress,
+            **steering,
+            **drop_unset(device=device),
+        )
 
     recordings, notes = read_all(sources, read, progress=not no_progress)
 
     from pynapple_nuclr.probes import Probe
 
-    options = given(features=feature, standardize=standardize, calibrate=calibrate)
+    options = drop_unset(features=feature, standardize=standardize, calibrate=calibrate)
     probe = Probe(target, estimator=_estimator(classifier), **options)
     with collect_warnings(notes):
         probe.fit(recordings, animals=animals, verbose=False)
     probe.save(output)
-    told = {
+    result = {
         "probe": output,
         "target": target,
         "classes": probe.classes_,
@@ -121,9 +144,9 @@ def fit_command(
         **{f"calibration_{name}": value for name, value in probe.cv_calibration_.items()},
     }
     if as_json:
-        print_json(told | {"warnings": notes})
+        print_json(result | {"warnings": notes})
         return
-    show_table(f"{target}, cross-validated", {k: _in_words(v) for k, v in told.items()})
+    show_table(f"{target}, cross-validated", {k: _in_words(v) for k, v in result.items()})
 
 
 @probe_app.command("annotate")
@@ -147,6 +170,9 @@ def annotate_command(
     epochs: Epochs = None,
     by: By = None,
     raw: RawOption = None,
+    max_seconds: MaxSeconds = None,
+    max_windows: MaxWindows = None,
+    tolerance: Tolerance = None,
     device: Device = None,
     precision: Precision = None,
     overwrite: Overwrite = False,
@@ -165,34 +191,44 @@ def annotate_command(
     nap-nuclr probe annotate "data/*.nwb" --probe cell_type.skops -o labelled --format csv
     """
     from pynapple_nuclr.atomic_files import existing_file
+    from pynapple_nuclr.batch.files import check_writable, read_stored, write_result
     from pynapple_nuclr.probes import load_probe
 
     fitted = load_probe(existing_file(probe))
     sources = find_sources(files)
-    outputs = plan_outputs(sources, output, kind)
-    for path in outputs.values():
-        check_raw(path, raw)
-    options = given(gaps=gaps, by=by, device=device, precision=precision, encoder=encoder)
-    settings = {"probe": probe.name} | given(gaps=gaps, by=by)
-    prefix = fitted.prefix
+    outputs = plan_results(sources, output, kind, raw)
+    embedding = drop_unset(
+        encoder=encoder,
+        gaps=gaps,
+        by=by,
+        max_seconds=max_seconds,
+        max_windows=max_windows,
+        tolerance=tolerance,
+        device=device,
+        precision=precision,
+    )
+    settings = {"probe": probe.name} | drop_unset(gaps=gaps, by=by)
+    column = f"predicted_{fitted.target}"
 
     def work(source: str) -> Report:
-        from pynapple_nuclr.io._read_recording import read_recording
-        from pynapple_nuclr.nwb.stored_embeddings import read_embedding
-
-        check_new(source, outputs[source], raw, overwrite)
-        if epochs is None and _is_embedded(source, prefix):
-            units = read_embedding(source, prefix=prefix)
-        else:
-            units = read_recording(source, epochs=epochs)
+        path = outputs[source]
+        check_writable(source, path, raw, overwrite)
+        units = read_stored(source, prefix=fitted.prefix, epochs=epochs)
         inner = len(sources) == 1 and not no_progress
-        units = fitted.annotate(units, threshold, probabilities, **options, progress=inner)
-        write_result(units, source, outputs[source], raw, overwrite, settings, prefix)
-        labels = units[f"predicted_{fitted.target}"]
-        sure = units[f"predicted_{fitted.target}_confidence"].median()
-        counts = dict(Counter(map(str, labels)).most_common())
-        told = {"labels": counts, "confidence": float(sure)}
-        return summary(units, outputs[source], prefix) | told
+        units = fitted.annotate(units, threshold, probabilities, **embedding, progress=inner)
+        write_result(
+            units,
+            source,
+            path,
+            raw=raw,
+            overwrite=overwrite,
+            settings=settings,
+            prefix=fitted.prefix,
+        )
+        return summarize(units, path, fitted.prefix) | {
+            "labels": dict(Counter(map(str, units[column])).most_common()),
+            "confidence": float(units[f"{column}_confidence"].median()),
+        }
 
     def lines(report: Report) -> list[str]:
         counts = ", ".join(f"{label} {count}" for label, count in report["labels"].items())
@@ -201,47 +237,8 @@ def annotate_command(
             f"written to {report['output']}",
         ]
 
-    run_batch(
-        sources,
-        work,
-        blank=BLANK | {"labels": None, "confidence": None},
-        lines=lines,
-        as_json=as_json,
-        progress=not no_progress,
-    )
-
-
-def _is_embedded(source: str, prefix: str = "nuclr") -> bool:
-    from pynapple_nuclr.nwb.stored_embeddings import describe_nwb
-
-    return prefix in describe_nwb(source)["embeddings"]
-
-
-def read_embedded(
-    source: str,
-    anew: dict[str, Any],
-    how: dict[str, Any],
-    *,
-    show: bool,
-    column: str | None = None,
-) -> Units:
-    """Return the embedded units of a file: its own vectors, or new ones if `anew` asks for any.
-
-    A file without the `column` that is needed later is refused before the work.
-    """
-    from pynapple_nuclr.io._read_recording import read_recording
-    from pynapple_nuclr.nwb.stored_embeddings import read_embedding
-
-    if not anew and _is_embedded(source):
-        return read_embedding(source)
-    from pynapple_nuclr.embedding import embed
-
-    options = {name: value for name, value in anew.items() if name != "epochs"}
-    units = read_recording(source, epochs=anew.get("epochs"))
-    if column is not None and column not in units.metadata_columns:
-        there = ", ".join(map(str, units.metadata_columns)) or "none"
-        raise ValueError(f"{source} has no metadata column {column!r}; it has {there}")
-    return embed(units, **options, **how, progress=show)
+    results = ("labels", "confidence")
+    run_batch(sources, work, lines, results=results, as_json=as_json, progress=not no_progress)
 
 
 def _estimator(classifier: Classifier | None) -> Any:

@@ -8,25 +8,25 @@ from typing import Annotated, Literal
 
 import typer
 
+from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
-from pynapple_nuclr.cli.many_files import stem_of
 from pynapple_nuclr.cli.options import (
     AsJson,
     By,
+    Cache,
     Device,
     Encoder,
     Epochs,
     GapsOption,
+    MaxSeconds,
+    MaxWindows,
     Overwrite,
     Precision,
     Progress,
-    given,
-    with_default,
+    Tolerance,
+    drop_unset,
 )
-from pynapple_nuclr.cli.probe_commands import read_embedded
 from pynapple_nuclr.nwb.opening import is_remote
-
-_PAGE = "reporting._report.report"
 
 
 @app.command("report")
@@ -46,22 +46,26 @@ def report_command(
     ] = None,
     method: Annotated[
         Literal["pca", "tsne", "umap"] | None,
-        typer.Option(help=with_default("How the map is made", _PAGE, "method")),
+        typer.Option(help="How the map is made (default: pca)."),
     ] = None,
     encoder: Encoder = None,
     gaps: GapsOption = None,
     epochs: Epochs = None,
     by: By = None,
+    max_seconds: MaxSeconds = None,
+    max_windows: MaxWindows = None,
+    tolerance: Tolerance = None,
     device: Device = None,
     precision: Precision = None,
+    cache: Cache = None,
     overwrite: Overwrite = False,
     no_progress: Progress = False,
     as_json: AsJson = False,
 ) -> None:
     """Write one HTML page about the neurons of an NWB file: a map, cards, tables, cautions.
 
-    A file that holds an embedding is taken as it is, unless an option says how to embed.
-    Any other is embedded first. The page needs no network and no Python to be looked at.
+    An embedding that the file holds is used, unless an option says how to embed; any other file
+    is embedded first. The page needs neither a network nor Python.
 
     [bold]Examples[/bold]:
 
@@ -70,16 +74,31 @@ def report_command(
     nap-nuclr report session.nwb -o report.html --target cell_type
     """
     from pynapple_nuclr.atomic_files import check_output
+    from pynapple_nuclr.batch.files import read_or_embed
 
     path = check_output(output or _beside(file), overwrite=overwrite, suffix=".html")
     notes: list[str] = []
     with collect_warnings(notes):
-        anew = given(encoder=encoder, gaps=gaps, epochs=epochs, by=by, precision=precision)
-        units = read_embedded(file, anew, given(device=device), show=not no_progress)
+        units = read_or_embed(
+            file,
+            reading=drop_unset(epochs=epochs),
+            cache=cache,
+            progress=not no_progress,
+            **drop_unset(
+                encoder=encoder,
+                gaps=gaps,
+                by=by,
+                max_seconds=max_seconds,
+                max_windows=max_windows,
+                tolerance=tolerance,
+                device=device,
+                precision=precision,
+            ),
+        )
 
         from pynapple_nuclr.reporting import report
 
-        how = given(target=target, method=method, encoder=encoder, gaps=gaps, by=by)
+        how = drop_unset(target=target, method=method, encoder=encoder, gaps=gaps, by=by)
         report(units, path, name=stem_of(file), overwrite=overwrite, **how)
     size = path.stat().st_size / 1e6
     n = len(units["nuclr_n_windows"])
@@ -87,7 +106,7 @@ def report_command(
         print_json({"output": path, "units": n, "megabytes": round(size, 3), "warnings": notes})
         return
     typer.echo(f"written to {path}: {n} units, {size:.1f} MB")
-    typer.echo(f"look at it: {shlex.join(['xdg-open', str(path)])}, or any browser")
+    typer.echo(f"open it: {shlex.join(['xdg-open', str(path)])}, or any browser")
 
 
 def _beside(file: str) -> Path:

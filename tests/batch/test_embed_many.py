@@ -1,11 +1,13 @@
 """Many sessions: every one once, here or on a cluster whose workers die."""
 
 import os
+import shutil
 import signal
 import threading
 import time
 
 import numpy as np
+import pynapple as nap
 import pynwb
 import pytest
 from tally import counts
@@ -13,7 +15,7 @@ from tally import counts
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig, embed_many
 from pynapple_nuclr.batch import _embed_many
-from pynapple_nuclr.batch._embed_many import _session
+from pynapple_nuclr.batch._embed_many import _embed_once
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16, window_duration=4.0)
 
@@ -53,10 +55,10 @@ def test_a_second_call_does_only_what_is_missing(sessions, encoder, tmp_path):
     embed_many(some[:2], out, encoder, kind="csv", progress=False)
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.csv")}
     again = embed_many(some[:4], out, encoder, kind="csv", progress=False)
-    assert again["was_there"].tolist() == [True, True, False, False]
+    assert again["skipped"].tolist() == [True, True, False, False]
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     anew = embed_many(some[:1], out, encoder, kind="csv", overwrite=True, progress=False)
-    assert not anew["was_there"].any()
+    assert not anew["skipped"].any()
 
 
 def test_a_session_in_zarr_is_embedded_by_the_defaults(sessions, encoder, tmp_path):
@@ -71,30 +73,51 @@ def test_a_session_in_zarr_is_embedded_by_the_defaults(sessions, encoder, tmp_pa
     np.testing.assert_array_equal(vectors[0].values, vectors[1].values)
     table = embed_many([source], tmp_path / "out", encoder, kind="csv", progress=False)
     assert table["output"].tolist() == [str(tmp_path / "out" / "day1_nuclr.csv")]
-    assert embed_many([source], tmp_path / "out", encoder, progress=False)["was_there"].all()
+    assert embed_many([source], tmp_path / "out", encoder, progress=False)["skipped"].all()
 
 
 def test_paths_mean_the_same_to_a_worker_in_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert _embed_many._from_anywhere("day1.nwb") == str(tmp_path / "day1.nwb")
-    assert _embed_many._from_anywhere("https://example.org/a.nwb") == "https://example.org/a.nwb"
+    assert _embed_many._absolute("day1.nwb") == str(tmp_path / "day1.nwb")
+    assert _embed_many._absolute("https://example.org/a.nwb") == "https://example.org/a.nwb"
 
 
-def test_two_sessions_of_one_name_are_refused(sessions, encoder, tmp_path):
-    with pytest.raises(ValueError, match="both be written to"):
-        embed_many(["a/day.nwb", "b/day.nwb"], tmp_path, encoder)
+def test_files_of_one_name_get_results_of_their_own(sessions, encoder, tmp_path):
+    source = next(iter(sessions.values()))
+    for day in ("day1", "day2"):
+        (tmp_path / day).mkdir()
+        shutil.copy(source, tmp_path / day / "session.nwb")
+    done = embed_many(f"{tmp_path}/day*/*.nwb", tmp_path / "out", encoder, kind="csv")
+    names = ["day1_session_nuclr.csv", "day2_session_nuclr.csv"]
+    assert done["output"].tolist() == [str(tmp_path / "out" / name) for name in names]
+    assert (done["units"] == 6).all()
+    with pytest.raises(ValueError, match="would all be written to"):
+        embed_many(["x/a/day.nwb", "y/a/day.nwb"], tmp_path, encoder)
     with pytest.raises(ValueError, match="sources is empty"):
         embed_many([], tmp_path, encoder)
+    with pytest.raises(ValueError, match="kind is 'xlsx'"):
+        embed_many([source], tmp_path, encoder, kind="xlsx")
+
+
+def test_warnings_are_in_the_table(encoder, tmp_path):
+    units = nap_nuclr.simulate("single", n_units=6, duration=20)
+    trains = {i: nap.Ts([]) if i == units.index[0] else units[i] for i in units.index}
+    units = nap.TsGroup(trains, time_support=units.time_support)
+    path = nap_nuclr.write_units(units, tmp_path / "day.nwb")
+    with pytest.warns(UserWarning, match="1 of 1 files gave warnings"):
+        done = embed_many([path], tmp_path / "out", encoder, progress=False)
+    assert "1 of 6 units have no spike" in done["warnings"].item()
+    assert done["silent"].item() == 1
 
 
 def test_a_worker_takes_over_what_a_dead_one_has_done(sessions, encoder, tmp_path):
     source, output = next(iter(sessions.values())), tmp_path / "day_nuclr.csv"
-    how = {"kind": "csv", "raw": "drop", "epochs": None, "overwrite": True, "encoder": encoder}
+    how = {"raw": "drop", "reading": {}, "overwrite": True, "encoder": encoder}
     work = (str(source), output, tmp_path / "0.json", {**how, "options": {"progress": False}})
-    first = _session(*work)
+    first = _embed_once(*work)
     assert first["units"] == 6 and not first["error"]
     written = output.stat()
-    assert _session(*work) == first
+    assert _embed_once(*work) == first
     assert output.stat() == written
 
 
@@ -123,7 +146,7 @@ def test_a_cluster_whose_workers_are_killed_does_every_session_once(
     assert not watching.victims, "nobody was killed"
     counts["workers of a cluster killed, whose sessions were done once"] += deaths
     assert (done["error"] == "").all()
-    assert (done["units"] == 6).all() and not done["was_there"].any()
+    assert (done["units"] == 6).all() and not done["skipped"].any()
     names = {f"{name}_nuclr.nwb" for name in sessions}
     # The lock and half-written files are hidden; those go with who writes there a day later.
     results = [path for path in out.iterdir() if not path.name.startswith(".nuclr")]

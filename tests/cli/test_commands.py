@@ -13,13 +13,14 @@ import pynapple as nap
 import pynwb
 import pytest
 import torch
+import typer
 from command_line import error_of, run, run_json
+from typer.core import TyperArgument
 
 import pynapple_nuclr
 from pynapple_nuclr.checkpoints import Encoder, load_encoder, save_encoder
-from pynapple_nuclr.cli import options
+from pynapple_nuclr.cli import app
 from pynapple_nuclr.cli.commands import as_options
-from pynapple_nuclr.cli.options import with_default
 from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.demo import run_demo
 from pynapple_nuclr.embedding import embed
@@ -28,6 +29,7 @@ from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
 from pynapple_nuclr.nwb.writing import write_units
 from pynapple_nuclr.pretraining import pretrain
 from pynapple_nuclr.probes import Probe
+from pynapple_nuclr.reporting import report
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +180,7 @@ def test_errors_from_below_are_one_line_too(recording, encoder, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("CUDA error:\nout of memory")
 
-    monkeypatch.setattr("pynapple_nuclr.embedding._embed.embed", fail)
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", fail)
     failed = run("embed", recording, "--encoder", encoder)
     assert error_of(failed) == "error: CUDA error: out of memory"
 
@@ -268,22 +270,33 @@ def test_version():
     assert (result.exit_code, result.stdout) == (0, f"nap-nuclr {pynapple_nuclr.__version__}\n")
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("embedding._embed.embed", embed),
-        ("pretraining._pretrain.pretrain", pretrain),
-        ("evaluation._evaluate.evaluate", evaluate),
-        ("probes._probe.Probe.__init__", Probe.__init__),
-        ("demo.run_demo", run_demo),
-    ],
-)
-def test_defaults_in_the_help_are_those_of_the_functions(name, function):
-    parameters = inspect.signature(function).parameters.values()
-    expected = {one.name: one.default for one in parameters if one.default is not one.empty}
-    assert options._defaults(name) == expected
-    for argument, default in expected.items():
-        assert with_default("It", name, argument) == f"It (default: {default})."
+FUNCTIONS = {
+    "embed": [embed],
+    "pretrain": [pretrain],
+    "probe fit": [Probe.__init__, embed],
+    "probe annotate": [Probe.annotate, embed],
+    "evaluate": [evaluate],
+    "report": [report],
+    "demo": [run_demo],
+}
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_defaults_in_the_help_are_those_of_the_functions(command):
+    found = typer.main.get_command(app)
+    for name in command.split():
+        found = found.commands[name]
+    compared = 0
+    for option in found.params:
+        for function in FUNCTIONS[command]:
+            parameter = inspect.signature(function).parameters.get(option.name)
+            if parameter is None or option.default is not None or isinstance(option, TyperArgument):
+                continue
+            if parameter.default not in (None, parameter.empty, ()):
+                default = option.name if parameter.default is True else parameter.default
+                assert option.help.endswith(f"(default: {default})."), option.name
+                compared += 1
+    assert compared
 
 
 def test_help_loads_nothing_heavy():

@@ -13,8 +13,8 @@ from command_line import error_lines, error_of, run, run_json
 from nwb_recordings import imaging_file, make_units
 from range_server import serving
 
+from pynapple_nuclr.batch.plan import plan_outputs
 from pynapple_nuclr.checkpoints import Encoder, load_encoder, save_encoder
-from pynapple_nuclr.cli import many_files
 from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.embedding import embed
@@ -81,9 +81,7 @@ def test_a_pattern_that_starts_with_a_point(data, encoder, monkeypatch):
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "pynapple_nuclr.embedding._embed.embed", lambda *_, **__: pytest.fail("embedded")
-    )
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", lambda *_, **__: pytest.fail("embedded"))
     source = data / "a.nwb"
     with_itself = run("embed", source, "-o", source, "--raw", "drop", "--overwrite")
     assert "would leave" in error_of(with_itself)
@@ -118,7 +116,7 @@ def test_an_odd_error_does_not_stop_the_others_either(data, encoder, monkeypatch
             raise KeyError("odd")
         return embed(units, *arguments, **options)
 
-    monkeypatch.setattr("pynapple_nuclr.embedding._embed.embed", odd)
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", odd)
     result = run("embed", data / "*.nwb", "--encoder", encoder, "--overwrite")
     assert error_lines(result) == [
         "error: 1 of 3 files failed:",
@@ -220,7 +218,7 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(data, tmp_path):
 
 def test_files_of_the_same_name_keep_apart(tmp_path):
     sources = [str(tmp_path / day / "session.nwb") for day in ("day1", "day2")]
-    planned = many_files.plan_outputs([*sources, "other.nwb"], tmp_path / "out", "csv")
+    planned = plan_outputs([*sources, "other.nwb"], tmp_path / "out", "csv")
     assert [path.name for path in planned.values()] == [
         "day1_session_nuclr.csv",
         "day2_session_nuclr.csv",
@@ -228,13 +226,13 @@ def test_files_of_the_same_name_keep_apart(tmp_path):
     ]
     twice = [str(tmp_path / lab / "day1" / "session.nwb") for lab in ("x", "y")]
     with pytest.raises(ValueError, match="run them apart"):
-        many_files.plan_outputs(twice, tmp_path / "out", None)
+        plan_outputs(twice, tmp_path / "out", None)
 
 
 def test_results_get_names_that_say_what_they_are(tmp_path):
     (tmp_path / "z.zarr").mkdir()
     sources = [str(tmp_path / "z.zarr"), "a_nuclr.nwb", "https://archive.org/x/s.nwb?v=1"]
-    planned = many_files.plan_outputs(sources, None, None)
+    planned = plan_outputs(sources, None, None)
     assert [str(path) for path in planned.values()] == [
         str(tmp_path / "z_nuclr.zarr"),
         "a_nuclr.nwb",
@@ -248,7 +246,7 @@ def test_ctrl_c_says_what_was_written(data, encoder, monkeypatch):
             raise KeyboardInterrupt
         return embed(units, *arguments, **options)
 
-    monkeypatch.setattr("pynapple_nuclr.embedding._embed.embed", interrupted)
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", interrupted)
     result = run("embed", data / "*.nwb", "--encoder", encoder)
     assert result.exit_code == 130
     last = result.stderr.splitlines()[-1]

@@ -100,7 +100,7 @@ def test_a_wrong_target_is_told_before_the_work(data, encoder, tmp_path, monkeyp
     def no_work(*_, **__):
         raise AssertionError("embedded for nothing")
 
-    monkeypatch.setattr("pynapple_nuclr.embedding._embed.embed", no_work)
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", no_work)
     options = ("--target", "celltype", "--encoder", encoder, "-o", tmp_path / "p.skops")
     error = error_of(run("probe", "fit", data / "m0.nwb", *options))
     assert "m0.nwb has no metadata column 'celltype'; it has" in error

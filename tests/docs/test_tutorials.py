@@ -195,7 +195,7 @@ def shows_compare_systems(names, printed):
 def shows_scaling_up(names, printed):
     done = names["done"]
     assert (done["error"] != "").tolist() == [False] * 5 + [True]
-    assert done["was_there"].tolist() == [True] * 3 + [False] * 3
+    assert done["skipped"].tolist() == [True] * 3 + [False] * 3
     assert "5 sessions, 200 units" in printed
     assert np.median(names["cosine"]) > 0.95
     assert "2 recordings, 5 steps" in printed

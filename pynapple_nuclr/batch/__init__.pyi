@@ -1,0 +1,3 @@
+from ._embed_many import embed_many
+
+__all__ = ["embed_many"]

@@ -1,0 +1,143 @@
+"""Embeddings that were made once are kept: by file, encoder and options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pynapple_nuclr import __version__
+from pynapple_nuclr.atomic_files import atomic_write
+from pynapple_nuclr.batch.plan import stem_of
+from pynapple_nuclr.batch.reports import record_warnings
+from pynapple_nuclr.nwb.opening import is_remote
+
+if TYPE_CHECKING:
+    from pynapple_nuclr.recording import Units
+
+_log = logging.getLogger("pynapple_nuclr")
+
+
+def embed_cached(
+    units: Units,
+    source: str,
+    encoder: Any = None,
+    *,
+    reading: Mapping[str, Any],
+    cache: str | Path | None = None,
+    **options: Any,
+) -> Units:
+    """Embed the units of a file, or take the embedding that an earlier call made of it.
+
+    A file that changed is embedded again, and so is one whose entry in the cache is damaged.
+    Recordings behind an address are not kept.
+
+    Parameters
+    ----------
+    units : TsGroup or TsdFrame
+        What the file holds.
+    source : str
+        The file.
+    encoder : Encoder, str or Path, optional
+        As for `embed`.
+    reading : mapping
+        Options with which `units` were read.
+    cache : str or Path, optional
+        Folder of the cache, which may be deleted. Default: in the user's cache.
+    **options
+        Options of `embed`.
+    """
+    from pynapple_nuclr.checkpoints import as_encoder
+    from pynapple_nuclr.embedding import embed
+    from pynapple_nuclr.recording import modality_of
+
+    model = as_encoder(encoder, modality_of(units))
+    if is_remote(source):
+        return embed(units, model, **options)
+    folder = _default_folder() if cache is None else Path(cache)
+    how = {key: value for key, value in options.items() if key != "progress"}
+    entry = folder / _entry(Path(source), [model.identity, __version__, dict(reading), how])
+    kept = _load(entry, units)
+    if kept is not None:
+        _log.info("%s: took the embedding of an earlier call from %s", source, entry)
+        return kept
+    messages: list[str] = []
+    with record_warnings(messages):
+        units = embed(units, model, **options)
+    for message in messages:
+        _warn(message)
+    _store(entry, units, messages)
+    return units
+
+
+def _default_folder() -> Path:
+    import pooch
+
+    return Path(pooch.os_cache("pynapple-nuclr")) / "embeddings"
+
+
+def _entry(path: Path, settings: list[Any]) -> str:
+    """Return the name of an entry: the file's, its state, and what was asked of it."""
+    files = [file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    state = [[str(file.resolve()), *_state(file)] for file in sorted(files)]
+    text = json.dumps([state, settings], sort_keys=True, default=str)
+    return f"{stem_of(str(path))[:80]}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+
+
+def _state(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _store(entry: Path, units: Units, messages: list[str]) -> None:
+    """Write an entry whole; a cache that cannot be written costs a warning, not the work."""
+    from pynapple_nuclr.columns import embeddings
+    from pynapple_nuclr.columns.metadata import unit_ids
+
+    arrays = {
+        "ids": np.asarray(unit_ids(units)),
+        "vectors": embeddings(units).to_numpy(),
+        "stability": units["nuclr_stability"].to_numpy(),
+        "n_windows": units["nuclr_n_windows"].to_numpy(),
+        "encoder": np.asarray(units["nuclr_encoder"], dtype=str),
+        "messages": np.asarray(messages, dtype=str),
+    }
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(entry) as draft, draft.open("wb") as file:
+            np.savez(file, **arrays)
+    except OSError as error:
+        _warn(f"the embedding is not kept: {error}; cache= names another folder")
+
+
+def _load(entry: Path, units: Units) -> Units | None:
+    """Return the units with the embedding of an entry; None if there is none that is whole."""
+    from pynapple_nuclr.columns import add_columns
+    from pynapple_nuclr.columns.metadata import unit_ids
+
+    if not entry.is_file():
+        return None
+    try:
+        with np.load(entry, allow_pickle=False) as file:
+            kept = dict(file)
+        if not np.array_equal(kept["ids"], unit_ids(units)):
+            raise ValueError("it is of other units")
+        summary = {f"nuclr_{name}": kept[name] for name in ("stability", "n_windows", "encoder")}
+        embedded = add_columns(units, summary=summary, vectors=kept["vectors"])
+        messages = kept["messages"].tolist()
+    except Exception as error:  # of damage, of which there are many ways
+        _log.warning("%s is damaged (%s); embedding again", entry, error)
+        return None
+    for message in messages:
+        _warn(message)
+    return embedded
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=3)

@@ -1,0 +1,151 @@
+"""One file: read, embedded, written; the same for `embed_many` and the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pynapple_nuclr.atomic_files import check_output
+from pynapple_nuclr.batch.plan import TABLES
+from pynapple_nuclr.batch.reports import Report, summarize
+
+if TYPE_CHECKING:
+    from pynapple_nuclr.checkpoints import Encoder
+    from pynapple_nuclr.nwb.writing import Raw
+    from pynapple_nuclr.recording import Units
+
+
+def embed_file(
+    source: str,
+    output: Path,
+    encoder: Encoder | str | Path | None = None,
+    *,
+    reading: Mapping[str, Any],
+    raw: Raw | None = None,
+    overwrite: bool = False,
+    before_write: Callable[[Report], None] | None = None,
+    **options: Any,
+) -> Report:
+    """Embed a file and write its result, which is there whole or not at all.
+
+    Parameters
+    ----------
+    source, output
+        NWB file or address; file to write.
+    encoder : Encoder, str or Path, optional
+        As for `embed`.
+    reading : mapping
+        Options of `read_recording`.
+    raw, overwrite
+        As of `write_nwb`.
+    before_write : callable, optional
+        Is called with the report just before the result is written.
+    **options
+        Options of `embed`.
+    """
+    from pynapple_nuclr.checkpoints import as_encoder
+    from pynapple_nuclr.embedding import embed
+    from pynapple_nuclr.io._read_recording import read_recording
+    from pynapple_nuclr.recording import modality_of
+
+    check_writable(source, output, raw, overwrite)
+    units = read_recording(source, **reading)
+    model = as_encoder(encoder, modality_of(units))
+    units = embed(units, model, **options)
+    report = summarize(units, output)
+    if before_write is not None:
+        before_write(report)
+    config = model.config.to_dict()
+    config["gaps"] = options.get("gaps") or config["gaps"]
+    settings = {"gaps": config["gaps"], "config": json.dumps(config)}
+    if options.get("by") is not None:
+        settings["by"] = options["by"]
+    write_result(units, source, output, raw=raw, overwrite=overwrite, settings=settings)
+    return report
+
+
+def check_writable(source: str, output: Path, raw: Raw | None, overwrite: bool) -> None:
+    """Check an output before any work: its folder exists, and it does not, or may be replaced."""
+    from pynapple_nuclr.nwb.writing import resolve_arguments
+
+    if output.suffix in TABLES:
+        check_output(output, overwrite=overwrite, suffix=TABLES)
+    else:
+        resolve_arguments(source, output, raw, overwrite)
+
+
+def write_result(
+    units: Units,
+    source: str,
+    output: Path,
+    *,
+    raw: Raw | None = None,
+    overwrite: bool = False,
+    settings: Mapping[str, object] | None = None,
+    prefix: str = "nuclr",
+) -> None:
+    """Write units as a new NWB file of their recording or as a table, by the output's name."""
+    from pynapple_nuclr.io.tables import write_table
+    from pynapple_nuclr.nwb.writing import write_nwb
+
+    if output.suffix in TABLES:
+        write_table(units, output, overwrite=overwrite)
+    else:
+        write_nwb(
+            units, source, output, raw=raw, overwrite=overwrite, settings=settings, prefix=prefix
+        )
+
+
+def read_stored(source: str, *, prefix: str = "nuclr", epochs: str | None = None) -> Units:
+    """Read what a file recorded, with the embedding that it holds of the whole recording."""
+    from pynapple_nuclr.io._read_recording import read_recording
+    from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
+
+    if epochs is None and prefix in describe_nwb(source)["embeddings"]:
+        return read_embedding(source, prefix=prefix)
+    return read_recording(source, epochs=epochs)
+
+
+def read_or_embed(
+    source: str,
+    *,
+    reading: Mapping[str, Any],
+    column: str | None = None,
+    cache: str | Path | None = None,
+    **options: Any,
+) -> Units:
+    """Return the embedded units of a file: its own vectors, those in the cache, or new ones.
+
+    Parameters
+    ----------
+    source : str
+        NWB file or address.
+    reading : mapping
+        Options of `read_recording`.
+    column : str, optional
+        Metadata column that will be needed: without it nothing is embedded.
+    cache : str or Path, optional
+        Folder that keeps embeddings. Default: in the user's cache.
+    **options
+        Options of `embed`. The file's own vectors are used if these are `device` and `progress`
+        only, and the whole recording is read.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such column.
+    """
+    from pynapple_nuclr.batch.embedding_cache import embed_cached
+    from pynapple_nuclr.columns import is_embedded
+    from pynapple_nuclr.io._read_recording import read_recording
+
+    stored = not reading and options.keys() <= {"device", "progress"}
+    units = read_stored(source) if stored else read_recording(source, **reading)
+    if stored and is_embedded(units):
+        return units
+    if column is not None and column not in units.metadata_columns:
+        names = ", ".join(map(str, units.metadata_columns)) or "none"
+        raise ValueError(f"{source} has no metadata column {column!r}; it has {names}")
+    return embed_cached(units, source, reading=reading, cache=cache, **options)

@@ -1,0 +1,136 @@
+"""Which files are read, under which names, and where each result is written."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pynapple_nuclr.nwb.opening import is_remote, is_zarr
+
+TABLES = (".csv", ".parquet")
+KINDS = ("nwb", "csv", "parquet")
+"""What can be written."""
+
+_WRITTEN = "_nuclr"
+_SUFFIXES = (".nwb", ".zarr", *TABLES)
+
+
+class Sources(NamedTuple):
+    """Files to read, and those that were left out because they are results of these."""
+
+    read: list[str]
+    left_out: list[str]
+
+
+def find_sources(patterns: Sequence[str]) -> Sources:
+    """Return the files that were asked for, each once, in the order given.
+
+    Results (``x_nuclr.nwb`` beside ``x.nwb``, both asked for) are left out: a pattern would else
+    count every neuron twice once its files are embedded.
+
+    Raises
+    ------
+    ValueError
+        If there is no pattern, or no file matches one.
+    """
+    if not patterns:
+        raise ValueError("sources is empty; expected at least one file")
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        is_pattern = glob.has_magic(pattern) and not is_remote(pattern)
+        if not is_pattern or Path(pattern).exists():
+            found[pattern] = None
+            continue
+        matches = sorted(glob.glob(pattern, recursive=True))
+        if not matches:
+            raise ValueError(f"no file matches {pattern!r}; check the pattern")
+        found.update(dict.fromkeys(matches))
+    paths = {Path(one) for one in found}
+    left_out = [one for one in found if _is_result(Path(one), paths)]
+    return Sources([one for one in found if one not in left_out], left_out)
+
+
+def _is_result(path: Path, paths: Collection[Path]) -> bool:
+    if not path.stem.endswith(_WRITTEN):
+        return False
+    return path.with_name(f"{path.stem.removesuffix(_WRITTEN)}{path.suffix}") in paths
+
+
+def stem_of(source: str) -> str:
+    """Return the name of a source without folder and suffix, and without our own ending."""
+    path = Path(urlsplit(source).path if is_remote(source) else source)
+    return path.stem.removesuffix(_WRITTEN) or "remote"
+
+
+def name_recordings(sources: Sequence[str]) -> list[str]:
+    """Return names for recordings: of their files, if these differ, else the whole paths."""
+    stems = [stem_of(source) for source in sources]
+    return stems if len(set(stems)) == len(stems) else list(sources)
+
+
+def plan_outputs(sources: Sequence[str], output: Path | None, kind: str | None) -> dict[str, Path]:
+    """Return source → file of its result.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        The files to read.
+    output : Path or None
+        A file for one source, a folder for several (made later); None: beside each source, for
+        an address in the current folder.
+    kind : str or None
+        One of `KINDS`; None: as `output` says, else "nwb".
+
+    Raises
+    ------
+    ValueError
+        If the output is one file for several sources, is of no kind that can be written, or
+        contradicts `kind`; if two results would be one file.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f'kind is {kind!r}; expected "nwb", "csv" or "parquet"')
+    if output is not None and output.suffix and not output.is_dir():
+        _check_one_file(output, kind, sources)
+        return dict.fromkeys(sources, output)
+    stems = Counter(map(stem_of, sources))
+    planned = {}
+    for one in sources:
+        # Files of the same name in one folder of results are told apart by their own folder.
+        twice = output is not None and stems[stem_of(one)] > 1
+        name = f"{_parent(one)}_{stem_of(one)}" if twice else stem_of(one)
+        folder = output or (Path() if is_remote(one) else Path(one).parent)
+        planned[one] = folder / f"{name}{_WRITTEN}.{_suffix(one, kind)}"
+    for path, count in Counter(planned.values()).items():
+        if count > 1:
+            same = ", ".join(one for one in sources if planned[one] == path)
+            raise ValueError(f"{same} would all be written to {path}; run them apart")
+    return planned
+
+
+def _parent(source: str) -> str:
+    path = urlsplit(source).path if is_remote(source) else Path(source).absolute()
+    return Path(path).parent.name
+
+
+def _suffix(source: str, kind: str | None) -> str:
+    zarr = kind in (None, "nwb") and not is_remote(source) and is_zarr(source)
+    return "zarr" if zarr else kind or "nwb"
+
+
+def _check_one_file(output: Path, kind: str | None, sources: Sequence[str]) -> None:
+    if output.suffix not in _SUFFIXES:
+        raise ValueError(
+            f"output is {str(output)!r}; expected a folder, or a name that ends in .nwb, .csv or "
+            ".parquet"
+        )
+    if len(sources) > 1:
+        raise ValueError(
+            f"output is one file, {output}, for {len(sources)} files; expected a folder, with "
+            f"kind='{output.suffix[1:]}' if you like"
+        )
+    if kind is not None and output.suffix != f".{kind}":
+        raise ValueError(f"output is {output}, and kind={kind!r}; leave one of them out")

@@ -56,7 +56,7 @@ def _is_zarr(path: str) -> bool:
 
 _READERS: dict[str, Any] = {
     "read_units": nwb_units.read_units,
-    "read_traces": nwb_traces.read_traces,
+    "read_traces": nwb_traces.read_nwb_traces,
     "read_recording": nwb_units.read_recording,
     "describe": describe_nwb,
 }

@@ -31,7 +31,7 @@ RecordingLike: TypeAlias = Units | str | os.PathLike[str]
 
 logger = logging.getLogger("pynapple_nuclr")
 
-_FORMAT = 2  # of the entries in the cache; others are written anew
+_FORMAT = 3  # of the entries in the cache; others are written again
 _MAPPED = {"times": "<f8", "offsets": "<i8", "traces": "<f4"}  # arrays that stay in their files
 _READ = {"unit_ids": "<i8", "epochs": "<f8", "begins": "<f8", "frame_times": "<f8"}  # small ones
 _ABOUT = "about.json"
@@ -42,6 +42,7 @@ def open_recordings(
     *,
     by: str | None = None,
     cache: str | os.PathLike[str] | None = None,
+    cells: str = "accepted",
 ) -> dict[str, Recording]:
     """Open several populations for training: pynapple objects, NWB files, or both.
 
@@ -60,6 +61,8 @@ def open_recordings(
     cache : str or Path, optional
         Folder of the cache, which may be deleted when nothing runs. Default: ``recordings`` in
         the user's cache folder of this package.
+    cells : {"accepted", "all"}
+        Which ROIs of calcium files to read, as `read_traces`.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def open_recordings(
     parts = [
         part
         for name, source in _name_sources(recordings).items()
-        for part in _open(source, name, by, folder)
+        for part in _open(source, name, by, folder, cells)
     ]
     return {part.name: part for part in parts}
 
@@ -125,29 +128,29 @@ def _name_sources(recordings: Any) -> dict[str, Any]:
     return unique
 
 
-def _open(source: Any, name: str, by: str | None, cache: Path) -> list[Recording]:
+def _open(source: Any, name: str, by: str | None, cache: Path, cells: str) -> list[Recording]:
     """Open one source, as one recording or split."""
     if not _is_file(source):
         return _split(as_recording(source, name=name), by)
     if is_remote(source):
-        return _read(source, name, by)
+        return _read(source, name, by, cells)
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(f"recording {name!r}: there is no file {path}; check the path")
-    entry = cache / _entry(path, by)
+    entry = cache / _entry(path, by, cells)
     parts = _load(entry, name)
     if parts is None:
-        _store(_read(path, name, by), entry, name)
+        _store(_read(path, name, by, cells), entry, name)
         parts = _load(entry, name)
     if parts is None:
         raise OSError(f"{path}: its copy in {cache} cannot be read back; cache= names another")
     return parts
 
 
-def _read(source: Any, name: str, by: str | None) -> list[Recording]:
+def _read(source: Any, name: str, by: str | None, cells: str) -> list[Recording]:
     """Read a file into memory; errors name it."""
     try:
-        return _split(as_recording(read_recording(source), name=name), by)
+        return _split(as_recording(read_recording(source, cells=cells), name=name), by)
     except ValueError as error:
         if str(source) in str(error):
             raise
@@ -158,9 +161,9 @@ def _split(recording: Recording, by: str | None) -> list[Recording]:
     return [recording] if by is None else [part for _, part in recording.split(by)]
 
 
-def _entry(path: Path, by: str | None) -> str:
+def _entry(path: Path, by: str | None, cells: str) -> str:
     """Return the name of a file's entry in the cache: the file's, and that of its state."""
-    keys = [str(path.resolve()), by], [_FORMAT, *_fingerprint(path)]
+    keys = [str(path.resolve()), by, cells], [_FORMAT, *_fingerprint(path)]
     digests = [hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16] for key in keys]
     return "-".join([stem_of(path)[:80], *digests])
 
@@ -218,7 +221,7 @@ def _load(entry: Path, name: str) -> list[Recording] | None:
         about = json.loads((entry / _ABOUT).read_text(encoding="utf-8"))
         return [_map(entry / str(i), one, name) for i, one in enumerate(about)] or None
     except Exception as error:  # of damage, of which there are many ways
-        logger.warning("the entry %s of the cache is damaged (%s); made anew", entry.name, error)
+        logger.warning("the entry %s of the cache is damaged (%s); made again", entry.name, error)
         return None
 
 

@@ -110,16 +110,16 @@ def _read_rois(
     source: str | os.PathLike[str], table: str, series: list[str], prefix: str
 ) -> nap.TsdFrame:
     """Read the traces of the ROIs that were embedded."""
-    from pynapple_nuclr.nwb.traces import read_traces
+    from pynapple_nuclr.nwb.traces import read_nwb_traces
 
     if not series:
         raise ValueError(
             f"{source} has an embedding of the ROIs in {table}, but no traces of them "
             "(RoiResponseSeries); give the file that write_nwb made"
         )
-    traces = read_traces(source, cells=None)
+    traces = read_nwb_traces(source, cells=None)
     if set(traces.get_info("roi_table")) != {table}:  # it chose another imaging plane
-        traces = read_traces(source, name=series[0], cells=None)
+        traces = read_nwb_traces(source, name=series[0], cells=None)
     return traces[:, ~is_missing(traces.get_info(f"{prefix}_encoder"))]
 
 

@@ -4,71 +4,92 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pynapple as nap
 
+from pynapple_nuclr.nwb.delta_f import delta_f_over_f
 from pynapple_nuclr.nwb.observed_time import check_epochs, named_epochs
 from pynapple_nuclr.nwb.opening import open_nwb
+from pynapple_nuclr.nwb.read_report import ReadReport
+from pynapple_nuclr.nwb.roi_acceptance import (
+    Verdict,
+    accepted_rois,
+    is_verdict,
+    verdict_of_pair,
+    verdicts,
+)
 from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns
+from pynapple_nuclr.nwb.trace_kinds import (
+    check_signal,
+    choose_series,
+    is_corrected,
+    kind_of,
+    neuropil_of,
+    roi_responses,
+)
 from pynapple_nuclr.nwb.values import check_stored, read_values
+from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger("pynapple_nuclr")
 
-Kind: TypeAlias = Literal["dff", "fluorescence", "events", "background"]
-
-_PREFERRED: tuple[Kind, ...] = ("dff", "fluorescence", "events")  # background: only by name
-_PATTERNS: dict[Kind, str] = {
-    "events": r"deconv|event|spike|spks|inferred",
-    "dff": r"(d|delta_?|δ)f_?(/|over)?_?f",
-    "background": r"neuropil|background|baseline",
-}
-_CORRECTED = r"correct|subtract|remov|denois"
 _CLOCK = 1e-9  # pynapple keeps times to the nanosecond
-_PAUSE = 5  # frame periods without a frame: imaging was interrupted, no frame was dropped
 
 
-def read_traces(
+def read_nwb_traces(
     source: str | os.PathLike[str],
     *,
     name: str | None = None,
     epochs: str | nap.IntervalSet | None = None,
-    cells: str | None = "iscell",
+    cells: str | None = "accepted",
+    signal: str | None = None,
+    max_gap: float = MAX_GAP,
+    verbose: bool = False,
 ) -> nap.TsdFrame:
     """Read the calcium traces of an NWB file, with the table of their ROIs as metadata.
 
-    Of several series of traces ΔF/F is preferred, then fluorescence, then deconvolved events;
-    neuropil, background and baseline are read only by name. Of several series of one kind (one
-    per imaging plane, say) it is the first by name; the log names the others.
+    Of several series ΔF/F is preferred, then fluorescence (corrected or denoised before raw),
+    then deconvolved events, as the words of their names say; neuropil, background and baseline
+    are read only by name. Of several series of one kind (one per imaging plane, say) it is the
+    first by name; the log names the others. Fluorescence is read as it is; ``signal="dff"``
+    makes ΔF/F of it.
 
     Parameters
     ----------
     source : str or path
-        An NWB file with a ``RoiResponseSeries``: as in `read_units`.
+        An NWB file with a ``RoiResponseSeries``, as in `read_units`.
     name : str, optional
-        Which series: its name, or as much of its path as tells it from others, for example
+        Which series: its name, or the part of its path that no other has, for example
         ``"DfOverF"`` or ``"DfOverF/plane1"``.
     epochs : str or IntervalSet, optional
         Read only these epochs; or the name of a table of intervals in the file.
-    cells : str, optional
-        The column of the ROI table that says which ROIs are cells (truth values, or 0 and 1; of
-        suite2p's two numbers the first). All ROIs are taken if it is None, or if the table
-        has no column ``iscell``.
+    cells : str
+        "accepted" (default): without the ROIs that the ROI table rejects, in the column
+        ``iscell``, ``Accepted`` and ``Rejected``, ``keep``, ``valid_roi``, ``status`` or one
+        like these (the first that is there, in this order; see
+        `pynapple_nuclr.nwb.roi_acceptance`). "all": all ROIs. Or the name of a column of
+        verdicts. The log says what was left out.
+    signal : {"dff", "fluorescence", "events", "background"}, optional
+        Which kind of series to read. "dff", where the file has none: F − 0.7 Fneu (the neuropil
+        of the same ROIs, if it is there and not yet removed), relative to a running 8th
+        percentile over 60 s; the log says what was taken.
+    max_gap : float
+        Where no frame was taken for longer than this many frame periods (of 0.23 s at least),
+        the time support has a gap.
+    verbose : bool
+        Print what was read.
 
     Returns
     -------
     TsdFrame (frames, ROIs)
         In the file's unit of measurement. Columns are the ids of the ROIs. Metadata are the
-        columns of the ROI table with one value per ROI, ``roi_table`` (its name) and ``signal``
-        ("fluorescence", "dff", "events", or "background"). Where no frame was taken for more
-        than five frame periods, the time support has a gap. ROIs that are NaN throughout are
-        left out, with one warning.
+        columns of the ROI table with one value per ROI, ``roi_table`` (its name) and ``signal``.
+        ROIs that are NaN throughout are left out, with one warning.
 
     Raises
     ------
@@ -85,26 +106,14 @@ def read_traces(
 
     Examples
     --------
-    >>> import tempfile, numpy as np, pynwb
-    >>> from pynwb.testing.mock import file, ophys
-    >>> from pynapple_nuclr.nwb.traces import read_traces
-    >>> nwbfile = file.mock_NWBFile()
-    >>> rois = ophys.mock_PlaneSegmentation(n_rois=3, nwbfile=nwbfile)
-    >>> rois.add_column("iscell", "judged by eye", data=[True, False, True])
-    >>> series = ophys.mock_RoiResponseSeries(
-    ...     name="dff", data=np.ones((20, 3)), rate=10.0, n_rois=3, plane_segmentation=rois)
-    >>> _ = ophys.mock_DfOverF(roi_response_series=[series], nwbfile=nwbfile)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with pynwb.NWBHDF5IO(f"{folder}/day1.nwb", "w") as io:
-    ...         io.write(nwbfile)
-    ...     traces = read_traces(f"{folder}/day1.nwb")
-    >>> traces.shape, traces.columns.tolist(), traces.metadata_columns
-    ((20, 2), [0, 2], ['signal', 'roi_table', 'iscell'])
+    See `pynapple_nuclr.read_traces`.
     """
     check_epochs(epochs)
     with open_nwb(source) as (_, nwbfile):
+        options: dict[str, Any] = {"name": name, "cells": cells, "signal": signal}
+        options |= {"max_gap": max_gap, "verbose": verbose}
         chosen = named_epochs(nwbfile, source, epochs)
-        return traces_of(nwbfile, source, name=name, epochs=chosen, cells=cells)
+        return traces_of(nwbfile, source, epochs=chosen, **options)
 
 
 def signal_of(traces: nap.TsdFrame) -> str | None:
@@ -113,28 +122,22 @@ def signal_of(traces: nap.TsdFrame) -> str | None:
     return str(kinds.pop()) if len(kinds) == 1 else None
 
 
-def roi_responses(nwbfile: Any) -> dict[str, Any]:
-    """Return all series of ROI traces of an open file, by path (``a/b/c``), sorted by it."""
-    from pynwb.ophys import RoiResponseSeries
-
-    found = {
-        "/".join(_names(series)): series
-        for series in nwbfile.objects.values()
-        if isinstance(series, RoiResponseSeries) and len(np.shape(series.data)) in (1, 2)
-    }
-    return dict(sorted(found.items()))
-
-
 def traces_of(
     nwbfile: Any,
     source: Any,
     *,
     name: str | None = None,
     epochs: nap.IntervalSet | None = None,
-    cells: str | None = "iscell",
+    cells: str | None = "accepted",
+    signal: str | None = None,
+    max_gap: float = MAX_GAP,
+    verbose: bool = False,
 ) -> nap.TsdFrame:
-    """Read traces from an open file, as `read_traces` does."""
-    path, series = _choose(roi_responses(nwbfile), source, name)
+    """Read traces from an open file, as `read_nwb_traces` does."""
+    check_signal(signal)
+    found = roi_responses(nwbfile)
+    is_made = signal == "dff" and not any(kind_of(one) == "dff" for one in found.values())
+    path, series = choose_series(found, source, name, "fluorescence" if is_made else signal)
     where = f"{source}: {path}"
     rows = read_values(series.rois.data).astype(np.int64)
     table = series.rois.table
@@ -144,14 +147,23 @@ def traces_of(
             f"{len(table.id)}; expected each to be one of its ROIs"
         )
     columns = {key: values[rows] for key, values in _roi_columns(table, cells).items()}
-    kept = _cells(columns, cells, where, len(rows))
+    verdict = choose_cells(columns, cells, where, len(rows))
+    columns = _one_value_each(columns)
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
-    support = _support(times, epochs, where)
+    support = time_support(times, epochs, where, max_gap)
     first, last = np.searchsorted(times, (support.start[0] - _CLOCK, support.end[-1] + _CLOCK))
-    values = _values(series, slice(first, last), is_transposed)
+    frames, neuropil = slice(first, last), None
+    if is_made:  # of all frames: the baseline of an epoch begins before it
+        frames = slice(0, len(times))
+        neuropil = None if is_corrected(path) else neuropil_of(found, path)
+    values = _values(series, frames, is_transposed)
+    if is_made:
+        background = _values(found[neuropil], frames, is_transposed) if neuropil else None
+        values = delta_f_over_f(values, background, times, where)[first:last]
     ids = read_values(table.id.data)[rows]
-    kept &= _alive(values, kept, ids, where)
+    alive = _alive(values, verdict.kept, ids, where)
+    kept = verdict.kept & alive
     traces = nap.TsdFrame(
         times[first:last],
         values[:, kept],
@@ -159,89 +171,92 @@ def traces_of(
         time_support=support,
     )
     # Ours come first: where the file has a column of that name, it is the file's that is renamed.
-    ours = {"signal": _kind(series), "roi_table": table.name}
+    ours = {"signal": "dff" if is_made else kind_of(series), "roi_table": table.name}
     describe_units(traces, {key: np.repeat(value, kept.sum()) for key, value in ours.items()})
     describe_units(traces, {key: values[kept] for key, values in columns.items()})
+    if verbose:
+        more = {"series": path, "signal": ours["signal"]}
+        if is_made:
+            more["dF/F made of"] = " - 0.7 x ".join(filter(None, (path, neuropil)))
+        print(report_of(source, table.name, traces, verdict, alive, more))
     return traces
 
 
-def _choose(found: dict[str, Any], source: Any, name: str | None) -> tuple[str, Any]:
-    """Pick the series of a name, or the first of the preferred kind."""
-    if not found:
-        raise ValueError(
-            f"{source} has no traces of ROIs (RoiResponseSeries with data); expected a file of "
-            "extracted calcium traces"
-        )
-    listed = ", ".join(f"{path} ({_kind(series)})" for path, series in found.items())
-    if name is not None:
-        wanted = f"/{name.strip('/')}/"
-        named = [path for path in found if wanted in f"/{path}/"]
-        exact = [path for path in named if f"/{path}/".endswith(wanted)]
-        if len(exact or named) != 1:
-            how_many = "more than one series" if named else "no series"
-            raise ValueError(f"{source} has {how_many} of the name {name!r}; it has {listed}")
-        (path,) = exact or named
-        return path, found[path]
-    for kind in _PREFERRED:
-        of_kind = [path for path in found if _kind(found[path]) == kind]
-        if of_kind:
-            if len(found) > 1:
-                level = logging.WARNING if len(of_kind) > 1 else logging.INFO
-                logger.log(level, "%s: reading %s of %s", source, of_kind[0], listed)
-            return of_kind[0], found[of_kind[0]]
-    raise ValueError(f"{source} has only {listed}; to read one all the same, give its name=")
-
-
-def _kind(series: Any) -> Kind:
-    """Tell what a series holds: by its own name, those of its containers, then its unit."""
-    container = series.parent
-    for words in (series.name, container.name, container.neurodata_type, str(series.unit)):
-        words = re.sub(r"[\s\-]+", "_", words.lower())
-        for kind, pattern in _PATTERNS.items():
-            if re.search(pattern, words):
-                if kind == "background" and re.search(_CORRECTED, words):
-                    continue
-                return kind
-    return "fluorescence"
-
-
-def _names(series: Any) -> list[str]:
-    """Return the names of a series and its containers, from the outermost below the file."""
-    names: list[str] = []
-    while series is not None and series.name != "root":
-        names.insert(0, series.name)
-        series = series.parent
-    return names
+def report_of(
+    source: Any,
+    table: str,
+    traces: nap.TsdFrame,
+    verdict: Verdict,
+    alive: NDArray[np.bool_],
+    more: dict[str, str],
+) -> ReadReport:
+    """Return what was read of a file of traces."""
+    rejected, dead = int((~verdict.kept).sum()), int((verdict.kept & ~alive).sum())
+    left_out = [f"{rejected} ROIs rejected by {verdict.column!r}"] if rejected else []
+    left_out += [f"{dead} ROIs: NaN throughout"] if dead else []
+    return ReadReport(
+        source=str(source),
+        table=table,
+        n_read=traces.shape[1],
+        time_support=traces.time_support,
+        time_from="the times of frames",
+        region="location" if "location" in traces.metadata_columns else None,
+        acceptance=verdict.column,
+        left_out=tuple(left_out),
+        more=more | ({"remarks": "; ".join(verdict.remarks)} if verdict.remarks else {}),
+    )
 
 
 def _roi_columns(table: Any, cells: str | None) -> dict[str, NDArray[Any]]:
-    """Read a ROI table; suite2p's column of cells holds a verdict and its probability."""
+    """Read a ROI table; of columns of verdicts also those of two values: verdict, probability."""
     columns = scalar_columns(table)
-    for name in {"iscell", cells or ""} & set(table.colnames) - set(columns):
-        values = read_values(table[name].data)
-        if values.ndim == 2 and values.dtype.kind in "biuf":
-            columns |= {name: values[:, 0], f"{name}_probability": values[:, -1]}
+    for name in table.colnames:
+        if name not in columns and (is_verdict(name) or name == cells):
+            values = np.asarray(read_values(table[name].data))
+            if values.ndim == 2 and values.shape[1] == 2 and values.dtype.kind in "biuf":
+                columns[name] = values
     return columns
 
 
-def _cells(
-    table: dict[str, NDArray[Any]], cells: str | None, where: str, n_rois: int
-) -> NDArray[np.bool_]:
-    """Return which ROIs are cells (ROIs,)."""
-    if cells is None or (cells == "iscell" and "iscell" not in table):
-        return np.ones(n_rois, dtype=bool)
-    if cells not in table or table[cells].dtype.kind not in "biuf":
-        numbers = [name for name, values in table.items() if values.dtype.kind in "biuf"]
+def _one_value_each(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return columns of one value; of Suite2p's pairs the verdict and its probability apart."""
+    single: dict[str, NDArray[Any]] = {}
+    for name, values in columns.items():
+        if values.ndim == 1:
+            single[name] = values
+            continue
+        verdict = verdict_of_pair(values)
+        other = values[:, 1] if np.array_equal(verdict, values[:, 0]) else values[:, 0]
+        single |= {name: verdict, f"{name}_probability": other}
+    return single
+
+
+def choose_cells(
+    columns: dict[str, NDArray[Any]], cells: str | None, where: str, n_rois: int
+) -> Verdict:
+    """Return which ROIs are read, and say once which are not."""
+    if cells is None or cells == "all":
+        return Verdict(np.ones(n_rois, dtype=bool), None)
+    verdict = accepted_rois(columns, n_rois)
+    if cells != "accepted":
+        values = verdicts(columns[cells], cells) if cells in columns else None
+        if values is None:
+            able = [name for name, one in columns.items() if verdicts(one, name) is not None]
+            raise ValueError(
+                f"{where}: cells={cells!r} is no column of truth values in its ROI table; it has "
+                f"{', '.join(able) or 'none'}; cells='all' takes all ROIs"
+            )
+        verdict = Verdict(~(values <= 0.5), cells)
+    if not verdict.kept.any():
         raise ValueError(
-            f"{where}: cells={cells!r} is no column of truth values in its ROI table; it has "
-            f"{', '.join(numbers) or 'none'}; cells=None takes all ROIs"
+            f"{where}: of {n_rois} ROIs none is a cell by {verdict.column!r}; cells='all' takes all"
         )
-    kept = np.asarray(table[cells] > 0.5)
-    if not kept.any():
-        raise ValueError(
-            f"{where}: of {n_rois} ROIs none is a cell by {cells!r}; cells=None takes all"
-        )
-    return kept
+    rejected = int((~verdict.kept).sum())
+    said = [f"{rejected} of {n_rois} ROIs left out, rejected by the column {verdict.column!r}"]
+    said = [*(said if rejected else []), *verdict.remarks]
+    if said:
+        logger.warning("%s: %s; cells='all' reads all", where, "; ".join(said))
+    return verdict
 
 
 def _alive(
@@ -261,7 +276,7 @@ def _alive(
 
 
 def _is_transposed(series: Any, n_rois: int, where: str) -> bool:
-    """Say whether data are (ROIs, frames), as some software writes them against the standard."""
+    """Return whether data are (ROIs, frames), as some software writes them against the standard."""
     shape = np.shape(series.data)
     if len(shape) == 1 and n_rois == 1:
         return False
@@ -288,13 +303,12 @@ def _times(series: Any, where: str, n_frames: int) -> NDArray[np.float64]:
     return times
 
 
-def _support(
-    times: NDArray[np.float64], epochs: nap.IntervalSet | None, where: str
+def time_support(
+    times: NDArray[np.float64], epochs: nap.IntervalSet | None, where: str, max_gap: float
 ) -> nap.IntervalSet:
-    """Return when frames were taken: pauses are gaps."""
-    gaps = np.diff(times)
-    pauses = np.flatnonzero(gaps > _PAUSE * np.median(gaps)) if len(gaps) else np.empty(0, int)
-    starts, ends = times[np.r_[0, pauses + 1]], times[np.r_[pauses, len(times) - 1]]
+    """Return when frames were taken: interruptions are gaps."""
+    runs = np.array(runs_of_frames(times, max_gap))
+    starts, ends = times[runs[:, 0]], times[runs[:, 1] - 1]
     lasting = ends > starts
     support = nap.IntervalSet(starts[lasting], ends[lasting])
     if epochs is not None:

@@ -11,12 +11,17 @@ import pynapple as nap
 from pynapple_nuclr.nwb.observed_time import check_epochs, named_epochs, observed
 from pynapple_nuclr.nwb.opening import open_nwb
 from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns
-from pynapple_nuclr.nwb.traces import roi_responses, traces_of
+from pynapple_nuclr.nwb.trace_kinds import roi_responses
+from pynapple_nuclr.nwb.traces import traces_of
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
 
 def read_recording(
-    source: str | os.PathLike[str], *, epochs: str | nap.IntervalSet | None = None
+    source: str | os.PathLike[str],
+    *,
+    epochs: str | nap.IntervalSet | None = None,
+    cells: str | None = "accepted",
+    signal: str | None = None,
 ) -> nap.TsGroup | nap.TsdFrame:
     """Read what an NWB file recorded: its units, or its calcium traces if it has no units.
 
@@ -26,6 +31,8 @@ def read_recording(
         As `read_units`.
     epochs : str or IntervalSet, optional
         As `read_units`.
+    cells, signal : str, optional
+        Of calcium, as `pynapple_nuclr.nwb.traces.read_nwb_traces`.
 
     Returns
     -------
@@ -56,7 +63,7 @@ def read_recording(
         if _has_spike_times(table) and len(table["spike_times"].target.data):
             return _units(nwbfile, source, chosen)
         if roi_responses(nwbfile):
-            return traces_of(nwbfile, source, epochs=chosen)
+            return traces_of(nwbfile, source, epochs=chosen, cells=cells, signal=signal)
     raise ValueError(
         f"{source} has neither units with spikes nor traces of ROIs (RoiResponseSeries); expected "
         "a file of sorted units or of extracted calcium traces"

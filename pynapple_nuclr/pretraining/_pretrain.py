@@ -50,6 +50,7 @@ def pretrain(
     gaps: Gaps | None = None,
     by: str | None = None,
     cache: str | Path | None = None,
+    cells: str = "accepted",
     out: str | Path | None = None,
     resume: bool = True,
     devices: int | str | list[int] = "auto",
@@ -90,6 +91,8 @@ def pretrain(
     cache : str or Path, optional
         Folder for the indices of NWB files, about as large as their spikes. Default: in the
         user's cache folder.
+    cells : {"accepted", "all"}
+        Of calcium files: which ROIs to read, as `read_traces`.
     out : str or Path, optional
         Folder for checkpoints, metrics (``metrics.csv``) and the final encoder.
     resume : bool
@@ -140,7 +143,7 @@ def pretrain(
     for name, value in (("steps", steps), ("max_minutes", max_minutes), ("batch_size", batch_size)):
         check_positive(name, value)
     folder = None if out is None else Path(out)
-    opened = open_recordings(recordings, by=by, cache=cache)
+    opened = open_recordings(recordings, by=by, cache=cache, cells=cells)
     encoder = _start(list(opened.values()), config, init, gaps, seed)
     config = encoder.config
     trainer = start_trainer(devices, pick_precision(precision, config.dim), folder)

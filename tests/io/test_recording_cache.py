@@ -93,8 +93,8 @@ def test_a_file_gives_what_its_object_gives(session, tmp_path, by):
         assert one.metadata["probe"].tolist() == other.metadata["probe"].tolist()
         assert one.metadata["depth"].tolist() == other.metadata["depth"].tolist()
     assert_same(views(stored), views(objects))
-    told = describe_training(list(stored.values()), SMALL)
-    assert told == describe_training(list(objects.values()), SMALL)
+    described = describe_training(list(stored.values()), SMALL)
+    assert described == describe_training(list(objects.values()), SMALL)
 
 
 @pytest.mark.parametrize("frame_rate", [20.0, 13.0])
@@ -177,8 +177,8 @@ def test_processes_may_index_the_same_file_at_once(session, tmp_path):
     )
     call = [sys.executable, "-c", code, str(session), str(tmp_path)]
     running = [subprocess.Popen(call, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(3)]
-    told = {process.communicate()[0] for process in running}
-    assert len(told) == 1
+    printed = {process.communicate()[0] for process in running}
+    assert len(printed) == 1
     assert [process.returncode for process in running] == [0, 0, 0]
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -28,7 +28,7 @@ from pynwb.behavior import Position
 from tally import counts
 
 from pynapple_nuclr import Encoder, EncoderConfig, embed
-from pynapple_nuclr.nwb.traces import read_traces
+from pynapple_nuclr.nwb.traces import read_nwb_traces as read_traces
 from pynapple_nuclr.nwb.units import read_recording, read_units
 
 

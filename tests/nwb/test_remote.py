@@ -18,7 +18,7 @@ from range_server import serving
 
 from pynapple_nuclr import Encoder, EncoderConfig, embed
 from pynapple_nuclr.nwb.opening import is_remote, open_nwb
-from pynapple_nuclr.nwb.traces import read_traces
+from pynapple_nuclr.nwb.traces import read_nwb_traces as read_traces
 from pynapple_nuclr.nwb.units import read_recording, read_units
 
 # What a file costs before anything of it is read: pynwb's table of contents, in whole blocks.

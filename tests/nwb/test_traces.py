@@ -13,7 +13,8 @@ from foreign_files import add_traces, calcium, roi_table, session, write
 
 from pynapple_nuclr import Encoder, EncoderConfig, embed
 from pynapple_nuclr.nwb.stored_embeddings import read_embedding
-from pynapple_nuclr.nwb.traces import read_traces, signal_of
+from pynapple_nuclr.nwb.traces import read_nwb_traces as read_traces
+from pynapple_nuclr.nwb.traces import signal_of
 from pynapple_nuclr.nwb.units import read_recording
 from pynapple_nuclr.nwb.writing import write_nwb
 
@@ -70,7 +71,7 @@ def test_only_cells_are_read(tmp_path, iscell):
     np.testing.assert_array_equal(cells.values, data[:, [0, 2]])
     if np.ndim(iscell) == 2:
         np.testing.assert_array_equal(cells["iscell_probability"], [0.9, 0.6])
-    everything = read_traces(path, cells=None)
+    everything = read_traces(path, cells="all")
     assert everything.shape == (50, 3)
     assert everything["iscell"].astype(float).tolist() == [1, 0, 1]
 
@@ -78,9 +79,9 @@ def test_only_cells_are_read(tmp_path, iscell):
 def test_cells_by_a_column_of_another_name(tmp_path):
     columns = {"Accepted": [0, 1, 1], "label": ["x", "y", "z"], "none": [0, 0, 0]}
     path = calcium_file(tmp_path / "x.nwb", calcium(50, 3), columns=columns)
-    assert read_traces(path).shape == (50, 3)  # no column iscell: all ROIs
+    assert read_traces(path, cells="all").shape == (50, 3)
     assert read_traces(path, cells="Accepted").columns.tolist() == [1, 2]
-    with pytest.raises(ValueError, match=r"cells='label'.*it has Accepted, none; cells=None"):
+    with pytest.raises(ValueError, match=r"cells='label'.*it has Accepted, none; cells='all'"):
         read_traces(path, cells="label")
     with pytest.raises(ValueError, match=r"of 3 ROIs none is a cell by 'none'"):
         read_traces(path, cells="none")

@@ -64,7 +64,7 @@ def test_the_order_of_units_does_not_matter(units, seed):
     other = as_recording(nap.TsGroup(trains, time_support=units.time_support))
     recording = as_recording(units)
     ranks = np.unique(recording.activity(), return_counts=True)[1]
-    if ranks.max() == 1:  # else units with as many spikes could be told apart by nothing
+    if ranks.max() == 1:  # else units with as many spikes differ in nothing
         np.testing.assert_array_equal(other.order(), recording.order()[mixed])
     starts = units.time_support.values[:1, 0] + np.arange(3) * 0.2
     patches = open_patch_reader(recording, SMALL).read(starts)

@@ -1,0 +1,85 @@
+"""ΔF/F from raw fluorescence and neuropil, where a file holds no ΔF/F itself."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pynapple_nuclr.windows.frame_times import frame_periods, runs_of_frames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = logging.getLogger("pynapple_nuclr")
+
+NEUROPIL = 0.7  # as of Suite2p and the Allen Institute's early releases
+PERCENTILE, SECONDS = 8.0, 60.0  # of the baseline
+
+
+def delta_f_over_f(
+    fluorescence: NDArray[Any],
+    neuropil: NDArray[Any] | None,
+    times: NDArray[np.float64],
+    where: str,
+) -> NDArray[np.float32]:
+    """Return ΔF/F: F − 0.7 Fneu, relative to a running 8th percentile over 60 s.
+
+    The baseline crosses no interruption of the imaging. ROIs whose baseline is not positive
+    throughout have no ΔF/F: they become NaN, with one warning.
+
+    Parameters
+    ----------
+    fluorescence, neuropil : ndarray (frames, ROIs)
+        Neuropil None: nothing is subtracted.
+    times : ndarray (frames,)
+        In seconds.
+    where : str
+        File and series, for messages.
+
+    Returns
+    -------
+    ndarray (frames, ROIs)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pynapple_nuclr.nwb.delta_f import delta_f_over_f
+    >>> fluorescence = np.full((100, 1), 10.0)
+    >>> fluorescence[50] = 15
+    >>> float(delta_f_over_f(fluorescence, None, np.arange(100) / 10, "day1.nwb").max())
+    0.5
+    """
+    from scipy.ndimage import percentile_filter
+
+    traces = np.asarray(fluorescence, dtype=np.float32)
+    if neuropil is not None:
+        traces = traces - np.float32(NEUROPIL) * np.asarray(neuropil, dtype=np.float32)
+    baseline = np.empty_like(traces)
+    for first, until in runs_of_frames(times):
+        part = traces[first:until]
+        period = float(np.median(frame_periods(times[first:until]))) if until - first > 1 else 1.0
+        size = min(max(round(SECONDS / period), 1), len(part))
+        for roi in range(traces.shape[1]):  # one axis at a time: fast in scipy
+            baseline[first:until, roi] = percentile_filter(
+                part[:, roi], PERCENTILE, size=size, mode="nearest"
+            )
+    subtracted = "nothing subtracted" if neuropil is None else f"{NEUROPIL:g} x neuropil subtracted"
+    logger.warning(
+        "%s: dF/F was made of the fluorescence, %s, relative to the running %g. percentile of %g s",
+        *(where, subtracted, PERCENTILE, SECONDS),
+    )
+    impossible = ~(baseline > 0).all(axis=0)
+    if impossible.any():
+        warnings.warn(
+            f"{where}: {int(impossible.sum())} of {traces.shape[1]} ROIs have a baseline that is "
+            "not positive, so no dF/F; is it fluorescence as it was recorded?",
+            UserWarning,
+            stacklevel=4,  # whoever called read_traces
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = (traces - baseline) / baseline
+    relative[:, impossible] = np.nan
+    return np.asarray(relative, dtype=np.float32)

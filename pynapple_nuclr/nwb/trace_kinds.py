@@ -1,0 +1,130 @@
+"""What series of ROI traces hold, by the words of their names; which of several is read."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+logger = logging.getLogger("pynapple_nuclr")
+
+Kind: TypeAlias = Literal["dff", "fluorescence", "events", "background"]
+
+# In this order of preference; within fluorescence, what is corrected or denoised comes before
+# raw traces. Background is read only by name.
+PREFERRED: tuple[Kind, ...] = ("dff", "fluorescence", "events")
+# Whole words, in lower case, joined by "_".
+_EVENTS = r"deconv\w*|events?|spikes?|spks?|inferred|inferredspikes|firing|oasis|mlspike|cascade"
+_DFF = r"(d|delta|δ)_?f_?(o|over)?_?(f|f0|f_0)|rel(ative)?_fluorescence"
+_BACKGROUND = r"f?_?neu|f?neuropils?|npil|f?backgrounds?|bg|bkg|baselines?|f0|surround|annulus"
+_CORRECTED = r"(correct|subtract|remov|denois|detrend|demix)\w*|minus|without|free"
+
+
+def roi_responses(nwbfile: Any) -> dict[str, Any]:
+    """Return all series of ROI traces of an open file, by path (``a/b/c``), sorted by it."""
+    from pynwb.ophys import RoiResponseSeries
+
+    found = {
+        "/".join(_names(series)): series
+        for series in nwbfile.objects.values()
+        if isinstance(series, RoiResponseSeries) and len(np.shape(series.data)) in (1, 2)
+    }
+    return dict(sorted(found.items()))
+
+
+def kind_of(series: Any) -> Kind:
+    """Return what a series holds: by its own name, those of its containers, then its unit."""
+    container = series.parent
+    names = [series.name, container.name]
+    is_corrected_series = any(_has(_CORRECTED, name) for name in names)
+    if any(_has(_BACKGROUND, name) for name in names) and not is_corrected_series:
+        return "background"
+    for text in (*names, container.neurodata_type, str(series.unit)):
+        if _has(_EVENTS, text):
+            return "events"
+        if _has(_DFF, text):
+            return "dff"
+    return "fluorescence"
+
+
+def choose_series(
+    found: dict[str, Any], source: Any, name: str | None = None, signal: str | None = None
+) -> tuple[str, Any]:
+    """Return path and series: that of a name, or the first of the preferred (or given) kind.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the name is that of several.
+    """
+    if not found:
+        raise ValueError(
+            f"{source} has no traces of ROIs (RoiResponseSeries with data); expected a file of "
+            "extracted calcium traces"
+        )
+    listed = ", ".join(f"{path} ({kind_of(series)})" for path, series in found.items())
+    if name is not None:
+        wanted = f"/{name.strip('/')}/"
+        named = [path for path in found if wanted in f"/{path}/"]
+        exact = [path for path in named if f"/{path}/".endswith(wanted)]
+        if len(exact or named) != 1:
+            how_many = "more than one series" if named else "no series"
+            raise ValueError(f"{source} has {how_many} of the name {name!r}; it has {listed}")
+        (path,) = exact or named
+        return path, found[path]
+    for kind in PREFERRED if signal is None else (signal,):
+        of_kind = [path for path in found if kind_of(found[path]) == kind]
+        of_kind.sort(key=lambda path: not _has(_CORRECTED, path))
+        if of_kind:
+            if len(found) > 1:
+                level = logging.WARNING if len(of_kind) > 1 else logging.INFO
+                logger.log(level, "%s: reading %s of %s", source, of_kind[0], listed)
+            return of_kind[0], found[of_kind[0]]
+    if signal is not None:
+        raise ValueError(f"{source} has no series of the kind signal={signal!r}; it has {listed}")
+    raise ValueError(f"{source} has only {listed}; to read one all the same, give its name=")
+
+
+def check_signal(signal: str | None) -> None:
+    """Refuse a kind of signal that there is not."""
+    if signal is not None and signal not in get_args(Kind):
+        kinds = ", ".join(map(repr, get_args(Kind)))
+        raise ValueError(f"signal is {signal!r}; expected one of {kinds} or None")
+
+
+def neuropil_of(found: dict[str, Any], path: str) -> str | None:
+    """Return the path of the neuropil of a series: the background of the same ROIs."""
+    series = found[path]
+    same = [
+        other
+        for other, one in found.items()
+        if kind_of(one) == "background"
+        and re.search("neu|npil", other, re.IGNORECASE)
+        and np.shape(one.data) == np.shape(series.data)
+        and one.rois.table is series.rois.table
+        and np.array_equal(one.rois.data[:], series.rois.data[:])
+    ]
+    return same[0] if same else None
+
+
+def is_corrected(path: str) -> bool:
+    """Return whether a series' name says that its background was removed."""
+    return _has(_CORRECTED, path)
+
+
+def _has(pattern: str, text: str) -> bool:
+    """Return whether a text has a whole word of a pattern; "DfOverF" are three words."""
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
+    words = re.sub(r"[^a-z0-9δ]+", "_", text.replace("Δ", "δ").lower())
+    return re.search(rf"(^|_)({pattern})(_|$)", words) is not None
+
+
+def _names(series: Any) -> list[str]:
+    """Return the names of a series and its containers, from the outermost below the file."""
+    names: list[str] = []
+    while series is not None and series.name != "root":
+        names.insert(0, series.name)
+        series = series.parent
+    return names

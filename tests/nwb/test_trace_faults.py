@@ -1,0 +1,184 @@
+"""Calcium files as laboratories write them: what was once read wrongly, in silence."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from foreign_files import add_traces, roi_table, session, write
+
+from pynapple_nuclr import read_recording, read_traces
+
+HERE = [True, False, True]
+ANY = np.random.default_rng(0).uniform(1, 2, (40, 3))
+
+
+def imaged(path, columns=None, series=(("DfOverF", "traces"),), **options):
+    """A file of three ROIs, and series (container, name) of which each has its own values."""
+    nwbfile = session()
+    table = roi_table(nwbfile, 3, columns=columns)
+    for i, (container, name) in enumerate(series):
+        add_traces(nwbfile, table, ANY + 10 * i, container=container, name=name, **options)
+    return write(nwbfile, path)
+
+
+ACCEPTANCE = {  # a table's columns, and which of its ROIs are cells
+    "suite2p, pairs": ({"iscell": [[1.0, 0.9], [0.0, 0.7], [1.0, 0.6]]}, HERE),
+    "suite2p, probability first": ({"iscell": [[0.9, 1.0], [0.3, 0.0], [0.6, 1.0]]}, HERE),
+    "suite2p, one column": ({"iscell": [1, 0, 1]}, HERE),
+    "spelt otherwise": ({"is_cell": [1.0, 0.0, 1.0]}, HERE),
+    "probabilities": ({"iscell": [0.93, 0.12, 0.7]}, HERE),
+    "NeuroConv": ({"Accepted": [1, 0, 1], "Rejected": [0, 1, 0]}, HERE),
+    "rejected alone": ({"rejected": HERE}, [False, True, False]),
+    "CaImAn": ({"accepted": HERE}, HERE),
+    "keep": ({"keep": [1, 0, 1]}, HERE),
+    "Allen": ({"valid_roi": HERE}, HERE),
+    "invalid": ({"is_invalid": [False, True, False]}, HERE),
+    "EXTRACT": ({"status": ["accepted", "rejected", "accepted"]}, HERE),
+    "Inscopix": ({"Status": ["accepted", "rejected", "undecided"]}, HERE),
+    "words": ({"curation": ["Cell", "not cell", "cell"]}, HERE),
+    "truth values as text": ({"accepted": ["True", "False", "True"]}, HERE),
+    "numbers as text": ({"keep": ["1", "0", "1"]}, HERE),
+    "by hand": ({"valid": [1, -1, 1]}, HERE),
+    "nobody judged": ({"Accepted": [0, 0, 0], "Rejected": [0, 0, 0]}, [True] * 3),
+    "disagreement": ({"keep": [True] * 3, "accepted": HERE}, HERE),
+    "another meaning": ({"status": ["resting", "moving", "resting"]}, [True] * 3),
+    "a label": ({"label": ["PV", "", "SST"]}, [True] * 3),
+    "a probability beside it": ({"iscell_probability": [0.1, 0.2, 0.9]}, [True] * 3),
+    "codes": ({"valid": [3, 1, 2]}, [True] * 3),
+    "nothing": ({"depth": [0.0, 0.0, 1.0]}, [True] * 3),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTANCE)
+def test_rejected_rois_are_left_out_and_counted(case, tmp_path, caplog):
+    columns, kept = ACCEPTANCE[case]
+    path = imaged(tmp_path / "x.nwb", columns)
+    for read in (read_traces, read_recording):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+            traces = read(path)
+        assert traces.columns.tolist() == np.flatnonzero(kept).tolist()
+        rejected = 3 - sum(kept)
+        assert (f"{rejected} of 3 ROIs left out, rejected by the column" in caplog.text) == (
+            rejected > 0
+        )
+    assert read_traces(path, cells="all").shape == (40, 3)
+    assert read_recording(path, cells="all").shape == (40, 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "remark"),
+    [
+        (ACCEPTANCE["disagreement"][0], "column 'keep' disagrees for 1 ROIs; 'accepted' is used"),
+        (ACCEPTANCE["probabilities"][0], "'iscell' holds probabilities (3): cells are above 0.5"),
+        (ACCEPTANCE["Inscopix"][0], "1 ROIs have no verdict in 'Status' and are read"),
+        (ACCEPTANCE["codes"][0], "column 'valid' has values that are no verdicts and is not used"),
+        (ACCEPTANCE["nobody judged"][0], "all ROIs are undecided in Accepted, Rejected"),
+    ],
+)
+def test_what_is_not_plain_is_said(columns, remark, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        read_traces(imaged(tmp_path / "x.nwb", columns))
+    assert remark in caplog.text
+
+
+def test_what_was_read_is_printed(tmp_path, capsys):
+    read_traces(imaged(tmp_path / "x.nwb", {"keep": HERE}), verbose=True)
+    said = capsys.readouterr().out
+    for text in (
+        "read 2 of table",
+        "acceptance: keep",
+        "1 ROIs rejected by 'keep'",
+        "dff",
+        "1 epoch",
+    ):
+        assert text in said
+
+
+KINDS = {  # series (container, name), and the one to read as which signal
+    "part of a word: event": ([("Fluorescence", "day_seventeen")], "day_seventeen", "fluorescence"),
+    "part of a word: spk": ([("Fluorescence", "Dspkz")], "Dspkz", "fluorescence"),
+    "part of a word: bg": ([("Fluorescence", "subgroup")], "subgroup", "fluorescence"),
+    "neuropil of dff": ([("DfOverF", "dff_neuropil"), ("DfOverF", "dff_roi")], "dff_roi", "dff"),
+    "Fneu": ([("Fluorescence", "Fneu"), ("Fluorescence", "raw")], "raw", "fluorescence"),
+    "FNeuropil": ([("Fluorescence", "FNeuropil"), ("Fluorescence", "zF")], "zF", "fluorescence"),
+    "a container": ([("Neuropil", "a"), ("Fluorescence", "b")], "b", "fluorescence"),
+    "denoised before raw": (
+        [("Fluorescence", "a_raw"), ("Fluorescence", "denoised")],
+        "denoised",
+        "fluorescence",
+    ),
+    "corrected before raw": (
+        [("Fluorescence", "F"), ("Fluorescence", "neuropil_subtracted")],
+        "neuropil_subtracted",
+        "fluorescence",
+    ),
+    "dff before all": (
+        [("Fluorescence", "F"), ("Fluorescence", "deltaF_over_F")],
+        "deltaF_over_F",
+        "dff",
+    ),
+    "raw before events": ([("Fluorescence", "spks"), ("Fluorescence", "zF")], "zF", "fluorescence"),
+    "events": ([("Fluorescence", "InferredSpikes")], "InferredSpikes", "events"),
+    "Deconvolved": ([("Deconvolved", "a")], "a", "events"),
+}
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_series_are_chosen_by_whole_words(case, tmp_path):
+    series, right, signal = KINDS[case]
+    traces = read_traces(imaged(tmp_path / "x.nwb", series=series))
+    assert series[int(traces.values.min() // 10)][1] == right
+    assert set(traces["signal"]) == {signal}
+
+
+def raw_file(path, neuropil=True, name="F"):
+    """Raw fluorescence whose transients are 50 % of a baseline of 100, and its neuropil."""
+    times = np.arange(0, 240, 0.2)
+    events = (times[:, None] % [20.0, 30.0, 40.0] < 1.0) * 50.0
+    background = 40 + 20 * np.sin(times / 3)[:, None] * np.ones(3)
+    nwbfile = session()
+    table = roi_table(nwbfile, 3, columns={"iscell": [1, 1, 0]})
+    add_traces(nwbfile, table, 100 + events + 0.7 * background, container="Fluorescence", name=name)
+    if neuropil:
+        add_traces(nwbfile, table, background, container="Neuropil", name="Neuropil")
+    return write(nwbfile, path), events / 100
+
+
+def test_dff_is_made_of_fluorescence_and_neuropil(tmp_path, caplog):
+    path, right = raw_file(tmp_path / "x.nwb")
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        traces = read_traces(path, signal="dff")
+    np.testing.assert_allclose(traces.values, right[:, :2], atol=1e-5)
+    assert set(traces["signal"]) == {"dff"}
+    assert "dF/F was made of the fluorescence, 0.7 x neuropil subtracted" in caplog.text
+    part = read_traces(path, signal="dff", epochs=traces.time_support.__class__(60, 120))
+    np.testing.assert_allclose(part.values, traces.restrict(part.time_support).values)
+
+
+@pytest.mark.parametrize("name", ["F", "F_neuropil_corrected"])
+def test_dff_without_neuropil_subtracts_nothing(tmp_path, caplog, name):
+    path, _ = raw_file(tmp_path / "x.nwb", neuropil=name != "F", name=name)
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        traces = read_traces(path, signal="dff")
+    assert "nothing subtracted" in caplog.text and np.isfinite(traces.values).all()
+
+
+def test_dff_of_the_file_comes_before_one_that_is_made(tmp_path):
+    series = [("Fluorescence", "F"), ("Neuropil", "Neuropil"), ("DfOverF", "dff")]
+    path = imaged(tmp_path / "x.nwb", series=series)
+    np.testing.assert_allclose(read_traces(path, signal="dff").values, ANY + 20)
+    np.testing.assert_allclose(read_traces(path, signal="fluorescence").values, ANY)
+    with pytest.raises(ValueError, match=r"no series of the kind signal='events'; it has"):
+        read_traces(path, signal="events")
+    with pytest.raises(ValueError, match=r"signal is 'spikes'; expected one of 'dff'"):
+        read_traces(path, signal="spikes")
+
+
+def test_a_baseline_that_is_not_positive_has_no_dff(tmp_path):
+    path = imaged(tmp_path / "x.nwb", series=[("Fluorescence", "F")], offset=-1.5)
+    with pytest.warns(UserWarning, match=r"baseline that is not positive|NaN throughout") as caught:
+        read_traces(path, signal="dff")
+    assert len(caught) == 2

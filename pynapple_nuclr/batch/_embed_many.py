@@ -18,17 +18,15 @@ from tqdm import tqdm
 
 from pynapple_nuclr.atomic_files import atomic_write, folder_lock, version_of
 from pynapple_nuclr.batch.files import embed_file
-from pynapple_nuclr.batch.plan import find_sources, plan_outputs
+from pynapple_nuclr.batch.plan import find_sources, plan_outputs, source_format
 from pynapple_nuclr.batch.reports import Report, as_table, blank_report, process
 from pynapple_nuclr.checkpoints import as_encoder, save_encoder
-from pynapple_nuclr.nwb.opening import is_remote, is_zarr
+from pynapple_nuclr.nwb.opening import is_remote
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
 
 _log = logging.getLogger("pynapple_nuclr")
-
-Kind = Literal["nwb", "parquet", "csv"]
 
 _RETRIES = 3  # of a recording whose worker died
 
@@ -39,14 +37,14 @@ def embed_many(
     encoder: Encoder | str | Path | None = None,
     *,
     client: Any = None,
-    kind: Kind = "nwb",
+    kind: str = "nwb",
     raw: Literal["copy", "link", "drop"] = "drop",
     epochs: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
     **options: Any,
 ) -> pd.DataFrame:
-    """Embed many NWB files; write a result for each, and report what came of it.
+    """Embed many files; write a result for each, and report what came of it.
 
     Can be interrupted and called again: files whose result is in `out` already are skipped. A bad
     file does not stop the others.
@@ -54,8 +52,8 @@ def embed_many(
     Parameters
     ----------
     sources : str, path or sequence
-        NWB files (HDF5, Zarr), patterns (``"data/*.nwb"``) or addresses. Results of files that
-        are read too (``x_nuclr.nwb`` beside ``x.nwb``) are left out.
+        Files of any format that `read_recording` reads, patterns (``"data/*.nwb"``) or addresses.
+        Results of files that are read too (``x_nuclr.nwb`` beside ``x.nwb``) are left out.
     out : str or path
         Folder for the results, made if absent: ``<name>_nuclr.nwb`` and so on; of files of the
         same name ``<folder>_<name>_nuclr.nwb``.
@@ -65,8 +63,8 @@ def embed_many(
         Cluster to work on; its workers need the files and `out` under the same paths. A file
         whose worker dies is done by another, one that was done is not done again. Default: here,
         one after the other.
-    kind : {"nwb", "parquet", "csv"}
-        What to write.
+    kind : str
+        What to write: "nwb", "csv", "parquet", or a format of an installed package.
     raw : {"drop", "link", "copy"}
         With NWB: what becomes of the raw data, as in `write_nwb`. Of a source in Zarr a whole
         copy is written (``<name>_nuclr.zarr``), which is all that can be.
@@ -208,5 +206,5 @@ def _embed(
 ) -> Report:
     if output.exists() and not overwrite:
         return {"skipped": True}
-    raw = "copy" if is_zarr(source) else raw
+    raw = "copy" if source_format(source).name == "zarr" else raw
     return embed_file(source, output, encoder, raw=raw, overwrite=True, **how, **options)

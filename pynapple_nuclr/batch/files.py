@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pynapple_nuclr.atomic_files import check_output
-from pynapple_nuclr.batch.plan import TABLES
+from pynapple_nuclr.batch.plan import source_format, written_format
 from pynapple_nuclr.batch.reports import Report, summarize
+from pynapple_nuclr.nwb.opening import is_remote
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
+    from pynapple_nuclr.io.formats import Format
     from pynapple_nuclr.nwb.writing import Raw
     from pynapple_nuclr.recording import Units
 
@@ -33,7 +35,7 @@ def embed_file(
     Parameters
     ----------
     source, output
-        NWB file or address; file to write.
+        File, folder or address to read; file to write.
     encoder : Encoder, str or Path, optional
         As for `embed`.
     reading : mapping
@@ -70,10 +72,19 @@ def check_writable(source: str, output: Path, raw: Raw | None, overwrite: bool) 
     """Check an output before any work: its folder exists, and it does not, or may be replaced."""
     from pynapple_nuclr.nwb.writing import resolve_arguments
 
-    if output.suffix in TABLES:
-        check_output(output, overwrite=overwrite, suffix=TABLES)
-    else:
+    if not overwrite and output.exists() and not is_remote(source) and output.samefile(source):
+        raise FileExistsError(
+            f"the result of {source} would replace it; output= names another file, and "
+            "overwrite=True adds to the file itself"
+        )
+    if _is_nwb(written_format(output)) and _is_nwb(source_format(source)):
         resolve_arguments(source, output, raw, overwrite)
+    else:
+        check_output(output, overwrite=overwrite, suffix=output.suffix)
+
+
+def _is_nwb(file_format: Format | None) -> bool:
+    return file_format is not None and file_format.name in ("nwb", "zarr")
 
 
 def write_result(
@@ -86,26 +97,29 @@ def write_result(
     settings: Mapping[str, object] | None = None,
     prefix: str = "nuclr",
 ) -> None:
-    """Write units as a new NWB file of their recording or as a table, by the output's name."""
-    from pynapple_nuclr.io.tables import write_table
+    """Write units in the format that the output's name says; NWB into that of their recording."""
     from pynapple_nuclr.nwb.writing import write_nwb
 
-    if output.suffix in TABLES:
-        write_table(units, output, overwrite=overwrite)
-    else:
+    found = written_format(output)
+    if _is_nwb(found) and _is_nwb(source_format(source)):
         write_nwb(
             units, source, output, raw=raw, overwrite=overwrite, settings=settings, prefix=prefix
         )
+    elif found is None or found.write is None:
+        raise ValueError(f"{output} is of no format that can be written")
+    else:
+        found.write(units, output, source=source, raw=raw, overwrite=overwrite)
 
 
-def read_stored(source: str, *, prefix: str = "nuclr", epochs: str | None = None) -> Units:
-    """Read what a file recorded, with the embedding that it holds of the whole recording."""
+def read_stored(source: str, reading: Mapping[str, Any], *, prefix: str = "nuclr") -> Units:
+    """Read what a file recorded; if all of it, with the embedding that the file holds."""
     from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
 
-    if epochs is None and prefix in describe_nwb(source)["embeddings"]:
+    is_nwb = _is_nwb(source_format(source))
+    if is_nwb and not reading and prefix in describe_nwb(source)["embeddings"]:
         return read_embedding(source, prefix=prefix)
-    return read_recording(source, epochs=epochs)
+    return read_recording(source, **reading)
 
 
 def read_or_embed(
@@ -142,7 +156,7 @@ def read_or_embed(
     from pynapple_nuclr.io._read_recording import read_recording
 
     stored = not reading and options.keys() <= {"device", "progress"}
-    units = read_stored(source) if stored else read_recording(source, **reading)
+    units = read_stored(source, {}) if stored else read_recording(source, **reading)
     if stored and is_embedded(units):
         return units
     if column is not None and column not in units.metadata_columns:

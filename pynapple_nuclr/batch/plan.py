@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from pynapple_nuclr.nwb.opening import is_remote, is_zarr
-
-TABLES = (".csv", ".parquet")
-KINDS = ("nwb", "csv", "parquet")
-"""What can be written."""
+from pynapple_nuclr.io.formats import Format, format_of, formats, output_format
+from pynapple_nuclr.nwb.opening import is_remote
 
 _WRITTEN = "_nuclr"
-_SUFFIXES = (".nwb", ".zarr", *TABLES)
 
 
 class Sources(NamedTuple):
@@ -49,21 +45,35 @@ def find_sources(patterns: Sequence[str]) -> Sources:
         if not matches:
             raise ValueError(f"no file matches {pattern!r}; check the pattern")
         found.update(dict.fromkeys(matches))
-    paths = {Path(one) for one in found}
-    left_out = [one for one in found if _is_result(Path(one), paths)]
+    originals = {_key(one) for one in found if not _is_result(one)}
+    left_out = [one for one in found if _is_result(one) and _key(one) in originals]
     return Sources([one for one in found if one not in left_out], left_out)
 
 
-def _is_result(path: Path, paths: Collection[Path]) -> bool:
-    if not path.stem.endswith(_WRITTEN):
-        return False
-    return path.with_name(f"{path.stem.removesuffix(_WRITTEN)}{path.suffix}") in paths
+def _is_result(source: str) -> bool:
+    return _name(source).endswith(_WRITTEN)
+
+
+def _key(source: str) -> tuple[Path, str, str]:
+    """Return what a file and our result of it have in common."""
+    return Path(source).parent, stem_of(source), source_format(source).name
+
+
+def _name(source: str) -> str:
+    return source_format(source).stem(source)
+
+
+def source_format(source: str) -> Format:
+    """Return the format of a file; NWB where there is no telling: its reader says what is wrong."""
+    try:
+        return format_of(source)
+    except ValueError:
+        return formats()["nwb"]
 
 
 def stem_of(source: str) -> str:
     """Return the name of a source without folder and suffix, and without our own ending."""
-    path = Path(urlsplit(source).path if is_remote(source) else source)
-    return path.stem.removesuffix(_WRITTEN) or "remote"
+    return _name(source).removesuffix(_WRITTEN) or "remote"
 
 
 def name_recordings(sources: Sequence[str]) -> list[str]:
@@ -83,16 +93,17 @@ def plan_outputs(sources: Sequence[str], output: Path | None, kind: str | None) 
         A file for one source, a folder for several (made later); None: beside each source, for
         an address in the current folder.
     kind : str or None
-        One of `KINDS`; None: as `output` says, else "nwb".
+        Name of a format that can be written; None: as `output` says, else "nwb" ("csv" for
+        traces of another format, which have no NWB file to be written into).
 
     Raises
     ------
     ValueError
-        If the output is one file for several sources, is of no kind that can be written, or
+        If the output is one file for several sources, is of no format that can be written, or
         contradicts `kind`; if two results would be one file.
     """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f'kind is {kind!r}; expected "nwb", "csv" or "parquet"')
+    if kind is not None:
+        output_format(kind)
     if output is not None and output.suffix and not output.is_dir():
         _check_one_file(output, kind, sources)
         return dict.fromkeys(sources, output)
@@ -103,7 +114,7 @@ def plan_outputs(sources: Sequence[str], output: Path | None, kind: str | None) 
         twice = output is not None and stems[stem_of(one)] > 1
         name = f"{_parent(one)}_{stem_of(one)}" if twice else stem_of(one)
         folder = output or (Path() if is_remote(one) else Path(one).parent)
-        planned[one] = folder / f"{name}{_WRITTEN}.{_suffix(one, kind)}"
+        planned[one] = folder / f"{name}{_WRITTEN}{_suffix(one, kind)}"
     for path, count in Counter(planned.values()).items():
         if count > 1:
             same = ", ".join(one for one in sources if planned[one] == path)
@@ -117,20 +128,31 @@ def _parent(source: str) -> str:
 
 
 def _suffix(source: str, kind: str | None) -> str:
-    zarr = kind in (None, "nwb") and not is_remote(source) and is_zarr(source)
-    return "zarr" if zarr else kind or "nwb"
+    if kind is None:
+        read_from = source_format(source)
+        only_traces = read_from.write is None and read_from.reader("units") is None
+        kind = "csv" if only_traces else "nwb"
+    return output_format(kind, source).suffixes[-1]
+
+
+def written_format(output: Path) -> Format | None:
+    """Return the format in which a file of this name is written; None: there is none."""
+    able = (one for one in formats().values() if one.write is not None)
+    return next((one for one in able if output.name.lower().endswith(one.suffixes)), None)
 
 
 def _check_one_file(output: Path, kind: str | None, sources: Sequence[str]) -> None:
-    if output.suffix not in _SUFFIXES:
+    found = written_format(output)
+    if found is None:
+        able = [one.suffixes[-1] for one in formats().values() if one.write is not None]
         raise ValueError(
-            f"output is {str(output)!r}; expected a folder, or a name that ends in .nwb, .csv or "
-            ".parquet"
+            f"output is {str(output)!r}; expected a folder, or a name that ends in "
+            f"{', '.join(able[:-1])} or {able[-1]}"
         )
     if len(sources) > 1:
         raise ValueError(
             f"output is one file, {output}, for {len(sources)} files; expected a folder, with "
-            f"kind='{output.suffix[1:]}' if you like"
+            f"kind='{found.name}' if you like"
         )
-    if kind is not None and output.suffix != f".{kind}":
+    if kind is not None and found != output_format(kind, sources[0]):
         raise ValueError(f"output is {output}, and kind={kind!r}; leave one of them out")

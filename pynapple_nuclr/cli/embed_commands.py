@@ -10,13 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from pynapple_nuclr.batch.plan import TABLES, plan_outputs
+from pynapple_nuclr.batch.plan import plan_outputs
 from pynapple_nuclr.batch.reports import Report
 from pynapple_nuclr.cli.commands import app, print_json
 from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
 from pynapple_nuclr.cli.options import (
     AsJson,
     By,
+    Cells,
+    Clock,
     Device,
     Encoder,
     Epochs,
@@ -30,6 +32,7 @@ from pynapple_nuclr.cli.options import (
     Precision,
     Progress,
     RawOption,
+    Table,
     Tolerance,
     drop_unset,
 )
@@ -43,6 +46,9 @@ def embed_command(
     encoder: Encoder = None,
     gaps: GapsOption = None,
     epochs: Epochs = None,
+    cells: Cells = None,
+    table: Table = None,
+    clock: Clock = None,
     by: By = None,
     raw: RawOption = None,
     max_seconds: MaxSeconds = None,
@@ -90,7 +96,7 @@ def embed_command(
             source,
             outputs[source],
             model,
-            reading=drop_unset(epochs=epochs),
+            reading=drop_unset(epochs=epochs, cells=cells, table=table, clock=clock),
             raw=raw,
             overwrite=overwrite,
             progress=not several and not no_progress,
@@ -119,6 +125,9 @@ def pretrain_command(
     init: Annotated[str | None, typer.Option(help="Encoder to fine-tune: folder or name.")] = None,
     gaps: GapsOption = None,
     epochs: Epochs = None,
+    cells: Cells = None,
+    table: Table = None,
+    clock: Clock = None,
     by: By = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs of windows per step.")] = None,
     seed: Annotated[
@@ -157,9 +166,11 @@ def pretrain_command(
     from pynapple_nuclr.io.recording_cache import open_recordings
     from pynapple_nuclr.nwb.opening import is_remote
 
+    reading = drop_unset(epochs=epochs, cells=cells, table=table, clock=clock)
+
     def read(source: str) -> Any:
-        if epochs is not None or is_remote(source):
-            return read_recording(source, epochs=epochs)
+        if reading or is_remote(source):
+            return read_recording(source, **reading)
         open_recordings(source, by=by, cache=cache)  # indexed here, so that a bad file is named
         return source
 
@@ -208,8 +219,8 @@ def plan_results(
     """Return source → file of its result, whose folder is made; refuse --raw for tables."""
     outputs = plan_outputs(sources, output, kind)
     for path in outputs.values():
-        if raw is not None and path.suffix in TABLES:
-            raise ValueError(f"--raw is about NWB files, and {path} is a table; leave it out")
+        if raw is not None and path.suffix not in (".nwb", ".zarr"):
+            raise ValueError(f"--raw is about NWB files, and {path} is none; leave it out")
     if output is not None and output not in outputs.values():
         output.mkdir(parents=True, exist_ok=True)
     return outputs

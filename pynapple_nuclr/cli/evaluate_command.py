@@ -12,10 +12,13 @@ from pynapple_nuclr.cli.many_files import find_sources, read_all
 from pynapple_nuclr.cli.options import (
     Animals,
     AsJson,
+    Cells,
+    Clock,
     Epochs,
     Files,
     Overwrite,
     Progress,
+    Table,
     drop_unset,
 )
 
@@ -44,6 +47,9 @@ def evaluate_command(
     ] = None,
     animals: Animals = None,
     epochs: Epochs = None,
+    cells: Cells = None,
+    table: Table = None,
+    clock: Clock = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 1).")] = None,
     n_folds: Annotated[
         int | None,
@@ -80,9 +86,10 @@ def evaluate_command(
 
     if output is not None:
         check_output(output, overwrite=overwrite, suffix=".csv")
+    reading = drop_unset(epochs=epochs, cells=cells, table=table, clock=clock)
     recordings, notes = read_all(
         find_sources(files),
-        lambda source: read_recording(source, epochs=epochs),
+        lambda source: read_recording(source, **reading),
         progress=not no_progress,
     )
 

@@ -1,16 +1,18 @@
-"""`nap-nuclr info` and `nap-nuclr demo`: what there is, and how it works."""
+"""`nap-nuclr info` and `nap-nuclr demo`: what a file holds, and how the package works."""
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pynapple_nuclr.cli.commands import app, print_json, show_table
-from pynapple_nuclr.cli.options import AsJson, Progress, drop_unset
+from pynapple_nuclr.cli.options import AsJson, Cells, Clock, Progress, Table, drop_unset
 
 
 @app.command("demo")
@@ -38,33 +40,50 @@ def demo_command(
 def info_command(
     what: Annotated[
         str | None,
-        typer.Argument(help="An encoder (folder or hub name), an NWB file or a probe (.skops)."),
+        typer.Argument(help="An encoder (folder or hub name), a recording or a probe (.skops)."),
     ] = None,
+    cells: Cells = None,
+    table: Table = None,
+    clock: Clock = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an encoder, an NWB file or a probe is, and which versions are installed.
+    """Describe an encoder, a recording or a probe, and list the versions installed.
 
-    [bold]Examples[/bold]: nap-nuclr info; nap-nuclr info my_encoder; nap-nuclr info out.nwb
+    Of a recording it shows what is read, from where, and what is left out.
+
+    [bold]Examples[/bold]:
+
+    nap-nuclr info
+
+    nap-nuclr info my_encoder
+
+    nap-nuclr info out.nwb
     """
     about: dict[str, Any]
     text = ""
-    if what is not None and what.rstrip("/").endswith((".nwb", ".zarr")):
-        about = _about_file(what)
-    elif what is not None and what.endswith(".skops"):
+    if what is not None and what.endswith(".skops"):
         about = {"probe": _about_probe(what)}
+        if not as_json:
+            show_table(Path(what).name, about["probe"])
+    elif what is not None and _is_recording(what):
+        about = _about_file(what, drop_unset(cells=cells, table=table, clock=clock))
+        if not as_json:
+            _show_file(about)
     else:
         about, text = _about_encoder(what)
     versions = _versions()
     if as_json:
         print_json(about | {"versions": versions})
         return
-    if "file" in about:
-        _show_file(about)
-    elif "probe" in about:
-        show_table(Path(str(what)).name, about["probe"])
-    else:
+    if text:
         typer.echo(text)
     show_table("Versions", versions)
+
+
+def _is_recording(what: str) -> bool:
+    from pynapple_nuclr.io.formats import formats
+
+    return any(one.reads and one.matches(what) for one in formats().values())
 
 
 def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
@@ -77,13 +96,25 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
     return about, encoder.describe(source or "spikes")
 
 
-def _about_file(source: str) -> dict[str, Any]:
+def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
     from pynapple_nuclr.io._read_recording import read_recording
-    from pynapple_nuclr.nwb.stored_embeddings import describe_nwb
+    from pynapple_nuclr.io.formats import format_of
 
-    support = read_recording(source).time_support
-    observed = {"seconds": float(support.tot_length()), "epochs": len(support)}
-    return {"file": source, **describe_nwb(source), "observed": observed}
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        units = read_recording(source, verbose=True, **reading)
+    support = units.time_support
+    describe = format_of(source).describe
+    return {
+        "file": source,
+        "units": units.shape[1] if hasattr(units, "shape") else len(units),
+        "columns": list(map(str, units.metadata_columns)),
+        "labels": [],
+        "embeddings": {},
+        **({} if describe is None else describe(source)),
+        "observed": {"seconds": float(support.tot_length()), "epochs": len(support)},
+        "read": printed.getvalue().strip(),
+    }
 
 
 def _about_probe(path: str) -> dict[str, Any]:
@@ -110,6 +141,8 @@ def _show_file(content: dict[str, Any]) -> None:
         or f"no: {shlex.join(['nap-nuclr', 'embed', path])}",
     }
     show_table(Path(path).name, facts)
+    if content["read"]:
+        typer.echo(f"\n{content['read']}")
     for prefix, notes in content["embeddings"].items():
         show_table(f"Embedding {prefix!r}", notes)
 

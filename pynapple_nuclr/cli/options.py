@@ -21,7 +21,9 @@ def drop_unset(**options: Any) -> dict[str, Any]:
 
 Files = Annotated[
     list[str],
-    typer.Argument(help='NWB files, quoted patterns ("data/*.nwb") or addresses (https://…).'),
+    typer.Argument(
+        help='Files (NWB, phy, Suite2p …), quoted patterns ("data/*.nwb") or addresses (https://…).'
+    ),
 ]
 Encoder = Annotated[
     str | None, typer.Option(help="Folder or hub name (default: the bundled encoder).")
@@ -54,6 +56,18 @@ MaxWindows = Annotated[
     int | None,
     typer.Option(help="Of each file, read so many windows, spread evenly (default: all)."),
 ]
+Cells = Annotated[
+    Literal["accepted", "all"] | None,
+    typer.Option(help="Of calcium recordings, the ROIs to read (default: accepted)."),
+]
+Table = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of several tables of neurons, or traces, in a file, this."),
+]
+Clock = Annotated[
+    Literal["continuous", "restart"] | None,
+    typer.Option(help="restart: a clock that starts again has parts (default: continuous)."),
+]
 Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda or mps (default: auto)."),
@@ -72,8 +86,11 @@ Output = Annotated[
     ),
 ]
 Format = Annotated[
-    Literal["nwb", "csv", "parquet"] | None,
-    typer.Option("--format", help="What to write, if --output is no file (default: nwb)."),
+    str | None,
+    typer.Option(
+        "--format",
+        help="nwb, csv, parquet, or a format of an installed package (default: nwb).",
+    ),
 ]
 RawOption = Annotated[
     Literal["copy", "link", "drop"] | None,

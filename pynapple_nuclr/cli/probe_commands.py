@@ -17,6 +17,8 @@ from pynapple_nuclr.cli.options import (
     AsJson,
     By,
     Cache,
+    Cells,
+    Clock,
     Device,
     Encoder,
     Epochs,
@@ -30,6 +32,7 @@ from pynapple_nuclr.cli.options import (
     Precision,
     Progress,
     RawOption,
+    Table,
     Tolerance,
     drop_unset,
 )
@@ -75,6 +78,9 @@ def fit_command(
     encoder: Encoder = None,
     gaps: GapsOption = None,
     epochs: Epochs = None,
+    cells: Cells = None,
+    table: Table = None,
+    clock: Clock = None,
     by: By = None,
     max_seconds: MaxSeconds = None,
     max_windows: MaxWindows = None,
@@ -114,7 +120,7 @@ def fit_command(
     def read(source: str) -> Units:
         return read_or_embed(
             source,
-            reading=drop_unset(epochs=epochs),
+            reading=drop_unset(epochs=epochs, cells=cells, table=table, clock=clock),
             column=target,
             cache=cache,
             progress=len(sources) == 1 and not no_progress,
@@ -168,6 +174,9 @@ def annotate_command(
     ] = None,
     gaps: GapsOption = None,
     epochs: Epochs = None,
+    cells: Cells = None,
+    table: Table = None,
+    clock: Clock = None,
     by: By = None,
     raw: RawOption = None,
     max_seconds: MaxSeconds = None,
@@ -207,13 +216,14 @@ def annotate_command(
         device=device,
         precision=precision,
     )
+    reading = drop_unset(epochs=epochs, cells=cells, table=table, clock=clock)
     settings = {"probe": probe.name} | drop_unset(gaps=gaps, by=by)
     column = f"predicted_{fitted.target}"
 
     def work(source: str) -> Report:
         path = outputs[source]
         check_writable(source, path, raw, overwrite)
-        units = read_stored(source, prefix=fitted.prefix, epochs=epochs)
+        units = read_stored(source, reading, prefix=fitted.prefix)
         inner = len(sources) == 1 and not no_progress
         units = fitted.annotate(units, threshold, probabilities, **embedding, progress=inner)
         write_result(

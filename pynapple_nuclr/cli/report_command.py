@@ -14,6 +14,8 @@ from pynapple_nuclr.cli.options import (
     AsJson,
     By,
     Cache,
+    Cells,
+    Clock,
     Device,
     Encoder,
     Epochs,
@@ -23,6 +25,7 @@ from pynapple_nuclr.cli.options import (
     Overwrite,
     Precision,
     Progress,
+    Table,
     Tolerance,
     drop_unset,
 )
@@ -51,6 +54,9 @@ def report_command(
     encoder: Encoder = None,
     gaps: GapsOption = None,
     epochs: Epochs = None,
+    cells: Cells = None,
+    table: Table = None,
+    clock: Clock = None,
     by: By = None,
     max_seconds: MaxSeconds = None,
     max_windows: MaxWindows = None,
@@ -81,7 +87,7 @@ def report_command(
     with collect_warnings(notes):
         units = read_or_embed(
             file,
-            reading=drop_unset(epochs=epochs),
+            reading=drop_unset(epochs=epochs, cells=cells, table=table, clock=clock),
             cache=cache,
             progress=not no_progress,
             **drop_unset(

@@ -69,8 +69,8 @@ class ContrastiveLoss(nn.Module):
         Returns
         -------
         Tensor ()
-            Mean over the matched units of all populations; a population of one unit, which has no
-            other to be told from, is left out.
+            Mean over the matched units of all populations; a population of one unit, which has
+            no negatives, is left out.
 
         Raises
         ------
@@ -103,18 +103,18 @@ class ContrastiveLoss(nn.Module):
         """Return the summed loss over the matched units of one population, and their number."""
         same = ids1[:, None] == ids2[None, :]  # (units of view 1, units of view 2)
         row1, row2 = same.nonzero(as_tuple=True)
-        if not len(row1) or len(z1) == len(z2) == 1:  # nothing to tell a unit from
+        if not len(row1) or len(z1) == len(z2) == 1:  # no negatives
             return z1.sum() * 0, 0
         across = z1 @ z2.T / self.temperature
         positive = across[same]
         negatives = across.masked_fill(same, -torch.inf)
         size = math.log(len(z1) + len(z2))
-        spread1 = self._spread(negatives[row1], z1, row1) - size
-        spread2 = self._spread(negatives.T[row2], z2, row2) - size
-        terms = 1 / self.temperature - positive + (spread1 + spread2) / 2
+        negatives1 = self._log_sum(negatives[row1], z1, row1) - size
+        negatives2 = self._log_sum(negatives.T[row2], z2, row2) - size
+        terms = 1 / self.temperature - positive + (negatives1 + negatives2) / 2
         return terms.sum(), len(row1)
 
-    def _spread(self, across: Tensor, z: Tensor, rows: Tensor) -> Tensor:
+    def _log_sum(self, across: Tensor, z: Tensor, rows: Tensor) -> Tensor:
         """Return the log-sum-exp over all negatives of each matched unit (matched,)."""
         within = z[rows] @ z.T / self.within_view_temperature
         itself = rows[:, None] == torch.arange(len(z), device=z.device)

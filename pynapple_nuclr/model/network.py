@@ -15,7 +15,7 @@ from pynapple_nuclr.model.layers import (
 
 
 class Network(nn.Module):
-    """Spatiotemporal transformer over the units of a population, without a name or a card.
+    """Spatiotemporal transformer over the units of a population: `Encoder` adds name and card.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Network(nn.Module):
 
     def _over_time(self) -> Block:
         config = self.config
-        attention = Attention(config.dim, config.heads, config.head_dim, self.rotary)
+        attention = Attention(config.dim, config.heads, config.head_dim)
         return Block(attention, config.dim, config.dropout)
 
     def _among_units(self) -> Block:
@@ -68,12 +68,14 @@ class Network(nn.Module):
         Returns
         -------
         Tensor (units, dim)
+            Without units: (0, dim).
         """
         x = self.read_in(patches)
+        rotation = self.rotary.rotation(x.shape[1])
         for block in self.temporal:
-            x = block(x)
+            x = block(x, rotation)
         for block in self.spatiotemporal:
-            x = block(x, population_sizes)
+            x = block(x, population_sizes or [0], rotation)
         mean: Tensor = x.mean(dim=1)
         return mean
 

@@ -1,4 +1,4 @@
-"""The encoder made ready to embed computes the same function, on every way through."""
+"""The encoder made ready to embed computes the same function, by every route."""
 
 import threading
 from dataclasses import replace
@@ -10,7 +10,7 @@ import torch
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, simulate
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.embedding.window_batches import run_windows
-from pynapple_nuclr.model import inference
+from pynapple_nuclr.model import _onednn, inference
 from pynapple_nuclr.model.inference import InferenceEngine
 from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.windows import open_patch_reader, tile
@@ -47,7 +47,7 @@ def relative_error(ours, theirs):
 def library(request, monkeypatch):
     """With oneDNN where torch has it, and without."""
     if not request.param:
-        monkeypatch.setattr(inference, "_has_onednn", lambda kind: False)
+        monkeypatch.setattr(_onednn, "is_available", lambda dtype: False)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -67,7 +67,7 @@ def test_many_queries_go_in_parts(scores, monkeypatch):
     patches = activity(config, 330)
     whole = InferenceEngine(encoder)(patches, [330])
     monkeypatch.setattr(inference, "_QUERIES", 100)
-    monkeypatch.setitem(inference._AT_ONCE, "cpu", 70)
+    monkeypatch.setitem(inference._TOKENS_TOGETHER, "cpu", 70)
     assert relative_error(InferenceEngine(encoder)(patches, [330]), whole) < 1e-5
 
 
@@ -96,7 +96,7 @@ def test_bfloat16_agrees_on_a_trained_encoder():
     assert (np.argmax(low @ full.T, axis=1) == np.arange(len(full))).all()
 
 
-def test_it_is_a_picture_of_its_moment_and_leaves_the_encoder_alone():
+def test_later_changes_of_the_encoder_do_not_reach_the_engine():
     encoder = encoder_of(SMALL).train()
     patches = activity(SMALL, 5)
     before = InferenceEngine(encoder)

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pynapple as nap
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig
+from pynapple_nuclr.model.inference import InferenceEngine
 from pynapple_nuclr.model.layers import PopulationAttention
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16, patch_duration=0.5, window_duration=2)
@@ -78,8 +81,8 @@ def test_units_find_those_that_go_with_them_throughout_the_window():
 
 
 def test_an_addition_at_its_default_leaves_old_signatures_as_they_were():
-    assert "attention_scope" not in CONFIG.signature()
-    assert "attention_scope" in replace(CONFIG, attention_scope="window").signature()
+    assert "population_scores" not in CONFIG.signature()  # its name in the first signatures
+    assert "population_scores" in replace(CONFIG, attention_scope="window").signature()
 
 
 def test_hash_follows_weights_and_configuration():
@@ -125,3 +128,45 @@ def test_float32_agrees_with_float64():
         single = encoder(patches, [9])
         double = encoder.double()(patches.double(), [9]).float()
     np.testing.assert_allclose(single, double, atol=2e-5)
+
+
+# --- no units, and units that are silent ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["patch", "window"])
+@pytest.mark.parametrize("sizes", [[], [0], [0, 0]], ids=str)
+@pytest.mark.parametrize("mode", ["training", "evaluation", "inference engine"])
+def test_an_empty_population_has_no_embeddings(scope, sizes, mode):
+    config = replace(CONFIG, attention_scope=scope, population_dropout=0.5)
+    encoder = seeded(config=config).train(mode == "training")
+    compute = InferenceEngine(encoder) if mode == "inference engine" else encoder
+    assert compute(torch.zeros(0, 4, 25), sizes).shape == (0, 32)
+
+
+@pytest.mark.parametrize("scope", ["patch", "window"])
+def test_an_empty_population_among_others_changes_nothing(scope):
+    encoder = seeded(config=replace(CONFIG, attention_scope=scope))
+    patches = torch.poisson(torch.full((5, 4, 25), 0.3))
+    with torch.no_grad():
+        expected = encoder(patches, [3, 2])
+        torch.testing.assert_close(encoder(patches, [3, 0, 2]), expected)
+        torch.testing.assert_close(InferenceEngine(encoder)(patches, [3, 0, 2]), expected)
+
+
+def test_silent_units_have_finite_embeddings():
+    encoder = seeded()
+    patches = torch.zeros(5, 4, 25)
+    with torch.no_grad():
+        assert encoder(patches, [3, 2]).isfinite().all()
+    assert InferenceEngine(encoder)(patches, [3, 2]).isfinite().all()
+
+
+def test_embed_of_silent_units_and_of_none():
+    support = nap.IntervalSet(0, 20)
+    trains = {0: nap.Ts(np.arange(0, 20, 0.1)), 1: nap.Ts([]), 2: nap.Ts([])}
+    for ids, message in (([], "has no units"), ([1, 2], "no spikes at all in its 2 units")):
+        some = nap.TsGroup({i: trains[i] for i in ids}, time_support=support)
+        with pytest.raises(ValueError, match=message):
+            nap_nuclr.embed(some, seeded(), progress=False)
+    embedded = nap_nuclr.embed(nap.TsGroup(trains, time_support=support), seeded(), progress=False)
+    assert len(embedded) == 3

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.baselines.base import Recordings
+    from pynapple_nuclr.config import Modality
 
 
 @dataclass
 class Nuclr(EmbeddingSystem):
-    """The NuCLR encoder: as it is, or trained anew on the recordings of every fit.
+    """The NuCLR encoder: as it is, or trained on the recordings of every fit.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class Nuclr(EmbeddingSystem):
         With neither `steps` nor `minutes`: the encoder to use as it is (default: the bundled
         one). Else the one to fine-tune (default: random weights).
     config : EncoderConfig, optional
-        Windows and size of an encoder that is trained anew.
+        Windows and size of an encoder that is trained.
     steps : int, optional
         Steps to train on the recordings of every fit.
     training : mapping
@@ -72,9 +73,16 @@ class Nuclr(EmbeddingSystem):
     name: str = field(default="nuclr", kw_only=True)  # type: ignore[misc]  # of each variant
 
     def __post_init__(self) -> None:
+        self._start: Encoder | None = None  # loaded here: an error comes before any work
+        self.encoder_: Encoder | None = None
         if self.steps is None or self.encoder is not None:
-            self.encoder = as_encoder(self.encoder)
-            self.modalities = (self.encoder.config.modality,)  # type: ignore[misc]
+            self._start = as_encoder(self.encoder)
+            self.modalities = (self._start.config.modality,)  # type: ignore[misc]
+
+    @classmethod
+    def for_modality(cls, modality: Modality) -> Nuclr:
+        """Return the bundled encoder of these recordings, as it is."""
+        return cls(modality)
 
     @property
     def trainable(self) -> bool:
@@ -84,30 +92,28 @@ class Nuclr(EmbeddingSystem):
     @property
     def identity(self) -> str:
         """Name and hash of the encoder in use; "" before it is trained."""
-        known = getattr(self, "encoder_", None)
-        if known is None and self.steps is None:
-            known = self.encoder
-        return "" if known is None else str(known.identity)
+        used = self.encoder_ or (self._start if self.steps is None else None)
+        return "" if used is None else str(used.identity)
 
     @property
     def pretrained_on(self) -> str:
         """What the encoder has been trained on before any fit."""
-        if self.encoder is None:
+        if self._start is None:
             return ""
-        card = as_encoder(self.encoder).card
+        card = self._start.card
         training = card.get("training", {})
         known = f"{training['recordings']} recordings" if "recordings" in training else "nothing"
         return str(card.get("data", known))
 
     @property
     def fingerprints(self) -> frozenset[str]:
-        """By what the recordings of the encoder's pretraining are known again.
+        """Fingerprints of the recordings of the encoder's pretraining.
 
-        A warning says where an encoder was trained, and its card does not tell on what.
+        Warns where an encoder was trained and its card does not name the recordings.
         """
-        if self.encoder is None:
+        if self._start is None:
             return frozenset()
-        encoder = as_encoder(self.encoder)
+        encoder = self._start
         known = known_fingerprints(encoder.card)
         if not known and "training" in encoder.card:
             warnings.warn(
@@ -119,14 +125,20 @@ class Nuclr(EmbeddingSystem):
             )
         return known
 
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the result; of an encoder its name and hash, not its folder."""
+        start = None if self._start is None else self._start.identity
+        return super().settings() | {"encoder": start}
+
     def candidates(self) -> list[System]:
         """Return this system, then one for each of the alternatives."""
-        return [self, *(replace(self, alternatives=(), **dict(one)) for one in self.alternatives)]
+        same = {"encoder": self._start, "alternatives": ()}
+        return [self, *(replace(self, **{**same, **one}) for one in self.alternatives)]
 
     def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Nuclr:
         """Train on the recordings, if steps are set."""
         if self.steps is None:
-            self.encoder_ = as_encoder(self.encoder)
+            self.encoder_ = self._start
             return self
         from pynapple_nuclr.pretraining import pretrain  # loads Lightning
 
@@ -134,7 +146,7 @@ class Nuclr(EmbeddingSystem):
             self.encoder_ = pretrain(
                 recordings,
                 self.config,
-                init=self.encoder,
+                init=self._start,
                 steps=self.steps,
                 seed=seed,
                 out=folder,

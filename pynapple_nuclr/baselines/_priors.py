@@ -1,7 +1,7 @@
-"""Floors of a score: what the labels of a unit's own recording give away.
+"""Priors: what the labels of a unit's own recording predict, without any model of the unit.
 
-They say nothing of identity. They exist only where a protocol shows labels of the recording that
-is asked about, and there every score has to be compared with theirs.
+They exist only where a protocol shows labels of the tested recording; there every score has to be
+compared with theirs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.baselines.base import LabelSystem
-from pynapple_nuclr.baselines.labels_and_trials import (
-    are_trials,
-    classes_in,
-    memoize_per_object,
-    read_labels,
-    unit_ids,
-)
+from pynapple_nuclr.baselines.labels import classes_in, read_labels
+from pynapple_nuclr.baselines.trials import are_trials
+from pynapple_nuclr.columns.metadata import unit_ids
 from pynapple_nuclr.config import EncoderConfig
-from pynapple_nuclr.recording import as_recording, name_recordings
+from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.windows import open_patch_reader
 from pynapple_nuclr.windows.tiling import whole_patches
 
@@ -57,7 +54,7 @@ class _Prior(LabelSystem):
         TypeError, ValueError
             If a recording has no labels in `labels`, or another number, or no unit has one.
         """
-        self.labels_ = read_labels(recordings, labels)
+        self.labels_ = read_labels(self.check_recordings(recordings), labels)
         self.classes_ = classes_in(self.labels_)
         return self
 
@@ -71,20 +68,20 @@ class _Prior(LabelSystem):
         TypeError, ValueError
             If a recording is none, or has another number of units than when it was fitted.
         """
-        answers = {}
-        for name, units in name_recordings(recordings).items():
-            n_units = len(unit_ids(units, name))
+        probabilities = {}
+        for name, units in self.check_recordings(recordings).items():
+            n_units = len(unit_ids(units))
             labels = self.labels_.get(name, np.full(n_units, ""))
             if len(labels) != n_units:
                 raise ValueError(
                     f"recording {name!r} has {n_units} units, but was fitted with {len(labels)} "
                     "labels; expected the same units under the same name"
                 )
-            answers[name] = np.full((n_units, len(self.classes_)), np.nan)
+            probabilities[name] = np.full((n_units, len(self.classes_)), np.nan)
             if (labels != "").any():
                 one_hot = (labels[:, None] == self.classes_).astype(np.float64)
-                answers[name] = self._vote(units, name, one_hot)
-        return answers
+                probabilities[name] = self._vote(units, name, one_hot)
+        return probabilities
 
     @abstractmethod
     def _vote(self, units: Any, name: str, one_hot: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The system to beat first: what every unit's own activity says of it, without the others."""
+"""Statistics of single units: the baseline that every system has to beat."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pynapple_nuclr.baselines.base import EmbeddingSystem
-from pynapple_nuclr.baselines.labels_and_trials import are_trials
+from pynapple_nuclr.baselines.trials import are_trials
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.recording import as_recordings, name_recordings
+from pynapple_nuclr.recording import as_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Statistics(EmbeddingSystem):
 
     def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the statistics (units, features) of each recording; NaN for silent units."""
-        named = name_recordings(recordings)
+        named = self.check_recordings(recordings)
         checked = as_recordings(named)
         return {name: self._describe(named[name], checked[name]) for name in named}
 
@@ -81,8 +81,8 @@ class Statistics(EmbeddingSystem):
         table = np.column_stack([unit_statistics(units).to_numpy(), response])
         if recording.modality == "spikes":
             _, inside = _phase(recording.times, recording.epochs)
-            heard = np.bincount(recording.units[inside], minlength=recording.n_units)
-            table[heard == 0] = np.nan
+            n_spikes = np.bincount(recording.units[inside], minlength=recording.n_units)
+            table[n_spikes == 0] = np.nan
         return table
 
 

@@ -1,75 +1,129 @@
-"""What every system has in common: pynapple objects in, embeddings or class probabilities out."""
+"""The interface of a system: pynapple objects in, vectors or class probabilities out.
+
+A system of another package is one class, a subclass of `EmbeddingSystem` or `LabelSystem`, that
+this package registers as an entry point; see the page "Add a system" of the documentation.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import pickle
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import PurePath
-from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pynapple as nap
+from sklearn.base import BaseEstimator
+from typing_extensions import Self
 
-from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.baselines.plain_values import HasCard, as_plain_value
+from pynapple_nuclr.recording import modality_of, name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pynapple_nuclr.config import Modality
     from pynapple_nuclr.recording import Units
 
     Recordings = Mapping[str, Units]
     Labels = Mapping[str, NDArray[np.str_]]
+    Vectors = NDArray[np.float64]
 
 
-@dataclass
-class System(ABC):
-    """One way of saying what kind of unit each unit is.
+class System(BaseEstimator, ABC):
+    """One way to find out what kind of unit each unit is.
 
-    The fields of a system, and in a class that is no dataclass all of its attributes, are its
-    settings: they decide its result together with the data and the seed. What it learns is kept
-    in attributes that end with an underscore.
+    The conventions are those of scikit-learn's estimators: the constructor only keeps its
+    arguments, each in an attribute of the same name (a dataclass does), and `get_params` returns
+    them. They decide the result, together with the data and the seed. What is learned is kept in
+    attributes that end with an underscore.
 
     Attributes
     ----------
     name : str
         Name of the system in tables; ends with ``-style`` where it departs from its paper.
     modalities : tuple of str
-        What it can read: "spikes", "calcium".
+        What it can read: "spikes", "calcium". Default: both.
     history_ : list of dict
-        The course of its training: ``step``, ``seconds``, ``loss`` and the like.
+        The course of its training, set by `fit`: ``step``, ``seconds``, ``loss`` and the like.
+        Default: empty.
     """
 
     name: ClassVar[str]
     modalities: ClassVar[tuple[str, ...]] = ("spikes", "calcium")
-    history_: list[dict[str, float]] = field(default_factory=list, init=False, repr=False)
+    history_: list[dict[str, float]] = []
+
+    @classmethod
+    def for_modality(cls, modality: Modality) -> Self:
+        """Return the system that a name stands for. Default: with its default arguments."""
+        return cls()
+
+    @property
+    def identity(self) -> str:
+        """Name and hash of the encoder in use. Default: "", no encoder."""
+        return ""
+
+    @property
+    def pretrained_on(self) -> str:
+        """Data that the system was trained on before any `fit`, in words. Default: "", none."""
+        return ""
 
     @property
     def fingerprints(self) -> frozenset[str]:
-        """By what recordings that it was trained on before any fit are known again; often none.
+        """Fingerprints of the recordings that it was trained on before any `fit`.
 
-        Those on the cards of the encoders, and of the systems, among its attributes.
+        Default: those on the cards of encoders, and of systems, among its attributes.
         """
         return _fingerprints(list(vars(self).values()))
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides the result, as plain values (for tables, and to hash).
+        """Return `name` and `get_params()` as plain values, for tables and to hash.
 
-        What is no plain value stands there as its ``identity``, if it has one, or else a hash of
-        all that it holds. An object that cannot be read (a lambda) has another hash each time: no
-        result is ever taken for its own.
+        A value that JSON does not know is written as its ``identity``, if it has one, or else as a
+        hash of all that it holds. One that cannot be read (a lambda) gets another hash each time,
+        so that no stored result is taken for its own.
+
+        Raises
+        ------
+        TypeError
+            If the constructor does not keep an argument.
         """
-        chosen = _kept(self)
-        chosen.pop("modalities", None)  # what it can read, not what it makes of it
-        return {"name": self.name} | {name: _plain(value) for name, value in chosen.items()}
+        try:
+            params = self.get_params(deep=False)
+        except AttributeError as error:
+            raise TypeError(
+                f"system {self.name!r} does not keep all arguments of its constructor ({error}); "
+                "expected each in an attribute of the same name, so that results can be told apart"
+            ) from error
+        return {"name": self.name} | {key: as_plain_value(one) for key, one in params.items()}
 
     def candidates(self) -> list[System]:
         """Return the systems among which nested validation may choose, this one first."""
         return [self]
+
+    def check_recordings(self, recordings: Any) -> dict[str, Units]:
+        """Return recordings by name, if they are pynapple objects that this system reads.
+
+        An evaluation hands over checked recordings; systems that are used by themselves call this.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a recording is neither a TsGroup nor a TsdFrame, holds what the system cannot read,
+            or there is none.
+        """
+        named = name_recordings(recordings)
+        for name, units in named.items():
+            if not isinstance(units, (nap.TsGroup, nap.TsdFrame)):
+                raise TypeError(
+                    f"recording {name!r} is a {type(units).__name__}; expected a pynapple TsGroup "
+                    "(spikes) or TsdFrame (calcium)"
+                )
+            if modality_of(units) not in self.modalities:
+                raise ValueError(
+                    f"recording {name!r} holds {modality_of(units)} (a {type(units).__name__}), "
+                    f"but system {self.name!r} reads {' and '.join(self.modalities)}"
+                )
+        return named
 
 
 class EmbeddingSystem(System):
@@ -84,15 +138,13 @@ class EmbeddingSystem(System):
         return True
 
     @abstractmethod
-    def fit(
-        self, recordings: Recordings, *, seed: int = 0, progress: bool = False
-    ) -> EmbeddingSystem:
+    def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Self:
         """Learn from recordings without labels.
 
         Parameters
         ----------
         recordings : mapping
-            Recording name → TsGroup or TsdFrame.
+            Recording name → TsGroup or TsdFrame, all of one of the `modalities`.
         seed : int
             Seed of all that is drawn.
         progress : bool
@@ -105,11 +157,11 @@ class EmbeddingSystem(System):
         """
 
     @abstractmethod
-    def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
+    def embed(self, recordings: Recordings) -> dict[str, Vectors]:
         """Describe the units of recordings, whether they were trained on or not.
 
-        An evaluation asks about one recording at a time: what a system says of it may depend on
-        what it was fitted on, never on the other recordings that it is asked about.
+        An evaluation passes one recording at a time: its vectors may depend on what the system was
+        fitted on, never on the other recordings to embed.
 
         Parameters
         ----------
@@ -121,17 +173,17 @@ class EmbeddingSystem(System):
         -------
         dict
             Name → (units, features), in the order of the units; NaN rows for units about which
-            nothing can be said.
+            nothing is known.
         """
 
 
 class LabelSystem(System):
-    """A system that learns from labels and answers with the probability of each class.
+    """A system that learns from labels and returns the probability of each class.
 
     Attributes
     ----------
     uses_test_recording_labels : bool
-        Whether it can only speak of units whose recording has labelled units (a prior).
+        Whether it can only predict units whose recording has labelled units (a prior).
     classes_ : ndarray (classes,)
         The labels it knows, sorted.
     """
@@ -142,13 +194,13 @@ class LabelSystem(System):
     @abstractmethod
     def fit(
         self, recordings: Recordings, labels: Labels, *, seed: int = 0, progress: bool = False
-    ) -> LabelSystem:
+    ) -> Self:
         """Learn from labelled units.
 
         Parameters
         ----------
         recordings : mapping
-            Recording name → TsGroup or TsdFrame: whole populations.
+            Recording name → TsGroup or TsdFrame: whole populations, of one of the `modalities`.
         labels : mapping
             Recording name → label of every unit (units,); "" where it is unknown or hidden.
         seed : int
@@ -163,7 +215,7 @@ class LabelSystem(System):
         """
 
     @abstractmethod
-    def predict_proba(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
+    def predict_proba(self, recordings: Recordings) -> dict[str, Vectors]:
         """Return the probability of each class for all units, those of training included.
 
         Parameters
@@ -175,72 +227,19 @@ class LabelSystem(System):
         -------
         dict
             Name → (units, classes), in the order of the units and of `classes_`; NaN rows for
-            units about which nothing can be said.
+            units about which nothing is known.
         """
 
 
-def _kept(one: Any) -> dict[str, Any]:
-    """Return what an object was made with: fields of a dataclass, attributes of any other."""
-    names = [f.name for f in fields(one) if f.init]
-    names += [name for name in getattr(one, "__dict__", {}) if not name.endswith("_")]
-    return {name: getattr(one, name) for name in names if hasattr(one, name)}
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting as a value that JSON knows; two that differ are never the same."""
-    value = value.item() if isinstance(value, np.generic) else value
-    kind, identity = type(value).__qualname__, getattr(value, "identity", None)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, EncoderConfig):
-        return json.loads(value.signature())  # unchanged by settings that came later
-    if isinstance(value, (dict, MappingProxyType)):  # others (a TsGroup) hold more than items
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, System):
-        return {kind: value.settings()}
-    if isinstance(identity, str) and identity:
-        return identity
-    if is_dataclass(value) and not isinstance(value, type):
-        return {kind: {name: _plain(item) for name, item in _kept(value).items()}}
-    return f"{kind}@{_digest(value)}"
-
-
-class _Reader(pickle.Pickler):
-    """Reads all that an object holds; nothing that it writes is ever loaded."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        """Read a tensor's bytes: pickled, it would say where in memory they lie."""
-        if not hasattr(type(obj), "untyped_storage"):
-            return NotImplemented
-        import torch
-
-        content = obj.detach().cpu().reshape(-1).view(torch.uint8).numpy()
-        return np.asarray, (content, str(obj.dtype), tuple(obj.shape))
-
-
-def _digest(value: Any) -> str:
-    """Return the hash of all that an object holds; where it cannot be read, one of its own."""
-    digest = hashlib.sha256()
-    try:
-        _Reader(SimpleNamespace(write=digest.update), protocol=5).dump(value)
-    except Exception:  # objects refuse to be read in many ways
-        return uuid.uuid4().hex[:16]
-    return digest.hexdigest()[:16]
-
-
 def _fingerprints(value: Any) -> frozenset[str]:
-    """Return by what is known again what the encoders in a setting were trained on."""
+    """Return the fingerprints of the training data of all encoders in a value."""
     from pynapple_nuclr.leakage.fingerprints import known_fingerprints  # loads torch
 
     if isinstance(value, System):
         return value.fingerprints
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
         return frozenset().union(*map(_fingerprints, value))
-    card = getattr(value, "card", None)
-    return known_fingerprints(card) if isinstance(card, Mapping) else frozenset()
+    has_card = isinstance(value, HasCard) and isinstance(value.card, Mapping)
+    return known_fingerprints(value.card) if has_card else frozenset()

@@ -28,7 +28,12 @@ from pynapple_nuclr.evaluation.results import (
 from pynapple_nuclr.evaluation.results_cache import open_store
 from pynapple_nuclr.evaluation.scoring import POOLED, most_likely
 from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
-from pynapple_nuclr.evaluation.systems import SHUFFLED, resolve_systems, shuffled_system, tells
+from pynapple_nuclr.evaluation.systems import (
+    SHUFFLED,
+    resolve_systems,
+    shuffled_system,
+    supports_protocol,
+)
 from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
 
 _RUN = ("system", "protocol", "standardize", "seed")
@@ -65,7 +70,7 @@ class _Plan:
             len(folds) * per_fold[row]
             for row, system in self.rows.items()
             for (protocol, _), folds in self.folds.items()
-            if tells(system, protocol)
+            if supports_protocol(system, protocol)
         ]
         return sum(steps) + len(self.folds) * len(self.treatments) * (self.n_shuffles > 0)
 
@@ -251,7 +256,7 @@ def _fill(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> dict[st
     for row, system in plan.rows.items():
         bar.set_description(row)
         for (protocol, seed), folds in plan.folds.items():
-            if not tells(system, protocol):
+            if not supports_protocol(system, protocol):
                 continue
             answers = engine.ask(system, folds, protocol, seed, plan.treatments)
             all_answers.setdefault(row, []).extend(answers.values())

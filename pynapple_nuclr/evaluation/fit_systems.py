@@ -84,7 +84,7 @@ class Fits:
             If it looks at them all the same.
         """
         names = tuple(self.task.units)
-        trainable = getattr(system, "trainable", True)
+        trainable = system.trainable
         if not trainable:
             seen, seed = names, 0
 
@@ -173,7 +173,7 @@ class Fits:
             notes: dict[str, Any] = {
                 "seconds": seconds,
                 "history": _plain_history(fresh),
-                "identity": str(getattr(fresh, "identity", "")),
+                "identity": str(fresh.identity),
                 "name": system.name,
             }
             self.store.write(key, {"values": values}, notes)
@@ -239,5 +239,5 @@ def _named(system: System, seen: Sequence[str]) -> Iterator[None]:
 
 
 def _plain_history(system: System) -> list[dict[str, float]]:
-    history = getattr(system, "history_", [])
+    history = system.history_
     return json.loads(json.dumps(history, default=float))

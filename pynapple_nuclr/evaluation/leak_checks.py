@@ -191,7 +191,7 @@ def check_pretrained(system: System, task: Task, fold: Fold) -> None:
     hidden = hidden_recordings(task, fold)
     known = system.fingerprints if hidden else frozenset()
     if seen := [name for name in hidden if known & task.fingerprints[name]]:
-        encoder = getattr(system, "identity", "") or system.settings().get("encoder", "")
+        encoder = system.identity or system.settings().get("encoder", "")
         _refuse(
             system.name,
             fold,

@@ -28,7 +28,12 @@ from pynapple_nuclr.evaluation.results import (
 from pynapple_nuclr.evaluation.results_cache import open_store
 from pynapple_nuclr.evaluation.scoring import POOLED
 from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
-from pynapple_nuclr.evaluation.systems import SHUFFLED, resolve_systems, shuffled_system, tells
+from pynapple_nuclr.evaluation.systems import (
+    SHUFFLED,
+    resolve_systems,
+    shuffled_system,
+    supports_protocol,
+)
 from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
 
 _FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -264,7 +269,7 @@ def _curve(
             bar.set_description(row)
             for point in points:
                 bar.update()
-                if not tells(system, protocol):
+                if not supports_protocol(system, protocol):
                     continue
                 answers = engine.ask(system, point.folds, protocol, point.seed, treatments)
                 told.setdefault(row, []).extend(answers.values())

@@ -142,8 +142,8 @@ def system_coordinates(
 
 def _seen(system: System) -> str:
     """Return in a few words what a system was fitted on."""
-    if getattr(system, "pretrained_on", ""):
-        return str(system.pretrained_on)  # type: ignore[attr-defined]
+    if system.pretrained_on:
+        return str(system.pretrained_on)
     if isinstance(system, LabelSystem) and system.uses_test_recording_labels:
         return "labels of the same recording"
     if isinstance(system, EmbeddingSystem):

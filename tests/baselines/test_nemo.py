@@ -245,7 +245,7 @@ def test_errors_name_what_is_wrong_and_the_mend(some, animals):
     with pytest.raises(ValueError, match="lag_bins is 1"):
         Nemo(lag_bins=1)
     traces = nap.TsdFrame(t=np.arange(100) / 10, d=np.zeros((100, 3)))
-    with pytest.raises(TypeError, match="'x' is a TsdFrame; Nemo reads spikes"):
+    with pytest.raises(ValueError, match="'x' holds calcium.*'nemo-style' reads spikes"):
         Nemo().fit({"x": traces})
     with pytest.raises(ValueError, match="'x' have 5 units with spikes; expected at least 8"):
         Nemo().fit({"x": poisson(5.0, [(0.0, 60.0)], 5)})

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 
 import pynapple_nuclr as nap_nuclr
 import recordings as readers  # benchmarks/recordings.py
-from pynapple_nuclr.baselines import labels_and_trials
+from pynapple_nuclr.baselines import _memoize_per_object as memory
 from pynapple_nuclr.baselines._priors import CorrelatedNeighbours, MostCommonLabel
 from pynapple_nuclr.baselines._statistics import Statistics
 
@@ -216,11 +216,11 @@ def test_what_is_remembered_goes_with_the_object():
     labels = {"a": np.asarray(units["cell_type"])}
     CorrelatedNeighbours().fit({"a": units}, labels).predict_proba({"a": units})
     key, gone = id(units), weakref.ref(units)
-    assert key in labels_and_trials._kept
+    assert key in memory._kept
     del units
     gc.collect()
     assert gone() is None
-    assert key not in labels_and_trials._kept
+    assert key not in memory._kept
 
 
 def test_priors_refuse_what_does_not_fit(two):

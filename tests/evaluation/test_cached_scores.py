@@ -11,6 +11,7 @@ import pytest
 import torch
 from evaluation_systems import Counting, RemembersLabels, mice, recording
 from leaks import TINY, evaluate
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from tally import counts
 
@@ -19,15 +20,15 @@ from pynapple_nuclr.baselines import Nuclr
 
 
 class Chooses(Counting):
-    """An ordinary class, whose attributes are its settings."""
+    """An ordinary class, which keeps the argument of its constructor."""
 
     name = "chooses"
 
-    def __init__(self, useful, attribute="choice"):
-        setattr(self, attribute, useful)
+    def __init__(self, choice):
+        self.choice = choice
 
     def embed(self, recordings):
-        return Counting(useful=next(iter(vars(self).values()))).embed(recordings)
+        return Counting(useful=self.choice).embed(recordings)
 
 
 class Table(Counting):
@@ -60,13 +61,12 @@ def score(scores, system=0):
     return scores["macro_f1"].isel(system=system).item()
 
 
-@pytest.mark.parametrize("kind", ["attribute", "private attribute", "array", "frame", "function"])
+@pytest.mark.parametrize("kind", ["attribute", "array", "frame", "function"])
 def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
     recordings = mice(3)
     poor, good = tables(recordings)
     make = {
         "attribute": Chooses,
-        "private attribute": lambda useful: Chooses(useful, "_choice"),
         "array": lambda useful: Table(good if useful else poor),
         "frame": lambda useful: Table(pd.DataFrame(good if useful else poor)),
         "function": lambda useful: Table(lambda: good if useful else poor),
@@ -79,6 +79,24 @@ def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
     both = evaluate(recordings, systems={"poor": make(False), "good": make(True)})
     assert [score(both, 0), score(both, 1)] == [alone[False], alone[True]]
     counts["systems told apart"] += 2
+
+
+def test_a_system_that_does_not_keep_an_argument_is_refused():
+    class Private(Counting):
+        name = "private"
+
+        def __init__(self, choice):
+            self._choice = choice
+
+    with pytest.raises(TypeError, match="'private'.*'choice'.*attribute of the same name"):
+        evaluate(mice(2), systems=[Private(True)])
+
+
+def test_parameters_are_those_of_the_constructor():
+    assert Counting(useful=False).get_params() == {"useful": False, "options": ()}
+    system = clone(Counting()).set_params(useful=False)
+    assert system.settings() == {"name": "counting", "useful": False, "options": []}
+    assert "encoder" in clone(Nuclr(Encoder(TINY), steps=1)).get_params()
 
 
 def test_nested_choice_among_tables():

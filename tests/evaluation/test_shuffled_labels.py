@@ -1,4 +1,6 @@
-"""On shuffled labels every system of the package tells what chance tells, and no more."""
+"""On shuffled labels every system of the package scores at chance, and no more."""
+
+from importlib.metadata import entry_points
 
 import numpy as np
 import pynapple as nap
@@ -8,8 +10,9 @@ from leaks import PROTOCOLS, TINY, evaluate
 from tally import counts
 
 from pynapple_nuclr import baselines
+from pynapple_nuclr.baselines.registry import GROUP
 from pynapple_nuclr.evaluation.scoring import confusion, f1_of_classes
-from pynapple_nuclr.evaluation.systems import tells
+from pynapple_nuclr.evaluation.systems import supports_protocol
 
 SHUFFLES = 5
 BUILT = {
@@ -69,6 +72,8 @@ def _macro_f1(labels, told):
 
 def test_every_system_is_tried_on_shuffled_labels():
     assert {*BUILT, "System", "EmbeddingSystem", "LabelSystem"} == set(baselines.__all__)
+    registered = {point.name for point in entry_points(group=GROUP)}
+    assert registered >= set(BUILT)
 
 
 def forty():
@@ -80,7 +85,7 @@ def forty():
 def test_shuffled_labels_are_told_by_chance(name, tmp_path):
     system = build(name)
     for protocol in (PROTOCOLS[0], PROTOCOLS[2]):
-        if tells(system, protocol):
+        if supports_protocol(system, protocol):
             assert abs(above_chance(system, protocol, forty(), tmp_path)) < 2, protocol
     counts["systems on shuffled labels"] += 1
 

@@ -237,7 +237,7 @@ class Wrapper(Counting):
 
 class Ordinary(Wrapper):
     def __init__(self, inside):
-        self._inside = inside
+        self.inside = inside
 
 
 @pytest.mark.parametrize("holds", [Wrapper, Ordinary])

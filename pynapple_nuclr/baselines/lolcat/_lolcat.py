@@ -13,12 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, torch_seed
+from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.baselines.base import LabelSystem, System
-from pynapple_nuclr.baselines.labels_and_trials import classes_in, memoize_per_object, read_labels
+from pynapple_nuclr.baselines.labels import classes_in, read_labels
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
-from pynapple_nuclr.recording import as_recording, name_recordings
+from pynapple_nuclr.recording import as_recording
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -227,13 +228,13 @@ class Lolcat(LabelSystem):
             If labels do not fit the recordings or hold less than two classes, a recording holds
             calcium, or has no room for a window.
         """
-        known = read_labels(recordings, labels)
+        named = self.check_recordings(recordings)
+        known = read_labels(named, labels)
         self.classes_ = classes_in(known)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"all labelled units are {self.classes_[0]!r}; expected at least two classes"
             )
-        named = name_recordings(recordings)
         self.config_ = self.config or default_config(
             [as_recording(units, name=name) for name, units in named.items()]
         )
@@ -245,17 +246,18 @@ class Lolcat(LabelSystem):
 
     def predict_proba(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the probability of each class (units, classes); NaN for silent units."""
-        return {name: self._ask(name, units) for name, units in name_recordings(recordings).items()}
+        named = self.check_recordings(recordings)
+        return {name: self._predict(name, units) for name, units in named.items()}
 
     @torch.no_grad()
-    def _ask(self, name: str, units: Any) -> NDArray[np.float64]:
+    def _predict(self, name: str, units: Any) -> NDArray[np.float64]:
         snippets = self._read(name, units)
-        answers = np.full((len(snippets.heard), len(self.classes_)), np.nan)
-        for some in _portions(np.flatnonzero(snippets.heard), snippets.counts.shape[1]):
+        probabilities = np.full((len(snippets.has_spikes), len(self.classes_)), np.nan)
+        for some in _portions(np.flatnonzero(snippets.has_spikes), snippets.counts.shape[1]):
             counts = torch.from_numpy(snippets.counts[some].astype(np.float32))
             logits = self.network_(counts, torch.ones(counts.shape[:2], dtype=torch.bool))
-            answers[some] = logits.double().softmax(dim=1).numpy()
-        return answers
+            probabilities[some] = logits.double().softmax(dim=1).numpy()
+        return probabilities
 
     def _read(self, name: str, units: Any) -> Snippets:
         def make() -> Snippets:
@@ -269,7 +271,7 @@ class Lolcat(LabelSystem):
         for name in sorted(recordings):
             snippets = self._read(name, recordings[name])
             canonical = np.argsort(snippets.order)
-            used = canonical[((labels[name] != "") & snippets.heard)[canonical]]
+            used = canonical[((labels[name] != "") & snippets.has_spikes)[canonical]]
             rows.append(snippets.counts[used].reshape(-1, self.bins))
             n.append(np.full(len(used), snippets.counts.shape[1]))
             target.append(np.searchsorted(self.classes_, labels[name][used]))

@@ -27,14 +27,14 @@ class Snippets:
     ----------
     counts : ndarray (units, snippets, bins)
         Number of inter-spike intervals in each bin.
-    heard : ndarray (units,)
+    has_spikes : ndarray (units,)
         Whether the unit fires in any snippet.
     order : ndarray (units,)
-        Each unit's place when they are sorted by their data.
+        Each unit's position when they are sorted by their data.
     """
 
     counts: NDArray[Any]
-    heard: NDArray[np.bool_]
+    has_spikes: NDArray[np.bool_]
     order: NDArray[np.int64]
 
 
@@ -83,5 +83,5 @@ def interval_histograms(recording: Recording, config: EncoderConfig, bins: int) 
     counts = np.zeros((recording.n_units, windows, bins), np.min_scalar_type(most))
     bin_of = np.searchsorted(edges, intervals, side="right")
     np.add.at(counts.reshape(-1), cells[1:][together] * bins + bin_of, counts.dtype.type(1))
-    heard = np.bincount(units, minlength=recording.n_units) > 0
-    return Snippets(counts, heard, recording.order())
+    has_spikes = np.bincount(units, minlength=recording.n_units) > 0
+    return Snippets(counts, has_spikes, recording.order())

@@ -21,7 +21,6 @@ from pynapple_nuclr.baselines.nemo.autocorrelograms import (
 from pynapple_nuclr.baselines.nemo.contrastive_training import collect_material, train
 from pynapple_nuclr.baselines.nemo.networks import ViewEncoders, run_in_pieces
 from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
-from pynapple_nuclr.recording import name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,10 +143,10 @@ class Nemo(EmbeddingSystem):
         Raises
         ------
         TypeError, ValueError
-            If a recording is no TsGroup; if fewer than 8 units have spikes (and, if any has one, a
+            If a recording holds calcium; if fewer than 8 units have spikes (and, if any has one, a
             waveform); if a waveform column holds something else, or lengths differ.
         """
-        spikes = _spike_trains(recordings)
+        spikes = self.check_recordings(recordings)
         self.layout_ = Layout(longest_lag(spikes, self.max_lag), self.rate_bins, self.lag_bins)
         material = collect_material(spikes, self.layout_, self.waveform)
         self.mean_, self.scale_ = material.mean, material.scale
@@ -179,15 +178,13 @@ class Nemo(EmbeddingSystem):
         Raises
         ------
         TypeError, ValueError
-            If it has not been trained, a recording is no TsGroup, or its waveforms differ in
+            If it has not been trained, a recording holds calcium, or its waveforms differ in
             length from those of the training.
         """
         if not hasattr(self, "networks_"):
             raise ValueError("this Nemo has learned nothing yet; call fit(recordings) first")
-        embedded = {}
-        for name, group in _spike_trains(recordings).items():
-            embedded[name] = self._embed(name, group)
-        return embedded
+        named = self.check_recordings(recordings)
+        return {name: self._embed(name, group) for name, group in named.items()}
 
     def _embed(self, name: str, group: nap.TsGroup) -> NDArray[np.float64]:
         counts = lag_counts(group, self.layout_, name=name)
@@ -220,15 +217,3 @@ class Nemo(EmbeddingSystem):
             )
         read = run_in_pieces(self.networks_.partner, np.nan_to_num(waveforms))
         return np.where(absent[:, None], self.absent_, read)
-
-
-def _spike_trains(recordings: Recordings) -> dict[str, nap.TsGroup]:
-    """Check that all recordings are spike trains; what else they must be is checked on reading."""
-    named = name_recordings(recordings)
-    for name, group in named.items():
-        if not isinstance(group, nap.TsGroup):
-            raise TypeError(
-                f"recording {name!r} is a {type(group).__name__}; Nemo reads spikes: expected a "
-                "pynapple TsGroup"
-            )
-    return named

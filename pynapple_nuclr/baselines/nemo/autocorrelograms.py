@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynapple_nuclr.baselines.labels_and_trials import memoize_per_object
+from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.recording import as_recording
 
 if TYPE_CHECKING:

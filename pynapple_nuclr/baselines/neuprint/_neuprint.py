@@ -10,7 +10,7 @@ import numpy as np
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
-from pynapple_nuclr.baselines.labels_and_trials import in_their_order
+from pynapple_nuclr.baselines.known_vectors import vectors_in_unit_order
 from pynapple_nuclr.baselines.neuprint.dynamics import HEADS, Dynamics, Network
 from pynapple_nuclr.baselines.neuprint.embedding_learning import EmbeddingLearner
 from pynapple_nuclr.baselines.neuprint.segments import Pool, Runs, cut_segments, read_runs
@@ -182,7 +182,7 @@ class Neuprint(EmbeddingSystem):
         """
         if not hasattr(self, "network_"):
             raise ValueError("this Neuprint has learned nothing yet; call fit(recordings) first")
-        return in_their_order(as_recordings(recordings), self.vectors_, self._learn_new)
+        return vectors_in_unit_order(as_recordings(recordings), self.vectors_, self._learn_new)
 
     def _read(self, recording: Recording) -> Runs:
         return read_runs(recording, self.config_, self.bins)

@@ -12,7 +12,7 @@ import pynapple as nap
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
-from pynapple_nuclr.baselines.labels_and_trials import in_their_order
+from pynapple_nuclr.baselines.known_vectors import vectors_in_unit_order
 from pynapple_nuclr.baselines.poyo.spike_decoder import SpikeDecoder, SpikeWindows, spikes_in
 from pynapple_nuclr.baselines.poyo.targets import (
     DecodingTask,
@@ -154,7 +154,7 @@ class Poyo(EmbeddingSystem):
 
     def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Poyo:
         """Train the network and the vectors of all units; parameters as `EmbeddingSystem.fit`."""
-        checked = _spikes(recordings)
+        checked = as_recordings(self.check_recordings(recordings))
         self.seed_ = seed
         self._prepare(list(checked.values()))
         read = {name: self._windows(recording) for name, recording in checked.items()}
@@ -187,7 +187,8 @@ class Poyo(EmbeddingSystem):
 
         Parameters and returns as `EmbeddingSystem.embed`; NaN for units that fire in no window.
         """
-        return in_their_order(_spikes(recordings), self.vectors_, self._identify)
+        checked = as_recordings(self.check_recordings(recordings))
+        return vectors_in_unit_order(checked, self.vectors_, self._identify)
 
     def _identify(self, recording: Recording) -> Floats:
         """Learn the vectors of a new recording (units, dim) with the network frozen."""
@@ -230,18 +231,6 @@ class Poyo(EmbeddingSystem):
             targets={task.name: target_of(task, trials.metadata) for task in self.tasks_},
             n_units=recording.n_units,
         )
-
-
-def _spikes(recordings: Recordings) -> dict[str, Recording]:
-    """Check that all recordings are spikes."""
-    checked = as_recordings(recordings)
-    for name, recording in checked.items():
-        if recording.modality != "spikes":
-            raise ValueError(
-                f"recording {name!r} holds calcium traces (a TsdFrame), but a decoder of spikes "
-                "reads one spike at a time; expected a TsGroup"
-            )
-    return checked
 
 
 @dataclass

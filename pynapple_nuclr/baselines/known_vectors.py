@@ -1,0 +1,45 @@
+"""Vectors of units that training has learned, or that are learned for a new recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pynapple_nuclr.recording import Recording
+
+
+def vectors_in_unit_order(
+    recordings: Mapping[str, Recording],
+    known: Mapping[str, NDArray[np.float64]],
+    learn: Callable[[Recording], NDArray[np.float64]],
+) -> dict[str, NDArray[np.float64]]:
+    """Return the vectors of each recording's units, in the order in which they are given.
+
+    Parameters
+    ----------
+    recordings : mapping
+        Name → recording.
+    known : mapping
+        Name → vectors (units, dim) that were learned in training, in the order of the data.
+    learn : callable
+        Learns those of a new recording.
+
+    Raises
+    ------
+    ValueError
+        If a recording of a known name has another number of units.
+    """
+    found = {}
+    for name, recording in recordings.items():
+        vectors = known[name] if name in known else learn(recording)
+        if len(vectors) != recording.n_units:
+            raise ValueError(
+                f"recording {name!r} has {recording.n_units} units, but that of this name in "
+                f"training had {len(vectors)}; give another recording another name"
+            )
+        found[name] = vectors[recording.order()]
+    return found

@@ -1,0 +1,33 @@
+"""Whether the epochs of a recording are trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pynapple_nuclr.recording import Recording
+
+_FEWEST_TRIALS = 10  # epochs of equal length below which these are no trials
+_SAME_LENGTH = 1e-3  # s by which the lengths of trials may differ; calcium: a frame
+
+
+def are_trials(recording: Recording) -> bool:
+    """Return whether the epochs are trials: at least ten, all of one length.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.baselines.trials import are_trials
+    >>> from pynapple_nuclr.recording import as_recording
+    >>> for trials in (None, (20, 0.4, 2.0)):
+    ...     units = nap_nuclr.simulate("single", n_units=5, duration=9, trials=trials)
+    ...     are_trials(as_recording(units))
+    False
+    True
+    """
+    lengths = np.diff(recording.epochs, axis=1)
+    frame = recording.frame_period if recording.modality == "calcium" else 0.0
+    alike = np.ptp(lengths) <= max(_SAME_LENGTH, 1.01 * frame) if len(lengths) else False
+    return len(lengths) >= _FEWEST_TRIALS and bool(alike)

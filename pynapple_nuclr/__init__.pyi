@@ -4,7 +4,7 @@ from .calibration import confidence_report
 from .checkpoints import Encoder, load_encoder, load_published, save_encoder
 from .columns import embeddings
 from .config import EncoderConfig
-from .datasets import fetch
+from .datasets import fetch, list_datasets
 from .demo import run_demo
 from .embedding import embed, encode
 from .evaluation import data_scaling, evaluate, label_efficiency
@@ -50,6 +50,7 @@ __all__ = [
     "fetch",
     "from_spikeinterface",
     "label_efficiency",
+    "list_datasets",
     "load_encoder",
     "load_probe",
     "load_published",

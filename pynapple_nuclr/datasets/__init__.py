@@ -1,7 +1,8 @@
 """Public recordings for tutorials: downloaded once, checked by hash, with licence and citation."""
 
-from pynapple_nuclr.datasets._fetch import fetch
+from pynapple_nuclr.datasets._fetch import fetch, list_datasets
 
 __all__ = [
     "fetch",
+    "list_datasets",
 ]

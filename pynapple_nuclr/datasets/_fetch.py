@@ -11,6 +11,8 @@ from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.nwb.units import read_recording
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pynapple_nuclr.recording import Units
 
 _REGISTRY = Path(__file__).with_name("registry.json")
@@ -20,8 +22,38 @@ _FIRST_SEEN = "first_seen.json"  # in the folder: file → sha256, where nobody 
 _shown: set[str] = set()  # data sets whose licence this process has shown
 
 
+def list_datasets() -> pd.DataFrame:
+    """Return what `fetch` knows.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by name: ``what``, ``files`` (how many), ``licence`` and ``citation``.
+
+    Examples
+    --------
+    >>> import pynapple_nuclr as nap_nuclr
+    >>> nap_nuclr.list_datasets()["licence"].head(2).to_dict()
+    {'steinmetz2019': 'CC BY 4.0', 'head_direction': ...}
+    """
+    import pandas as pd
+
+    columns = ("what", "files", "licence", "citation")
+    rows = {
+        name: [len(one[key]) if key == "files" else one[key] for key in columns]
+        for name, one in _registry().items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    return table.rename_axis("name")
+
+
+def _registry() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(_REGISTRY.read_text(encoding="utf-8"))
+    return content
+
+
 def fetch(
-    name: str,
+    name: str | None = None,
     *,
     folder: str | os.PathLike[str] | None = None,
     epochs: str | None = None,
@@ -31,8 +63,7 @@ def fetch(
 
     Files are checked by their sha256 before they are used and whenever they are used again; what
     arrives incomplete or altered is not kept. Where nobody has published a hash, that of the first
-    download counts from then on. Licence and citation are printed: they are the authors', and
-    yours to keep.
+    download counts from then on. Licence and citation are printed; please keep to them.
 
     ========================== ====================================================== ==========
     ``steinmetz2019``          mouse Neuropixels, one session of the 39 (312 MB)      CC BY 4.0
@@ -44,7 +75,7 @@ def fetch(
     Parameters
     ----------
     name : str
-        A data set of the table.
+        A data set of the table, or of `list_datasets`.
     folder : str or path, optional
         Where its files are kept; made if absent. Default: the environment's
         ``PYNAPPLE_NUCLR_DATA``, else the user's cache.
@@ -61,8 +92,8 @@ def fetch(
     Raises
     ------
     ValueError
-        If there is no such data set, or a file is not what its hash says, or the folder's list
-        of first downloads is damaged.
+        If no name is given or there is no such data set; if a file is not what its hash says, or
+        the folder's list of first downloads is damaged.
     ConnectionError
         If a file cannot be downloaded. One that you have already may be put into `folder`.
 
@@ -74,9 +105,10 @@ def fetch(
     ...
     ValueError: there is no data set 'steinmetz'; there are steinmetz2019, head_direction, ...
     """
-    registry = json.loads(_REGISTRY.read_text(encoding="utf-8"))
+    registry = _registry()
     if name not in registry:
-        raise ValueError(f"there is no data set {name!r}; there are {', '.join(registry)}")
+        wrong = "fetch needs a name" if name is None else f"there is no data set {name!r}"
+        raise ValueError(f"{wrong}; there are {', '.join(registry)} (see list_datasets)")
     dataset = registry[name]
     _show_licence(name, dataset)
     where = _folder(folder)

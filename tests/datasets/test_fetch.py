@@ -14,7 +14,7 @@ from loopback import QuietHandler, serving
 from nwb_recordings import make_units
 
 from pynapple_nuclr import atomic_files
-from pynapple_nuclr.datasets import _fetch, fetch
+from pynapple_nuclr.datasets import _fetch, fetch, list_datasets
 from pynapple_nuclr.nwb.writing import write_units
 
 FILE = "day1.nwb"
@@ -103,7 +103,7 @@ def test_another_file_than_published_is_refused(archive, folder):
     assert list(folder.iterdir()) == []
 
 
-def test_a_file_that_was_damaged_here_comes_anew(archive, content, folder):
+def test_a_file_that_was_damaged_here_is_downloaded_again(archive, content, folder):
     archive(sha256(content))
     fetch("small", folder=folder, progress=False)
     (folder / FILE).write_bytes(content[:100])
@@ -195,6 +195,14 @@ def test_what_cannot_be_downloaded_is_named(archive, content, folder):
         fetch("small", folder=folder, progress=False)
     (folder / FILE).write_bytes(content)  # what the message advises
     assert list(fetch("small", folder=folder, progress=False)) == ["day1"]
+
+
+def test_the_data_sets_are_listed(archive):
+    archive(None)
+    table = list_datasets()
+    assert table.loc["small"].tolist() == ["a test", 1, "CC BY 4.0", "Us 2026"]
+    with pytest.raises(ValueError, match="fetch needs a name; there are small"):
+        fetch()
 
 
 def test_every_data_set_says_where_it_comes_from():

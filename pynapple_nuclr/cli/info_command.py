@@ -13,6 +13,7 @@ import typer
 
 from pynapple_nuclr.cli.commands import app, print_json, show_table
 from pynapple_nuclr.cli.options import AsJson, Cells, Clock, Progress, Table, drop_unset
+from pynapple_nuclr.cli.probe_summary import summarize_probe
 
 
 @app.command("demo")
@@ -62,7 +63,7 @@ def info_command(
     about: dict[str, Any]
     text = ""
     if what is not None and what.endswith(".skops"):
-        about = {"probe": _about_probe(what)}
+        about = {"probe": summarize_probe(what)}
         if not as_json:
             show_table(Path(what).name, about["probe"])
     elif what is not None and _is_recording(what):
@@ -114,19 +115,6 @@ def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
         **({} if describe is None else describe(source)),
         "observed": {"seconds": float(support.tot_length()), "epochs": len(support)},
         "read": printed.getvalue().strip(),
-    }
-
-
-def _about_probe(path: str) -> dict[str, Any]:
-    from pynapple_nuclr.probes import load_probe
-
-    probe = load_probe(path)
-    return {
-        "target": probe.target,
-        "classes": ", ".join(map(str, probe.classes_)),
-        "units": probe.n_units_,
-        "encoder": probe.encoder_,
-        "macro F1": f"{probe.cv_score_:.2f} by {probe.cv_group_} (chance {probe.cv_chance_:.2f})",
     }
 
 

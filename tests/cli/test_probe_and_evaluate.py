@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,11 +67,11 @@ def test_fit_learns_what_the_function_learns(embedded, probe, tmp_path):
         fitted.predict_proba(recordings["m0"]), expected.predict_proba(recordings["m0"])
     )
     out = tmp_path / "again.skops"
-    told = run_json("probe", "fit", embedded / "*.nwb", "--target", "cell_type", "-o", out)
-    assert told["macro_f1"] == expected.cv_score_ and told["chance"] == expected.cv_chance_
-    assert told["classes"] == ["PV", "SST", "VIP"]
-    assert told["recordings"] == list(MICE) and told["left_out"] == "animal"
-    assert told["calibration_ece"] == expected.cv_calibration_["ece"]
+    about = run_json("probe", "fit", embedded / "*.nwb", "--target", "cell_type", "-o", out)
+    assert about["macro_f1"] == expected.cv_score_ and about["chance"] == expected.cv_chance_
+    assert about["classes"] == ["PV", "SST", "VIP"]
+    assert about["recordings"] == list(MICE) and about["left_out"] == "animal"
+    assert about["calibration_ece"] == expected.cv_calibration_["ece"]
 
 
 def test_fit_passes_its_options_on_and_embeds_where_asked(data, encoder, tmp_path):
@@ -96,7 +100,7 @@ def test_fit_names_what_is_wrong(embedded, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_target_is_told_before_the_work(data, encoder, tmp_path, monkeypatch):
+def test_a_wrong_target_is_refused_before_the_work(data, encoder, tmp_path, monkeypatch):
     def no_work(*_, **__):
         raise AssertionError("embedded for nothing")
 
@@ -125,15 +129,15 @@ def test_annotate_embeds_what_is_not_embedded(data, encoder, probe, tmp_path):
     out = tmp_path / "m0.csv"
     options = ["--encoder", encoder, "--threshold", 0.5, "--probabilities", "--no-progress"]
     annotate = ["probe", "annotate", data / "m0.nwb", "--probe", probe, "-o", out]
-    (told,) = run_json(*annotate, *options)
+    (about,) = run_json(*annotate, *options)
     table = pd.read_csv(out)
-    assert told["labels"] == table["predicted_cell_type"].value_counts().to_dict()
-    assert told["encoder"] == load_encoder(encoder).identity
-    assert told["units"] == 24
+    assert about["labels"] == table["predicted_cell_type"].value_counts().to_dict()
+    assert about["encoder"] == load_encoder(encoder).identity
+    assert about["units"] == 24
     sure = table["predicted_cell_type_confidence"] >= 0.5
     assert (sure == (table["predicted_cell_type"] != "unknown")).all()
-    chances = table.filter(regex="^predicted_cell_type_p_")
-    assert chances.shape == (24, 3)
+    probabilities = table.filter(regex="^predicted_cell_type_p_")
+    assert probabilities.shape == (24, 3)
 
 
 def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):
@@ -153,16 +157,70 @@ def test_the_prefix_of_a_probe_is_kept(data, encoder, tmp_path):
     recordings = [embed(read_units(data / "m0.nwb"), model, prefix="mine", progress=False)]
     Probe("cell_type", prefix="mine").fit(recordings, verbose=False).save(tmp_path / "p.skops")
     options = ["--probe", tmp_path / "p.skops", "--encoder", encoder, "-o", tmp_path]
-    (told,) = run_json("probe", "annotate", data / "m1.nwb", *options, "--no-progress")
-    assert told["encoder"] == model.identity
-    about = run_json("info", told["output"])
+    (about,) = run_json("probe", "annotate", data / "m1.nwb", *options, "--no-progress")
+    assert about["encoder"] == model.identity
+    about = run_json("info", about["output"])
     assert about["embeddings"]["mine"]["probe"] == "p.skops"
 
 
 def test_info_about_a_probe(probe):
-    told = run_json("info", probe)["probe"]
-    assert told["target"] == "cell_type" and told["units"] == 72
+    about = run_json("info", probe)["probe"]
+    assert about["target"] == "cell_type" and about["units"] == 72
     assert "PV, SST, VIP" in run("info", probe).stdout
+    fitted = load_probe(probe)
+    assert about["encoder"] == fitted.encoder_
+    score, chance = fitted.cv_score_, fitted.cv_chance_
+    assert about["macro F1"] == f"{score:.2f} by animal (chance {chance:.2f})"
+
+
+def test_info_about_a_probe_loads_nothing_heavy(probe, tmp_path):
+    code = (
+        f"import sys; from pynapple_nuclr.cli import app\n"
+        f"try: app(['info', {str(probe)!r}])\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *({'torch', 'sklearn', 'skops', 'pynapple'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.rsplit("LOADED", 1)[1].split() == []
+    (tmp_path / "bad.skops").write_text("text")
+    assert "a probe that Probe.save wrote" in error_of(run("info", tmp_path / "bad.skops"))
+    assert "there is no file" in error_of(run("info", tmp_path / "no.skops"))
+
+
+def test_annotate_says_what_to_pass_where_its_output_would_be_its_input(embedded, probe, tmp_path):
+    path = tmp_path / "m0_nuclr.nwb"
+    shutil.copy(embedded / "m0.nwb", path)
+    annotate = ["probe", "annotate", path, "--probe", probe]
+    error = error_of(run(*annotate))
+    assert "would replace it; --output names another file, and --overwrite" in error
+    assert run(*annotate, "--overwrite").exit_code == 0
+    back = read_embedding(path)
+    assert {"predicted_cell_type", "nuclr_0"} <= set(back.metadata_columns)
+
+
+def test_what_was_embedded_once_is_not_embedded_again(data, encoder, tmp_path, monkeypatch):
+    fit = ["probe", "fit", data / "*.nwb", "--target", "cell_type", "--encoder", encoder]
+    fit += ["--cache", tmp_path / "cache", "--max-windows", 3]
+    first = run_json(*fit, "-o", tmp_path / "first.skops")
+    (entry, *_) = sorted((tmp_path / "cache").iterdir())
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+
+    calls = []
+
+    def counted(units, *arguments, **options):
+        calls.append(options)
+        return embed(units, *arguments, **options)
+
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", counted)
+    second = run_json(*fit, "-o", tmp_path / "second.skops")
+    assert not calls
+    for name in ("macro_f1", "encoder", "units", "classes"):
+        assert first[name] == second[name]
+    entry.write_bytes(entry.read_bytes()[:1000])  # damaged: made again
+    run_json(*fit, "-o", tmp_path / "third.skops")
+    assert len(calls) == 1
+    run_json(*fit, "--gaps", "join", "-o", tmp_path / "fourth.skops")  # other options
+    assert len(calls) == 4
 
 
 def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
@@ -171,7 +229,7 @@ def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
     options += ["--protocol", "transductive", "--protocol", "inductive_zero_shot", "-o", out]
     options += ["--animals", "animal", "--no-progress"]
     command = ["evaluate", data / "*.nwb", "--target", "cell_type", *options]
-    told = run_json(*command)
+    about = run_json(*command)
     recordings = {mouse: read_units(data / f"{mouse}.nwb") for mouse in MICE}
     expected = evaluate(
         recordings,
@@ -182,15 +240,15 @@ def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
         n_shuffles=1,
         progress=False,
     )
-    for row in told["scores"]:
+    for row in about["scores"]:
         if row["system"] == "statistics":
             place = {key: row[key] for key in ("system", "protocol", "standardize", "seed")}
             assert row["macro_f1"] == float(expected["macro_f1"].sel(place))
-    systems = {row["system"] for row in told["scores"]}
+    systems = {row["system"] for row in about["scores"]}
     assert {"statistics", encoder.name, "shuffled labels"} <= systems
-    assert isinstance(told["warnings"], list)
+    assert isinstance(about["warnings"], list)
     table = pd.read_csv(out)
-    assert len(table) == len(told["scores"])
+    assert len(table) == len(about["scores"])
     assert "exists" in error_of(run(*command))
     shown = run(*command, "--overwrite")
     assert "macro F1" in shown.stdout and "shuffled labels" in shown.stdout

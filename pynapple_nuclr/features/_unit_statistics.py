@@ -1,7 +1,4 @@
-"""Single-unit statistics: what one neuron tells about itself, without the others.
-
-They are the baseline against which an encoder that sees the population has to be compared.
-"""
+"""Statistics of single units: the baseline for encoders that see the whole population."""
 
 from __future__ import annotations
 
@@ -20,25 +17,25 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_EDGE = 1e-9  # s, tolerance for times that stand on the edge of an epoch or of a window
+_EDGE = 1e-9  # s, tolerance for times on the edge of an epoch or of a window
 _REFRACTORINESS = 0.005  # s, the constant R of the revised local variation
-_BURST = 0.008  # s, intervals shorter than this are taken for those within a burst
-_FEWEST = 5  # intervals (or pairs of intervals) below which a measure of them is not trusted
+_BURST = 0.008  # s, shorter intervals count as within a burst
+_MIN_SAMPLES = 5  # intervals, pairs of intervals or windows, for a measure of them
 _ISI_EDGES = np.geomspace(0.002, 2.0, 10)  # s, between the bins of the interval histogram
 _LAG_EDGES = np.append(0.001, np.geomspace(0.003, 1.0, 10))  # s, of the autocorrelogram
-_BIN = 0.1  # s, of the counts that make up the counting windows
+_BIN = 0.1  # s; counting windows are whole bins
 _FANO_WINDOWS = (0.1, 0.4, 1.0, 5.0)  # s
 _TRACE_LAGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # s
-_BLOCK = 2**17  # spikes that are handled at a time: what fits the processor's cache is fast
+_BLOCK = 2**17  # spikes in a block: small enough for the processor's cache
 _EULER = 0.5772156649015329
 
 
 def unit_statistics(units: Units, *, epochs: nap.IntervalSet | None = None) -> pd.DataFrame:
-    """Describe every unit by statistics of its own activity alone.
+    """Compute statistics of every unit from its own activity alone.
 
     Nothing is counted across the gap between two epochs: no interval, no pair of spikes, no
-    counting window. Nothing is NaN: what a unit has too few spikes (or frames) for is filled with
-    what a Poisson process of the same rate would show (for traces: with 0).
+    counting window. Nothing is NaN: where a unit has too few spikes (or frames), the value is that
+    of a Poisson process of the same rate (for traces: 0).
 
     Parameters
     ----------
@@ -76,7 +73,7 @@ def unit_statistics(units: Units, *, epochs: nap.IntervalSet | None = None) -> p
     Raises
     ------
     TypeError, ValueError
-        As `pynapple_nuclr.recording.as_recording`; ValueError if the epochs hold no time.
+        As `pynapple_nuclr.recording.as_recording`; ValueError if no epoch overlaps it.
 
     References
     ----------
@@ -96,7 +93,7 @@ def unit_statistics(units: Units, *, epochs: nap.IntervalSet | None = None) -> p
     """
     recording = as_recording(units, epochs=epochs)
     if not recording.duration > 0:
-        raise ValueError("the epochs hold no time of the recording; expected some to overlap it")
+        raise ValueError("epochs do not overlap the recording; expected one at least")
     if recording.modality == "spikes":
         table = pd.concat([_of_spikes(spikes) for spikes in _blocks_of_units(recording)])
     else:
@@ -128,15 +125,20 @@ class _Spikes:
     lengths: Floats
 
     def sum(self, values: Floats, units: NDArray[np.int64]) -> Floats:
-        """Sum values over each unit's own (units,)."""
-        return np.bincount(units, values, minlength=len(self.per_unit)).astype(np.float64)
+        """Sum values over each unit (units,); they are sorted by unit."""
+        ends = np.searchsorted(units, np.arange(len(self.per_unit) + 1))
+        filled = np.flatnonzero(np.diff(ends))  # reduceat cannot sum nothing
+        sums = np.zeros(len(self.per_unit))
+        if len(filled):
+            sums[filled] = np.add.reduceat(values, ends[filled])
+        return sums
 
 
 def _blocks_of_units(recording: Recording) -> Iterator[_Spikes]:
-    """Yield the spikes of all units, some units at a time, in order."""
+    """Yield the spikes of all units in order, in blocks of units."""
     starts, ends = recording.epochs.T
-    most = max(1, int(32 * _BLOCK * _BIN / (ends - starts).sum()))  # units, for memory's sake
-    for first, until in recording.blocks_of_units(_BLOCK, most):
+    max_units = max(1, int(32 * _BLOCK * _BIN / (ends - starts).sum()))  # counts need memory
+    for first, until in recording.blocks_of_units(_BLOCK, max_units):
         times, units = recording.trains(first, until)
         epochs = np.searchsorted(starts - _EDGE, times, side="right") - 1
         inside = (epochs >= 0) & (times <= ends[epochs] + _EDGE)
@@ -160,10 +162,7 @@ def _of_spikes(spikes: _Spikes) -> pd.DataFrame:
 
 
 def _fano_factors(spikes: _Spikes) -> dict[str, Floats]:
-    """Variance over mean of the spike counts in windows within the epochs.
-
-    The windows slide in steps of a bin: side by side they would depend on where they start.
-    """
+    """Variance / mean of counts in windows that slide by a bin: no dependence on their start."""
     n_units = len(spikes.per_unit)
     per_epoch = _whole(spikes.lengths / _BIN)
     first = np.cumsum(per_epoch) - per_epoch  # bin of each epoch
@@ -179,15 +178,18 @@ def _fano_factors(spikes: _Spikes) -> dict[str, Floats]:
     factors = {}
     for seconds in _FANO_WINDOWS:
         width = round(seconds / _BIN)
-        start = np.flatnonzero(left >= width)
+        inside = (left >= width).astype(np.float64)[: n_bins + 1 - width]  # windows in one epoch
         independent = (per_epoch // width).sum()
         factors[f"fano_{seconds:g}s"] = np.ones(n_units)
-        if independent >= _FEWEST:
-            windows = before[:, start + width] - before[:, start]
-            mean = windows.mean(axis=1)
-            variance = windows.var(axis=1) * independent / (independent - 1)
-            enough = mean * len(start) >= _FEWEST * width  # spikes in the windows
-            factors[f"fano_{seconds:g}s"] = _ratio(variance, mean, enough, 1.0)
+        if independent >= _MIN_SAMPLES:
+            windows = before[:, width:] - before[:, :-width]
+            n, total = inside.sum(), windows @ inside
+            squares = np.square(windows, out=windows) @ inside
+            # Counts and their sums are whole numbers, so that this difference loses no digits.
+            variance = np.maximum(n * squares - total**2, 0) / n**2
+            variance *= independent / (independent - 1)
+            enough = total >= _MIN_SAMPLES * width  # spikes in the windows
+            factors[f"fano_{seconds:g}s"] = _ratio(variance, total / n, enough, 1.0)
     return factors
 
 
@@ -197,21 +199,21 @@ def _whole(number: Floats) -> NDArray[np.int64]:
 
 def _intervals(spikes: _Spikes, log_rate: Floats) -> dict[str, Floats]:
     """Statistics of the inter-spike intervals, and of pairs of neighbouring intervals."""
-    together = (np.diff(spikes.units) == 0) & (np.diff(spikes.epochs) == 0)
-    intervals = np.maximum(np.diff(spikes.times), _EDGE)[together]
-    units = spikes.units[1:][together]
+    neighbours = (np.diff(spikes.units) == 0) & (np.diff(spikes.epochs) == 0)
+    intervals = np.maximum(np.diff(spikes.times), _EDGE)[neighbours]
+    units = spikes.units[1:][neighbours]
     n = spikes.sum(np.ones_like(intervals), units)
-    enough = n >= _FEWEST
+    enough = n >= _MIN_SAMPLES
 
     def mean(values: Floats) -> Floats:
         return spikes.sum(values, units) / np.maximum(n, 1)
 
     average, log = mean(intervals), np.log(intervals)
-    spread = np.sqrt(mean((intervals - average[units]) ** 2))
+    sd = np.sqrt(mean((intervals - average[units]) ** 2))
     log_mean = np.where(enough, mean(log), -_EULER - log_rate)
     log_sd = np.where(enough, np.sqrt(mean((log - log_mean[units]) ** 2)), np.pi / np.sqrt(6))
     statistics = {
-        "cv": _ratio(spread, average, enough, 1.0),
+        "cv": _ratio(sd, average, enough, 1.0),
         "isi_log_mean": log_mean,
         "isi_log_sd": log_sd,
         "burst_index": np.where(enough, mean((intervals < _BURST).astype(np.float64)), 0.0),
@@ -227,13 +229,13 @@ def _intervals(spikes: _Spikes, log_rate: Floats) -> dict[str, Floats]:
     statistics |= dict(zip([*names, "isi_longer"], fractions.T, strict=True))
 
     # Neighbours share a spike: both of the intervals at spike i lie in its unit and epoch.
-    pair = np.flatnonzero(together[1:] & together[:-1])
+    pair = np.flatnonzero(neighbours[1:] & neighbours[:-1])
     gap = np.maximum(np.diff(spikes.times), _EDGE)
     one, two, units = gap[pair], gap[pair + 1], spikes.units[pair]
     n_pairs = spikes.sum(np.ones_like(one), units)
 
     def over_pairs(values: Floats) -> Floats:
-        return _ratio(spikes.sum(values, units), n_pairs, n_pairs >= _FEWEST, 1.0)
+        return _ratio(spikes.sum(values, units), n_pairs, n_pairs >= _MIN_SAMPLES, 1.0)
 
     both = one + two
     local = 3 * ((one - two) / both) ** 2
@@ -244,12 +246,12 @@ def _intervals(spikes: _Spikes, log_rate: Floats) -> dict[str, Floats]:
         "cv2": over_pairs(2 * np.abs(one - two) / both),
         "lv": over_pairs(local),
         "lvr": over_pairs(local * (1 + 4 * _REFRACTORINESS / both)),
-        "isi_correlation": _ratio(covariance, power, n_pairs >= _FEWEST, 0.0),
+        "isi_correlation": _ratio(covariance, power, n_pairs >= _MIN_SAMPLES, 0.0),
     }
 
 
 def _autocorrelogram(spikes: _Spikes) -> dict[str, Floats]:
-    """Log ratio of the pairs of spikes in each lag bin to what the rate makes expect."""
+    """Log ratio of the pairs of spikes in each lag bin to those expected at the unit's rate."""
     n_units, n_bins = len(spikes.per_unit), len(_LAG_EDGES)
     stops = np.cumsum(spikes.per_unit).astype(np.int64)
     pairs = np.zeros((n_units, n_bins), np.int64)
@@ -257,7 +259,7 @@ def _autocorrelogram(spikes: _Spikes) -> dict[str, Floats]:
         own = slice(stop - n, stop)
         pairs[unit] = _pairs(spikes.times[own], spikes.epochs[own])
 
-    # A lag has room in an epoch only where its second spike still lies in it too.
+    # A pair needs both spikes in one epoch: `room` is the time in which it can begin, by lag.
     edges = np.minimum(np.append(0.0, _LAG_EDGES)[:, None], spikes.lengths)
     room = np.diff((edges * spikes.lengths - edges**2 / 2).sum(axis=1))  # s², (bins,)
     expected = (spikes.per_unit / spikes.lengths.sum())[:, None] ** 2 * room
@@ -268,18 +270,30 @@ def _autocorrelogram(spikes: _Spikes) -> dict[str, Floats]:
 
 def _pairs(times: Floats, epochs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count the pairs of spikes of one unit, within an epoch, in each lag bin (bins,)."""
-    below = np.zeros(len(_LAG_EDGES) + 1, np.int64)  # pairs nearer than each edge, and than 0
-    first = np.arange(len(times) - 1)
+    below = np.zeros(len(_LAG_EDGES) + 1, np.int64)  # pairs nearer than 0, and than each edge
+    many_epochs = len(epochs) > 0 and epochs[0] != epochs[-1]
+    first, start = np.arange(len(times)), times
+    lags: list[Floats] = []  # counted together: a call per lag would cost more than the count
     step = 1  # each spike with the next, then the next but one, … while any is in reach
-    while first.size:
+    while True:
+        n = np.searchsorted(first, len(times) - step)  # a second spike is left for these
+        first, start = first[:n], start[:n]
         second = first + step
-        lag = times[second] - times[first]
-        lag[epochs[second] != epochs[first]] = np.inf
-        below[1:] += [np.count_nonzero(lag < edge) for edge in _LAG_EDGES]
-        first = first[lag < _LAG_EDGES[-1]]
+        lag = times[second] - start
+        if many_epochs:
+            lag[epochs[second] != epochs[first]] = np.inf
+        near = lag < _LAG_EDGES[-1]
+        n_near = np.count_nonzero(near)
+        if 2 * n_near < len(lag):  # copying costs more than a few spikes out of reach
+            lag, first, start = lag[near], first[near], start[near]
+        lags.append(lag)
+        if not n_near or sum(map(len, lags)) > _BLOCK:
+            found = np.concatenate(lags)
+            below[1:] += [np.count_nonzero(found < edge) for edge in _LAG_EDGES]
+            lags.clear()
+        if not n_near:
+            return np.diff(below)
         step += 1
-        first = first[first + step < len(times)]
-    return np.diff(below)
 
 
 def _of_traces(recording: Recording) -> pd.DataFrame:
@@ -290,9 +304,11 @@ def _of_traces(recording: Recording) -> pd.DataFrame:
     parts = [recording.traces[first:last].astype(np.float64) for first, last in spans]
     frames = np.concatenate(parts)
     if not len(frames):
-        raise ValueError("the epochs hold no frame of the recording; expected some to overlap it")
+        raise ValueError(
+            "epochs contain no frame of the recording; expected at least one that does"
+        )
     mean, sd = frames.mean(axis=0), frames.std(axis=0)
-    # Rounding leaves a constant trace a tiny s.d., which must not be divided by.
+    # By rounding, a constant trace has a tiny s.d. instead of 0.
     varies = sd > 1e-6 * np.abs(frames).max(axis=0)
     parts = [(part - mean) / np.where(varies, sd, 1.0) for part in parts]
     z = np.concatenate(parts)

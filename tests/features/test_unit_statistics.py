@@ -182,7 +182,7 @@ def test_is_fast():
     units = _group(trains, nap.IntervalSet(0, 3600))
     begin = time.process_time()
     unit_statistics(units)
-    assert time.process_time() - begin < 5  # 0.5 s on one core: 1000 such units take ten
+    assert time.process_time() - begin < 2  # 0.2 s on one core: 1000 such units take four
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_lags_of_traces_cross_no_gap():
 
 def test_errors():
     units = _group({0: [1.0, 2.0]}, nap.IntervalSet(0, 10))
-    with pytest.raises(ValueError, match="epochs hold no time"):
+    with pytest.raises(ValueError, match="epochs do not overlap"):
         unit_statistics(units, epochs=nap.IntervalSet(20, 30))
     with pytest.raises(TypeError, match="expected a pynapple TsGroup"):
         unit_statistics(np.zeros(3))

@@ -29,8 +29,7 @@ from scoring import (
 from sklearn.covariance import LedoitWolf
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.embedding.window_batches import reidentification
-from pynapple_nuclr.stability import unit_length
+from pynapple_nuclr.stability import reidentification, unit_length
 from recordings import head_direction, steinmetz
 
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ import pynapple as nap
 from matplotlib.axes import Axes
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.plotting.style import look_of
+from pynapple_nuclr.plotting.style import class_style
 
 INK, SOFT = "#1f2733", "#667080"
 SHOWN = nap.IntervalSet(100, 130)  # seconds of the recording to look at
@@ -44,7 +44,7 @@ def draw_rates(ax: Axes, units: nap.TsGroup) -> None:
         ax.plot(
             part.t - SHOWN.start[0],
             part.values / rate.values.mean(),
-            color=look_of(i)[0],
+            color=class_style(i)[0],
             label=name,
             linewidth=1.8,
         )

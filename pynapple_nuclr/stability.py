@@ -1,15 +1,15 @@
-"""How repeatable a unit's embedding is."""
+"""How repeatable embeddings are: stability of a unit, re-identification of a population."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_RIVALS = 200
+_MAX_COMPARISON_UNITS = 200
 
 
 def self_rank(
@@ -29,8 +29,8 @@ def self_rank(
     vectors : ndarray (windows, units, dim)
         Embeddings; NaN where a unit does not take part in a window.
     order : ndarray (units,)
-        Each unit's place when they are sorted by their data alone. The up to 200 others are drawn
-        (seeded) from the units so sorted, so that the draw does not depend on how they are given.
+        Each unit's position when units are sorted by their data alone. Up to 200 comparison units
+        are drawn (seeded) from this order, so that the draw does not depend on the input's order.
     total, count : ndarray (units, dim), ndarray (units,), optional
         Sum of the embeddings over all windows, and their number, where `vectors` holds only some
         of the windows. Default: those of `vectors`.
@@ -38,7 +38,7 @@ def self_rank(
     Returns
     -------
     ndarray (units,)
-        1 = always itself, 0.5 = chance; NaN below two windows, or without any rival.
+        1 = always itself, 0.5 = chance; NaN below two windows, or without another unit.
 
     Examples
     --------
@@ -56,26 +56,56 @@ def self_rank(
     if len(usable) < 2:
         return result
     present, total, count = present[:, usable], total[usable], count[usable]
+    # A window is left out of every mean that it is compared with: else it would match itself.
     centre = (total / count[:, None]).mean(axis=0)
-    comparison_units = np.random.default_rng(0).permutation(np.argsort(order[usable]))[:_RIVALS]
+    comparison_units = np.random.default_rng(0).permutation(np.argsort(order[usable]))[
+        :_MAX_COMPARISON_UNITS
+    ]
     ranks = np.zeros(len(usable))
     for window, here in zip(vectors, present, strict=True):
-        now = np.where(here[:, None], window[usable], 0.0)
-        others = unit_length((total - now) / (count - here)[:, None] - centre)
-        ranks[here] += _ranks(unit_length(now - centre), others, comparison_units)[here]
+        current = np.where(here[:, None], window[usable], 0.0)
+        others = unit_length((total - current) / (count - here)[:, None] - centre)
+        ranks[here] += _percentile_ranks(unit_length(current - centre), others, comparison_units)[
+            here
+        ]
     result[usable] = ranks / present.sum(axis=0)
     return result
 
 
-def _ranks(
-    now: NDArray[np.float64], others: NDArray[np.float64], comparison_units: NDArray[np.int64]
+def _percentile_ranks(
+    current: NDArray[np.float64], others: NDArray[np.float64], comparison_units: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the percentile rank of each unit's own mean among those of others (units,)."""
-    own = (now * others).sum(axis=1, keepdims=True)
-    difference = own - now @ others[comparison_units].T
+    own = (current * others).sum(axis=1, keepdims=True)
+    difference = own - current @ others[comparison_units].T
+    # Equal similarities count half; rounding must not decide between identical units.
     wins = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
-    foreign = comparison_units != np.arange(len(now))[:, None]  # nobody is a rival of itself
-    return np.asarray((wins * foreign).sum(axis=1) / foreign.sum(axis=1))
+    is_other = comparison_units != np.arange(len(current))[:, None]
+    return np.asarray((wins * is_other).sum(axis=1) / is_other.sum(axis=1))
+
+
+def reidentification(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Return how often a unit's nearest neighbour at another time is the unit itself.
+
+    Parameters
+    ----------
+    first, second : ndarray (units, features)
+        The same units, described from disjoint times. Units with NaN in either are left out.
+
+    Returns
+    -------
+    float
+        Top-1 accuracy by cosine similarity after subtracting the mean over units, averaged over
+        both directions. Chance is 1 / units; NaN below two units.
+    """
+    present = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
+    if present.sum() < 2:
+        return float("nan")
+    a, b = (unit_length(x[present] - x[present].mean(axis=0)) for x in (first, second))
+    similarity = a @ b.T
+    own = np.arange(len(similarity))
+    hits = [similarity.argmax(axis=axis) == own for axis in (0, 1)]
+    return float(np.mean(hits))
 
 
 def unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig
-from pynapple_nuclr.embedding.window_batches import reidentification
+from pynapple_nuclr.stability import reidentification
 
 SIZE = {"dim": 32, "heads": 2, "head_dim": 16}
 SPIKES = EncoderConfig(**SIZE, patch_duration=0.2, window_duration=0.8)
@@ -133,7 +133,7 @@ def test_ids_order_and_metadata_survive_and_the_input_is_unchanged(units, gaps):
 
 @over(units=recordings, gaps=GAPS)
 def test_the_same_call_gives_the_same_bits(units, gaps):
-    first, second = (or_none(encode, units, gaps=gaps, windows=True) for _ in range(2))
+    first, second = (or_none(encode, units, gaps=gaps, return_windows=True) for _ in range(2))
     if first is not None:
         assert first.drop_vars(set(units.metadata_columns), errors="ignore").identical(
             second.drop_vars(set(units.metadata_columns), errors="ignore")
@@ -222,7 +222,7 @@ def test_every_frame_is_in_one_patch_at_most_and_none_crosses_a_gap(units, gaps)
 def test_a_recording_later_in_the_day_reads_the_same(units, gaps, away):
     units = shifted(units, 0)
     later = shifted(units, away)
-    before, after = (or_none(encode, one, gaps=gaps, windows=True) for one in (units, later))
+    before, after = (or_none(encode, one, gaps=gaps, return_windows=True) for one in (units, later))
     assert (before is None) == (after is None)
     if before is not None:
         np.testing.assert_allclose(after["start"], before["start"] + away, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Reading no more windows than are needed: in an order that covers the recording at any time."""
+"""How many windows to read, and in what order."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LEAST = 4  # windows, before an error of their mean is believed
+_MIN_WINDOWS = 4  # below this, the standard error of a mean is not reliable
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many windows to read at most, and when they are enough.
+    """How many windows to read at most, and when to stop.
 
     Parameters
     ----------
     max_windows : int, optional
         Windows to read at most.
     max_seconds : float, optional
-        Stop after so many seconds of embedding; the window at work is finished.
+        Stop after this many seconds of embedding; the current window is finished.
     tolerance : float, optional
         Stop when the standard error of every unit's mean embedding is below this fraction of its
-        distance from the mean of the population: its direction is then known to about as many
-        radians. Units that have fired in fewer than four of the windows read are waited for.
+        distance from the mean of the population: its direction is then known to about this
+        many radians. At least four windows are read of every unit.
 
     Raises
     ------
     TypeError, ValueError
-        If one of them is no number, or not positive.
+        If one of them is not a number, or not positive.
     """
 
     max_windows: int | None = None
@@ -46,7 +46,7 @@ class Budget:
                 raise TypeError(f"{name} is {value!r}; expected a positive number, or None")
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}; expected a positive number, or None")
-        if self.max_windows is not None and self.max_windows % 1 != 0:  # not so: infinity, too
+        if self.max_windows is not None and self.max_windows % 1 != 0:  # infinity % 1 is NaN
             raise ValueError(f"max_windows is {self.max_windows}; expected a whole number")
 
     @property
@@ -54,19 +54,19 @@ class Budget:
         """Whether some windows may be left out."""
         return any(one is not None for one in (self.max_windows, self.max_seconds, self.tolerance))
 
-    def windows(self, there: int) -> NDArray[np.int64]:
-        """Return which of the windows to read (windows,), in what order."""
+    def windows(self, available: int) -> NDArray[np.int64]:
+        """Return the indices of the windows to read (windows,), in order."""
         if not self.limited:
-            return np.arange(there)
-        n = min(self.max_windows or there, there)
-        evenly = ((np.arange(n) + 0.5) * there / n).astype(np.int64)
+            return np.arange(available)
+        n = min(self.max_windows or available, available)
+        evenly = ((np.arange(n) + 0.5) * available / n).astype(np.int64)
         return evenly[golden_ratio_order(n)]
 
 
 def golden_ratio_order(n: int) -> NDArray[np.int64]:
-    """Return the numbers below `n` so ordered that the first few of them always lie evenly.
+    """Return the numbers below `n`, ordered so that any first few are evenly spaced.
 
-    Multiples of the golden ratio, modulo 1, fill an interval so.
+    Multiples of the golden ratio, modulo 1, fill an interval in this way.
 
     Examples
     --------
@@ -80,12 +80,12 @@ def golden_ratio_order(n: int) -> NDArray[np.int64]:
 
 @dataclass
 class ConvergenceMonitor:
-    """Watches the mean embedding of every unit while windows are read.
+    """Tracks the mean embedding of every unit while windows are read.
 
     Parameters
     ----------
     budget : Budget
-        When it is enough.
+        When to stop.
     units, dim : int
         Size of the population and of the embedding.
     """
@@ -102,10 +102,10 @@ class ConvergenceMonitor:
         self.squares = np.zeros(self.units)
 
     def add(self, present: NDArray[Any], vectors: NDArray[np.float32]) -> None:
-        """Take in one window: which units take part, and their embeddings."""
+        """Add one window: which units take part, and their embeddings."""
         if self.budget.tolerance is None:
             return
-        # Welford's recurrence; of the squares only the sum over features matters.
+        # Welford's recurrence: a sum of squares minus a squared sum would lose all digits.
         self.count[present] += 1
         change = vectors - self.mean[present]
         self.mean[present] += change / self.count[present, None]
@@ -118,10 +118,10 @@ class ConvergenceMonitor:
         distance = np.linalg.norm(mean - mean.mean(axis=0), axis=1)
         variance = self.squares[known] / np.maximum(count - 1, 1) / count
         error = np.sqrt(variance) / np.maximum(distance, 1e-12)
-        return np.where(count < _LEAST, np.inf, error)
+        return np.where(count < _MIN_WINDOWS, np.inf, error)
 
     def enough(self) -> bool:
-        """Say whether to stop here."""
+        """Return whether to stop now."""
         limit = self.budget.max_seconds
         if limit is not None and time.perf_counter() - self.begun >= limit:
             return True

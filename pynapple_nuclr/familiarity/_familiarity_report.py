@@ -29,8 +29,8 @@ import xarray as xr
 from scipy.stats import t as student
 
 from pynapple_nuclr.checkpoints import as_encoder
-from pynapple_nuclr.familiarity.training_reference import distances, recall, share_as_far
-from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, look
+from pynapple_nuclr.familiarity.training_reference import distances, read_reference, share_as_far
+from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, window_statistics
 from pynapple_nuclr.recording import as_recording, modality_of
 from pynapple_nuclr.windows import open_patch_reader, tile
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-LEAST = 0.01
+MIN_FAMILIARITY = 0.01
 """Below this familiarity a recording counts as unlike those of training."""
 
 _PRIOR = 10  # recordings that the usual spread counts for
@@ -97,13 +97,13 @@ def compare(encoder: Encoder, source: PatchReader, starts: NDArray[Any]) -> Comp
     -------
     Comparison
     """
-    reference = recall(encoder)
+    reference = read_reference(encoder)
     scales = list(PROPERTIES[source.config.modality].values())
     if reference is None:
         nothing = np.full(len(scales), np.nan)
         units = np.full(source.recording.n_units, np.nan)
         return Comparison(float("nan"), units, 0, nothing, nothing, nothing, nothing)
-    seen = look(source, starts)
+    seen = window_statistics(source, starts)
     value, n = seen.values(), reference.recordings
     usual = np.array([scale.spread for scale in scales])
     spread = np.nan_to_num(reference.sd) ** 2 * (n - 1) + usual**2 * _PRIOR
@@ -138,12 +138,14 @@ def _back(scales: list[Any], values: Floats) -> Floats:
     return np.array([scale.back(value) for scale, value in zip(scales, values, strict=True)])
 
 
-def warn_if_unlike(likeness: Comparison, name: str, encoder: Encoder, stacklevel: int) -> None:
+def warn_if_unfamiliar(
+    comparison: Comparison, name: str, encoder: Encoder, stacklevel: int
+) -> None:
     """Warn, once, of a recording that is unlike those of training.
 
     Parameters
     ----------
-    likeness : Comparison
+    comparison : Comparison
         From `compare`.
     name : str
         Name of the recording.
@@ -152,19 +154,20 @@ def warn_if_unlike(likeness: Comparison, name: str, encoder: Encoder, stacklevel
     stacklevel : int
         As in `warnings.warn`, counted from the caller.
     """
-    if not likeness.familiarity < LEAST:
+    if not comparison.familiarity < MIN_FAMILIARITY:
         return
     names = list(PROPERTIES[encoder.config.modality])
-    largest = np.argsort(-np.nan_to_num(np.abs(likeness.deviation)))[:_NAMED]
-    told = [
-        f"{names[i]} {likeness.value[i]:.2g} (training: {likeness.low[i]:.2g} to "
-        f"{likeness.high[i]:.2g})"
+    largest = np.argsort(-np.nan_to_num(np.abs(comparison.deviation)))[:_NAMED]
+    deviations = [
+        f"{names[i]} {comparison.value[i]:.2g} (training: {comparison.low[i]:.2g} to "
+        f"{comparison.high[i]:.2g})"
         for i in largest
     ]
     warnings.warn(
         f"recording {name!r} is unlike the data that the encoder {encoder.identity} was trained "
-        f"on (familiarity {likeness.familiarity:.1g}, warned of below {LEAST}): largest "
-        f"deviations: {', '.join(told)}; check its times (in seconds?) and what its events are, "
+        f"on (familiarity {comparison.familiarity:.1g}, warned of below {MIN_FAMILIARITY}): "
+        f"largest deviations: {', '.join(deviations)}; check its times "
+        "(in seconds?) and what its events are, "
         "or fine-tune the encoder on such recordings (pretrain with init=)",
         UserWarning,
         stacklevel=stacklevel + 1,
@@ -229,18 +232,18 @@ def familiarity_report(
     """
     encoder = as_encoder(encoder, modality_of(units))
     source = open_patch_reader(as_recording(units, epochs=epochs), encoder.config)
-    likeness = compare(encoder, source, tile(source, gaps=gaps).starts)
-    columns = {name: getattr(likeness, name) for name in ("value", "low", "high", "deviation")}
+    comparison = compare(encoder, source, tile(source, gaps=gaps).starts)
+    columns = {name: getattr(comparison, name) for name in ("value", "low", "high", "deviation")}
     return xr.Dataset(
         {name: ("property", values) for name, values in columns.items()}
-        | {"unit_familiarity": ("unit", likeness.units)},
+        | {"unit_familiarity": ("unit", comparison.units)},
         coords={
             "property": list(PROPERTIES[encoder.config.modality]),
             "unit": source.recording.unit_ids,
         },
         attrs={
-            "familiarity": likeness.familiarity,
+            "familiarity": comparison.familiarity,
             "encoder": encoder.identity,
-            "recordings": likeness.recordings,
+            "recordings": comparison.recordings,
         },
     )

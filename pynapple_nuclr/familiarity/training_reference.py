@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, look
+from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, window_statistics
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.leakage.fingerprints import training_fingerprints
 from pynapple_nuclr.recording import Recording, Units, as_recordings
@@ -91,11 +91,11 @@ def record_training_data(
     >>> record_training_data(encoder, [units]).card["familiarity"]["recordings"]
     1
     """
-    note_training(encoder, list(as_recordings(recordings).values()))
+    write_training_data(encoder, list(as_recordings(recordings).values()))
     return encoder
 
 
-def note_training(encoder: Encoder, recordings: Sequence[Recording]) -> None:
+def write_training_data(encoder: Encoder, recordings: Sequence[Recording]) -> None:
     """Write on an encoder's card what its recordings were like, and how to know them again."""
     encoder.card[_ENTRY] = describe_training(recordings, encoder.config)
     encoder.card[FINGERPRINTS] = training_fingerprints(recordings, encoder.card)
@@ -119,7 +119,7 @@ def describe_training(recordings: Sequence[Recording], config: EncoderConfig) ->
     seen = []
     for recording in recordings:
         source = open_patch_reader(recording, config)
-        seen.append(look(source, tile(source).starts))
+        seen.append(window_statistics(source, tile(source).starts))
     values = np.stack([one.values() for one in seen])
     by_window, by_unit = zip(*(one.variances() for one in seen), strict=True)
     of_units = np.concatenate([one.unit_values() for one in seen])
@@ -142,7 +142,7 @@ def describe_training(recordings: Sequence[Recording], config: EncoderConfig) ->
     return entry
 
 
-def recall(encoder: Encoder) -> Reference | None:
+def read_reference(encoder: Encoder) -> Reference | None:
     """Return what an encoder knows of its training; None if it does not, or cannot be read."""
     entry = encoder.card.get(_ENTRY)
     if not isinstance(entry, Mapping) or entry.get("format") != _FORMAT:

@@ -88,7 +88,7 @@ PROPERTIES: dict[str, dict[str, Scale]] = {
 
 
 @dataclass(frozen=True)
-class Activity:
+class WindowStatistics:
     """Sums over the bins of every unit in every window that was looked at.
 
     Attributes
@@ -159,7 +159,7 @@ class Activity:
         return np.where(np.isfinite(stacked), stacked, np.nan)
 
 
-def look(source: PatchReader, starts: NDArray[Any]) -> Activity:
+def window_statistics(source: PatchReader, starts: NDArray[Any]) -> WindowStatistics:
     """Read some of a recording's windows.
 
     Parameters
@@ -171,7 +171,7 @@ def look(source: PatchReader, starts: NDArray[Any]) -> Activity:
 
     Returns
     -------
-    Activity
+    WindowStatistics
     """
     parts = source.recording.order() % _PARTS
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(WINDOWS, len(starts))).round())
@@ -184,7 +184,7 @@ def look(source: PatchReader, starts: NDArray[Any]) -> Activity:
         of_some = [_sums(patches[units].astype(np.float64), present[units]) for units in some]
         sums.append({name: np.concatenate([one[name] for one in of_some]) for name in of_some[0]})
         together.append(_together(patches, parts))
-    return Activity(
+    return WindowStatistics(
         source.config.modality,
         source.config.window_seconds,
         {name: np.stack([one[name] for one in sums]) for name in sums[0]},

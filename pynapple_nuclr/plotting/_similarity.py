@@ -11,9 +11,9 @@ from pynapple_nuclr.plotting.style import (
     LETTER,
     PALE,
     UNSURE,
+    class_style,
     colour_bar,
     counted,
-    look_of,
     new_axes,
     spread_out,
     title,
@@ -116,7 +116,7 @@ def _blocks(
         return [("", PALE, np.arange(shown.sum()))]
     labels = read_labels(read_column(units, order_by, "order_by")[shown])
     blocks = [
-        (label, look_of(i)[0], np.flatnonzero(labels.texts == label))
+        (label, class_style(i)[0], np.flatnonzero(labels.texts == label))
         for i, label in enumerate(labels.classes)
     ]
     blocks += [(UNKNOWN, UNSURE, np.flatnonzero(labels.unsure))]

@@ -16,7 +16,7 @@ from pynapple_nuclr.plotting.style import (
     GREY,
     PALE,
     UNSURE,
-    look_of,
+    class_style,
     open_frame,
     title,
 )
@@ -231,7 +231,7 @@ def _classes(metadata: pd.DataFrame, target: str) -> list[str]:
 def _colour(label: str, classes: list[str]) -> str:
     if not label:
         return PALE
-    return look_of(classes.index(label))[0] if label in classes else UNSURE
+    return class_style(classes.index(label))[0] if label in classes else UNSURE
 
 
 def _draw_prediction(ax: Axes, metadata: pd.DataFrame, unit: Any, target: str) -> None:

@@ -12,9 +12,9 @@ from pynapple_nuclr.plotting.style import (
     GREY,
     PALE,
     UNSURE,
+    class_style,
     colour_bar,
     legend_beside,
-    look_of,
     mark,
 )
 from pynapple_nuclr.plotting.unit_columns import UNKNOWN, Labels, is_number, read_labels
@@ -132,7 +132,7 @@ def _draw_classes(
     # Colours go by the natural order, so that they are the same in every figure of the units;
     # large classes first, so that small ones lie on top.
     for label in sorted(labels.classes, key=labels.count, reverse=True):
-        mine, (colour, marker) = labels.texts == label, look_of(labels.classes.index(label))
+        mine, (colour, marker) = labels.texts == label, class_style(labels.classes.index(label))
         text = f"{label} ({mine.sum()})"
         _scatter(ax, points[mine], sizes[mine], color=colour, marker=marker, label=text)
         handles[label] = mark(text, colour, marker)

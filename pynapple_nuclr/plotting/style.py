@@ -30,7 +30,7 @@ _ROWS = 18  # of a legend's column
 _MARGIN = 0.1  # inches, around what we draw
 
 
-def look_of(i: int) -> tuple[str, str]:
+def class_style(i: int) -> tuple[str, str]:
     """Return the colour and the marker of the i-th class: 64 differ."""
     return COLOURS[i % len(COLOURS)], MARKERS[i // len(COLOURS) % len(MARKERS)]
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from pynapple_nuclr.atomic_files import folder_lock
 from pynapple_nuclr.checkpoints import Encoder, as_encoder, save_encoder
 from pynapple_nuclr.config import EncoderConfig, Gaps
-from pynapple_nuclr.familiarity import note_training
+from pynapple_nuclr.familiarity import write_training_data
 from pynapple_nuclr.io.recording_cache import open_recordings
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.pretraining.distributed import pick_precision, quiet, start_trainer
@@ -271,5 +271,5 @@ def _finish(
         "torch": torch.__version__,
     }
     encoder.card["settings"] = watch.facts["settings"]
-    note_training(encoder, list(recordings.values()))
+    write_training_data(encoder, list(recordings.values()))
     return encoder

@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.checkpoints import Encoder, save_encoder
-from pynapple_nuclr.embedding.window_batches import gather, reidentification
+from pynapple_nuclr.embedding.window_batches import embed_windows
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining, Schedule
+from pynapple_nuclr.stability import reidentification
 from pynapple_nuclr.windows import PatchReader, tile
 
 LAST = "last.ckpt"
@@ -243,7 +244,7 @@ def held_out_score(encoder: Encoder, source: PatchReader) -> float:
     half = len(starts) // 2
     device = next(encoder.parameters()).device
     halves = [
-        gather(encoder, source, part, device=device).mean
+        embed_windows(encoder, source, part, device=device).mean
         for part in (starts[:half], starts[half : 2 * half])
     ]
     return reidentification(*halves)

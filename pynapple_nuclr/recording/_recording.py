@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pynapple_nuclr.recording.spike_layout import gather
+from pynapple_nuclr.recording.spike_layout import take_slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +114,7 @@ class Recording:
         offsets = np.asarray(self.offsets)
         begin = offsets[:-1].reshape(-1, self.n_units)[:, first:until]
         counts = offsets[1:].reshape(-1, self.n_units)[:, first:until] - begin
-        times = gather(self.times, begin.T.ravel(), counts.T.ravel())
+        times = take_slices(self.times, begin.T.ravel(), counts.T.ravel())
         units = np.arange(first, first + counts.shape[1])
         return times, np.repeat(units, counts.sum(axis=0))
 

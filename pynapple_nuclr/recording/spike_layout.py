@@ -67,7 +67,7 @@ def pack_spikes(trains: Sequence[Floats], begins: Floats) -> tuple[Floats, Indic
     return times, offsets
 
 
-def gather(values: NDArray[Any], first: Indices, counts: Indices) -> NDArray[Any]:
+def take_slices(values: NDArray[Any], first: Indices, counts: Indices) -> NDArray[Any]:
     """Return stretches of an array, one after the other, by their begins and lengths."""
     place = np.repeat(first - (np.cumsum(counts) - counts), counts)
     return values[place + np.arange(len(place))]

@@ -23,7 +23,7 @@ from pynapple_nuclr.reporting.sections import (
     labels_html,
     summary_html,
 )
-from pynapple_nuclr.reporting.unit_cards import LEAST, as_cards, as_json
+from pynapple_nuclr.reporting.unit_cards import MIN_MAP_UNITS, as_cards, as_json
 
 if TYPE_CHECKING:
     import os
@@ -139,7 +139,9 @@ def report(
         cautions=cautions_html(cautions),
         labels=labels_html(neurons),
         card=_card_of(maker, neurons),
-        no_map="" if neurons.embedded.sum() >= LEAST else f"<p>A map takes {LEAST} units.</p>",
+        no_map=""
+        if neurons.embedded.sum() >= MIN_MAP_UNITS
+        else f"<p>A map needs at least {MIN_MAP_UNITS} units.</p>",
         data=as_json(cards),
     )
     with atomic_write(output, overwrite=overwrite) as draft:
@@ -172,24 +174,26 @@ def _compare(
     units: Units, encoder: Encoder | None, epochs: Any, gaps: Gaps | None
 ) -> tuple[Comparison, float]:
     """Compare with the data of training; return also below what it is unlike them."""
-    from pynapple_nuclr.familiarity import LEAST, familiarity_report
+    from pynapple_nuclr.familiarity import MIN_FAMILIARITY, familiarity_report
 
     unknown = float("nan")
     if encoder is None:
-        return Comparison(unknown, "its encoder is not at hand"), LEAST
+        return Comparison(unknown, "its encoder is not at hand"), MIN_FAMILIARITY
     try:
         found = familiarity_report(units, encoder, epochs=epochs, gaps=gaps)
     except ValueError as error:  # such as one window only with other gaps
-        return Comparison(unknown, str(error)), LEAST
+        return Comparison(unknown, str(error)), MIN_FAMILIARITY
     if not found.attrs["recordings"]:
-        return Comparison(unknown, "the encoder does not say what it was trained on"), LEAST
+        return Comparison(
+            unknown, "the encoder does not say what it was trained on"
+        ), MIN_FAMILIARITY
     largest = int(np.argmax(np.nan_to_num(np.abs(found["deviation"].values))))
     one = found.isel(property=largest)
     told = (
         f"{one['property'].item()} is {one['value'].item():.2g}, in training "
         f"{one['low'].item():.2g} to {one['high'].item():.2g}"
     )
-    return Comparison(found.attrs["familiarity"], told), LEAST
+    return Comparison(found.attrs["familiarity"], told), MIN_FAMILIARITY
 
 
 def _card_of(encoder: Encoder | None, neurons: Neurons) -> str:

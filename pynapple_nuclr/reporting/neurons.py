@@ -153,7 +153,7 @@ def find_neighbours(neurons: Neurons, number: int) -> tuple[NDArray[np.int64], F
     return nearest, similarity
 
 
-def find_chances(neurons: Neurons) -> tuple[list[str], Floats] | None:
+def find_probabilities(neurons: Neurons) -> tuple[list[str], Floats] | None:
     """Return classes and the probability of each (units, classes), if a probe has written them."""
     stem = f"{PREDICTED}{neurons.target}_p_"
     columns = [name for name in neurons.metadata if str(name).startswith(stem)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pynapple_nuclr.plotting._embedding import project
-from pynapple_nuclr.plotting.style import COLOURS, MARKERS, look_of
-from pynapple_nuclr.reporting.neurons import find_chances, find_neighbours, users_columns
+from pynapple_nuclr.plotting.style import COLOURS, MARKERS, class_style
+from pynapple_nuclr.reporting.neurons import find_neighbours, find_probabilities, users_columns
 from pynapple_nuclr.reporting.unit_activity import read_activity
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
     from pynapple_nuclr.reporting.neurons import Neurons
 
-LEAST = 3  # units of a map
+MIN_MAP_UNITS = 3
 _MOST_COLUMNS, _MOST_LETTERS = 12, 80  # of the user's own metadata on a card
 
 
@@ -39,7 +39,7 @@ def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> di
     """
     points, axes = _map(neurons, method)
     nearest, similarity = find_neighbours(neurons, neighbours)
-    chances = find_chances(neurons)
+    chances = find_probabilities(neurons)
     both = neurons.given is not None and neurons.predicted is not None
     return {
         "target": neurons.target,
@@ -87,7 +87,7 @@ def as_json(value: Any) -> str:
 def _look(i: int) -> dict[str, str]:
     """Return the colour of figures, and a marker: colour is never the only sign on a page."""
     return {
-        "colour": look_of(i)[0],
+        "colour": class_style(i)[0],
         "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
     }
 
@@ -96,7 +96,7 @@ def _map(neurons: Neurons, method: str) -> tuple[list[list[float] | None], list[
     """Return the place of every unit, None for those without, and what the axes are called."""
     shown = np.flatnonzero(neurons.embedded)
     places: list[list[float] | None] = [None] * len(neurons.vectors)
-    if len(shown) < LEAST:
+    if len(shown) < MIN_MAP_UNITS:
         return places, []
     points, axes = project(neurons.vectors[shown], method)
     for row, point in zip(shown, points, strict=True):

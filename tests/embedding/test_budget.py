@@ -35,8 +35,8 @@ def test_the_first_windows_lie_evenly(n, data):
 
 
 def test_some_windows_give_the_mean_over_these(units, encoder, caplog):
-    whole = nap_nuclr.encode(units, encoder, windows=True, progress=False)
-    some = nap_nuclr.encode(units, encoder, windows=True, max_windows=8, progress=False)
+    whole = nap_nuclr.encode(units, encoder, return_windows=True, progress=False)
+    some = nap_nuclr.encode(units, encoder, return_windows=True, max_windows=8, progress=False)
     assert some.attrs["windows"] == 8 and some.attrs["windows_skipped"] == 32
     assert "read 8 windows, skipped 32" in caplog.text
     assert list(np.diff(some["start"])) == [50.0] * 7
@@ -70,7 +70,7 @@ def test_limits_hold_for_every_population(units, encoder, caplog):
     caplog.set_level(logging.WARNING)
     units.set_info(probe=["A", "B"] * 10)
     dataset = nap_nuclr.encode(
-        units, encoder, by="probe", windows=True, max_windows=4, progress=False
+        units, encoder, by="probe", return_windows=True, max_windows=4, progress=False
     )
     assert dataset["window_embedding"].shape == (4, 20, 32)
     assert caplog.text.count("skipped 36") == 2
@@ -95,8 +95,8 @@ def test_a_limit_that_is_none_is_refused(units, encoder, limit):
 
 
 def test_a_large_population_is_split_anew_in_every_window(units, encoder):
-    whole = nap_nuclr.encode(units, encoder, windows=True, progress=False)
-    split = nap_nuclr.encode(units, encoder, windows=True, max_population=7, progress=False)
+    whole = nap_nuclr.encode(units, encoder, return_windows=True, progress=False)
+    split = nap_nuclr.encode(units, encoder, return_windows=True, max_population=7, progress=False)
     assert (split["n_windows"].values == whole["n_windows"].values).all()
     assert not np.allclose(split["embedding"], whole["embedding"], atol=1e-4)
     # Other contexts in other windows: the mean over them comes nearer to the whole than one does.
@@ -124,7 +124,7 @@ def test_contexts_do_not_depend_on_the_order_of_units(units, encoder):
 
 def test_stability_of_some_windows_is_nearly_that_of_all(units, encoder, monkeypatch):
     whole = nap_nuclr.encode(units, encoder, progress=False)
-    monkeypatch.setattr("pynapple_nuclr.embedding._embed._KEPT_VALUES", 1)
+    monkeypatch.setattr("pynapple_nuclr.embedding._encode._KEPT_VALUES", 1)
     some = nap_nuclr.encode(units, encoder, progress=False)
     np.testing.assert_allclose(some["embedding"], whole["embedding"])
     assert abs(some["stability"] - whole["stability"]).max() < 0.1

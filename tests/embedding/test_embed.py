@@ -53,7 +53,7 @@ def test_embed_keeps_ids_order_and_metadata_and_its_input(tiny_units, encoder):
 
 
 def test_the_embedding_is_the_mean_over_windows_in_float64(tiny_units, encoder):
-    dataset = nap_nuclr.encode(tiny_units, encoder, windows=True, progress=False)
+    dataset = nap_nuclr.encode(tiny_units, encoder, return_windows=True, progress=False)
     windows = dataset["window_embedding"].values
     expected = np.nanmean(windows.astype(np.float64), axis=0)
     np.testing.assert_allclose(dataset["embedding"], expected, atol=1e-6)

@@ -54,7 +54,7 @@ def test_each_population_is_embedded_as_if_it_were_alone(modality, encoder):
 
 def test_encode_gives_the_windows_of_all_populations(encoder):
     _, units = two_probes()
-    dataset = nap_nuclr.encode(units, encoder, by="probe", windows=True, progress=False)
+    dataset = nap_nuclr.encode(units, encoder, by="probe", return_windows=True, progress=False)
     assert dataset["window_embedding"].shape == (6, 24, 32)
     assert dataset.attrs["by"] == "probe"
     assert list(dataset["probe"].values[:2]) == ["left", "right"]

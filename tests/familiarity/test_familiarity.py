@@ -20,7 +20,7 @@ from pynapple_nuclr import (
     save_encoder,
     simulate,
 )
-from pynapple_nuclr.familiarity import LEAST, familiarity_report, record_training_data
+from pynapple_nuclr.familiarity import MIN_FAMILIARITY, familiarity_report, record_training_data
 
 SIZE = {"dim": 8, "heads": 1, "head_dim": 8, "temporal_layers": 1, "spatiotemporal_layers": 1}
 CONFIG = EncoderConfig(patch_duration=0.5, window_duration=4.0, **SIZE)
@@ -95,8 +95,8 @@ def test_another_animal_is_familiar_and_nothing_is_warned_of(encoder, another):
 
 
 def test_a_shuffled_recording_and_milliseconds_are_not_familiar(encoder, another):
-    assert familiarity(in_random_order(another), encoder) < LEAST
-    assert familiarity(in_milliseconds(another), encoder) < LEAST
+    assert familiarity(in_random_order(another), encoder) < MIN_FAMILIARITY
+    assert familiarity(in_milliseconds(another), encoder) < MIN_FAMILIARITY
 
 
 def test_an_encoder_of_one_recording_is_tolerant_but_not_blind(animals, another, encoder):
@@ -104,7 +104,7 @@ def test_an_encoder_of_one_recording_is_tolerant_but_not_blind(animals, another,
     assert familiarity(another, of_one) > 0.1
     shuffled = in_random_order(another)
     assert familiarity(shuffled, encoder) < familiarity(shuffled, of_one) < 0.1
-    assert familiarity(in_milliseconds(another), of_one) < LEAST
+    assert familiarity(in_milliseconds(another), of_one) < MIN_FAMILIARITY
 
 
 def test_one_warning_says_what_is_unlike(encoder, another):
@@ -195,9 +195,9 @@ def test_an_encoder_that_does_not_know_is_silent(another, entry):
 
 def test_short_recordings_and_few_units_of_the_same_are_familiar(encoder, another):
     for part in (another.restrict(nap.IntervalSet(10, 14.5)), another[another.index < 4]):
-        assert familiarity(part, encoder) > LEAST
+        assert familiarity(part, encoder) > MIN_FAMILIARITY
     one = nap.TsGroup({7: another[7]}, time_support=another.time_support)
-    assert familiarity(one, encoder) > LEAST
+    assert familiarity(one, encoder) > MIN_FAMILIARITY
 
 
 def test_the_smallest_windows_have_properties_too(another):
@@ -214,7 +214,7 @@ def test_a_recording_that_is_silent_where_it_is_read():
     support = nap.IntervalSet(0, 39.995)
     late = {i: nap.Ts(np.array([39.99]), time_support=support) for i in range(12)}
     quiet = nap.TsGroup(late, time_support=support)
-    assert familiarity(quiet, encoder) < LEAST
+    assert familiarity(quiet, encoder) < MIN_FAMILIARITY
 
 
 def test_calcium_like_the_training_and_events_in_its_place():
@@ -229,7 +229,7 @@ def test_calcium_like_the_training_and_events_in_its_place():
     other = known["animal2"]
     events = np.clip(np.diff(other.values, axis=0, prepend=0) - 1, 0, None)
     with pytest.warns(UserWarning, match="look like events"):
-        assert familiarity(nap.TsdFrame(t=other.t, d=events), encoder) < LEAST
+        assert familiarity(nap.TsdFrame(t=other.t, d=events), encoder) < MIN_FAMILIARITY
 
 
 # real recordings
@@ -257,24 +257,27 @@ def test_a_fifth_session_is_familiar_and_what_it_can_be_made_into_is_not(
 ):
     fifth = steinmetz["lederberg_20171207"]
     assert familiarity(fifth, encoder_of_trials) > 0.1
-    assert familiarity(in_random_order(fifth), encoder_of_trials) < LEAST
-    assert familiarity(in_milliseconds(fifth), encoder_of_trials) < LEAST
+    assert familiarity(in_random_order(fifth), encoder_of_trials) < MIN_FAMILIARITY
+    assert familiarity(in_milliseconds(fifth), encoder_of_trials) < MIN_FAMILIARITY
 
 
 def test_each_session_left_out_is_familiar(steinmetz):
     for name in steinmetz:
         others = [units for other, units in steinmetz.items() if other != name]
-        assert familiarity(steinmetz[name], record_training_data(Encoder(TRIALS), others)) > LEAST
+        assert (
+            familiarity(steinmetz[name], record_training_data(Encoder(TRIALS), others))
+            > MIN_FAMILIARITY
+        )
 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_calcium_events_passed_off_as_spikes(data_dir, encoder_of_trials, several):
     mouse = {k: v for k, v in readers.hippocampus(data_dir).items() if k.startswith("C6M3_env0")}
     session = events_as_spikes(next(iter(mouse.values())), several)
-    assert familiarity(session, encoder_of_trials) < LEAST
+    assert familiarity(session, encoder_of_trials) < MIN_FAMILIARITY
     (units,) = readers.head_direction(data_dir).values()
     of_one_session = record_training_data(Encoder(EncoderConfig(**SIZE)), units)
-    assert familiarity(session, of_one_session) < LEAST
+    assert familiarity(session, of_one_session) < MIN_FAMILIARITY
 
 
 def test_half_a_session_knows_the_other_half(data_dir):
@@ -286,9 +289,9 @@ def test_half_a_session_knows_the_other_half(data_dir):
     )
     encoder = record_training_data(Encoder(EncoderConfig(**SIZE)), first)
     assert familiarity(second, encoder) > 0.1
-    assert familiarity(in_random_order(second), encoder) < LEAST
+    assert familiarity(in_random_order(second), encoder) < MIN_FAMILIARITY
     with pytest.warns(UserWarning, match="milliseconds or samples"):
-        assert familiarity(in_milliseconds(second), encoder) < LEAST
+        assert familiarity(in_milliseconds(second), encoder) < MIN_FAMILIARITY
 
 
 def test_worms_know_worms_and_not_their_frames_in_random_order(data_dir):
@@ -296,9 +299,9 @@ def test_worms_know_worms_and_not_their_frames_in_random_order(data_dir):
     config = EncoderConfig(modality="calcium", frame_rate=1 / 0.6, window_frames=64, **SIZE)
     encoder = record_training_data(Encoder(config), dict(list(worms.items())[:4]))
     for units in list(worms.values())[4:]:
-        assert familiarity(units, encoder) > LEAST
+        assert familiarity(units, encoder) > MIN_FAMILIARITY
         values = np.random.default_rng(0).permuted(units.values, axis=0)
-        assert familiarity(nap.TsdFrame(t=units.t, d=values), encoder) < LEAST
+        assert familiarity(nap.TsdFrame(t=units.t, d=values), encoder) < MIN_FAMILIARITY
 
 
 def test_mice_know_other_mice(data_dir):
@@ -310,7 +313,7 @@ def test_mice_know_other_mice(data_dir):
     encoder = record_training_data(Encoder(config), [sessions[name] for name in first[:4]])
     for name in first[4:]:
         units = sessions[name]
-        assert familiarity(units, encoder) > LEAST
+        assert familiarity(units, encoder) > MIN_FAMILIARITY
         # Fluorescence, not events: no zeros, and neighbouring frames alike.
         traces = np.apply_along_axis(np.convolve, 0, units.values, 0.95 ** np.arange(60), "same")
-        assert familiarity(nap.TsdFrame(t=units.t, d=traces), encoder) < LEAST
+        assert familiarity(nap.TsdFrame(t=units.t, d=traces), encoder) < MIN_FAMILIARITY

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from pynapple_nuclr.columns import add_columns
 from pynapple_nuclr.plotting import plot_embedding, plot_similarity, plot_stability, plot_unit
-from pynapple_nuclr.plotting.style import look_of, spread_out
+from pynapple_nuclr.plotting.style import class_style, spread_out
 
 CLASSES = ["PV", "SST", "VIP"]
 
@@ -183,7 +183,7 @@ def test_the_card_lists_the_nearest_units_and_their_labels():
     widths = [bar.get_width() for bar in ax.patches]
     np.testing.assert_allclose(widths, similarity[nearest])
     colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]  # less their alpha
-    assert colours == [look_of(i % 3)[0].lower() for i in nearest]
+    assert colours == [class_style(i % 3)[0].lower() for i in nearest]
 
 
 def test_labels_that_are_only_predicted_have_an_asterisk():

@@ -280,7 +280,7 @@ def test_missing_numbers_are_null_and_the_group_stays_as_it_was(tmp_path):
 
 def test_two_units_have_no_map_but_a_page(tmp_path):
     data = page_of(embedded(30, silent=range(28)), tmp_path)
-    assert "A map takes 3 units." in string_values(data)
+    assert "A map needs at least 3 units." in string_values(data)
     assert set(map(str, data_of(data)["points"])) == {"None"}
 
 

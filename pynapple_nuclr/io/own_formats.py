@@ -9,6 +9,8 @@ from typing import Any
 import pynapple as nap
 
 from pynapple_nuclr.io.formats import Format, format_of
+from pynapple_nuclr.io.phy import is_phy_folder, read_phy
+from pynapple_nuclr.io.suite2p import is_suite2p_folder, read_suite2p
 from pynapple_nuclr.io.tables import write_table
 from pynapple_nuclr.nwb import traces as nwb_traces
 from pynapple_nuclr.nwb import units as nwb_units
@@ -62,5 +64,7 @@ _READERS: dict[str, Any] = {
 }
 NWB = Format("nwb", (".nwb",), write=_write_nwb, **_READERS)
 ZARR = Format("zarr", (".nwb.zarr", ".zarr"), recognise=_is_zarr, write=_write_zarr, **_READERS)
+PHY = Format("phy", recognise=is_phy_folder, read_units=read_phy)
+SUITE2P = Format("suite2p", recognise=is_suite2p_folder, read_traces=read_suite2p)
 CSV = Format("csv", (".csv",), write=_write_table)
 PARQUET = Format("parquet", (".parquet",), write=_write_table)

@@ -10,10 +10,13 @@ import numpy as np
 import pynapple as nap
 
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, as_texts, metadata_frame, vector_columns
-from pynapple_nuclr.nwb.row_metadata import describe_units, plain_values
+from pynapple_nuclr.io.unit_properties import plain_columns
+from pynapple_nuclr.nwb.row_metadata import describe_units
 
 logger = logging.getLogger("pynapple_nuclr")
 
+_GAP = 0.01  # s without a sample: no drift of a clock, but a gap that would count as silence
+_BLOCK = 2**22  # samples
 _TABLES = ("quality_metrics", "template_metrics")  # extensions that hold a row per unit
 
 
@@ -23,9 +26,10 @@ def from_spikeinterface(
     """Make a ``TsGroup`` of a SpikeInterface sorting, observed as long as its recording.
 
     Spike times come from SpikeInterface's own ``to_pynapple_tsgroup``. The time support is that
-    of the recording, if one is registered or an analyzer knows its length; else it is from the
-    first spike to the last. Segments follow each other: one whose times do not begin after the
-    end of the one before is shifted to begin a second after it.
+    of the recording, if one is registered or an analyzer knows its length, with gaps where its
+    times have gaps; else it is from the first spike to the last. Each segment is an epoch of its
+    own: one whose times do not begin after the end of the one before is shifted to begin a
+    second after it.
 
     Parameters
     ----------
@@ -39,8 +43,9 @@ def from_spikeinterface(
     TsGroup
         Unit ids that spell whole numbers are its index; any others are numbered 0, 1, … and
         kept in the metadata column ``unit_id``. Further metadata are the properties
-        of the sorting and, of an analyzer, unit locations, quality and template metrics, where
-        they hold one value per unit.
+        of the sorting and, of an analyzer, unit locations, quality and template metrics, as
+        `pynapple_nuclr.io.unit_properties.plain_columns` makes columns of them: blanks are ""
+        or NaN.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def from_spikeinterface(
     >>> units.index.tolist(), units["unit_id"].tolist()
     ([0, 1], ['tt1_4', 'tt2_9'])
     """
-    sorting = _sorting(sorting_or_analyzer)
+    sorting = _with_recording(sorting_or_analyzer)
     names = [str(unit) for unit in sorting.unit_ids]
     trains, support = _joined(sorting_or_analyzer, sorting)
     if epochs is not None:
@@ -157,18 +162,28 @@ def _sorting(sorting_or_analyzer: Any) -> Any:
     )
 
 
+def _with_recording(sorting_or_analyzer: Any) -> Any:
+    """Return the sorting, with the recording that an analyzer knows: it has the times."""
+    sorting = _sorting(sorting_or_analyzer)
+    is_analyzer = sorting_or_analyzer is not sorting
+    if is_analyzer and sorting_or_analyzer.has_recording() and not sorting.has_recording():
+        sorting = sorting.select_units(sorting.unit_ids)  # the analyzer's own stays as it is
+        sorting.register_recording(sorting_or_analyzer.recording)
+    return sorting
+
+
 def _joined(sorting_or_analyzer: Any, sorting: Any) -> tuple[dict[int, Any], nap.IntervalSet]:
     """Return the spike times of each unit over all segments, and when they were observed."""
     trains: dict[int, list[Any]] = {unit: [] for unit in _ids(sorting)}
     spans: list[tuple[float, float]] = []
     for segment in range(sorting.get_num_segments()):
         of_segment = _trains(sorting, segment)
-        start, end = _span(sorting_or_analyzer, sorting, segment, np.concatenate(of_segment))
+        observed = _spans(sorting_or_analyzer, sorting, segment, np.concatenate(of_segment))
         shift = 0.0
-        if spans and start <= spans[-1][1]:
-            shift = spans[-1][1] + 1 - start
-            logger.info("segment %d of the sorting is shifted by %g s", segment, shift)
-        spans.append((start + shift, end + shift))
+        if spans and observed[0][0] <= spans[-1][1]:
+            shift = spans[-1][1] + 1 - observed[0][0]
+            logger.warning("segment %d of the sorting is shifted by %g s", segment, shift)
+        spans += [(start + shift, end + shift) for start, end in observed]
         for times, own in zip(trains.values(), of_segment, strict=True):
             times.append(own + shift)
     joined = {unit: np.concatenate(times) for unit, times in trains.items()}
@@ -206,22 +221,39 @@ def _ids(sorting: Any) -> list[int]:
     return ids
 
 
-def _span(sorting_or_analyzer: Any, sorting: Any, segment: int, spikes: Any) -> tuple[float, float]:
-    """Return start and end of a segment, in seconds: of its recording, else of its spikes."""
+def _spans(
+    sorting_or_analyzer: Any, sorting: Any, segment: int, spikes: Any
+) -> list[tuple[float, float]]:
+    """Return when a segment was observed, in seconds: by its recording, else by its spikes."""
     if sorting.has_recording():
+        if (recording := sorting._recording).has_time_vector(segment_index=segment):
+            return _runs_of_samples(recording.get_times(segment), 1 / sorting.sampling_frequency)
         sample = 1 / sorting.sampling_frequency
         start = sorting.sample_index_to_time(0, segment_index=segment)
-        return float(start), float(sorting.get_end_time(segment_index=segment) + sample)
-    if sorting_or_analyzer is not sorting:
+        return [(float(start), float(sorting.get_end_time(segment_index=segment) + sample))]
+    if hasattr(sorting_or_analyzer, "get_num_samples") and sorting_or_analyzer is not sorting:
         samples = 0, sorting_or_analyzer.get_num_samples(segment)
         start, end = (sorting.sample_index_to_time(i, segment_index=segment) for i in samples)
-        return float(start), float(end)
+        return [(float(start), float(end))]
     if len(np.unique(spikes)) < 2:
         raise ValueError(
             f"segment {segment} of the sorting has {len(spikes)} spikes and no recording that "
             "says how long it was; register one: sorting.register_recording(recording)"
         )
-    return float(spikes.min()), float(spikes.max())
+    return [(float(spikes.min()), float(spikes.max()))]
+
+
+def _runs_of_samples(times: Any, sample: float) -> list[tuple[float, float]]:
+    """Return start and end of each stretch of samples without a gap, in seconds."""
+    cuts = [0]
+    for first in range(0, len(times) - 1, _BLOCK):  # a whole copy may not fit into memory
+        gaps = np.diff(times[first : first + _BLOCK + 1])
+        cuts += (np.flatnonzero(gaps > max(_GAP, 3 * sample)) + first + 1).tolist()
+    ends = [*cuts[1:], len(times)]
+    return [
+        (float(times[start]), float(times[end - 1]) + sample)
+        for start, end in zip(cuts, ends, strict=True)
+    ]
 
 
 def _metadata(sorting_or_analyzer: Any) -> dict[str, Any]:
@@ -236,8 +268,7 @@ def _metadata(sorting_or_analyzer: Any) -> dict[str, Any]:
             table = sorting_or_analyzer.get_extension(name)
             if table is not None:
                 columns |= dict(table.get_data().loc[sorting.unit_ids].items())
-    plain = {name: plain_values(values) for name, values in columns.items()}
-    return {name: values for name, values in plain.items() if values is not None}
+    return plain_columns(columns)
 
 
 def _rows(unit_ids: Any, sorting: Any) -> list[int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from pynapple_nuclr.atomic_files import atomic_write, check_output
 from pynapple_nuclr.columns import metadata_frame
@@ -14,13 +17,19 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
 
 
+logger = logging.getLogger("pynapple_nuclr")
+
+_ID_COLUMNS = ("unit", "unit_id", "nuclr_unit_id")  # the first that no column of the user's has
+
+
 def write_table(units: Units, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the metadata of units as a table: ids, labels, summary, the user's columns, vectors.
 
     Parameters
     ----------
     units : TsGroup or TsdFrame
-        Usually embedded. The ids become the first column, ``unit``.
+        Usually embedded. The ids become the first column, ``unit``; ``unit_id`` (or
+        ``nuclr_unit_id``) where the units have a column of that name themselves, which is kept.
     path : str or path
         The file to write: ``.csv``, or ``.parquet`` (needs pyarrow), which keeps the types.
     overwrite : bool
@@ -40,7 +49,8 @@ def write_table(units: Units, path: str | os.PathLike[str], *, overwrite: bool =
     TypeError
         If `units` is neither a ``TsGroup`` nor a ``TsdFrame``.
     ValueError
-        If the name ends in neither ``.csv`` nor ``.parquet``.
+        If the name ends in neither ``.csv`` nor ``.parquet``, or all three names of the ids are
+        columns of the units.
 
     Examples
     --------
@@ -57,7 +67,16 @@ def write_table(units: Units, path: str | os.PathLike[str], *, overwrite: bool =
     """
     path = check_output(path, overwrite=overwrite, suffix=(".csv", ".parquet"))
     table = metadata_frame(units)
-    table.insert(0, "unit", table.index)
+    ids = table.index
+    table.columns = table.columns.map(str)
+    if twice := sorted(set(table.columns[table.columns.duplicated()])):
+        raise ValueError(f"units have several columns of the name {twice[0]!r}; rename all but one")
+    name = next((one for one in _ID_COLUMNS if one not in table), None)
+    if name is None:
+        raise ValueError(f"units have columns {_ID_COLUMNS}, the names of the ids; rename one")
+    if name != _ID_COLUMNS[0]:
+        logger.warning("%s: units have a column 'unit', so their ids are in %r", path.name, name)
+    table.insert(0, name, ids)
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ImportError(
             f"{path.name} needs pyarrow: pip install pynapple-nuclr[parquet], or write .csv"
@@ -66,5 +85,15 @@ def write_table(units: Units, path: str | os.PathLike[str], *, overwrite: bool =
         if path.suffix == ".csv":
             table.to_csv(draft, index=False)
         else:
-            table.to_parquet(draft, index=False)
+            _typed(table).to_parquet(draft, index=False)
     return path
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with texts where a column mixes types, of which parquet has none."""
+    mixed = {
+        name: column.map(lambda one: None if one is None else str(one))
+        for name, column in table.items()
+        if column.dtype == object and len({type(one) for one in column.dropna()}) > 1
+    }
+    return table.assign(**mixed)

@@ -148,7 +148,7 @@ def traces_of(
         )
     columns = {key: values[rows] for key, values in _roi_columns(table, cells).items()}
     verdict = choose_cells(columns, cells, where, len(rows))
-    columns = _one_value_each(columns)
+    columns = one_value_each(columns)
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
     support = time_support(times, epochs, where, max_gap)
@@ -218,7 +218,7 @@ def _roi_columns(table: Any, cells: str | None) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _one_value_each(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def one_value_each(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return columns of one value; of Suite2p's pairs the verdict and its probability apart."""
     single: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():

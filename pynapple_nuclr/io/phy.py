@@ -1,0 +1,134 @@
+"""Folders of Kilosort and phy in: spikes, and the tables of clusters that curation left."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pynapple as nap
+
+from pynapple_nuclr.io.spikeinterface import from_spikeinterface
+
+logger = logging.getLogger("pynapple_nuclr")
+
+_CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")  # curated; else as they were sorted
+
+
+def is_phy_folder(path: str) -> bool:
+    """Return whether a folder was written by Kilosort or phy."""
+    folder = Path(path)
+    return (folder / "spike_times.npy").is_file() and any(
+        (folder / name).is_file() for name in _CLUSTERS
+    )
+
+
+def read_phy(source: str, *, sampling_frequency: float | None = None) -> nap.TsGroup:
+    """Read the units of a folder of Kilosort or phy, through SpikeInterface.
+
+    All clusters that have spikes are read, whatever their group. SpikeInterface's own reader of
+    these folders runs ``params.py`` and leaves out clusters that have no row in every table;
+    here nothing is run, and such clusters have blanks.
+
+    Parameters
+    ----------
+    source : str or path
+        The folder, with ``spike_times.npy`` and ``spike_clusters.npy``.
+    sampling_frequency : float, optional
+        In Hz. Default: ``sample_rate`` in ``params.py``.
+
+    Returns
+    -------
+    TsGroup
+        Observed from the first spike to the last. Metadata are the columns of
+        ``cluster_info.tsv``, or of all other tables (.tsv, .csv) with a column ``cluster_id``;
+        phy's ``group`` (good, mua, noise) is also ``quality``, as SpikeInterface names it.
+
+    Raises
+    ------
+    ImportError
+        If SpikeInterface is not installed.
+    ValueError
+        If the folder does not say the sampling frequency, or its arrays do not fit together.
+    """
+    try:
+        from spikeinterface.core import NumpySorting
+    except ImportError as error:
+        raise ImportError(
+            f"{source} is read with SpikeInterface, which is not installed: "
+            "pip install pynapple-nuclr[spikeinterface]"
+        ) from error
+    folder = Path(source)
+    samples = _spikes(folder / "spike_times.npy")
+    clusters = _spikes(next(folder / name for name in _CLUSTERS if (folder / name).is_file()))
+    if len(samples) != len(clusters):
+        raise ValueError(
+            f"{folder} has {len(samples)} spike times, and {len(clusters)} clusters of spikes; "
+            "expected a cluster for each spike"
+        )
+    rate = _sampling_frequency(folder) if sampling_frequency is None else sampling_frequency
+    order = np.argsort(samples, kind="stable")
+    ids = np.unique(clusters)
+    sorting = NumpySorting.from_samples_and_labels(
+        [samples[order]], [clusters[order]], rate, unit_ids=ids
+    )
+    table = _cluster_table(folder).reindex(ids)
+    if "group" in table and "quality" not in table:
+        table["quality"] = table["group"]
+    for name, values in table.items():
+        sorting.set_property(str(name), _for_spikeinterface(values))
+    units = from_spikeinterface(sorting)
+    if "group" in table:
+        counts = table["group"].fillna("without a group").value_counts()
+        logger.info(
+            "%s: %s; all are read", folder, ", ".join(f"{n} {name}" for name, n in counts.items())
+        )
+    return units
+
+
+def _for_spikeinterface(values: pd.Series) -> Any:
+    """Return a column with "" for the blanks among texts, which it would refuse."""
+    if values.dtype.kind in "biuf":
+        return values.to_numpy()
+    return values.map(lambda one: "" if pd.isna(one) else str(one)).to_numpy(dtype="U")
+
+
+def _spikes(path: Path) -> Any:
+    """Read one number a spike."""
+    values = np.load(path, allow_pickle=False).reshape(-1)
+    if values.dtype.kind not in "iu" and not (values == np.floor(values)).all():
+        raise ValueError(f"{path} holds {values.dtype}; expected whole numbers")
+    return values.astype(np.int64)
+
+
+def _sampling_frequency(folder: Path) -> float:
+    """Find the sample rate in params.py, which is parsed and never run."""
+    path = folder / "params.py"
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition("=")
+            if name.strip().lower() == "sample_rate":
+                return float(ast.literal_eval(value.split("#")[0].strip()))
+    raise ValueError(
+        f"{folder} has no sample_rate in params.py; give it: read_units(…, "
+        "sampling_frequency=30000)"
+    )
+
+
+def _cluster_table(folder: Path) -> pd.DataFrame:
+    """Read what is known of the clusters, a row each: of phy's one table, or of all there are."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".tsv", ".csv"))
+    complete = [path for path in paths if path.stem == "cluster_info"]
+    table = pd.DataFrame(index=pd.Index([], dtype=np.int64))
+    for path in complete or paths:
+        one = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+        key = next((name for name in ("cluster_id", "id") if name in one), None)
+        if key is None:
+            continue
+        one = one.drop_duplicates(key).set_index(key)
+        new = [name for name in one if name not in table]
+        table = table.join(one[new], how="outer")
+    return table

@@ -1,0 +1,161 @@
+"""Folders of sorters and of Suite2p, as these write them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections import OrderedDict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pynapple_nuclr import read_recording, read_traces, read_units
+
+
+def kilosort(folder, tables=None, params="sample_rate = 1000.\n", clusters="spike_clusters.npy"):
+    """Three clusters, 4, 7 and 9, that fire at 1, 2 and 3 Hz for 10 s."""
+    folder.mkdir()
+    times = [np.arange(0, 10_000, 1000 // rate) for rate in (1, 2, 3)]
+    labels = np.repeat([4, 7, 9], [len(one) for one in times])
+    order = np.argsort(np.concatenate(times), kind="stable")
+    np.save(folder / "spike_times.npy", np.concatenate(times)[order].astype(np.uint64)[:, None])
+    np.save(folder / clusters, labels[order].astype(np.int32))
+    if params is not None:
+        (folder / "params.py").write_text(params)
+    for name, table in (tables or {}).items():
+        pd.DataFrame(table).to_csv(folder / name, sep="\t", index=False)
+    return folder
+
+
+TABLES = {
+    "phy": {
+        "cluster_info.tsv": {
+            "cluster_id": [4, 7, 9],
+            "group": ["good", "mua", "noise"],
+            "depth": [10.0, 20.0, 30.0],
+        },
+        "cluster_group.tsv": {"cluster_id": [4], "group": ["good"]},
+    },
+    "phy, partly curated": {
+        "cluster_group.tsv": {"cluster_id": [4, 9], "group": ["good", "noise"]},
+        "cluster_KSLabel.tsv": {"cluster_id": [4, 7, 9], "KSLabel": ["good", "mua", "good"]},
+    },
+    "kilosort": {
+        "cluster_KSLabel.tsv": {"cluster_id": [4, 7, 9], "KSLabel": ["good", "mua", "mua"]}
+    },
+    "old phy": {"cluster_info.tsv": {"id": [9, 4, 7], "group": ["noise", "good", "mua"]}},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_groups_and_labels_are_kept(case, tmp_path):
+    units = read_units(kilosort(tmp_path / "ks", TABLES[case]))
+    assert units.index.tolist() == [4, 7, 9]
+    assert [len(units[i]) for i in (4, 7, 9)] == [10, 20, 31]
+    found = {name: units[name].tolist() for name in units.metadata_columns if name != "rate"}
+    expected = {}
+    for table in TABLES[case].values():
+        one = pd.DataFrame(table)
+        one = one.set_index(one.columns[0]).reindex([4, 7, 9])
+        expected |= {name: one[name].fillna("").tolist() for name in one if name not in expected}
+    if "group" in expected:
+        expected["quality"] = expected["group"]
+    assert found == expected
+
+
+def test_a_folder_before_curation_and_epochs(tmp_path):
+    folder = kilosort(tmp_path / "ks", clusters="spike_templates.npy")
+    whole = read_recording(folder)
+    part = read_recording(folder, epochs=whole.time_support.__class__(0, 5))
+    assert part.time_support.tot_length() == 5
+    assert len(part[4]) == 6
+
+
+def test_params_are_never_run(tmp_path):
+    code = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\nsample_rate = 500.\n"
+    units = read_units(kilosort(tmp_path / "ks", params=code))
+    assert not (tmp_path / "ran").exists()
+    assert units.time_support.end[0] == pytest.approx(20, abs=2)  # at 500 Hz
+
+
+def test_what_a_folder_lacks_is_said(tmp_path):
+    folder = kilosort(tmp_path / "ks", params=None)
+    with pytest.raises(ValueError, match=r"no sample_rate in params\.py; give it: read_units"):
+        read_units(folder)
+    assert len(read_units(folder, sampling_frequency=1000)) == 3
+    with pytest.raises(TypeError, match=r"'phy' has no option 'table'; it has sampling_frequency"):
+        read_units(folder, table="units")
+    with pytest.raises(ValueError, match=r"format 'phy', of which units can be read, not traces"):
+        read_traces(folder)
+    with pytest.raises(ValueError, match="has no tables of intervals, such as 'trials'"):
+        read_units(kilosort(tmp_path / "other"), epochs="trials")
+    np.save(folder / "spike_clusters.npy", np.zeros(3, int))
+    with pytest.raises(ValueError, match="61 spike times, and 3 clusters"):
+        read_units(folder, sampling_frequency=1000)
+
+
+def suite2p(folder, fs=10.0, iscell=((1, 0.9), (0, 0.2), (1, 0.8)), **ops):
+    """Three ROIs in 300 frames: 100, with steps of 50, and 0.7 of a neuropil of 40."""
+    folder.mkdir(parents=True)
+    steps = (np.arange(300) % 100 < 10) * 50.0 * np.ones((3, 1))
+    np.save(folder / "F.npy", (100 + steps + 0.7 * 40).astype(np.float32))
+    np.save(folder / "Fneu.npy", np.full((3, 300), 40, np.float32))
+    np.save(folder / "spks.npy", (steps / 50).astype(np.float32))
+    np.save(folder / "iscell.npy", np.array(iscell, dtype=float))
+    if fs is not None:
+        np.save(folder / "ops.npy", {"fs": fs, "meanImg": np.ones((4, 4)), **ops})
+    return folder
+
+
+def test_a_plane_of_suite2p(tmp_path):
+    folder = suite2p(tmp_path / "suite2p" / "plane0")
+    for path in (folder, folder.parent):
+        traces = read_traces(path)
+        assert traces.shape == (300, 2) and traces.columns.tolist() == [0, 2]
+        assert traces.t[10] == pytest.approx(1.0)
+        np.testing.assert_allclose(traces.values[[0, 50]], [[178, 178], [128, 128]])
+        assert traces["iscell_probability"].tolist() == [0.9, 0.8]
+        assert set(traces["signal"]) == {"fluorescence"}
+    assert read_recording(folder, cells="all").shape == (300, 3)
+    np.testing.assert_allclose(
+        read_traces(folder, signal="dff").values[[0, 50]], [[0.5] * 2, [0] * 2]
+    )
+    np.testing.assert_allclose(read_traces(folder, signal="events").values[[0, 50], 0], [1, 0])
+
+
+def test_settings_are_read_without_running_anything(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return pathlib.Path.touch, (tmp_path / "ran",)
+
+    more = {"path": pathlib.Path("x"), "order": OrderedDict(a=1), "bomb": Bomb()}
+    traces = read_traces(suite2p(tmp_path / "plane0", fs=np.float64(30), **more))
+    assert traces.t[30] == pytest.approx(1.0)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_plane_lacks_is_said(tmp_path):
+    folder = suite2p(tmp_path / "suite2p" / "plane0", fs=None)
+    with pytest.raises(ValueError, match=r"no frame rate \(fs\) in ops\.npy; give it"):
+        read_traces(folder)
+    assert read_traces(folder, frame_rate=20).t[20] == pytest.approx(1.0)
+    suite2p(folder.parent / "plane1", iscell=[(0, 0.1)] * 3)
+    with pytest.raises(ValueError, match=r"has 2 planes \(plane0, plane1\); read each"):
+        read_traces(folder.parent)
+    with pytest.raises(ValueError, match="of 3 ROIs none is a cell by 'iscell'"):
+        read_traces(folder.parent / "plane1")
+    with pytest.raises(ValueError, match="signal is 'spikes'"):
+        read_traces(folder, signal="spikes")
+    (folder / "spks.npy").unlink()
+    with pytest.raises(ValueError, match=r"has no spks\.npy; expected a whole folder"):
+        read_traces(folder, signal="events", frame_rate=20)
+
+
+def test_a_folder_of_no_known_format_is_named(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"a folder of none of the formats that are read \(nwb, zarr"
+    ):
+        read_units(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_units(tmp_path / "ks")

@@ -45,7 +45,7 @@ def run_demo(
     """Simulate a recording, embed it, predict cell types, and say how well that went.
 
     The cell types of the simulation differ in nothing but how they follow the population (the
-    world "context" of `simulate`), so that statistics of single units cannot tell them apart.
+    world "context" of `simulate`), so that statistics of single units cannot separate them.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def _default_folder() -> Path:
 
 
 def _entry(path: Path, settings: list[Any]) -> str:
-    """Return the name of an entry: the file's, its state, and what was asked of it."""
+    """Return the name of an entry: the file's, its state, and the settings."""
     files = [file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
     state = [[str(file.resolve()), *_state(file)] for file in sorted(files)]
     text = json.dumps([state, settings], sort_keys=True, default=str)

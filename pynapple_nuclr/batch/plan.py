@@ -23,9 +23,9 @@ class Sources(NamedTuple):
 
 
 def find_sources(patterns: Sequence[str]) -> Sources:
-    """Return the files that were asked for, each once, in the order given.
+    """Return the files that patterns name, each once, in the order given.
 
-    Results (``x_nuclr.nwb`` beside ``x.nwb``, both asked for) are left out: a pattern would else
+    Results (``x_nuclr.nwb`` beside ``x.nwb``, both named) are left out: a pattern would else
     count every neuron twice once its files are embedded.
 
     Raises
@@ -110,7 +110,7 @@ def plan_outputs(sources: Sequence[str], output: Path | None, kind: str | None) 
     stems = Counter(map(stem_of, sources))
     planned = {}
     for one in sources:
-        # Files of the same name in one folder of results are told apart by their own folder.
+        # Files of the same name in one folder of results are distinguished by their own folder.
         twice = output is not None and stems[stem_of(one)] > 1
         name = f"{_parent(one)}_{stem_of(one)}" if twice else stem_of(one)
         folder = output or (Path() if is_remote(one) else Path(one).parent)

@@ -76,7 +76,7 @@ def process(
 def record_warnings(
     messages: list[str], show: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Append the text of every warning to `messages`, and show it if asked to."""
+    """Append the text of every warning to `messages`, and show it if wanted."""
 
     def record(message: Warning | str, *_: Any, **__: Any) -> None:
         messages.append(str(message))

@@ -79,7 +79,7 @@ def evaluate_command(
 
     nap-nuclr evaluate "data/*.nwb" --target brain_area
 
-    nap-nuclr evaluate *.nwb --target cell_type --protocol inductive_zero_shot --animals mouse
+    nap-nuclr evaluate mouse*.nwb --target cell_type --protocol inductive_zero_shot --animals mouse
     """
     from pynapple_nuclr.atomic_files import check_output
     from pynapple_nuclr.io._read_recording import read_recording

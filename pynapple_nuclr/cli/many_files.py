@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def find_sources(patterns: Sequence[str]) -> list[str]:
-    """Return the files to read; name results that were asked for with the files they are of."""
+    """Return the files to read; say which results were left out."""
     sources, left_out = plan.find_sources(patterns)
     if named := [one for one in left_out if one in patterns]:  # by a user, or a shell's pattern
         say(f"note: left out {', '.join(named)}: written from files that are read here, too")

@@ -57,8 +57,8 @@ def test_a_second_call_does_only_what_is_missing(sessions, encoder, tmp_path):
     again = embed_many(some[:4], out, encoder, kind="csv", progress=False)
     assert again["skipped"].tolist() == [True, True, False, False]
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
-    anew = embed_many(some[:1], out, encoder, kind="csv", overwrite=True, progress=False)
-    assert not anew["skipped"].any()
+    replaced = embed_many(some[:1], out, encoder, kind="csv", overwrite=True, progress=False)
+    assert not replaced["skipped"].any()
 
 
 def test_a_session_in_zarr_is_embedded_by_the_defaults(sessions, encoder, tmp_path):
@@ -159,7 +159,7 @@ def test_a_cluster_whose_workers_are_killed_does_every_session_once(
 
 
 class Watching(threading.Thread):
-    """Kill a process whenever another result stands there; see how often each is written."""
+    """Kill a process whenever another result appears; count how often each is written."""
 
     def __init__(self, out, victims):
         super().__init__()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import inspect
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +19,7 @@ import pytest
 import torch
 import typer
 from command_line import error_of, run, run_json
+from evaluation_systems import recording as labelled_recording
 from typer.core import TyperArgument
 
 import pynapple_nuclr
@@ -26,7 +31,7 @@ from pynapple_nuclr.demo import run_demo
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.evaluation import evaluate
 from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
-from pynapple_nuclr.nwb.writing import write_units
+from pynapple_nuclr.nwb.writing import write_nwb, write_units
 from pynapple_nuclr.pretraining import pretrain
 from pynapple_nuclr.probes import Probe
 from pynapple_nuclr.reporting import report
@@ -199,8 +204,8 @@ def test_info_about_a_file(recording, encoder):
     assert "60.0 s in 1 epochs" in before.stdout
     assert "no: nap-nuclr embed" in before.stdout
     spaced = recording.rename(recording.with_name("my session.nwb"))
-    told = " ".join(run("info", spaced).stdout.split())
-    assert "my session.nwb'" in told.split("no: nap-nuclr embed '")[1]  # as a shell reads it
+    about = " ".join(run("info", spaced).stdout.split())
+    assert "my session.nwb'" in about.split("no: nap-nuclr embed '")[1]  # as a shell reads it
     spaced.rename(recording)
     run("embed", recording, "--encoder", encoder, "--no-progress")
     after = run("info", recording.with_name("session_nuclr.nwb"))
@@ -231,31 +236,125 @@ def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
 
 
 def test_info_for_scripts(recording, encoder):
-    told = run_json("info", encoder)
-    assert told["encoder"] == load_encoder(encoder).identity
-    assert told["config"]["dim"] == 32 and "torch" in told["versions"]
-    told = run_json("info", recording)
-    assert (told["units"], told["embeddings"]) == (30, {})
-    assert told["observed"] == {"seconds": 60.0, "epochs": 1}
+    about = run_json("info", encoder)
+    assert about["encoder"] == load_encoder(encoder).identity
+    assert about["config"]["dim"] == 32 and "torch" in about["versions"]
+    about = run_json("info", recording)
+    assert (about["units"], about["embeddings"]) == (30, {})
+    assert about["observed"] == {"seconds": 60.0, "epochs": 1}
 
 
 def test_pretrain_for_scripts(recording, tmp_path):
     options = ["--dim", 8, "--window-duration", 5, "--batch-size", 2, "--steps", 1]
     options.append("--no-progress")
-    told = run_json("pretrain", recording, "-o", tmp_path / "mine", *options)
-    assert told["encoder"] == load_encoder(tmp_path / "mine").identity
-    assert told["training"]["steps"] == 1
+    about = run_json("pretrain", recording, "-o", tmp_path / "mine", *options)
+    assert about["encoder"] == load_encoder(tmp_path / "mine").identity
+    assert about["training"]["steps"] == 1
 
 
-COMMANDS = ["embed", "pretrain", "probe fit", "probe annotate", "evaluate", "demo", "info"]
+def commands(group=None, name=""):
+    """Yield the name of every command with its text."""
+    for one, command in (group or typer.main.get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{name}{one} ")
+        else:
+            yield f"{name}{one}", command.help
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_examples(command):
-    result = run(*command.split(), "--help")
+def examples(text):
+    """Return the examples of a help text, as lists of words."""
+    lines = re.sub(r"\[/?bold\]|Examples?|: ", " ", text).splitlines()
+    calls = [line.strip() for line in lines if line.strip().startswith("nap-nuclr ")]
+    return [shlex.split(line)[1:] for line in calls]
+
+
+@pytest.mark.parametrize("command", [name for name, _ in commands()])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_has_examples(command, option):
+    result = run(*command.split(), option)
     assert result.exit_code == 0
     assert "Example" in result.stdout
     assert f"nap-nuclr {command}" in result.stdout.split("Example")[1]
+
+
+@pytest.fixture(scope="module")
+def example_folder(tiny_config, tmp_path_factory):
+    """The files that the examples of the help name."""
+    folder = tmp_path_factory.mktemp("examples")
+    torch.manual_seed(0)
+    model = Encoder(tiny_config, name="tiny")
+    save_encoder(model, folder / "my_encoder")
+    for part in ("data", "labelled"):
+        (folder / part).mkdir()
+    embedded = []
+    for seed, animal in enumerate(("m0", "m1")):
+        units = labelled_recording(seed=seed, n=24, animal=animal)
+        units.set_info(brain_area=units["cell_type"], mouse=units["animal"])
+        source = write_units(units, folder / f"mouse{seed}.nwb")
+        shutil.copy(source, folder / "data")
+        embedded.append(embed(units, model, progress=False))
+        write_nwb(embedded[-1], source, folder / "labelled" / source.name)
+    for name in ("session.nwb", "day1.nwb"):
+        shutil.copy(source, folder / name)
+    write_nwb(embedded[-1], source, folder / "session_nuclr.nwb")
+    write_nwb(embedded[-1], source, folder / "out.nwb")
+    Probe("cell_type").fit(embedded, verbose=False).save(folder / "cell_type.skops")
+    return folder
+
+
+EXAMPLES = [call for _, text in commands() for call in examples(text)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", EXAMPLES, ids=" ".join)
+def test_every_example_of_the_help_runs(call, example_folder, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    shutil.copytree(example_folder, work)
+    monkeypatch.chdir(work)
+    monkeypatch.setattr("pynapple_nuclr.demo.run_demo", quick(run_demo))
+    monkeypatch.setattr("pynapple_nuclr.pretraining.pretrain", quick(pretrain))
+    monkeypatch.setattr("pynapple_nuclr.evaluation.evaluate", quick(evaluate))
+    words = [path for word in call for path in (sorted(glob.glob(word)) or [word])]  # as a shell
+    if call[0] != "info" and not {"demo", "evaluate", "pretrain"} & set(call):
+        words.append("--overwrite")
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+
+
+QUICK = {
+    "run_demo": {"n_units": 24, "duration": 40, "minutes": 0},
+    "pretrain": {"max_minutes": None, "steps": 1, "batch_size": 2},
+    "evaluate": {"systems": ["statistics"], "n_shuffles": 1},
+}
+
+
+def quick(function):
+    """Return a function that does little, whatever the example says."""
+
+    def little(*arguments, **options):
+        return function(*arguments, **(options | QUICK[function.__name__]))
+
+    return little
+
+
+def test_the_examples_are_found():
+    assert ["embed", "session.nwb"] in EXAMPLES and ["info"] in EXAMPLES
+    assert len(EXAMPLES) >= 14
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [(["emded"], "'embed'"), (["embed", "--encodr", "x"], "--encoder")]
+)
+def test_misspelt_commands_and_options_are_named_with_similar_ones(wrong, right):
+    result = run(*wrong)
+    assert result.exit_code == 2
+    assert right in result.stderr
+
+
+def test_the_package_is_a_command():
+    command = [sys.executable, "-m", "pynapple_nuclr", "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout == f"nap-nuclr {pynapple_nuclr.__version__}\n"
 
 
 @pytest.mark.parametrize("command", [[], ["probe"]])

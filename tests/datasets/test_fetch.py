@@ -1,4 +1,4 @@
-"""Public recordings: downloaded once, checked, licensed; against a stand-in on this machine."""
+"""Public recordings: downloaded once, checked, licensed; from a server on this machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FILE = "day1.nwb"
 
 
 class Archive(QuietHandler):
-    """Serves one file, whole or cut off, and counts how often it was asked."""
+    """Serves one file, whole or cut off, and counts how many requests came."""
 
     content = b""
     cut = False
-    asked = 0
+    requests = 0
 
     def do_GET(self):
-        Archive.asked += 1
+        Archive.requests += 1
         if self.path != f"/{FILE}":
             return self.answer(404)
         if not self.cut:
@@ -48,7 +48,7 @@ def content(tmp_path_factory):
 @pytest.fixture
 def archive(content, monkeypatch, tmp_path):
     """An archive with one data set; gives a function that states its hash (None: unknown)."""
-    Archive.content, Archive.cut, Archive.asked = content, False, 0
+    Archive.content, Archive.cut, Archive.requests = content, False, 0
     monkeypatch.setattr(_fetch, "_shown", set())
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(Archive) as address:
@@ -83,7 +83,7 @@ def test_a_data_set_comes_once_and_is_read(archive, content, folder, capsys):
     said = capsys.readouterr().out
     assert "licence: CC BY 4.0" in said and "cite: Us 2026" in said
     again = fetch("small", folder=folder, progress=False)
-    assert Archive.asked == 1  # nothing went over the line
+    assert Archive.requests == 1  # nothing went over the line
     assert list(again) == ["day1"]
     assert capsys.readouterr().out == ""
     assert [path.name for path in folder.iterdir()] == [FILE]
@@ -109,7 +109,7 @@ def test_a_file_that_was_damaged_here_is_downloaded_again(archive, content, fold
     (folder / FILE).write_bytes(content[:100])
     fetch("small", folder=folder, progress=False)
     assert (folder / FILE).read_bytes() == content
-    assert Archive.asked == 2
+    assert Archive.requests == 2
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -158,7 +158,7 @@ def test_a_damaged_list_of_first_downloads_is_named(archive, folder):
         (folder / "first_seen.json").write_text(text)
         with pytest.raises(ValueError, match=r"first_seen\.json is damaged .*copy"):
             fetch("small", folder=folder, progress=False)
-    assert Archive.asked == 0
+    assert Archive.requests == 0
 
 
 def test_a_list_of_first_downloads_is_whole_and_keeps_what_another_added(

@@ -16,7 +16,7 @@ from pynapple_nuclr.baselines.base import EmbeddingSystem, System
 from pynapple_nuclr.evaluation.arguments import as_several, check_counts, seeds_of
 from pynapple_nuclr.evaluation.fit_systems import Fits
 from pynapple_nuclr.evaluation.folds import check_animals, make_folds
-from pynapple_nuclr.evaluation.out_of_fold import Answer, Engine
+from pynapple_nuclr.evaluation.out_of_fold import Engine, Prediction
 from pynapple_nuclr.evaluation.results import (
     attributes,
     blank,
@@ -46,12 +46,12 @@ _VARIABLES = {
     "seconds": ("system", "protocol", "seed"),
     "n": ("protocol", "seed", "fold"),
 }
-_NO_ANSWER = "(none)"
+_NO_PREDICTION = "(none)"
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which systems tell which folds of which protocol and seed, and how."""
+    """Which systems predict which folds of which protocol and seed, and how."""
 
     task: Task
     rows: dict[str, System]
@@ -61,7 +61,7 @@ class _Plan:
 
     @property
     def n_steps(self) -> int:
-        """How many folds will be told, those of a shuffled table counted as one."""
+        """How many folds will be predicted; those with shuffled labels count as one."""
         per_fold = {
             row: len(self.treatments) if isinstance(system, EmbeddingSystem) else 1
             for row, system in self.rows.items()
@@ -90,11 +90,11 @@ def evaluate(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Measure how well systems tell what kind each unit is.
+    """Measure how well systems predict the label of each unit.
 
     Every embedding gets the same probe (`StandardScaler` and balanced `LogisticRegression`). The
     rows "shuffled labels" (chance) and the priors are always in the table. No system, scaler or
-    probe ever sees the label of a unit that it is scored on.
+    probe ever gets the label of a unit that it is scored on.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def evaluate(
         Systems of `pynapple_nuclr.baselines` or their names; a mapping names the rows. Default:
         the bundled encoder, and single-unit statistics.
     animals : mapping, list or str, optional
-        Recording name → animal, one per recording, or the metadata column that says it. Default:
-        ``animal``, else ``subject``, where every recording has it.
+        Recording name → animal, one per recording, or the metadata column that names it; default
+        as in `pynapple_nuclr.columns.recording_animals`.
     n_folds : int
         Folds of the transductive protocol.
     seeds : int or sequence of int
@@ -128,9 +128,9 @@ def evaluate(
         For every fold, choose among each system's ``candidates()`` by 3 inner folds of its
         training units (zero-shot: animals, where there are two or more). Default: no choice.
     cache : path, optional
-        Folder that keeps what was fitted, so that a run which was interrupted goes on and nothing
-        is fitted twice. A fit depends on the system's settings, the recordings' content and the
-        seed, for systems of labels also on the labels shown.
+        Folder that keeps fits, so that an interrupted run continues and nothing is fitted twice.
+        A fit depends on the system's settings, the recordings' content and the seed, for systems
+        of labels also on the labels shown.
     progress : bool
         Show a bar that counts folds.
 
@@ -152,18 +152,18 @@ def evaluate(
         ``top1``, ``top5``           share of units whose label is the first, among the first five
                                      (NaN below six classes)
         ``ece``, ``brier``,          calibration error, Brier score, and macro F1 of the more
-        ``macro_f1_confident_half``  confident half of the answered units: see
+        ``macro_f1_confident_half``  confident half of the predicted units: see
                                      `pynapple_nuclr.calibration`
-        ``coverage``                 share of the units that got an answer; others count as missed
+        ``coverage``                 share of the units with a prediction; others count as missed
         ``confusion``                units: ``true_label`` × ``predicted_label``
         ``n``                        units scored in each fold
         ``seconds``                  of fitting and embedding
-        ``recording_decodability``   balanced accuracy of the probe in telling the recording from
+        ``recording_decodability``   balanced accuracy of the probe in decoding the recording from
                                      one unit's vector, beside ``recording_chance``
         ``predicted``,               out-of-fold label ("" = none) and its probability, of every
         ``confidence``               ``unit`` (coordinates ``recording``, ``unit_id``, ``label``,
                                      ``animal``)
-        ``chosen``                   with `model_selection`: in what the chosen one differs
+        ``chosen``                   with `model_selection`: the settings chosen for each fold
         ============================ =========================================================
 
         Coordinates of ``system``: ``identity`` (name@hash), ``pretrained_on`` (what it was
@@ -176,7 +176,7 @@ def evaluate(
         classes, or a zero-shot protocol has fewer than two animals.
     LeakError
         If something would be fitted on what it is tested on: a unit is in two recordings, a
-        system's settings name the labels or a column that says the same, or its encoder was
+        system's settings name the labels or a column that reveals them, or its encoder was
         pretrained on an animal that an inductive protocol leaves out. It is a ValueError.
 
     Examples
@@ -185,8 +185,8 @@ def evaluate(
     >>> from pynapple_nuclr.evaluation import evaluate
     >>> mice = nap_nuclr.simulate("single", n_units=30, duration=60, animals=2)
     >>> scores = evaluate(mice, "cell_type", "inductive_zero_shot", ["statistics"], progress=False)
-    >>> told = scores["macro_f1"].squeeze()
-    >>> bool(told.sel(system="statistics") > 0.9), bool(told.sel(system="shuffled labels") < 0.6)
+    >>> f1 = scores["macro_f1"].squeeze()
+    >>> bool(f1.sel(system="statistics") > 0.9), bool(f1.sel(system="shuffled labels") < 0.6)
     (True, True)
     """
     protocols: list[Protocol] = as_several("protocol", protocol, PROTOCOLS)
@@ -208,13 +208,19 @@ def evaluate(
         tqdm(total=plan.n_steps, disable=not progress, unit="fold") as bar,
     ):
         engine = Engine(task, Fits(task, store), model_selection == "nested", bar.update)
-        answers = _fill(dataset, engine, plan, bar)
+        predictions = _fill(dataset, engine, plan, bar)
         _fill_chance(dataset, engine, plan, bar)
-    about = {"n_folds": n_folds, "seeds": numbers, "n_shuffles": plan.n_shuffles * len(numbers)}
-    about["history"] = json.dumps({row: told[0].history for row, told in answers.items()})
-    dataset = dataset.assign_coords(system_coordinates(rows, answers))
+    dataset = dataset.assign_coords(system_coordinates(rows, predictions))
     return dataset.assign_attrs(
-        attributes("scores", task, model_selection=model_selection or "", **about)
+        attributes(
+            "scores",
+            task,
+            model_selection=model_selection or "",
+            n_folds=n_folds,
+            seeds=numbers,
+            n_shuffles=plan.n_shuffles * len(numbers),
+            history=json.dumps({row: own[0].history for row, own in predictions.items()}),
+        )
     )
 
 
@@ -229,7 +235,7 @@ def _blank(plan: _Plan) -> xr.Dataset:
         "seed": list(dict.fromkeys(seed for _, seed in plan.folds)),
         "fold": list(dict.fromkeys(names)),
         "true_label": task.classes.tolist(),
-        "predicted_label": [*task.classes, _NO_ANSWER],
+        "predicted_label": [*task.classes, _NO_PREDICTION],
     }
     dataset = blank(coords, _VARIABLES)
     for (protocol, seed), folds in plan.folds.items():
@@ -250,25 +256,27 @@ def _blank(plan: _Plan) -> xr.Dataset:
     )
 
 
-def _fill(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> dict[str, list[Answer]]:
-    """Write the scores of every system; return what each has answered."""
-    all_answers: dict[str, list[Answer]] = {}
+def _fill(
+    dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any
+) -> dict[str, list[Prediction]]:
+    """Write the scores of every system; return its predictions."""
+    of_systems: dict[str, list[Prediction]] = {}
     for row, system in plan.rows.items():
         bar.set_description(row)
         for (protocol, seed), folds in plan.folds.items():
             if not supports_protocol(system, protocol):
                 continue
-            answers = engine.ask(system, folds, protocol, seed, plan.treatments)
-            all_answers.setdefault(row, []).extend(answers.values())
-            for how, answer in answers.items():
+            predictions = engine.predict(system, folds, protocol, seed, plan.treatments)
+            of_systems.setdefault(row, []).extend(predictions.values())
+            for how, one in predictions.items():
                 place = {"system": row, "protocol": protocol, "standardize": how, "seed": seed}
-                write(dataset, scores_of(answer.chances, plan.task, folds), **place)
-                write(dataset, {"seconds": answer.seconds}, **place)
-                _write_units(dataset, answer, plan.task, folds, place)
+                write(dataset, scores_of(one.probabilities, plan.task, folds), **place)
+                write(dataset, {"seconds": one.seconds}, **place)
+                _write_units(dataset, one, plan.task, folds, place)
                 if isinstance(system, EmbeddingSystem):
                     write(dataset, _decodability(engine, system, folds, how, seed), **place)
     dataset["chosen"] = dataset["chosen"].astype(str)
-    return all_answers
+    return of_systems
 
 
 def _fill_chance(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> None:
@@ -285,20 +293,24 @@ def _fill_chance(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> 
 
 
 def _write_units(
-    dataset: xr.Dataset, answer: Answer, task: Task, folds: Sequence[Fold], place: dict[str, Any]
+    dataset: xr.Dataset,
+    prediction: Prediction,
+    task: Task,
+    folds: Sequence[Fold],
+    place: dict[str, Any],
 ) -> None:
-    told = most_likely(answer.chances)[task.given]
-    dataset["predicted"].loc[place] = np.append(task.classes, "")[told]
-    dataset["confidence"].loc[place] = answer.chances.max(axis=1)[task.given]
-    for fold, chosen in zip(folds, answer.chosen, strict=True):
+    predicted = most_likely(prediction.probabilities)[task.given]  # −1, the last, is ""
+    dataset["predicted"].loc[place] = np.append(task.classes, "")[predicted]
+    dataset["confidence"].loc[place] = prediction.probabilities.max(axis=1)[task.given]
+    for fold, chosen in zip(folds, prediction.chosen, strict=True):
         dataset["chosen"].loc[{**place, "fold": fold.name}] = chosen
 
 
 def _decodability(
     engine: Engine, system: EmbeddingSystem, folds: Sequence[Fold], standardize: str, seed: int
 ) -> dict[str, float]:
-    """Return how well the recording can be told, mean over the fits of the folds."""
+    """Return how well the recording can be decoded, mean over the fits of the folds."""
     fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
-    told = [engine.probing.tell_recordings(fit.values, standardize) for fit in fits.values()]
-    found, chance = np.mean(told, axis=0)
+    predicted = [engine.probing.decode_recordings(fit.values, standardize) for fit in fits.values()]
+    found, chance = np.mean(predicted, axis=0)
     return {"recording_decodability": found, "recording_chance": chance}

@@ -7,13 +7,7 @@ from typing import Any
 
 
 def as_several(argument: str, given: Any, known: Sequence[str]) -> list[Any]:
-    """Return one or several names as a list, each once.
-
-    Raises
-    ------
-    ValueError
-        If one is unknown, or there is none.
-    """
+    """Return one or several names as a list, each once."""
     names = [given] if isinstance(given, str) else list(dict.fromkeys(given))
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -24,13 +18,7 @@ def as_several(argument: str, given: Any, known: Sequence[str]) -> list[Any]:
 
 
 def seeds_of(seeds: int | Iterable[int]) -> list[int]:
-    """Return the seeds: so many from 0, or those given.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or one that is negative.
-    """
+    """Return the seeds: so many from 0, or those given."""
     numbers = list(range(seeds)) if isinstance(seeds, int) else [int(one) for one in seeds]
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise ValueError(
@@ -40,13 +28,7 @@ def seeds_of(seeds: int | Iterable[int]) -> list[int]:
 
 
 def check_counts(**counts: tuple[int, int]) -> None:
-    """Refuse numbers below their least: ``name=(number, least)``.
-
-    Raises
-    ------
-    ValueError
-        Naming the argument.
-    """
+    """Refuse numbers below their least: ``name=(number, least)``."""
     for name, (number, least) in counts.items():
         if number < least:
             raise ValueError(f"{name}={number}; expected at least {least}")

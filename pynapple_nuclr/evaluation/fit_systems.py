@@ -1,4 +1,4 @@
-"""Systems are fitted here: each once, on what the fold shows, and the result kept."""
+"""Fit systems, each once, on the recordings that a fold shows, and keep the result."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _NOTES = ("seconds", "history", "identity")
 
 
 class Fit(NamedTuple):
-    """What a fitted system says of all units.
+    """Vectors or probabilities of all units, by a fitted system.
 
     Attributes
     ----------
     values : ndarray (rows, features or classes)
-        float32; NaN for units about which nothing was said.
+        float32; NaN for units without a vector or prediction.
     seconds : float
-        That fitting and asking took, when they were done.
+        Duration of fitting and predicting, when they were done.
     history : list of dict
-        The course of the training.
+        The history of the training.
     identity : str
-        Name@hash of the encoder that was used, if the system says it.
+        Name@hash of the encoder that was used, if the system has one.
     key : str
         Hash of all that it depends on.
     """
@@ -64,7 +64,7 @@ class Fits:
     task : Task
         The recordings.
     store : Store
-        Where fits are kept.
+        Keeps the fits.
     """
 
     def __init__(self, task: Task, store: Store) -> None:
@@ -72,82 +72,63 @@ class Fits:
         self.store = store
         self._hashes = {name: hash_recording(units) for name, units in task.units.items()}
 
-    def vectors(self, system: EmbeddingSystem, seen: Sequence[str], seed: int) -> Fit:
-        """Return the vectors of all units, by a system fitted on the recordings `seen`.
+    def vectors(self, system: EmbeddingSystem, visible: Sequence[str], seed: int) -> Fit:
+        """Return the vectors of all units, by a system fitted on the recordings `visible`.
 
         A system that is not trainable (a frozen encoder) depends neither on the seed nor on the
         recordings that it would be fitted on: it gets none.
-
-        Raises
-        ------
-        LeakError
-            If it looks at them all the same.
         """
         names = tuple(self.task.units)
         trainable = system.trainable
         if not trainable:
-            seen, seed = names, 0
+            visible, seed = names, 0
 
         def work(fresh: EmbeddingSystem) -> Mapping[str, Any]:
-            shown = self._units(seen) if trainable else HiddenRecordings(seen, system.name)
+            shown = self._units(visible) if trainable else HiddenRecordings(visible, system.name)
             fitted = fresh.fit(shown, seed=seed)
             return self._one_by_one(names, lambda group: copy.deepcopy(fitted).embed(group))
 
-        return self._once(system, work, seen, names, seed, {})
+        return self._once(system, work, visible, names, seed, {})
 
-    def chances(
+    def probabilities(
         self,
         system: LabelSystem,
-        seen: Sequence[str],
+        visible: Sequence[str],
         shown: NDArray[np.bool_],
-        asked: Sequence[str],
+        tested: Sequence[str],
         seed: int,
     ) -> Fit:
-        """Return the probability of each class of the task, by a system that saw labels.
-
-        Parameters
-        ----------
-        system : LabelSystem
-            Is copied, and the copy fitted.
-        seen : sequence of str
-            Recordings whose units it sees.
-        shown : ndarray (rows,)
-            Units whose label it sees.
-        asked : sequence of str
-            Recordings that it is asked about; the others stay NaN.
-        seed : int
-            Of all that it draws.
-        """
+        """Return the probability of each class of the task, by a system that learns from labels."""
         labels = np.where(shown, self.task.labels, "")
-        by_name = {name: labels[self.task.rows_of(name)] for name in seen}
+        by_name = {name: labels[self.task.rows_of(name)] for name in visible}
 
         def work(fresh: LabelSystem) -> Mapping[str, Any]:
-            fitted = fresh.fit(self._units(seen), by_name, seed=seed)
-            answers = self._one_by_one(
-                asked, lambda group: copy.deepcopy(fitted).predict_proba(group)
+            fitted = fresh.fit(self._units(visible), by_name, seed=seed)
+            predictions = self._one_by_one(
+                tested, lambda group: copy.deepcopy(fitted).predict_proba(group)
             )
-            return {k: self._by_class(fitted, v, k) for k, v in answers.items()}
+            return {k: self._by_class(fitted, v, k) for k, v in predictions.items()}
 
-        # Among these classes the answers stand, whatever labels a fold happens to show.
+        # The columns are these classes, whichever labels the fold shows.
         also = {
             "labels": {name: hash_array(one) for name, one in by_name.items()},
             "classes": self.task.classes.tolist(),
         }
-        return self._once(system, work, seen, asked, seed, also)
+        return self._once(system, work, visible, tested, seed, also)
 
     def _units(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: self.task.units[name] for name in names}
 
-    def _one_by_one(self, names: Sequence[str], ask: Callable[[Any], Any]) -> dict[str, Any]:
-        """Ask about each recording by itself: of the others, nothing can reach the answer."""
-        return {name: ask(self._units([name]))[name] for name in names}
+    def _one_by_one(self, names: Sequence[str], predict: Callable[[Any], Any]) -> dict[str, Any]:
+        """Predict each recording by itself, so that it cannot depend on the others."""
+        return {name: predict(self._units([name]))[name] for name in names}
 
     def _once(
         self,
         system: System,
         work: Any,
-        seen: Sequence[str],
-        asked: Sequence[str],
+        visible: Sequence[str],
+        tested: Sequence[str],
         seed: int,
         also: dict[str, Any],
     ) -> Fit:
@@ -158,8 +139,8 @@ class Fits:
                 "format": [_FORMAT, __version__],
                 "system": [type(system).__module__, type(system).__qualname__],
                 "settings": settings,
-                "seen": self._content(words, seen),
-                "asked": self._content(words, asked),
+                "visible": self._content(words, visible),
+                "tested": self._content(words, tested),
                 "seed": seed,
                 **also,
             }
@@ -167,8 +148,8 @@ class Fits:
         stored = self.store.read(key)
         if stored is None:
             fresh, begun = copy.deepcopy(system), time.perf_counter()
-            with _named(system, seen):
-                values = self._rows(work(fresh), system, asked)
+            with _named(system, visible):
+                values = self._rows(work(fresh), system, tested)
             seconds = time.perf_counter() - begun
             notes: dict[str, Any] = {
                 "seconds": seconds,
@@ -186,17 +167,17 @@ class Fits:
         return {n: [self._hashes[n], hash_columns(self.task.units[n], words)] for n in names}
 
     def _rows(
-        self, answers: Mapping[str, Any], system: System, asked: Sequence[str]
+        self, predictions: Mapping[str, Any], system: System, tested: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Lay the answers about recordings one below the other (rows, columns)."""
-        arrays = {name: np.asarray(answers[name], dtype=np.float32) for name in asked}
+        """Stack the arrays of recordings (rows, columns)."""
+        arrays = {name: np.asarray(predictions[name], dtype=np.float32) for name in tested}
         widths = {one.shape[1] if one.ndim == 2 else -1 for one in arrays.values()}
-        n_units = {name: len(self.task.labels[self.task.rows_of(name)]) for name in asked}
+        n_units = {name: len(self.task.labels[self.task.rows_of(name)]) for name in tested}
         wrong = [name for name, one in arrays.items() if len(one) != n_units[name]]
         if wrong or len(widths) != 1 or -1 in widths:
-            name = (wrong or list(asked))[0]
+            name = (wrong or list(tested))[0]
             raise ValueError(
-                f"system {system.name!r} answered with shape {arrays[name].shape} about recording "
+                f"system {system.name!r} returned shape {arrays[name].shape} for recording "
                 f"{name!r} of {n_units[name]} units; expected (units, columns), and as many "
                 "columns for every recording"
             )
@@ -205,13 +186,13 @@ class Fits:
             values[self.task.rows_of(name)] = one
         return values
 
-    def _by_class(self, system: LabelSystem, chances: Any, name: str) -> NDArray[np.float64]:
+    def _by_class(self, system: LabelSystem, probabilities: Any, name: str) -> NDArray[np.float64]:
         """Return probabilities (units, classes) in the order of the task's classes."""
-        chances = np.asarray(chances, dtype=np.float64)
+        probabilities = np.asarray(probabilities, dtype=np.float64)
         known = np.asarray(system.classes_).astype(str)
-        if chances.ndim != 2 or chances.shape[1] != len(known):
+        if probabilities.ndim != 2 or probabilities.shape[1] != len(known):
             raise ValueError(
-                f"system {system.name!r} answered with shape {chances.shape} about recording "
+                f"system {system.name!r} returned shape {probabilities.shape} for recording "
                 f"{name!r}; expected (units, {len(known)} classes)"
             )
         foreign = sorted(set(known.tolist()) - set(self.task.classes.tolist()))
@@ -219,22 +200,22 @@ class Fits:
             raise ValueError(
                 f"system {system.name!r} has {', '.join(map(repr, foreign))} among its classes_; "
                 f"expected some of {', '.join(map(repr, self.task.classes.tolist()))}: let "
-                "classes_ hold the labels that fit was shown"
+                "classes_ hold the labels that fit got"
             )
-        ordered = np.zeros((len(chances), len(self.task.classes)))
-        ordered[:, np.searchsorted(self.task.classes, known)] = chances
-        ordered[~np.isfinite(chances).all(axis=1)] = np.nan
+        ordered = np.zeros((len(probabilities), len(self.task.classes)))
+        ordered[:, np.searchsorted(self.task.classes, known)] = probabilities
+        ordered[~np.isfinite(probabilities).all(axis=1)] = np.nan
         return ordered
 
 
 @contextmanager
-def _named(system: System, seen: Sequence[str]) -> Iterator[None]:
-    """Say in an error which system raised it, and on which recordings."""
+def _named(system: System, visible: Sequence[str]) -> Iterator[None]:
+    """Add to an error which system raised it, and on which recordings."""
     try:
         yield
     except Exception as error:
         if sys.version_info >= (3, 11):  # earlier ones cannot add to an error
-            error.add_note(f"while the system {system.name!r} was fitted on {', '.join(seen)}")
+            error.add_note(f"while the system {system.name!r} was fitted on {', '.join(visible)}")
         raise
 
 

@@ -1,4 +1,4 @@
-"""Who is tested on what: the folds of the three protocols."""
+"""The folds of the three protocols."""
 
 from __future__ import annotations
 
@@ -16,31 +16,11 @@ if TYPE_CHECKING:
 
 
 INNER = 3
-"""Folds inside the training units or animals, among which nested validation chooses."""
+"""Folds inside the training units or animals, for nested validation."""
 
 
 def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[Fold]:
-    """Divide the scored units as a protocol says.
-
-    Parameters
-    ----------
-    task : Task
-        The units.
-    protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
-        "transductive": stratified parts of all units, whatever their recording. Else a fold
-        leaves out an animal: its labels, or its recordings as well.
-    n_folds, seed : int
-        Of the transductive folds. Never more folds than the most frequent class has units.
-
-    Returns
-    -------
-    list of Fold
-
-    Raises
-    ------
-    LeakError
-        If one of them shows what it tests.
-    """
+    """Divide the scored units as a protocol says."""
     everything = np.ones(len(task.scored), dtype=bool)
     names = tuple(task.units)
     if protocol == "transductive":
@@ -54,12 +34,6 @@ def inner_folds(task: Task, fold: Fold, protocol: Protocol, seed: int) -> list[F
     """Divide the training units of a fold once more, in the same way.
 
     Where only one animal is left to train on, the inner folds leave out units.
-
-    Returns
-    -------
-    list of Fold
-        Of the units that `fold` shows; never one that it tests. Where they leave out units, their
-        own protocol is "transductive".
     """
     animals = np.unique(task.animals[task.scored][fold.train])
     if protocol == "transductive" or len(animals) < 2:
@@ -68,13 +42,7 @@ def inner_folds(task: Task, fold: Fold, protocol: Protocol, seed: int) -> list[F
 
 
 def check_animals(task: Task, protocol: Protocol) -> None:
-    """Refuse to leave out animals where there are not two; warn of classes in one only.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two animals have labelled units.
-    """
+    """Refuse to leave out animals where there are not two; warn of classes in one only."""
     if protocol == "transductive":
         return
     of_unit = task.animals[task.scored]
@@ -90,14 +58,14 @@ def check_animals(task: Task, protocol: Protocol) -> None:
     if lonely:
         warnings.warn(
             f"{task.target!r}: in one animal only: {', '.join(lonely)}. With that animal left out "
-            "they cannot be told, and count as 0 in the macro F1",
+            "they cannot be predicted, and count as 0 in the macro F1",
             UserWarning,
             stacklevel=3,
         )
 
 
 def without_hidden(task: Task, fold: Fold) -> Fold:
-    """Return the fold without those recordings among the seen that its protocol hides."""
+    """Return the fold without the visible recordings that its protocol hides."""
     hidden = set(hidden_recordings(task, fold))
     return fold._replace(
         visible_recordings=tuple(name for name in fold.visible_recordings if name not in hidden)
@@ -105,7 +73,7 @@ def without_hidden(task: Task, fold: Fold) -> Fold:
 
 
 def _by_unit(
-    task: Task, use: NDArray[np.bool_], n_folds: int, seed: int, seen: tuple[str, ...]
+    task: Task, use: NDArray[np.bool_], n_folds: int, seed: int, visible: tuple[str, ...]
 ) -> list[Fold]:
     rows = np.flatnonzero(use)
     y = task.y[rows]
@@ -114,24 +82,24 @@ def _by_unit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         parts = [rows[test] for _, test in splitter.split(y, y)]
-    return [_fold(f"fold {i + 1}", part, use, seen) for i, part in enumerate(parts)]
+    return [_fold(f"fold {i + 1}", part, use, visible) for i, part in enumerate(parts)]
 
 
 def _by_animal(
     task: Task,
     use: NDArray[np.bool_],
-    seen: tuple[str, ...],
+    visible: tuple[str, ...],
     protocol: Protocol,
     at_most: int | None = None,
 ) -> list[Fold]:
-    """Leave out each animal in turn, or `at_most` so many groups of them."""
+    """Leave out each animal in turn, or at most `at_most` parts of them."""
     of_unit = task.animals[task.scored]
     animals = np.unique(of_unit[use])
-    groups = [animals[i :: at_most or len(animals)] for i in range(at_most or len(animals))]
+    parts = [animals[i :: at_most or len(animals)] for i in range(at_most or len(animals))]
     folds = [
-        _fold(" ".join(group), np.flatnonzero(use & np.isin(of_unit, group)), use, seen, protocol)
-        for group in groups
-        if len(group)
+        _fold(" ".join(part), np.flatnonzero(use & np.isin(of_unit, part)), use, visible, protocol)
+        for part in parts
+        if len(part)
     ]
     return [without_hidden(task, fold) for fold in folds]
 
@@ -140,9 +108,9 @@ def _fold(
     name: str,
     tested: NDArray[np.intp],
     use: NDArray[np.bool_],
-    seen: tuple[str, ...],
+    visible: tuple[str, ...],
     protocol: Protocol = "transductive",
 ) -> Fold:
     test = np.zeros(len(use), dtype=bool)
     test[tested] = True
-    return Fold(name, use & ~test, test, seen, protocol)
+    return Fold(name, use & ~test, test, visible, protocol)

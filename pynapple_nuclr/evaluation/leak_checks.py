@@ -1,4 +1,4 @@
-"""Nothing is fitted on what it is tested on: what must stay hidden, and who refuses to go on."""
+"""What a fold must hide, and checks that nothing is fitted on what it is tested on."""
 
 from __future__ import annotations
 
@@ -17,32 +17,11 @@ if TYPE_CHECKING:
     from pynapple_nuclr.evaluation.task import Fold, Task
 
 HIDDEN = -1
-"""What stands in place of the class of a unit whose label is not shown."""
+"""Replaces the class of a unit whose label is not shown."""
 
 
 def check_fold(task: Task, fold: Fold, system: str = "") -> Fold:
-    """Refuse a fold that shows what it tests.
-
-    Parameters
-    ----------
-    task : Task
-        The units.
-    fold : Fold
-        Who shows a label, who is told, and on which recordings systems may be fitted.
-    system : str
-        Row of the system that would be fitted on it.
-
-    Returns
-    -------
-    Fold
-        The same.
-
-    Raises
-    ------
-    LeakError
-        If a unit shows its label and is tested; in zero-shot protocols if an animal does; in
-        "inductive_zero_shot" also if a recording of a tested animal is among those seen.
-    """
+    """Refuse a fold that shows what it tests."""
     both = fold.train & fold.test
     if both.any():
         _refuse(system, fold, f"{_units(task, both)} would be trained on and then tested")
@@ -55,25 +34,18 @@ def check_fold(task: Task, fold: Fold, system: str = "") -> Fold:
             f"animal {listed(animals)} is tested, and {_units(task, shown)} of it "
             "would show their labels",
         )
-    seen = sorted(set(fold.visible_recordings) & set(hidden_recordings(task, fold)))
-    if seen:
+    visible = sorted(set(fold.visible_recordings) & set(hidden_recordings(task, fold)))
+    if visible:
         _refuse(
             system,
             fold,
-            f"recording {listed(seen)} is of a tested animal, and systems would be fitted on it",
+            f"recording {listed(visible)} is of a tested animal, and systems would be fitted on it",
         )
     return fold
 
 
 def check_inner(task: Task, inner: Fold, outer: Fold, system: str) -> Fold:
-    """Refuse a fold of nested validation that leaks, or reaches beyond its outer fold's training.
-
-    Raises
-    ------
-    LeakError
-        As `check_fold`; if it holds a unit that the outer fold does not show, or a recording that
-        it does not let systems see.
-    """
+    """Refuse a fold of nested validation that leaks, or reaches beyond its outer fold's training."""
     beyond = (inner.train | inner.test) & ~outer.train
     if beyond.any():
         _refuse(
@@ -82,14 +54,16 @@ def check_inner(task: Task, inner: Fold, outer: Fold, system: str) -> Fold:
             f"{_units(task, beyond)} would decide which configuration is chosen, "
             "and are not among its training units",
         )
-    seen = sorted(set(inner.visible_recordings) - set(outer.visible_recordings))
-    if seen:
-        _refuse(system, outer, f"its inner fold {inner.name!r} would see recording {listed(seen)}")
+    visible = sorted(set(inner.visible_recordings) - set(outer.visible_recordings))
+    if visible:
+        _refuse(
+            system, outer, f"its inner fold {inner.name!r} would see recording {listed(visible)}"
+        )
     return check_fold(task, inner, system)
 
 
 def hidden_units(task: Task, fold: Fold) -> NDArray[np.bool_]:
-    """Say whose label nothing may learn from (scored,): tested units; zero-shot: their animals'."""
+    """Return which labels to hide (scored,): of tested units; zero-shot: of their animals."""
     if fold.protocol == "transductive":
         return fold.test
     tested = np.zeros(len(task.scored), dtype=bool)
@@ -98,7 +72,7 @@ def hidden_units(task: Task, fold: Fold) -> NDArray[np.bool_]:
 
 
 def hidden_recordings(task: Task, fold: Fold) -> tuple[str, ...]:
-    """Return the recordings whose activity nothing may be fitted on: inductive, of the tested."""
+    """Return the recordings on which nothing may be fitted: of tested animals, if inductive."""
     if fold.protocol != "inductive_zero_shot":
         return ()
     return task.recordings_of(np.unique(task.animals[task.scored[fold.test]]).tolist())
@@ -110,13 +84,7 @@ def shown_labels(task: Task, fold: Fold, y: NDArray[np.intp]) -> NDArray[np.intp
 
 
 def check_shown(y: NDArray[np.intp]) -> None:
-    """Refuse to train on hidden labels.
-
-    Raises
-    ------
-    LeakError
-        If one of the classes (units,) is `HIDDEN`.
-    """
+    """Refuse to train on hidden labels."""
     hidden = int((y == HIDDEN).sum())
     if hidden:
         raise LeakError(
@@ -128,22 +96,8 @@ def check_shown(y: NDArray[np.intp]) -> None:
 def check_normaliser(task: Task, name: str, rows: Any) -> None:
     """Refuse to standardise a recording by other units than its own.
 
-    Its own are allowed in every protocol, tested or not: no label is read, and what is learned of
-    a test recording reaches no other.
-
-    Parameters
-    ----------
-    task : Task
-        The units.
-    name : str
-        Recording whose vectors are standardised.
-    rows : slice or ndarray
-        Units from which mean and deviation are taken.
-
-    Raises
-    ------
-    LeakError
-        Naming the other recordings and their animals.
+    Its own are allowed in every protocol, tested or not: no label is read, and no other recording
+    depends on them.
     """
     others = np.unique(task.recordings[rows][task.recordings[rows] != name])
     if len(others):
@@ -155,59 +109,48 @@ def check_normaliser(task: Task, name: str, rows: Any) -> None:
 
 
 def check_settings(system: System, task: Task) -> None:
-    """Refuse a system that asks for the labels as if they were a feature.
-
-    Raises
-    ------
-    LeakError
-        If its settings name a column that systems are not shown.
-    """
+    """Refuse a system whose settings name the labels as a feature."""
     settings = system.settings()
     named = sorted(string_values(settings) & task.hidden)
     if not named:
         return
     training = settings.get("training")
     by = training.get("by") if isinstance(training, Mapping) else None
-    mend = "leave it out of its settings"
+    advice = "leave it out of its settings"
     if by in named and by != task.target:
-        mend = f"to train by {by}, give each part as a recording of its own"
+        advice = f"to train by {by}, give each part as a recording of its own"
     raise LeakError(
-        f"system {system.name!r} reads the metadata column {listed(named)}, which systems are not "
-        f"shown: from it {task.target!r}, the label that it shall tell, can be read, or it is of "
-        f"an embedding, whose encoder may have seen what is tested; {mend}"
+        f"system {system.name!r} reads the metadata column {listed(named)}, which systems do not "
+        f"get: it reveals {task.target!r}, the label to predict, or it is part of an embedding, "
+        f"whose encoder may have been trained on tested recordings; {advice}"
     )
 
 
 def check_pretrained(system: System, task: Task, fold: Fold) -> None:
-    """Refuse an encoder that has seen the animal left out, where none may have seen it.
+    """Refuse an encoder that was pretrained on the animal left out, if the protocol is inductive.
 
-    Recordings are known again by the fingerprints on the encoder's card.
-
-    Raises
-    ------
-    LeakError
-        If a recording of a tested animal is among them, in "inductive_zero_shot".
+    The fingerprints on the encoder's card identify its training recordings.
     """
     hidden = hidden_recordings(task, fold)
     known = system.fingerprints if hidden else frozenset()
-    if seen := [name for name in hidden if known & task.fingerprints[name]]:
+    if pretrained := [name for name in hidden if known & task.fingerprints[name]]:
         encoder = system.identity or system.settings().get("encoder", "")
         _refuse(
             system.name,
             fold,
-            f"recording {listed(seen)} is of a tested animal, and the system's encoder {encoder} "
-            "was pretrained on it",
-            mend="take an encoder that was not, train one anew in every fold (Nuclr(config=…, "
-            "steps=…)), or ask what such an encoder can answer: "
+            f"recording {listed(pretrained)} is of a tested animal, and the system's encoder "
+            f"{encoder} was pretrained on it",
+            advice="take an encoder that was not, train one in every fold (Nuclr(config=…, "
+            "steps=…)), or choose the protocol of such an encoder: "
             "protocol='transductive_zero_shot'",
         )
 
 
-def _refuse(system: str, fold: Fold, what: str, mend: str = "") -> NoReturn:
+def _refuse(system: str, fold: Fold, what: str, advice: str = "") -> NoReturn:
     who = f"system {system!r}, " if system else ""
     raise LeakError(
         f"{who}fold {fold.name!r} of protocol {fold.protocol!r}: {what}; "
-        + (mend or "expected folds that keep what is tested apart from what is learned from")
+        + (advice or "expected folds that keep what is tested apart from what is learned from")
     )
 
 

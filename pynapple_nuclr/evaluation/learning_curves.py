@@ -1,4 +1,4 @@
-"""How scores grow: with the labels that are shown, and with the animals that systems see."""
+"""How scores grow: with the labels that are shown, and with the animals in training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pynapple_nuclr.baselines.base import System
 from pynapple_nuclr.evaluation.arguments import as_several, check_counts, seeds_of
 from pynapple_nuclr.evaluation.fit_systems import Fits
 from pynapple_nuclr.evaluation.folds import check_animals, make_folds
-from pynapple_nuclr.evaluation.out_of_fold import Answer, Engine
+from pynapple_nuclr.evaluation.out_of_fold import Engine, Prediction
 from pynapple_nuclr.evaluation.results import (
     attributes,
     blank,
@@ -41,7 +41,7 @@ _FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class _Point:
-    """One point of a curve: its place in the table, and its folds."""
+    """One point of a curve: its position in the table, and its folds."""
 
     place: Mapping[str, Any]
     folds: list[Fold]
@@ -148,7 +148,7 @@ def data_scaling(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Measure how scores on unseen animals grow with the number of animals that systems see.
+    """Measure how scores on unseen animals grow with the number of animals in training.
 
     Each labelled animal is left out in turn (protocol "inductive_zero_shot"). Systems are fitted
     on the first, the first two, … of the others, in several random orders. A system whose encoder
@@ -157,13 +157,13 @@ def data_scaling(
     Parameters
     ----------
     recordings, target, systems, animals, seeds, standardize, cache, progress
-        As in `evaluate`. Animals without labels are never left out, but systems may see them.
+        As in `evaluate`. Animals without labels are never left out, but systems are fitted on them.
     n_animals : sequence of int, optional
         How many animals systems are fitted on. Default: 1, 2, … all others.
     labels : {"all", "same"}
         Which labels the probe is shown: those of all animals but the one left out, so that only
-        pretraining changes; or those of the animals that the system saw. Systems of labels learn
-        from nothing else, and are always shown the latter.
+        pretraining changes; or those of the animals that the system was fitted on. Systems of
+        labels learn from nothing else, and are always shown the latter.
     n_orders : int
         Random orders of the animals.
     n_shuffles : int
@@ -230,13 +230,12 @@ def _thinned(fold: Fold, task: Task, fraction: float, seed: Sequence[int]) -> Fo
 
 
 def _fewer(fold: Fold, task: Task, ordered: Sequence[str], number: int, labels: str) -> Fold:
-    """Return the fold with systems seeing so many animals, the first of an order."""
+    """Return the fold with only the first animals of an order visible."""
     animals = [one for one in ordered if one != fold.name][:number]
-    seen = task.recordings_of(animals)
     train = fold.train
     if labels == "same":
         train = train & np.isin(task.animals[task.scored], animals)
-    return fold._replace(visible_recordings=seen, train=train)
+    return fold._replace(visible_recordings=task.recordings_of(animals), train=train)
 
 
 def _curve(
@@ -264,17 +263,17 @@ def _curve(
     total = len(points) * (len(rows) + bool(n_shuffles))
     with open_store(cache) as store, tqdm(total=total, disable=not progress, unit="point") as bar:
         engine = Engine(task, Fits(task, store))
-        told: dict[str, list[Answer]] = {}
+        of_systems: dict[str, list[Prediction]] = {}
         for row, system in rows.items():
             bar.set_description(row)
             for point in points:
                 bar.update()
                 if not supports_protocol(system, protocol):
                     continue
-                answers = engine.ask(system, point.folds, protocol, point.seed, treatments)
-                told.setdefault(row, []).extend(answers.values())
-                for how, answer in answers.items():
-                    scores = scores_only(scores_of(answer.chances, task, point.folds))
+                predictions = engine.predict(system, point.folds, protocol, point.seed, treatments)
+                of_systems.setdefault(row, []).extend(predictions.values())
+                for how, one in predictions.items():
+                    scores = scores_only(scores_of(one.probabilities, task, point.folds))
                     write(dataset, scores, system=row, standardize=how, **point.place)
         bar.set_description(SHUFFLED)
         for point in points if n_shuffles else ():
@@ -283,7 +282,7 @@ def _curve(
                 scores = chance_scores(engine, chance, point.folds, how, point.seed, n_shuffles)
                 place = {"system": SHUFFLED, "standardize": how, **point.place}
                 write(dataset, scores_only(scores), **place)
-    return dataset.assign_coords(system_coordinates(rows, told))
+    return dataset.assign_coords(system_coordinates(rows, of_systems))
 
 
 def _with_counts(

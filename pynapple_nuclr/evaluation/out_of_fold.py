@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from pynapple_nuclr.evaluation.leak_checks import (
     check_pretrained,
     check_settings,
 )
-from pynapple_nuclr.evaluation.scoring import confusion, f1_of_classes, most_likely
+from pynapple_nuclr.evaluation.scoring import f1_of_present, most_likely
 from pynapple_nuclr.evaluation.standard_probe import Probing, pool
 
 if TYPE_CHECKING:
@@ -26,57 +26,57 @@ if TYPE_CHECKING:
     from pynapple_nuclr.evaluation.fit_systems import Fit, Fits
     from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
 
-    Chances = NDArray[np.float64]
+    Probabilities = NDArray[np.float64]
+    # System, fold to predict, outer fold (the same outside nested validation).
+    Predict = Callable[[Any, Fold, Fold], tuple[Probabilities, Fit | None]]
 
-S = TypeVar("S", bound=System)
-
-_CURVE = 200  # points of a training's course that are kept
+_CURVE = 200  # points of a training history that are kept
 
 
-class Answer(NamedTuple):
-    """What a system says of the units of all folds.
+class Prediction(NamedTuple):
+    """What a system predicts of the units of all folds.
 
     Attributes
     ----------
-    chances : ndarray (scored, classes)
-        Out-of-fold probabilities; NaN where nothing was said.
+    probabilities : ndarray (scored, classes)
+        Out-of-fold probabilities; NaN where there is no prediction.
     chosen : list of str
         For each fold the settings that nested validation chose ("" = there was no choice).
     fits : dict
-        Hash → the fits that it rests on.
+        Hash → the fits that were used.
     """
 
-    chances: Chances
+    probabilities: Probabilities
     chosen: list[str]
     fits: dict[str, Fit]
 
     @property
     def seconds(self) -> float:
-        """What its fits took."""
+        """Duration of its fits."""
         return float(sum(fit.seconds for fit in self.fits.values()))
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """The course of its first fit, thinned to at most 200 points."""
-        course = next((fit.history for fit in self.fits.values() if fit.history), [])
-        kept = np.unique(np.linspace(0, len(course) - 1, min(_CURVE, len(course))).astype(int))
-        return [course[i] for i in kept]
+        """The training history of its first fit, thinned to at most 200 points."""
+        history = next((fit.history for fit in self.fits.values() if fit.history), [])
+        kept = np.unique(np.linspace(0, len(history) - 1, min(_CURVE, len(history))).astype(int))
+        return [history[i] for i in kept]
 
 
 @dataclass
 class Engine:
-    """All that systems are asked with.
+    """Predicts the units of folds by systems.
 
     Parameters
     ----------
     task : Task
         Units and labels.
     fits : Fits
-        Where systems are fitted.
+        Fits the systems.
     nested : bool
         Whether to choose among a system's candidates inside the training units of each fold.
     advance : callable
-        Is called after every fold.
+        Called after every fold.
     """
 
     task: Task
@@ -88,132 +88,101 @@ class Engine:
     def __post_init__(self) -> None:
         self.probing = Probing(self.task)
 
-    def ask(
+    def predict(
         self,
         system: System,
         folds: Sequence[Fold],
         protocol: Protocol,
         seed: int,
         standardize: Sequence[str],
-    ) -> dict[str, Answer]:
-        """Return normalisation → answer; a system of labels has the same for all.
-
-        Parameters
-        ----------
-        system : EmbeddingSystem or LabelSystem
-            Who is asked.
-        folds : sequence of Fold
-            Each is told by what the others show.
-        protocol : str
-            How inner folds are made.
-        seed : int
-            Of the fits, and of inner folds.
-        standardize : sequence of str
-            Treatments of vectors before the probe.
-
-        Raises
-        ------
-        TypeError
-            If it is no system.
-        LeakError
-            If it would be fitted on what it is tested on, or asks for the labels.
-        """
+    ) -> dict[str, Prediction]:
+        """Return a prediction for each way to standardise; that of a `LabelSystem` for all."""
         if isinstance(system, EmbeddingSystem):
-            return {how: self._by_probe(system, folds, protocol, seed, how) for how in standardize}
+            return {
+                how: self._predict(system, folds, protocol, seed, self._with_probe(how, seed))
+                for how in standardize
+            }
         if isinstance(system, LabelSystem):
-            return dict.fromkeys(standardize, self._by_labels(system, folds, protocol, seed))
+            predict = self._with_labels(seed)
+            prediction = self._predict(system, folds, protocol, seed, predict)
+            return dict.fromkeys(standardize, prediction)
         raise TypeError(
             f"system {system.name!r} is a {type(system).__name__}; expected an EmbeddingSystem or "
             "a LabelSystem"
         )
 
     def vectors(self, system: EmbeddingSystem, fold: Fold, seed: int) -> Fit:
-        """Return the vectors of all units, by a system fitted on what the fold lets it see.
-
-        Raises
-        ------
-        LeakError
-            If the fold, or the system's encoder, gives away what is tested.
-        """
+        """Return the vectors of all units, by a system fitted on the fold's visible recordings."""
         check_fold(self.task, fold, system.name)
         check_pretrained(system, self.task, fold)
         return self.fits.vectors(system, fold.visible_recordings, seed)
 
-    def _by_probe(
-        self,
-        system: EmbeddingSystem,
-        folds: Sequence[Fold],
-        protocol: Protocol,
-        seed: int,
-        standardize: str,
-    ) -> Answer:
-        def tell(one: EmbeddingSystem, fold: Fold, outer: Fold) -> tuple[Chances, Fit]:
-            # Inner folds read the vectors of the outer fit: it saw no label, and no tested animal.
-            fit = self.vectors(one, outer, seed)
-            return self.probing.answer(fit.values, fold, standardize), fit
+    def _with_probe(self, standardize: str, seed: int) -> Predict:
+        def predict(system: Any, fold: Fold, outer: Fold) -> tuple[Probabilities, Fit]:
+            # Inner folds use the vectors of the outer fit: it saw no label, and no tested animal.
+            fit = self.vectors(system, outer, seed)
+            return self.probing.predict(fit.values, fold, standardize), fit
 
-        return self._tell_folds(system, folds, protocol, seed, tell)
+        return predict
 
-    def _by_labels(
-        self, system: LabelSystem, folds: Sequence[Fold], protocol: Protocol, seed: int
-    ) -> Answer:
-        def tell(one: LabelSystem, fold: Fold, outer: Fold) -> tuple[Chances, Fit | None]:
-            check_fold(self.task, fold, one.name)
-            check_pretrained(one, self.task, outer)
-            return self._told_by_labels(one, fold, seed)
+    def _with_labels(self, seed: int) -> Predict:
+        def predict(system: Any, fold: Fold, outer: Fold) -> tuple[Probabilities, Fit | None]:
+            check_fold(self.task, fold, system.name)
+            check_pretrained(system, self.task, outer)
+            return self._predict_from_labels(system, fold, seed)
 
-        return self._tell_folds(system, folds, protocol, seed, tell)
+        return predict
 
-    def _told_by_labels(
+    def _predict_from_labels(
         self, system: LabelSystem, fold: Fold, seed: int
-    ) -> tuple[Chances, Fit | None]:
+    ) -> tuple[Probabilities, Fit | None]:
         """Return the probabilities (tested units, classes), and the fit if there was one."""
         task = self.task
-        rows = task.scored[
-            fold.train & np.isin(task.recordings[task.scored], fold.visible_recordings)
-        ]
-        asked = tuple(np.unique(task.recordings[task.scored[fold.test]]).tolist())
+        of_unit = task.recordings[task.scored]
+        rows = task.scored[fold.train & np.isin(of_unit, fold.visible_recordings)]
         classes = np.unique(task.labels[rows])
-        if len(classes) < 2:  # nothing to tell apart, and no system can learn from it
-            told = np.full((int(fold.test.sum()), len(task.classes)), np.nan)
+        if len(classes) < 2:  # no system can learn from one class
+            predicted = np.full((int(fold.test.sum()), len(task.classes)), np.nan)
             if len(classes):
-                told[:] = task.classes == classes[0]
-            return told, None
+                predicted[:] = task.classes == classes[0]
+            return predicted, None
         shown = np.zeros(len(task.labels), dtype=bool)
         shown[rows] = True
-        fit = self.fits.chances(system, fold.visible_recordings, shown, asked, seed)
+        tested = tuple(np.unique(of_unit[fold.test]).tolist())
+        fit = self.fits.probabilities(system, fold.visible_recordings, shown, tested, seed)
         return fit.values[task.scored[fold.test]].astype(np.float64), fit
 
-    def _tell_folds(
-        self, system: S, folds: Sequence[Fold], protocol: Protocol, seed: int, tell: Any
-    ) -> Answer:
-        """Tell each fold's units, by the configuration that is best inside its training units."""
+    def _predict(
+        self, system: System, folds: Sequence[Fold], protocol: Protocol, seed: int, predict: Predict
+    ) -> Prediction:
+        """Predict each fold's units by the candidate that is best inside its training units."""
         candidates = system.candidates() if self.nested else [system]
         for one in candidates:
             check_settings(one, self.task)
-        answers, chosen, fits = [], [], {}
+        predictions, chosen, fits = [], [], {}
         for fold in folds:
             best = candidates[0]
             if len(candidates) > 1:
                 inner = inner_folds(self.task, fold, protocol, seed)
                 for part in inner:
                     check_inner(self.task, part, fold, system.name)
-                scores = [self._inner_f1(one, inner, fold, tell) for one in candidates]
+                scores = [self._inner_f1(one, inner, fold, predict) for one in candidates]
                 best = candidates[int(np.argmax(scores))]
-            told, fit = tell(best, fold, fold)
-            answers.append(told)
+            predicted, fit = predict(best, fold, fold)
+            predictions.append(predicted)
             chosen.append(_difference(best, candidates))
             if fit is not None:
-                fits[fit.key] = fit._replace(values=fit.values[:0])  # what the sums need
+                fits[fit.key] = fit._replace(values=fit.values[:0])  # its notes are enough
             self.advance()
-        return Answer(pool(folds, answers, len(self.task.classes)), chosen, fits)
+        return Prediction(pool(folds, predictions, len(self.task.classes)), chosen, fits)
 
-    def _inner_f1(self, system: System, inner: Sequence[Fold], outer: Fold, tell: Any) -> float:
-        """Return the macro F1 of the outer fold's training units, each told by the others."""
+    def _inner_f1(
+        self, system: System, inner: Sequence[Fold], outer: Fold, predict: Predict
+    ) -> float:
+        """Return the macro F1 of the outer fold's training units, out of the inner folds."""
         y, n_classes = self.task.y[outer.train], len(self.task.classes)
-        told = pool(inner, [tell(system, fold, outer)[0] for fold in inner], n_classes)
-        counts = confusion(y, most_likely(told[outer.train]), n_classes)
-        return float(f1_of_classes(counts)[np.unique(y)].mean())
+        predicted = pool(inner, [predict(system, fold, outer)[0] for fold in inner], n_classes)
+        return f1_of_present(y, most_likely(predicted[outer.train]), n_classes)
 
 
 def _difference(chosen: System, candidates: Sequence[System]) -> str:

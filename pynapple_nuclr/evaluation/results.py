@@ -1,4 +1,4 @@
-"""The labelled arrays that scores are written into."""
+"""Results as labelled arrays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pynapple_nuclr.evaluation.systems import SHUFFLED, shuffled_system
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pynapple_nuclr.evaluation.out_of_fold import Answer
+    from pynapple_nuclr.evaluation.out_of_fold import Prediction
     from pynapple_nuclr.evaluation.task import Fold, Task
 
     Scores = dict[str, Any]
@@ -35,15 +35,7 @@ if TYPE_CHECKING:
 def blank(
     coords: Mapping[str, Sequence[Any]], variables: Mapping[str, Sequence[str]]
 ) -> xr.Dataset:
-    """Return a Dataset of NaN.
-
-    Parameters
-    ----------
-    coords : mapping
-        Dimension → its labels.
-    variables : mapping
-        Variable → its dimensions.
-    """
+    """Return a Dataset of NaN."""
     shapes = {
         name: tuple(len(coords[dim]) for dim in dims if dim in coords)
         for name, dims in variables.items()
@@ -55,7 +47,7 @@ def blank(
 
 
 def write(dataset: xr.Dataset, scores: Scores, **where: Any) -> None:
-    """Write scores at a place of a Dataset; folds at their names."""
+    """Write scores at a position of a Dataset; those of folds at the folds' names."""
     for name, value in scores.items():
         place = {dim: at for dim, at in where.items() if dim in dataset[name].dims}
         if isinstance(value, Mapping):
@@ -64,35 +56,23 @@ def write(dataset: xr.Dataset, scores: Scores, **where: Any) -> None:
 
 
 def scores_of(
-    chances: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     task: Task,
     folds: Sequence[Fold],
     y: NDArray[np.intp] | None = None,
 ) -> Scores:
-    """Return all scores of out-of-fold probabilities.
-
-    Parameters
-    ----------
-    chances : ndarray (scored, classes)
-        Probabilities.
-    task : Task
-        The units.
-    folds : sequence of Fold
-        For ``macro_f1_fold``.
-    y : ndarray (scored,), optional
-        Other labels than the true ones (shuffled).
-    """
+    """Return all scores of out-of-fold probabilities."""
     y = task.y if y is None else y
-    of_folds = f1_of_folds(chances, y, [fold.test for fold in folds])
+    of_folds = f1_of_folds(probabilities, y, [fold.test for fold in folds])
     return {
-        **score(chances, y, task.recordings[task.scored]),
+        **score(probabilities, y, task.recordings[task.scored]),
         "macro_f1_fold": dict(zip([fold.name for fold in folds], of_folds, strict=True)),
-        "confusion": confusion(y, most_likely(chances), len(task.classes)),
+        "confusion": confusion(y, most_likely(probabilities), len(task.classes)),
     }
 
 
 def mean_of(several: Sequence[Scores]) -> Scores:
-    """Return the mean of several runs' scores, each by itself."""
+    """Return the mean over several runs of each score."""
     means: Scores = {}
     for name, first in several[0].items():
         values = [one[name] for one in several]
@@ -109,39 +89,25 @@ def scores_only(scores: Scores, names: Sequence[str] = (*POOLED, "macro_f1_fold"
 
 
 def system_coordinates(
-    rows: Mapping[str, System], answers: Mapping[str, Sequence[Answer]]
+    rows: Mapping[str, System], predictions: Mapping[str, Sequence[Prediction]]
 ) -> dict[str, Any]:
-    """Return what the table says of every system, as coordinates on ``system``.
-
-    Parameters
-    ----------
-    rows : mapping
-        Row → system; the shuffled row comes last.
-    answers : mapping
-        Row → what it has answered.
-
-    Returns
-    -------
-    dict
-        ``identity`` (name@hash of all encoders that were used), ``pretrained_on`` (what it was
-        fitted on) and ``settings`` (JSON).
-    """
+    """Return identity, training data and settings of every system, as coordinates on ``system``."""
     used: dict[str, set[str]] = {row: set() for row in rows}
-    for row, several in answers.items():
+    for row, several in predictions.items():
         used[row] = {fit.identity for one in several for fit in one.fits.values()} - {""}
     chance = shuffled_system(rows)
     name = next((row for row, one in rows.items() if one is chance), chance.name)
-    seen = [*map(_seen, rows.values()), f"shuffled labels; vectors of {name}"]
+    trained_on = [*map(_training_data, rows.values()), f"shuffled labels; vectors of {name}"]
     settings = [*(json.dumps(one.settings()) for one in rows.values()), "{}"]
     return {
         "identity": ("system", [*(", ".join(sorted(one)) for one in used.values()), ""]),
-        "pretrained_on": ("system", seen),
+        "pretrained_on": ("system", trained_on),
         "settings": ("system", settings),
     }
 
 
-def _seen(system: System) -> str:
-    """Return in a few words what a system was fitted on."""
+def _training_data(system: System) -> str:
+    """Return in a few words what a system was trained on."""
     if system.pretrained_on:
         return str(system.pretrained_on)
     if isinstance(system, LabelSystem) and system.uses_test_recording_labels:
@@ -157,17 +123,7 @@ def row_names(rows: Mapping[str, System]) -> list[str]:
 
 
 def attributes(kind: str, task: Task, **more: Any) -> dict[str, Any]:
-    """Return what a result says of itself.
-
-    Parameters
-    ----------
-    kind : {"scores", "label efficiency", "data scaling"}
-        What it is.
-    task : Task
-        What was told.
-    **more
-        How.
-    """
+    """Return the attributes of a result."""
     return {
         "kind": kind,
         "target": task.target,

@@ -1,4 +1,4 @@
-"""What is costly is computed once: results under the hash of all that they depend on."""
+"""A cache of results, each under the hash of all that it depends on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.recording import Units
 
-_TEXT = "_text"  # the entry that holds what is no array, as JSON
+_TEXT = "_text"  # entry of the notes, as JSON
 
 
 class Store:
@@ -30,7 +30,7 @@ class Store:
     Parameters
     ----------
     folder : Path
-        Where; made if absent.
+        Created if absent.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,17 +38,17 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, key: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Return arrays and notes; None where there are none, or a file that is damaged."""
+        """Return arrays and notes; None where the file is absent or damaged."""
         try:
             with self._path(key).open("rb") as file:
                 content = np.load(file, allow_pickle=False)
                 arrays = {name: content[name] for name in content.files}
             return arrays, json.loads(str(arrays.pop(_TEXT)))
-        except Exception:  # zip, numpy and JSON name damage in many ways: it is computed anew
+        except Exception:  # zip, numpy and JSON raise many types; it is computed again
             return None
 
     def write(self, key: str, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> None:
-        """Write arrays and notes; the file is whole or not there, whoever interrupts."""
+        """Write arrays and notes; an interrupted write leaves no file."""
         path = self._path(key)
         with atomic_write(path) as draft, draft.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays, **{_TEXT: np.array(json.dumps(notes))})
@@ -59,7 +59,7 @@ class Store:
 
 @contextmanager
 def open_store(folder: str | Path | None) -> Iterator[Store]:
-    """Open a folder that keeps results; None: one that is gone afterwards."""
+    """Open a folder that keeps results; None: a temporary one."""
     if folder is not None:
         yield Store(Path(folder))
         return
@@ -91,7 +91,7 @@ def hash_array(values: NDArray[Any]) -> str:
 def hash_recording(units: Units) -> str:
     """Return the hash of a recording: spikes or traces, ids, time support; no metadata.
 
-    What the time support says of its epochs (contrast, reward) belongs to it.
+    Metadata of the time support (contrast, reward) count.
 
     Examples
     --------

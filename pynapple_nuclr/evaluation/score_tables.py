@@ -21,9 +21,9 @@ _TITLES = {
     "top5": "top 5",
     "macro_f1_confident_half": "confident half",
     "ece": "ECE",
-    "recording_decodability": "tells recording",
+    "recording_decodability": "recording decodability",
 }
-"""What is shown unless asked otherwise, and how it is called there."""
+"""The default columns and their titles."""
 
 _KEYS = ("protocol", "standardize", "system")
 _POINTS = {"fraction": "{:.4g} of labels", "n_animals": "animals: {:g}"}
@@ -110,17 +110,10 @@ def point_dimension(dataset: xr.Dataset) -> str | None:
 def mean_and_spread(score: xr.DataArray, keep: Sequence[str]) -> tuple[xr.DataArray, xr.DataArray]:
     """Return mean and s.d. over all other dimensions; the s.d. of one value is NaN.
 
-    Over folds both are of the means over seeds, draws and orders: what spreads is the animals.
-
-    Parameters
-    ----------
-    score : DataArray
-        NaN where there is none.
-    keep : sequence of str
-        Dimensions to keep.
+    Over folds both are of the means over seeds, draws and orders: the s.d. is that of animals.
     """
     rest = [dim for dim in score.dims if dim not in keep]
-    with warnings.catch_warnings():  # of means of nothing, which are the NaN that they should be
+    with warnings.catch_warnings():  # means of nothing are NaN, as they should be
         warnings.simplefilter("ignore", RuntimeWarning)
         if "fold" in rest:
             score = score.mean([dim for dim in rest if dim != "fold"])

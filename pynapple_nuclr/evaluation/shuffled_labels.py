@@ -24,32 +24,17 @@ def chance_scores(
     folds: Sequence[Fold],
     standardize: str,
     seed: int,
-    shuffles: int,
+    n_shuffles: int,
 ) -> dict[str, Any]:
-    """Return the mean scores of runs whose labels were shuffled among all scored units.
+    """Return the mean scores of runs with labels shuffled among all scored units.
 
-    For ``macro_f1_within_recording`` they are shuffled within each recording: what is left is
-    how frequent each label is there.
-
-    Parameters
-    ----------
-    engine : Engine
-        Who asks.
-    system : EmbeddingSystem
-        Whose vectors the probe gets.
-    folds : sequence of Fold
-        As for the true labels.
-    standardize : {"none", "recording"}
-        Treatment of the vectors.
-    seed : int
-        Of fits and shuffles.
-    shuffles : int
-        Number of runs of either kind.
+    For ``macro_f1_within_recording`` they are shuffled within each recording, which keeps the
+    frequency of each label there.
     """
     task = engine.task
     recordings = task.recordings[task.scored]
     anywhere, inside = [], []
-    for number in range(shuffles):
+    for number in range(n_shuffles):
         rng = np.random.default_rng([seed, number])
         y = rng.permutation(task.y)
         anywhere.append(_run(engine, system, folds, standardize, seed, y))
@@ -79,8 +64,8 @@ def _run(
     y: NDArray[np.intp],
 ) -> dict[str, Any]:
     fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
-    told = [
-        engine.probing.answer(fits[fold.visible_recordings].values, fold, standardize, y)
+    predicted = [
+        engine.probing.predict(fits[fold.visible_recordings].values, fold, standardize, y)
         for fold in folds
     ]
-    return scores_of(pool(folds, told, len(engine.task.classes)), engine.task, folds, y)
+    return scores_of(pool(folds, predicted, len(engine.task.classes)), engine.task, folds, y)

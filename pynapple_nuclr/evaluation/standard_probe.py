@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.evaluation.task import Fold, Task
 
-    Chances = NDArray[np.float64]
+    Probabilities = NDArray[np.float64]
 
-_PER_RECORDING = 200  # units, at most, from which recordings are told
+_PER_RECORDING = 200  # units, at most, to decode the recording
 _FOLDS = 5
 
 
@@ -43,68 +43,40 @@ class Probing:
         self.task = task
         self._known: dict[Any, Any] = {}
 
-    def answer(
+    def predict(
         self,
         vectors: NDArray[np.float32],
         fold: Fold,
         standardize: str,
         y: NDArray[np.intp] | None = None,
-    ) -> Chances:
-        """Return the probabilities (tested units, classes) that a probe gives to a fold's units.
-
-        Parameters
-        ----------
-        vectors : ndarray (rows, features)
-            Of all units, NaN where there are none.
-        fold : Fold
-            Who shows a label, and who is told.
-        standardize : {"none", "recording"}
-            Whether vectors are standardised within each recording first.
-        y : ndarray (scored,), optional
-            Other labels than the true ones (shuffled).
-
-        Returns
-        -------
-        ndarray (tested units, classes)
-            NaN for units without a vector.
-
-        Raises
-        ------
-        LeakError
-            If the probe, or what standardises its vectors, would be fitted on units that are
-            tested, or on others whose labels the fold hides.
-        """
+    ) -> Probabilities:
+        """Return the probabilities (tested units, classes) that a probe gives to a fold's units."""
         task = self.task
-        # Labels that a fold does not show cannot matter: nothing from here on knows them.
+        # From here on, no label exists that the fold does not show.
         y = shown_labels(task, fold, task.y if y is None else y)
         key = (hash_array(vectors), standardize, *map(hash_array, (fold.train, y, fold.test)))
         if key not in self._known:
             x = self._standardized(vectors, standardize)[task.scored]
-            told = train_probe(x[fold.train], y[fold.train], x[fold.test], len(task.classes))
-            self._known[key] = told
-        answer: Chances = self._known[key]
-        return answer
+            predicted = train_probe(x[fold.train], y[fold.train], x[fold.test], len(task.classes))
+            self._known[key] = predicted
+        probabilities: Probabilities = self._known[key]
+        return probabilities
 
-    def tell_recordings(
+    def decode_recordings(
         self, vectors: NDArray[np.float32], standardize: str
     ) -> tuple[float, float]:
-        """Return how well a probe tells the recording from one unit's vector, and chance.
+        """Return how well a probe decodes the recording from one unit's vector, and chance.
 
         Balanced accuracy of five stratified folds over all units with a vector, labelled or not:
         at most 200 of a recording, and recordings with at least 5.
-
-        Returns
-        -------
-        (float, float)
-            NaN where there are not two such recordings.
         """
         key = (hash_array(vectors), standardize, "recordings")
         if key not in self._known:
-            self._known[key] = self._tell_recordings(vectors, standardize)
+            self._known[key] = self._decode_recordings(vectors, standardize)
         scores: tuple[float, float] = self._known[key]
         return scores
 
-    def _tell_recordings(
+    def _decode_recordings(
         self, vectors: NDArray[np.float32], standardize: str
     ) -> tuple[float, float]:
         rows, rng = self.task.sorted_rows, np.random.default_rng(0)
@@ -116,10 +88,10 @@ class Probing:
             return float("nan"), float("nan")
         y = np.repeat(np.arange(len(mine)), list(map(len, mine)))
         x = self._standardized(vectors, standardize)[np.concatenate(mine)]
-        told = np.empty_like(y)
+        predicted = np.empty_like(y)
         for train, test in StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(y, y):
-            told[test] = train_probe(x[train], y[train], x[test], len(mine)).argmax(axis=1)
-        return float(balanced_accuracy_score(y, told)), 1 / len(mine)
+            predicted[test] = train_probe(x[train], y[train], x[test], len(mine)).argmax(axis=1)
+        return float(balanced_accuracy_score(y, predicted)), 1 / len(mine)
 
     def _standardized(self, vectors: NDArray[np.float32], standardize: str) -> NDArray[np.float64]:
         x = vectors.astype(np.float64)
@@ -127,8 +99,8 @@ class Probing:
             for name in self.task.units:
                 rows = self.task.rows_of(name)
                 check_normaliser(self.task, name, rows)
-                heard = np.asarray(np.isfinite(x[rows]).all(axis=1))
-                x[rows] = z_score(x[rows], heard)
+                has_embedding = np.asarray(np.isfinite(x[rows]).all(axis=1))
+                x[rows] = z_score(x[rows], has_embedding)
         return x
 
 
@@ -139,9 +111,9 @@ def new_probe() -> Any:
 
 
 def train_probe(
-    x: NDArray[np.float64], y: NDArray[np.intp], asked: NDArray[np.float64], n_classes: int
-) -> Chances:
-    """Train the probe and ask it.
+    x: NDArray[np.float64], y: NDArray[np.intp], x_test: NDArray[np.float64], n_classes: int
+) -> Probabilities:
+    """Train the probe, and predict other units with it.
 
     Parameters
     ----------
@@ -149,20 +121,20 @@ def train_probe(
         Vectors to learn from; rows with NaN are left out.
     y : ndarray (units,)
         Index of the class of each.
-    asked : ndarray (asked units, features)
-        Vectors to tell.
+    x_test : ndarray (tested units, features)
+        Vectors of the units to predict.
     n_classes : int
         All classes; those without a unit to learn from get probability 0.
 
     Returns
     -------
-    ndarray (asked units, classes)
+    ndarray (tested units, classes)
         NaN where the vector is; everywhere, if there is nothing to learn from.
 
     Raises
     ------
     LeakError
-        If a class is `guards.HIDDEN`.
+        If a class is `leak_checks.HIDDEN`.
 
     Examples
     --------
@@ -174,27 +146,29 @@ def train_probe(
            [nan, nan, nan]])
     """
     check_shown(y)
-    told = np.full((len(asked), n_classes), np.nan)
-    heard, can = np.isfinite(x).all(axis=1), np.isfinite(asked).all(axis=1)
-    classes = np.unique(y[heard])
-    if not len(classes) or not can.any():
-        return told
-    told[can] = 0.0
-    if len(classes) == 1:  # nothing to tell apart: all that can be said is this class
-        told[np.ix_(can, classes)] = 1.0
-        return told
-    # All has been checked; small probes spend more time on checks than on learning.
+    predicted = np.full((len(x_test), n_classes), np.nan)
+    train, test = np.isfinite(x).all(axis=1), np.isfinite(x_test).all(axis=1)
+    classes = np.unique(y[train])
+    if not len(classes) or not test.any():
+        return predicted
+    predicted[test] = 0.0
+    if len(classes) == 1:
+        predicted[np.ix_(test, classes)] = 1.0
+        return predicted
+    # The input is checked, and small probes spend more time on checks than on learning.
     quick = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
     with warnings.catch_warnings(), quick:
         warnings.simplefilter("ignore", ConvergenceWarning)
-        probe = new_probe().fit(x[heard], y[heard])
-        told[np.ix_(can, classes)] = probe.predict_proba(asked[can])
-    return told
+        probe = new_probe().fit(x[train], y[train])
+        predicted[np.ix_(test, classes)] = probe.predict_proba(x_test[test])
+    return predicted
 
 
-def pool(folds: Sequence[Fold], answers: Sequence[Chances], n_classes: int) -> Chances:
-    """Lay the answers about the folds' units together (scored, classes); NaN where untested."""
+def pool(
+    folds: Sequence[Fold], predictions: Sequence[Probabilities], n_classes: int
+) -> Probabilities:
+    """Join the predictions of all folds (scored, classes); NaN where no fold tests a unit."""
     pooled = np.full((len(folds[0].test), n_classes), np.nan)
-    for fold, answer in zip(folds, answers, strict=True):
-        pooled[fold.test] = answer
+    for fold, probabilities in zip(folds, predictions, strict=True):
+        pooled[fold.test] = probabilities
     return pooled

@@ -1,4 +1,4 @@
-"""Which systems are compared: given as themselves or by name; the priors are always added."""
+"""Which systems are compared: given as objects or by name; the priors are always added."""
 
 from __future__ import annotations
 
@@ -18,29 +18,7 @@ SHUFFLED = "shuffled labels"
 
 
 def resolve_systems(systems: Any, modality: Modality, *, priors: bool = True) -> dict[str, System]:
-    """Return row → system, in the order of the table.
-
-    Parameters
-    ----------
-    systems : sequence or mapping, optional
-        Systems, or names of installed ones (see `find_system`); a mapping names the rows. Default:
-        the encoder that comes with the package, and single-unit statistics.
-    modality : {"spikes", "calcium"}
-        What the recordings are.
-    priors : bool
-        Add the two priors, where they are not among them.
-
-    Returns
-    -------
-    dict
-        Of systems that can read this modality.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a name is unknown, a row occurs twice, or a system that was asked for cannot read the
-        recordings.
-    """
+    """Return row → system, in the order of the table."""
     rows = _rows(DEFAULT_SYSTEMS if systems is None else systems, modality)
     for row, system in rows.items():
         if modality not in system.modalities:
@@ -62,7 +40,7 @@ def supports_protocol(system: System, protocol: str) -> bool:
 
 
 def shuffled_system(rows: Mapping[str, System]) -> EmbeddingSystem:
-    """Return whose vectors the probe gets with shuffled labels: the first that has any."""
+    """Return the system whose vectors the probe gets with shuffled labels: the first with any."""
     own = [one for one in rows.values() if isinstance(one, EmbeddingSystem)]
     if own:
         return own[0]

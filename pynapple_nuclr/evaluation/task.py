@@ -132,30 +132,7 @@ class Fold(NamedTuple):
 
 
 def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
-    """Read recordings, the labels of their units and their animals; check them once.
-
-    Parameters
-    ----------
-    recordings : TsGroup, TsdFrame, list or mapping
-        The recordings.
-    target : str
-        Metadata column of the labels. A recording without it is unlabelled (one warning).
-    animals : mapping, list or str, optional
-        Recording name → animal, one per recording, or a column; default as in
-        `pynapple_nuclr.columns.recording_animals`.
-
-    Returns
-    -------
-    Task
-
-    Raises
-    ------
-    TypeError, ValueError
-        If recordings cannot be read or are of two modalities, no recording has the column,
-        there are fewer than two classes or than two units of one, or an animal is not clear.
-    LeakError
-        If a unit is in two recordings, or twice in one.
-    """
+    """Read recordings, the labels of their units and their animals; check them once."""
     given = name_recordings(recordings)
     recordings = as_recordings(dict(sorted(given.items())))
     modality = _one_modality(recordings)

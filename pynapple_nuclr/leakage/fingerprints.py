@@ -45,16 +45,6 @@ def passage_fingerprints(recording: Recording) -> frozenset[str]:
     documents", 1997, doi:10.1109/SEQUEN.1997.666900), whatever the zero of their times.
     Intervals count in microseconds; passages that hardly vary do not.
 
-    Parameters
-    ----------
-    recording : Recording
-        May stay in a file: it is read part by part.
-
-    Returns
-    -------
-    frozenset of str
-        "p" and 16 hexadecimal digits each.
-
     Examples
     --------
     >>> import pynapple as nap, pynapple_nuclr as nap_nuclr
@@ -79,16 +69,6 @@ def unit_fingerprints(recording: Recording) -> frozenset[str]:
     Of its first 100 spikes, in microseconds, or of the first 1,000 frames of its trace: ids,
     metadata, the order and the other units do not matter. Units of fewer than 10 spikes, or that do
     not vary, have none.
-
-    Parameters
-    ----------
-    recording : Recording
-        May stay in a file: it is read part by part.
-
-    Returns
-    -------
-    frozenset of str
-        16 hexadecimal digits each.
 
     Examples
     --------

@@ -97,7 +97,7 @@ def test_wrong_answers_name_the_system():
         def embed(self, recordings):
             return {name: x[1:] for name, x in super().embed(recordings).items()}
 
-    with pytest.raises(ValueError, match=r"'short' answered with shape \(29, 2\).*'day_0'.*30"):
+    with pytest.raises(ValueError, match=r"'short' returned shape \(29, 2\).*'day_0'.*30"):
         evaluate(mice(2), systems=[Short()])
 
     class Broken(Counting):

@@ -1,4 +1,4 @@
-"""The scores of a system are its own: settings tell it from every other."""
+"""The scores of a system are its own: its settings distinguish it from every other."""
 
 import copy
 import json
@@ -155,10 +155,10 @@ def test_a_system_that_names_classes_which_are_not_told():
 
 
 def test_an_encoder_to_fine_tune_is_told_by_its_weights_not_by_its_folder(tmp_path):
-    told = []
+    predicted = []
     for seed in range(2):
         torch.manual_seed(seed)
         save_encoder(Encoder(TINY), tmp_path)
-        told.append(json.dumps(Nuclr(tmp_path, steps=1).settings()))
-    assert told[0] != told[1]
+        predicted.append(json.dumps(Nuclr(tmp_path, steps=1).settings()))
+    assert predicted[0] != predicted[1]
     counts["systems told apart"] += 1

@@ -40,15 +40,15 @@ def f1(dataset, system="counting", **where):
 def test_an_embedding_that_remembers_recordings_fails_only_where_it_never_saw_them():
     recordings = mice(3, n=45)
     KnowsWhatItSaw.truth = truth_of(recordings)
-    KnowsWhatItSaw.handed.clear()
+    KnowsWhatItSaw.received.clear()
     dataset = evaluate(recordings, PROTOCOLS, [KnowsWhatItSaw()], standardize=["none", "recording"])
     seen = dataset["macro_f1"].sel(system="knows what it saw").isel(seed=0)
     assert (seen.sel(protocol=PROTOCOLS[:2]) == 1.0).all()
     # All units of the animal left out look the same: it says one label, or by luck another.
     by_animal = dataset["macro_f1_fold"].sel(system="knows what it saw", fold=["m0", "m1", "m2"])
     np.testing.assert_allclose(by_animal.sel(protocol="inductive_zero_shot"), 1 / 6)
-    assert "cell_type" not in KnowsWhatItSaw.handed
-    assert "animal" in KnowsWhatItSaw.handed
+    assert "cell_type" not in KnowsWhatItSaw.received
+    assert "animal" in KnowsWhatItSaw.received
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -213,10 +213,10 @@ def test_shuffles_within_recordings_keep_what_a_recording_gives_away():
             return {name: np.array(units["day"])[:, None] for name, units in recordings.items()}
 
     dataset = evaluate(recordings, systems=[Day()], n_shuffles=5)
-    told = dataset.sel(system="shuffled labels")
+    predicted = dataset.sel(system="shuffled labels")
     # It still tells which label is frequent in a recording; shuffled anywhere, nothing.
-    assert told["macro_f1_within_recording"].item() == pytest.approx(3 / 7, abs=0.01)
-    assert told["macro_f1"].item() == pytest.approx(0.5, abs=0.08)
+    assert predicted["macro_f1_within_recording"].item() == pytest.approx(3 / 7, abs=0.01)
+    assert predicted["macro_f1"].item() == pytest.approx(0.5, abs=0.08)
     assert dataset["macro_f1"].sel(system="day").item() == pytest.approx(0.75)
     assert dataset["recording_decodability"].sel(system="day").item() == 1.0
     assert dataset["recording_chance"].sel(system="day").item() == 0.5
@@ -230,9 +230,9 @@ def test_normalisation_takes_the_signature_of_a_recording_away():
             return {n: x + 9.0 * int(n[-1]) for n, x in super().embed(recordings).items()}
 
     dataset = evaluate(mice(3, n=60), PROTOCOLS, [Signed()], standardize=["none", "recording"])
-    told = dataset["recording_decodability"].sel(system="signed").isel(seed=0)
-    assert (told.sel(standardize="none") > 0.95).all()
-    assert (told.sel(standardize="recording") < 0.5).all()
+    predicted = dataset["recording_decodability"].sel(system="signed").isel(seed=0)
+    assert (predicted.sel(standardize="none") > 0.95).all()
+    assert (predicted.sel(standardize="recording") < 0.5).all()
     scores = dataset["macro_f1"].sel(system="signed", protocol=ZERO_SHOT).isel(seed=0)
     assert (scores.sel(standardize="none") < 0.7).all()
     assert (scores.sel(standardize="recording") > 0.9).all()
@@ -258,7 +258,7 @@ def test_the_table_says_who_was_asked_and_how():
     history = json.loads(dataset.attrs["history"])["ours"]
     assert len(history) == 200
     assert history[-1] == {"step": 299.0, "loss": 1 / 300}
-    assert system.history_ == []  # the system that was handed in is not changed
+    assert system.history_ == []  # the system that was received in is not changed
     assert dataset.attrs["target"] == "cell_type"
     assert dataset.attrs["seeds"] == [0, 1]
 
@@ -295,8 +295,8 @@ def test_nested_validation_chooses_what_works_and_says_so():
     )
     assert (f1(fixed) < 0.5).all()
     assert (f1(chosen) > 0.9).all()
-    told = chosen["chosen"].sel(system="counting", protocol="transductive")
-    assert {json.loads(one)["useful"] for one in told.values.ravel() if one} == {True}
+    predicted = chosen["chosen"].sel(system="counting", protocol="transductive")
+    assert {json.loads(one)["useful"] for one in predicted.values.ravel() if one} == {True}
     assert (fixed["chosen"] == "").all()
 
 

@@ -11,25 +11,25 @@ from pynapple_nuclr.probes import Probe
 HERE = np.array(["a"])
 
 
-def sure(told, n_classes, confidence=1.0):
+def sure(predicted, n_classes, confidence=1.0):
     """Probabilities (units, classes) that put `confidence` on one class; NaN where it is None."""
     rest = (1 - confidence) / (n_classes - 1)
-    chances = np.full((len(told), n_classes), rest)
-    for unit, one in enumerate(told):
+    probabilities = np.full((len(predicted), n_classes), rest)
+    for unit, one in enumerate(predicted):
         if one is None:
-            chances[unit] = np.nan
+            probabilities[unit] = np.nan
         else:
-            chances[unit, one] = confidence
-    return chances
+            probabilities[unit, one] = confidence
+    return probabilities
 
 
-def scores(told, y, n_classes, confidence=1.0, recordings=None):
+def scores(predicted, y, n_classes, confidence=1.0, recordings=None):
     recordings = np.repeat(HERE, len(y)) if recordings is None else np.asarray(recordings)
-    return score(sure(told, n_classes, confidence), np.array(y), recordings)
+    return score(sure(predicted, n_classes, confidence), np.array(y), recordings)
 
 
 def test_six_units_by_hand():
-    # True 0 0 0 1 1 2, told 0 0 1 1 2 2: F1 = 4/5, 2/4, 2/3.
+    # True 0 0 0 1 1 2, predicted 0 0 1 1 2 2: F1 = 4/5, 2/4, 2/3.
     found = scores([0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 2], 3)
     assert found["macro_f1"] == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
@@ -39,10 +39,10 @@ def test_six_units_by_hand():
 
 
 def test_macro_f1_is_over_all_classes_and_that_of_folds_over_those_present():
-    y, told = np.array([0, 0, 1, 1]), [0, 0, 1, 0]
+    y, predicted = np.array([0, 0, 1, 1]), [0, 0, 1, 0]
     first = np.array([True, True, False, False])
-    assert scores(told, y, 3)["macro_f1"] == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
-    of_folds = f1_of_folds(sure(told, 3), y, [first, ~first])
+    assert scores(predicted, y, 3)["macro_f1"] == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
+    of_folds = f1_of_folds(sure(predicted, 3), y, [first, ~first])
     assert of_folds == pytest.approx([1.0, 2 / 3])  # nothing is said of class 0 in the second
 
 
@@ -59,39 +59,39 @@ def test_no_answer_is_missed_but_nobody_is_taken_for_another():
 
 def test_agrees_with_scikit_learn():
     rng = np.random.default_rng(0)
-    chances = rng.dirichlet(np.ones(7), 300)
+    probabilities = rng.dirichlet(np.ones(7), 300)
     y = rng.integers(0, 7, 300)
-    told = chances.argmax(axis=1)
-    found = score(chances, y, np.repeat(HERE, 300))
-    assert found["macro_f1"] == pytest.approx(f1_score(y, told, average="macro"))
-    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y, told))
-    first_five = [y[i] in np.argsort(-chances[i])[:5] for i in range(300)]
+    predicted = probabilities.argmax(axis=1)
+    found = score(probabilities, y, np.repeat(HERE, 300))
+    assert found["macro_f1"] == pytest.approx(f1_score(y, predicted, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y, predicted))
+    first_five = [y[i] in np.argsort(-probabilities[i])[:5] for i in range(300)]
     assert found["top5"] == pytest.approx(np.mean(first_five))
 
 
 def test_equal_probabilities_share_the_first_five_places():
-    chances = np.full((1, 10), 0.1)
-    assert score(chances, np.array([7]), HERE)["top5"] == pytest.approx(0.5)
-    chances = np.array([[0.5, 0.5, 0, 0, 0, 0, 0, 0, 0, 0]])  # three places for eight
-    assert score(chances, np.array([9]), HERE)["top5"] == pytest.approx(3 / 8)
-    chances[:] = np.nan
-    assert score(chances, np.array([9]), HERE)["top5"] == 0.0
+    probabilities = np.full((1, 10), 0.1)
+    assert score(probabilities, np.array([7]), HERE)["top5"] == pytest.approx(0.5)
+    probabilities = np.array([[0.5, 0.5, 0, 0, 0, 0, 0, 0, 0, 0]])  # three places for eight
+    assert score(probabilities, np.array([9]), HERE)["top5"] == pytest.approx(3 / 8)
+    probabilities[:] = np.nan
+    assert score(probabilities, np.array([9]), HERE)["top5"] == 0.0
 
 
 def test_within_recordings():
-    # a: 20 + 20 units, told half right; b: 20 + 19, does not count; c: 20 + 20 + 1, all right.
+    # a: 20 + 20 units, predicted half right; b: 20 + 19, does not count; c: 20 + 20 + 1, all right.
     y = np.repeat([0, 1, 0, 1, 0, 1, 2], [20, 20, 20, 19, 20, 20, 1])
     recordings = np.repeat(["a", "b", "c"], [40, 39, 41])
-    told = y.copy()
-    told[:10] = 1
-    told[30:40] = 0
-    told[40:79] = 2
-    assert macro_f1_within_recording(y, told, recordings, 3) == pytest.approx((0.5 + 1.0) / 2)
+    predicted = y.copy()
+    predicted[:10] = 1
+    predicted[30:40] = 0
+    predicted[40:79] = 2
+    assert macro_f1_within_recording(y, predicted, recordings, 3) == pytest.approx((0.5 + 1.0) / 2)
     alone = recordings == "b"
-    assert np.isnan(macro_f1_within_recording(y[alone], told[alone], recordings[alone], 3))
-    told[-1] = 0  # its label is present in c, so its F1 counts as 0
+    assert np.isnan(macro_f1_within_recording(y[alone], predicted[alone], recordings[alone], 3))
+    predicted[-1] = 0  # its label is present in c, so its F1 counts as 0
     c = (2 * 20 / 41 + 1 + 0) / 3
-    assert macro_f1_within_recording(y, told, recordings, 3) == pytest.approx((0.5 + c) / 2)
+    assert macro_f1_within_recording(y, predicted, recordings, 3) == pytest.approx((0.5 + c) / 2)
 
 
 def test_calibration_by_hand():
@@ -106,13 +106,13 @@ def test_calibration_by_hand():
 
 
 def test_the_confident_half():
-    chances = np.concatenate([sure([0, 1, 0, 1], 2, 0.9), sure([0, 1, 0, 1], 2, 0.6)])
+    probabilities = np.concatenate([sure([0, 1, 0, 1], 2, 0.9), sure([0, 1, 0, 1], 2, 0.6)])
     y = np.array([0, 1, 0, 1, 1, 0, 1, 0])
-    found = score(chances, y, np.repeat(HERE, 8))
+    found = score(probabilities, y, np.repeat(HERE, 8))
     assert found["macro_f1_confident_half"] == 1.0
     assert found["macro_f1"] == pytest.approx(0.5)
-    chances[:4] = np.nan  # who says nothing is not confident
-    assert score(chances, y, np.repeat(HERE, 8))["macro_f1_confident_half"] == 0.0
+    probabilities[:4] = np.nan  # who says nothing is not confident
+    assert score(probabilities, y, np.repeat(HERE, 8))["macro_f1_confident_half"] == 0.0
 
 
 def test_the_probe_is_that_of_the_package():

@@ -1,4 +1,4 @@
-"""On shuffled labels every system of the package scores at chance, and no more."""
+"""On shuffled labels every system of the package scores at chance."""
 
 from importlib.metadata import entry_points
 
@@ -41,7 +41,7 @@ def build(name):
 
 
 def above_chance(system, protocol, recordings, cache=None):
-    """By how many s.d. shuffled labels are told better than by chance: mean over five shuffles.
+    """Return by how many s.d. shuffled labels are predicted above chance: mean of five shuffles.
 
     The labels are permuted among the units of all recordings, and everything runs as it would on
     the true ones. Chance and its s.d. are those of the same predictions, and so of the same
@@ -56,17 +56,17 @@ def above_chance(system, protocol, recordings, cache=None):
         ):
             units["cell_type"] = own
         dataset = evaluate(recordings, protocol, {"it": system}, cache=cache).sel(system="it")
-        told, shuffled = dataset["predicted"].values.ravel(), dataset["label"].values
-        assert (told != "").all()
-        chance = [_macro_f1(rng.permutation(shuffled), told) for _ in range(200)]
-        above = _macro_f1(shuffled, told) - np.mean(chance)
+        predicted, shuffled = dataset["predicted"].values.ravel(), dataset["label"].values
+        assert (predicted != "").all()
+        chance = [_macro_f1(rng.permutation(shuffled), predicted) for _ in range(200)]
+        above = _macro_f1(shuffled, predicted) - np.mean(chance)
         # One label throughout: no permutation changes the score.
         deviations.append(above / np.std(chance) if np.ptp(chance) else above)
     return np.mean(deviations)
 
 
-def _macro_f1(labels, told):
-    numbers = [np.searchsorted(KINDS, one) for one in (labels, told)]
+def _macro_f1(labels, predicted):
+    numbers = [np.searchsorted(KINDS, one) for one in (labels, predicted)]
     return f1_of_classes(confusion(*numbers, len(KINDS))).mean()
 
 

@@ -92,22 +92,22 @@ class Unique(EmbeddingSystem):
 class KnowsWhatItSaw(EmbeddingSystem):
     """The true label of every unit of a recording that it was fitted on; else nothing of it.
 
-    It knows the truth beforehand, and reads whatever label it is handed.
+    It knows the truth beforehand, and reads whatever label it is received.
     """
 
     name: ClassVar[str] = "knows what it saw"
     truth: ClassVar[dict] = {}
-    handed: ClassVar[set] = set()
+    received: ClassVar[set] = set()
 
     def fit(self, recordings, *, seed=0, progress=False):
-        self.handed |= {
+        self.received |= {
             column for units in recordings.values() for column in units.metadata_columns
         }
         self.saw_ = {one for units in recordings.values() for one in fingerprint(units)}
         return self
 
     def embed(self, recordings):
-        self.handed |= {
+        self.received |= {
             column for units in recordings.values() for column in units.metadata_columns
         }
 
@@ -142,12 +142,12 @@ class RemembersLabels(LabelSystem):
         return self
 
     def predict_proba(self, recordings):
-        chances = {}
+        probabilities = {}
         for name, units in recordings.items():
             own = np.array([self.known_.get(one, "") for one in fingerprint(units)])
-            chances[name] = (own[:, None] == self.classes_).astype(float)
-            chances[name][~chances[name].any(axis=1), 0] = 1.0
-        return chances
+            probabilities[name] = (own[:, None] == self.classes_).astype(float)
+            probabilities[name][~probabilities[name].any(axis=1), 0] = 1.0
+        return probabilities
 
 
 @dataclass
@@ -163,11 +163,11 @@ class MostCommonHere(LabelSystem):
         return self
 
     def predict_proba(self, recordings):
-        chances = {}
+        probabilities = {}
         for name, units in recordings.items():
             counts = (np.asarray(self.labels_[name])[:, None] == self.classes_).sum(axis=0)
-            chances[name] = np.tile(counts / max(counts.sum(), 1), (len(units), 1))
-        return chances
+            probabilities[name] = np.tile(counts / max(counts.sum(), 1), (len(units), 1))
+        return probabilities
 
 
 def truth_of(recordings, column="cell_type") -> dict[float, str]:

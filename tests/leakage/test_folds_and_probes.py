@@ -175,10 +175,10 @@ def test_a_normaliser_of_several_recordings(monkeypatch):
     task = read_task(mice(3), "cell_type")
     fold, *_ = folds.make_folds(task, PROTOCOLS[2], 5, 0)
     vectors = np.random.default_rng(0).normal(size=(90, 2)).astype(np.float32)
-    standard_probe.Probing(task).answer(vectors, fold, "recording")
+    standard_probe.Probing(task).predict(vectors, fold, "recording")
     monkeypatch.setattr(Task, "rows_of", lambda self, name: slice(None))
     with caught("normaliser of recording 'day_0'", "'day_1', 'day_2' (animal 'm1', 'm2')"):
-        standard_probe.Probing(task).answer(vectors, fold, "recording")
+        standard_probe.Probing(task).predict(vectors, fold, "recording")
 
 
 def test_what_standardises_a_recording_says_nothing_about_another():
@@ -202,12 +202,12 @@ def test_a_calibrator_that_is_given_tested_units():
     labels, x = np.repeat(["a", "b"], 20), rng.normal(size=(40, 2))
     parts = np.array_split(rng.permutation(40), 4)
     honest = [(np.setdiff1d(np.arange(40), part), part) for part in parts]
-    chances = rng.dirichlet([1, 1], 40)
+    probabilities = rng.dirichlet([1, 1], 40)
     given = (LogisticRegression(), x, labels, np.zeros(40, int), None)
-    assert cross_validation.calibrate_folds(*given, honest, chances).shape == (40, 2)
+    assert cross_validation.calibrate_folds(*given, honest, probabilities).shape == (40, 2)
     leaking = [*honest[:2], (np.arange(40), parts[2])]
     with caught("calibrates", "fold 3", ", ".join(map(str, sorted(parts[2])[:5]))):
-        cross_validation.calibrate_folds(*given, leaking, chances)
+        cross_validation.calibrate_folds(*given, leaking, probabilities)
 
 
 @pytest.mark.parametrize("by", ["animal", "recording"])

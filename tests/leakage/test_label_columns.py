@@ -26,8 +26,8 @@ def test_no_column_from_which_labels_can_be_read_reaches_a_system():
             waveform=np.ones((30, 4)),
         )
     task = read_task(recordings, "cell_type")
-    handed = {one for units in task.units.values() for one in units.metadata_columns}
-    assert handed == {"rate", "animal", "depth", "side", "waveform"}
+    received = {one for units in task.units.values() for one in units.metadata_columns}
+    assert received == {"rate", "animal", "depth", "side", "waveform"}
     assert "copied" in recordings["day_0"].metadata_columns  # the caller's own are as they were
     # An animal that has one label only tells it.
     one_each = {f"day_{i}": recording(i, animal=f"m{i}", kinds=KINDS[i:][:1]) for i in range(3)}
@@ -115,8 +115,8 @@ def test_embeddings_that_are_already_there_are_not_shown():
     for units in recordings.values():
         units.set_info(layer_0=np.arange(30.0))
     task = read_task(recordings, "cell_type")
-    handed = {one for units in task.units.values() for one in units.metadata_columns}
-    assert handed == {"rate", "animal", "layer_0"}
+    received = {one for units in task.units.values() for one in units.metadata_columns}
+    assert received == {"rate", "animal", "layer_0"}
 
     class Columns(Counting):
         def embed(self, recordings):

@@ -90,8 +90,8 @@ def test_whole_numbers_name_the_same_animal_in_every_type():
     }
     options = {"protocol": "inductive_zero_shot", "systems": [Counting()], "progress": False}
     for animals in (None, {"a": 1, "b": 1.0, "c": 2}, [1, np.float32(1), 2]):
-        told = evaluate(days, "cell_type", animals=animals, n_shuffles=0, **options)
-        assert told["fold"].values.tolist() == ["1", "2"]
+        predicted = evaluate(days, "cell_type", animals=animals, n_shuffles=0, **options)
+        assert predicted["fold"].values.tolist() == ["1", "2"]
     recordings = {}
     for i, (name, units) in enumerate(days.items()):
         recordings[name] = embedded(seed=i)
@@ -124,7 +124,8 @@ def test_whole_numbers_are_the_same_labels_in_every_type():
     )
     assert one_missing["true_label"].values.tolist() == all_known["true_label"].values.tolist()
     scores = [
-        told["macro_f1"].sel(system="counting").values.item() for told in (all_known, one_missing)
+        predicted["macro_f1"].sel(system="counting").values.item()
+        for predicted in (all_known, one_missing)
     ]
     assert scores[1] == pytest.approx(scores[0], abs=0.05)
 
@@ -139,12 +140,14 @@ def test_whole_numbers_are_the_same_labels_in_every_type():
 
 def test_confidence_of_labels_in_another_type():
     labels, classes = [4, 5, 4, 5], ["4", "5"]
-    chances = [[0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.2, 0.8]]
-    as_numbers = confidence_report(labels, chances, [4.0, 5.0])
-    assert confidence_report(labels, chances, classes)["ece"] == as_numbers["ece"]
+    probabilities = [[0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.2, 0.8]]
+    as_numbers = confidence_report(labels, probabilities, [4.0, 5.0])
+    assert confidence_report(labels, probabilities, classes)["ece"] == as_numbers["ece"]
     assert float(as_numbers["ece"]) < 0.2
     texts = [str(label) for label in labels]
-    assert fit_temperature(labels, chances, classes) == fit_temperature(texts, chances, classes)
+    assert fit_temperature(labels, probabilities, classes) == fit_temperature(
+        texts, probabilities, classes
+    )
 
 
 class Voting(LogisticRegression):

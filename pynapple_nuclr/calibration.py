@@ -125,6 +125,46 @@ def macro_f1(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) ->
     return _f1_of_surest(_answers(labels, probabilities, classes), 1.0)[0]
 
 
+def macro_f1_of_predictions(
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    classes: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Return the macro F1 of predicted labels: the package's one definition of it.
+
+    Parameters
+    ----------
+    labels, predicted : array-like (units,)
+        True and predicted labels. A prediction that is none of the classes is only wrong.
+    classes : array-like (classes,), optional
+        Averaged over these; one without units and predictions counts as 0. Default: those that
+        occur among the labels or the predictions.
+    sample_weight : array-like (units,), optional
+        Weights of the units.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from pynapple_nuclr.calibration import macro_f1_of_predictions
+    >>> macro_f1_of_predictions(["PV", "SST"], ["PV", "SST"], ["PV", "SST", "VIP", "NDNF"])
+    0.5
+    """
+    return float(
+        f1_score(
+            labels,
+            predicted,
+            labels=classes,
+            average="macro",
+            sample_weight=sample_weight,
+            zero_division=0,
+        )
+    )
+
+
 def confident_half(
     labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike
 ) -> tuple[float, float]:
@@ -339,8 +379,6 @@ def _f1_of_surest(answers: _Answers, coverage: float) -> tuple[float, float, int
     least = np.sort(confidence)[::-1][int(np.ceil(coverage * len(confidence))) - 1]
     kept = confidence >= least
     every = np.union1d(answers.labels, predicted)
-    f1 = f1_score(
-        answers.labels[kept], predicted[kept], labels=every, average="macro", zero_division=0
-    )
+    f1 = macro_f1_of_predictions(answers.labels[kept], predicted[kept], every)
     right = answers.labels[kept] == predicted[kept]
-    return float(f1), float(right.mean()), int(kept.sum()), float(least)
+    return f1, float(right.mean()), int(kept.sum()), float(least)

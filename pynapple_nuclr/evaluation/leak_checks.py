@@ -21,7 +21,10 @@ HIDDEN = -1
 
 
 def check_fold(task: Task, fold: Fold, system: str = "") -> Fold:
-    """Refuse a fold that shows what it tests."""
+    """Refuse a fold that shows what it tests.
+
+    A tested unit; in zero-shot protocols its animal; if inductive, a recording of this animal.
+    """
     both = fold.train & fold.test
     if both.any():
         _refuse(system, fold, f"{_units(task, both)} would be trained on and then tested")
@@ -45,7 +48,7 @@ def check_fold(task: Task, fold: Fold, system: str = "") -> Fold:
 
 
 def check_inner(task: Task, inner: Fold, outer: Fold, system: str) -> Fold:
-    """Refuse a fold of nested validation that leaks, or reaches beyond its outer fold's training."""
+    """Refuse an inner fold that leaks, or reaches beyond its outer fold's training."""
     beyond = (inner.train | inner.test) & ~outer.train
     if beyond.any():
         _refuse(

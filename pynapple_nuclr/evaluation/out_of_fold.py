@@ -182,7 +182,7 @@ class Engine:
         """Return the macro F1 of the outer fold's training units, out of the inner folds."""
         y, n_classes = self.task.y[outer.train], len(self.task.classes)
         predicted = pool(inner, [predict(system, fold, outer)[0] for fold in inner], n_classes)
-        return f1_of_present(y, most_likely(predicted[outer.train]), n_classes)
+        return f1_of_present(y, most_likely(predicted[outer.train]))
 
 
 def _difference(chosen: System, candidates: Sequence[System]) -> str:

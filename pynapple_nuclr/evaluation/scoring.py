@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pynapple_nuclr.calibration import brier_score, confident_half, expected_calibration_error
+from pynapple_nuclr.calibration import (
+    brier_score,
+    confident_half,
+    expected_calibration_error,
+    macro_f1_of_predictions,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,9 +69,9 @@ def score(probabilities: Floats, y: Indices, recordings: NDArray[np.str_]) -> di
     predicted = most_likely(probabilities)
     counts = confusion(y, predicted, n_classes)
     return {
-        "macro_f1": float(np.mean(f1_of_classes(counts))),
-        "macro_f1_within_recording": macro_f1_within_recording(y, predicted, recordings, n_classes),
-        "balanced_accuracy": float(np.mean(_share(np.diag(counts), counts.sum(axis=1)))),
+        "macro_f1": macro_f1_of_predictions(y, predicted, np.arange(n_classes)),
+        "macro_f1_within_recording": macro_f1_within_recording(y, predicted, recordings),
+        "balanced_accuracy": _mean_recall(counts),
         "top1": float(np.mean(predicted == y)),
         "top5": _among_first(probabilities, y, _TOP),
         **_confidence(probabilities, y),
@@ -86,36 +91,19 @@ def confusion(y: Indices, predicted: Indices, n_classes: int) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> from pynapple_nuclr.evaluation.scoring import confusion, f1_of_classes
-    >>> counts = confusion(np.array([0, 0, 1, 1]), np.array([0, 1, 1, -1]), 2)
-    >>> counts
+    >>> from pynapple_nuclr.evaluation.scoring import confusion
+    >>> confusion(np.array([0, 0, 1, 1]), np.array([0, 1, 1, -1]), 2)
     array([[1., 1., 0.],
            [0., 1., 1.]])
-    >>> f1_of_classes(counts).round(3)
-    array([0.667, 0.5  ])
     """
     cells = y * (n_classes + 1) + np.where(predicted < 0, n_classes, predicted)
     counts = np.bincount(cells, minlength=n_classes * (n_classes + 1))
     return counts.reshape(n_classes, n_classes + 1).astype(np.float64)
 
 
-def f1_of_classes(counts: Floats) -> Floats:
-    """Return the F1 of every class (classes,): 2 hits / (true + predicted); 0 where there is none.
-
-    Parameters
-    ----------
-    counts : ndarray (classes, classes + 1)
-        From `confusion`.
-    """
-    predicted = counts[:, :-1].sum(axis=0)
-    return _share(2 * np.diag(counts), counts.sum(axis=1) + predicted)
-
-
-def f1_of_present(y: Indices, predicted: Indices, n_classes: int) -> float:
+def f1_of_present(y: Indices, predicted: Indices) -> float:
     """Return the macro F1 over the labels that occur among these units; NaN without units."""
-    counts = confusion(y, predicted, n_classes)
-    present = counts.sum(axis=1) > 0
-    return float(f1_of_classes(counts)[present].mean()) if present.any() else float("nan")
+    return macro_f1_of_predictions(y, predicted, np.unique(y)) if len(y) else float("nan")
 
 
 def f1_of_folds(
@@ -123,11 +111,11 @@ def f1_of_folds(
 ) -> list[float]:
     """Return the macro F1 of each fold's units, over the labels that occur among them."""
     predicted = most_likely(probabilities)
-    return [f1_of_present(y[test], predicted[test], probabilities.shape[1]) for test in folds]
+    return [f1_of_present(y[test], predicted[test]) for test in folds]
 
 
 def macro_f1_within_recording(
-    y: Indices, predicted: Indices, recordings: NDArray[np.str_], n_classes: int
+    y: Indices, predicted: Indices, recordings: NDArray[np.str_]
 ) -> float:
     """Return the mean macro F1 of recordings with two groups of at least 20 units each.
 
@@ -137,7 +125,7 @@ def macro_f1_within_recording(
     for name in np.unique(recordings):
         here = recordings == name
         if (np.bincount(y[here]) >= FEWEST).sum() >= 2:
-            scores.append(f1_of_present(y[here], predicted[here], n_classes))
+            scores.append(f1_of_present(y[here], predicted[here]))
     return float(np.mean(scores)) if scores else float("nan")
 
 
@@ -162,6 +150,6 @@ def _among_first(probabilities: Floats, y: Indices, first: int) -> float:
     return float(np.where(equal > 0, share, 0.0).mean())  # NaN equals nothing: missed
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
-    """Divide where the whole is above 0, else return 0."""
-    return np.divide(part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)
+def _mean_recall(counts: Floats) -> float:
+    """Return the mean over all classes of their recall; 0 of a class without units."""
+    return float(np.mean(np.diag(counts) / np.maximum(counts.sum(axis=1), 1)))

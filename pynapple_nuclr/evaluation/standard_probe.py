@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sklearn
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from pynapple_nuclr.evaluation.leak_checks import check_normaliser, check_shown, shown_labels
 from pynapple_nuclr.evaluation.results_cache import hash_array
+from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.rows import z_score
 
 if TYPE_CHECKING:
@@ -104,12 +102,6 @@ class Probing:
         return x
 
 
-def new_probe() -> Any:
-    """Return the untrained classifier, the same as that of `pynapple_nuclr.Probe`."""
-    classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
-    return make_pipeline(StandardScaler(), classifier)
-
-
 def train_probe(
     x: NDArray[np.float64], y: NDArray[np.intp], x_test: NDArray[np.float64], n_classes: int
 ) -> Probabilities:
@@ -159,7 +151,7 @@ def train_probe(
     quick = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
     with warnings.catch_warnings(), quick:
         warnings.simplefilter("ignore", ConvergenceWarning)
-        probe = new_probe().fit(x[train], y[train])
+        probe = default_estimator().fit(x[train], y[train])
         predicted[np.ix_(test, classes)] = probe.predict_proba(x_test[test])
     return predicted
 

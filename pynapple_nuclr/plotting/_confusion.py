@@ -59,6 +59,8 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
     macro F1 0.73, accuracy 0.75
     4 units
     """
+    from pynapple_nuclr.calibration import macro_f1_of_predictions
+
     true = read_labels(read_column(units, target, "target"))
     told, _ = read_predictions(units, target)
     shown = true.known & ~told.missing
@@ -84,7 +86,7 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
         counted((answers == UNKNOWN).sum(), f"of them called {UNKNOWN}"),
         counted((~true.known).sum(), "without a label not shown"),
         counted((true.known & told.missing).sum(), "without a prediction not shown"),
-        first=f"macro F1 {_macro_f1(truth, answers, classes):.2f}, "
+        first=f"macro F1 {macro_f1_of_predictions(truth, answers, classes):.2f}, "
         f"accuracy {np.mean(truth == answers):.2f}",
     )
     return ax
@@ -108,9 +110,3 @@ def draw_counts(
     ax.tick_params(length=0)
     ax.spines[:].set_color(_FAINT)
     colour_bar(ax, drawn, "share of the row")
-
-
-def _macro_f1(truth: NDArray[Any], answers: NDArray[Any], classes: list[str]) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(truth, answers, labels=classes, average="macro", zero_division=0))

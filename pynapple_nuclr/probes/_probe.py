@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pynapple_nuclr.calibration import with_temperature
+from pynapple_nuclr.calibration import macro_f1_of_predictions, with_temperature
 from pynapple_nuclr.columns import check_name, is_embedded, is_missing
 from pynapple_nuclr.probes.annotation import (
     UNKNOWN,
@@ -23,6 +19,7 @@ from pynapple_nuclr.probes.annotation import (
     write_predictions,
 )
 from pynapple_nuclr.probes.cross_validation import check_classes, cross_validate, most_probable
+from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.inputs import (
     check_parameters,
     rows_to_learn,
@@ -286,15 +283,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         rows = labelled(rows, self.target)
         warn_of_learned(self, rows)
         predicted = most_probable(self.estimator_, rows.x)
-        return float(
-            f1_score(
-                rows.labels,
-                predicted,
-                average="macro",
-                zero_division=0,
-                sample_weight=sample_weight,
-            )
-        )
+        return macro_f1_of_predictions(rows.labels, predicted, sample_weight=sample_weight)
 
     def annotate(
         self,
@@ -392,7 +381,4 @@ class Probe(ClassifierMixin, BaseEstimator):
         write_probe(path, self.get_params(deep=False), fitted)
 
     def _new_estimator(self) -> Any:
-        if self.estimator is not None:
-            return clone(self.estimator)
-        classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
-        return make_pipeline(StandardScaler(), classifier)
+        return default_estimator() if self.estimator is None else clone(self.estimator)

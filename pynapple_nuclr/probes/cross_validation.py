@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.utils.multiclass import check_classification_targets
 
-from pynapple_nuclr.calibration import confidence_report, fit_temperature, with_temperature
+from pynapple_nuclr.calibration import (
+    confidence_report,
+    fit_temperature,
+    macro_f1_of_predictions,
+    with_temperature,
+)
 from pynapple_nuclr.leakage import LeakError
 
 if TYPE_CHECKING:
@@ -123,8 +127,9 @@ def cross_validate(
         warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=3)
     predicted, chances = _out_of_fold(estimator, x, labels, folds)
     shuffled = [np.random.default_rng(seed).permutation(labels) for seed in range(_SHUFFLES)]
-    chance = [_f1(y, _out_of_fold(estimator, x, y, folds)[0]) for y in shuffled]
-    score = Score(_f1(labels, predicted), float(np.mean(chance)), by, len(folds), 1.0, {})
+    chance = [macro_f1_of_predictions(y, _out_of_fold(estimator, x, y, folds)[0]) for y in shuffled]
+    f1 = macro_f1_of_predictions(labels, predicted)
+    score = Score(f1, float(np.mean(chance)), by, len(folds), 1.0, {})
     if chances is None:
         return score
     figures = _figures(labels, chances)
@@ -312,7 +317,3 @@ def _figures(labels: NDArray[Any], chances: NDArray[np.float64]) -> dict[str, fl
     report = confidence_report(labels, np.nan_to_num(chances), np.unique(labels))
     names = ("ece", "brier", "macro_f1", "macro_f1_confident_half")
     return {name: float(report[name]) for name in names}
-
-
-def _f1(labels: NDArray[Any], predicted: NDArray[Any]) -> float:
-    return float(f1_score(labels, predicted, average="macro", zero_division=0))

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from pynapple_nuclr.evaluation.scoring import f1_of_folds, macro_f1_within_recording, score
-from pynapple_nuclr.evaluation.standard_probe import new_probe
 from pynapple_nuclr.probes import Probe
+from pynapple_nuclr.probes.default_estimator import default_estimator
 
 HERE = np.array(["a"])
 
@@ -86,12 +86,12 @@ def test_within_recordings():
     predicted[:10] = 1
     predicted[30:40] = 0
     predicted[40:79] = 2
-    assert macro_f1_within_recording(y, predicted, recordings, 3) == pytest.approx((0.5 + 1.0) / 2)
+    assert macro_f1_within_recording(y, predicted, recordings) == pytest.approx((0.5 + 1.0) / 2)
     alone = recordings == "b"
-    assert np.isnan(macro_f1_within_recording(y[alone], predicted[alone], recordings[alone], 3))
+    assert np.isnan(macro_f1_within_recording(y[alone], predicted[alone], recordings[alone]))
     predicted[-1] = 0  # its label is present in c, so its F1 counts as 0
     c = (2 * 20 / 41 + 1 + 0) / 3
-    assert macro_f1_within_recording(y, predicted, recordings, 3) == pytest.approx((0.5 + c) / 2)
+    assert macro_f1_within_recording(y, predicted, recordings) == pytest.approx((0.5 + c) / 2)
 
 
 def test_calibration_by_hand():
@@ -116,4 +116,4 @@ def test_the_confident_half():
 
 
 def test_the_probe_is_that_of_the_package():
-    assert repr(new_probe()) == repr(Probe("label")._new_estimator())
+    assert repr(default_estimator()) == repr(Probe("label")._new_estimator())

@@ -11,7 +11,7 @@ from tally import counts
 
 from pynapple_nuclr import baselines
 from pynapple_nuclr.baselines.registry import GROUP
-from pynapple_nuclr.evaluation.scoring import confusion, f1_of_classes
+from pynapple_nuclr.calibration import macro_f1_of_predictions
 from pynapple_nuclr.evaluation.systems import supports_protocol
 
 SHUFFLES = 5
@@ -67,7 +67,7 @@ def above_chance(system, protocol, recordings, cache=None):
 
 def _macro_f1(labels, predicted):
     numbers = [np.searchsorted(KINDS, one) for one in (labels, predicted)]
-    return f1_of_classes(confusion(*numbers, len(KINDS))).mean()
+    return macro_f1_of_predictions(*numbers, range(len(KINDS)))
 
 
 def test_every_system_is_tried_on_shuffled_labels():

@@ -1,0 +1,15 @@
+"""The classifier that probes and evaluations use unless another is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+
+def default_estimator() -> Any:
+    """Return the untrained classifier: standardised features, balanced logistic regression."""
+    classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
+    return make_pipeline(StandardScaler(), classifier)

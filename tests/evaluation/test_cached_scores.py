@@ -78,7 +78,7 @@ def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
     assert alone[True] > alone[False] + 0.2
     both = evaluate(recordings, systems={"poor": make(False), "good": make(True)})
     assert [score(both, 0), score(both, 1)] == [alone[False], alone[True]]
-    counts["systems told apart"] += 2
+    counts["systems distinguished"] += 2
 
 
 def test_a_system_that_does_not_keep_an_argument_is_refused():
@@ -161,4 +161,4 @@ def test_an_encoder_to_fine_tune_is_told_by_its_weights_not_by_its_folder(tmp_pa
         save_encoder(Encoder(TINY), tmp_path)
         predicted.append(json.dumps(Nuclr(tmp_path, steps=1).settings()))
     assert predicted[0] != predicted[1]
-    counts["systems told apart"] += 1
+    counts["systems distinguished"] += 1

@@ -214,7 +214,7 @@ def test_shuffles_within_recordings_keep_what_a_recording_gives_away():
 
     dataset = evaluate(recordings, systems=[Day()], n_shuffles=5)
     predicted = dataset.sel(system="shuffled labels")
-    # It still tells which label is frequent in a recording; shuffled anywhere, nothing.
+    # It still says which label is frequent in a recording; shuffled anywhere, nothing.
     assert predicted["macro_f1_within_recording"].item() == pytest.approx(3 / 7, abs=0.01)
     assert predicted["macro_f1"].item() == pytest.approx(0.5, abs=0.08)
     assert dataset["macro_f1"].sel(system="day").item() == pytest.approx(0.75)

@@ -29,7 +29,7 @@ def test_no_column_from_which_labels_can_be_read_reaches_a_system():
     received = {one for units in task.units.values() for one in units.metadata_columns}
     assert received == {"rate", "animal", "depth", "side", "waveform"}
     assert "copied" in recordings["day_0"].metadata_columns  # the caller's own are as they were
-    # An animal that has one label only tells it.
+    # An animal that has one label only reveals it.
     one_each = {f"day_{i}": recording(i, animal=f"m{i}", kinds=KINDS[i:][:1]) for i in range(3)}
     assert read_task(one_each, "cell_type").hidden == {"cell_type", "animal"}
     counts["leaks planted and kept out"] += 5

@@ -116,7 +116,7 @@ def test_a_system_that_learns_although_it_says_it_does_not():
 
 
 class Pools(Counting):
-    """Standardises over all recordings that it is asked about together."""
+    """Standardises over all recordings that it gets at once."""
 
     name = "pools"
 
@@ -127,7 +127,7 @@ class Pools(Counting):
 
 
 class Runs(Counting):
-    """Standardises by all recordings that it has been asked about so far."""
+    """Standardises by all recordings that it has got so far."""
 
     name = "runs"
 

@@ -2,6 +2,7 @@ from . import baselines
 from .batch import embed_many
 from .calibration import confidence_report
 from .checkpoints import Encoder, load_encoder, load_published, save_encoder
+from .checkpoints import load_reference as load_reference
 from .columns import embeddings
 from .config import EncoderConfig
 from .datasets import fetch, list_datasets

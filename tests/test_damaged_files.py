@@ -157,10 +157,12 @@ def training_checkpoints(folder):
         except ValueError as error:  # of numbers that fit, and that training itself finds extreme
             if "finite" not in str(error):
                 raise
-            raise ValueError(f"last.ckpt: {error}") from error
+            raise ValueError(f"last.safetensors: {error}") from error
         assert all(value.isfinite().all() for value in encoder.state_dict().values())
 
-    return Kind(good, lambda folder, rng: damage(folder / "last.ckpt", rng, mutate_zip), read)
+    return Kind(
+        good, lambda folder, rng: damage(folder / "last.safetensors", rng, mutate_safetensors), read
+    )
 
 
 # --- probes -------------------------------------------------------------------------------------

@@ -57,13 +57,13 @@ def test_the_checkpoint_before_is_whole_and_training_goes_on_from_it(tmp_path, f
     training_job.train(tmp_path / "whole", steps=6, **run)
     out = tmp_path / "out"
     training_job.train(out, steps=3, **run)
-    last = (out / "last.ckpt").read_bytes()
+    last = (out / "last.safetensors").read_bytes()
     with (
         full_disk(int(len(last) * fraction)),
         pytest.raises(OSError, match="the disk is full: .* to .*out, where all is as it was"),
     ):
         training_job.train(out, steps=6, **run)
-    assert (out / "last.ckpt").read_bytes() == last
+    assert (out / "last.safetensors").read_bytes() == last
     assert not list(out.glob(".nuclr-*"))
     training_job.train(out, steps=6, **run)
     weights = [np.load(f / "weights_0.npy") for f in (tmp_path / "whole", out)]

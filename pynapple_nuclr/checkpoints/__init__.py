@@ -6,9 +6,9 @@ from pynapple_nuclr.checkpoints._load_encoder import (
     as_encoder,
     find_encoder,
     load_encoder,
-    load_published,
     save_encoder,
 )
+from pynapple_nuclr.checkpoints._load_published import load_published, load_reference
 
 __all__ = [
     "BUNDLED",
@@ -18,5 +18,6 @@ __all__ = [
     "find_encoder",
     "load_encoder",
     "load_published",
+    "load_reference",
     "save_encoder",
 ]

@@ -1,4 +1,4 @@
-"""Zip archives, as torch and skops write them: whole, and unpacked no larger than they are."""
+"""Zip archives, as skops writes them: whole, and unpacked no larger than they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def check_archive(path: Path) -> None:
     ------
     ValueError, zipfile.BadZipFile
         If it is no zip, a checksum is wrong, names occur twice, or members are compressed (which
-        neither torch nor skops does), or lie one in another.
+        skops does not do), or overlap.
     """
     from zipfile import ZIP_STORED, ZipFile
 

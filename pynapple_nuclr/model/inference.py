@@ -82,7 +82,7 @@ class InferenceEngine:
         self.unit_layers: list[list[_TimeAttention | _GatedFeedForward]] = [[]]
         for block in cast("list[Block]", encoder.temporal):
             self.unit_layers[-1] += [
-                _TimeAttention(block.attention, kind),
+                _TimeAttention(cast("Attention", block.attention), kind),
                 _GatedFeedForward(block.feed_forward, kind),
             ]
         for both in cast("list[SpatiotemporalBlock]", encoder.spatiotemporal):
@@ -93,7 +93,7 @@ class InferenceEngine:
             self.unit_layers.append(
                 [
                     _GatedFeedForward(among.feed_forward, kind),
-                    _TimeAttention(time.attention, kind),
+                    _TimeAttention(cast("Attention", time.attention), kind),
                     _GatedFeedForward(time.feed_forward, kind),
                 ]
             )

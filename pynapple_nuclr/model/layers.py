@@ -64,7 +64,28 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-class Attention(nn.Module):
+class _Projections(nn.Module):
+    """What both kinds of attention share: the norm and the linear layers before and after."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim)
+        self.to_out = nn.Linear(heads * head_dim, dim)
+
+    def _project_in(self, x: Tensor) -> Tensor:
+        """Return query, key and value (batch, tokens, 3, heads, head_dim)."""
+        qkv: Tensor = self.to_qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1))
+        return qkv
+
+    def _project_out(self, attended: Tensor) -> Tensor:
+        """Join the heads of (batch, tokens, heads, head_dim)."""
+        out: Tensor = self.to_out(attended.flatten(2))
+        return out
+
+
+class Attention(_Projections):
     """Pre-norm multi-head attention over the second-last axis, with rotary positions.
 
     Queries, keys and values are rotated by their positions, and the output is rotated back by its
@@ -76,30 +97,13 @@ class Attention(nn.Module):
         Width of the tokens, number of heads, and width of a head.
     """
 
-    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(dim)
-        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim)
-        self.to_out = nn.Linear(heads * head_dim, dim)
-
     def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
         """Attend among the tokens (batch, tokens, dim) of each row; `rotation` from `Rotary`."""
-        qkv = Rotary.rotate(self._projected(x), rotation[:, None])  # all three by one product
-        return self._out(Rotary.rotate(_attend_tokens(qkv), rotation.conj()))
-
-    def _projected(self, x: Tensor) -> Tensor:
-        """Return query, key and value (batch, tokens, 3, heads, head_dim)."""
-        qkv: Tensor = self.to_qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1))
-        return qkv
-
-    def _out(self, attended: Tensor) -> Tensor:
-        """Join the heads of (batch, tokens, heads, head_dim)."""
-        out: Tensor = self.to_out(attended.flatten(2))
-        return out
+        qkv = Rotary.rotate(self._project_in(x), rotation[:, None])  # all three by one product
+        return self._project_out(Rotary.rotate(_attend_tokens(qkv), rotation.conj()))
 
 
-class PopulationAttention(Attention):
+class PopulationAttention(_Projections):
     """Attention among the units of each population, without positions.
 
     Parameters
@@ -130,9 +134,9 @@ class PopulationAttention(Attention):
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
         """Attend among tokens (patches, units, dim), within each of the populations of `sizes`."""
         attend_part = _attend_tokens if self.scope == "patch" else _attend_windows
-        parts = self._projected(x).split(sizes, dim=1)
+        parts = self._project_in(x).split(sizes, dim=1)
         attended = [attend_part(part, self._kept_units(part.shape[1])) for part in parts]
-        return self._out(torch.cat(attended, dim=1))
+        return self._project_out(torch.cat(attended, dim=1))
 
     def _kept_units(self, units: int) -> Tensor | None:
         """Draw the units that are attended to; None: all."""
@@ -243,7 +247,7 @@ class Block(nn.Module):
 
     Parameters
     ----------
-    attention : Attention
+    attention : Attention or PopulationAttention
         Over time, or among the units of a population.
     dim : int
         Width of the tokens.
@@ -251,7 +255,9 @@ class Block(nn.Module):
         Dropout on both branches and inside the feed-forward network.
     """
 
-    def __init__(self, attention: Attention, dim: int, dropout: float) -> None:
+    def __init__(
+        self, attention: Attention | PopulationAttention, dim: int, dropout: float
+    ) -> None:
         super().__init__()
         self.attention = attention
         self.feed_forward = FeedForward(dim, dropout)

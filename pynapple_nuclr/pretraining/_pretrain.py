@@ -19,7 +19,7 @@ from pynapple_nuclr.familiarity import write_training_data
 from pynapple_nuclr.io.recording_cache import open_recordings
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.pretraining.distributed import pick_precision, quiet, start_trainer
-from pynapple_nuclr.pretraining.held_out_time import open_sources
+from pynapple_nuclr.pretraining.held_out_time import open_readers
 from pynapple_nuclr.pretraining.resume import resume_or_begin
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining, Schedule
 from pynapple_nuclr.pretraining.training_monitor import TrainingMonitor
@@ -148,13 +148,13 @@ def pretrain(
     config = encoder.config
     trainer = start_trainer(devices, pick_precision(precision, config.dim), folder)
     settings = TrainingSettings.for_config(config, training)
-    training_data, held_out = open_sources(list(opened.values()), config, settings.holdout)
+    training_data, held_out = open_readers(list(opened.values()), config, settings.holdout)
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     batch_size = batch_size or default_batch_size(config, accelerator)
     batches = PairBatches(ViewSampler(training_data, settings, config.gaps, seed), batch_size)
     batches.share = _share(trainer, batch_size)
     schedule = Schedule(steps, default_minutes(steps, max_minutes), batches.steps_per_epoch())
-    facts = {
+    run_settings = {
         "config": config.to_dict(),
         "settings": {k: v for k, v in asdict(settings).items() if k != "patience"},
         "recordings": {name: _size(recording) for name, recording in opened.items()},
@@ -163,18 +163,18 @@ def pretrain(
         "init": encoder.card.get("fine_tuned_from"),
     }
     first = trainer.is_global_zero
-    watch = TrainingMonitor(held_out, folder, progress and first, facts)
-    trainer.callbacks.append(watch)
+    monitor = TrainingMonitor(held_out, folder, progress and first, run_settings)
+    trainer.callbacks.append(monitor)
     with folder_lock(folder if first else None):
         with torch.random.fork_rng():  # the caller's own draws go on as if nothing had been
             torch.manual_seed(seed)  # the projector's weights
             module = ContrastiveTraining(encoder, settings, schedule, seed)
-            checkpoint, step = resume_or_begin(folder, resume, watch, module, first)
-            batches.place = module.place
-            if schedule.progress(step) < 1 and watch.checks_without_gain < settings.patience:
+            checkpoint, step = resume_or_begin(folder, resume, monitor, module, first)
+            batches.position = module.position
+            if schedule.progress(step) < 1 and monitor.checks_without_gain < settings.patience:
                 step = _fit(trainer, module, batches, checkpoint, folder)
-        watch.bar.close()
-        encoder = _finish(module, watch, opened, step)
+        monitor.bar.close()
+        encoder = _finish(module, monitor, opened, step)
         if folder is not None and first:
             save_encoder(encoder, folder)
         trainer.strategy.barrier()  # the encoder's files stand when any process goes on
@@ -251,25 +251,25 @@ def _fit(
 
 def _finish(
     module: ContrastiveTraining,
-    watch: TrainingMonitor,
+    monitor: TrainingMonitor,
     recordings: dict[str, Recording],
     step: int,
 ) -> Encoder:
     """Return the best weights, with a card."""
     encoder = module.encoder.cpu().eval()
-    if watch.best_weights:
-        encoder.load_state_dict(watch.best_weights)
+    if monitor.best_weights:
+        encoder.load_state_dict(monitor.best_weights)
     encoder.card["training"] = {
         "recordings": len(recordings),
         "units": sum(recording.n_units for recording in recordings.values()),
         "hours": round(sum(recording.duration for recording in recordings.values()) / 3600, 3),
         "steps": step,
-        "pairs_a_step": watch.facts["batch_size"],
+        "pairs_a_step": monitor.run_settings["batch_size"],
         "minutes": round(module.schedule.spent / 60, 1),
-        "seed": watch.facts["seed"],
-        "best_held_out_reidentification": round(watch.best, 4) if watch.best >= 0 else None,
+        "seed": monitor.run_settings["seed"],
+        "best_held_out_reidentification": round(monitor.best, 4) if monitor.best >= 0 else None,
         "torch": torch.__version__,
     }
-    encoder.card["settings"] = watch.facts["settings"]
+    encoder.card["settings"] = monitor.run_settings["settings"]
     write_training_data(encoder, list(recordings.values()))
     return encoder

@@ -21,6 +21,8 @@ from lightning.pytorch.plugins.environments import (
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from pynapple_nuclr.pretraining.training_checkpoints import SafetensorsCheckpoints
+
 # A process that waits longer than this for another one ends with an error.
 _TIMEOUT = timedelta(minutes=30)
 _BFLOAT16 = ("avx512_bf16", "amx_tile")
@@ -69,8 +71,11 @@ def start_trainer(devices: Any, precision: str, folder: Path | None) -> pl.Train
                 devices=devices,
                 num_nodes=launched.machines if launched else 1,
                 strategy=SharedSteps(timeout=_TIMEOUT) if several else "auto",
-                # Said outright: Lightning would take any Python within a SLURM job for one of many.
-                plugins=[launched.environment if launched else LightningEnvironment()],
+                # Explicit: Lightning takes any Python within a SLURM job for one of several.
+                plugins=[
+                    launched.environment if launched else LightningEnvironment(),
+                    SafetensorsCheckpoints(),
+                ],
                 precision=precision,
                 max_steps=-1,
                 max_epochs=1,
@@ -83,8 +88,8 @@ def start_trainer(devices: Any, precision: str, folder: Path | None) -> pl.Train
             )
         except MisconfigurationException as error:
             raise ValueError(
-                f"devices={devices!r} cannot be had here ({error}); devices=1 works everywhere, "
-                "several need a script, torchrun or SLURM"
+                f"devices={devices!r} is not available on this machine ({error}); "
+                "devices=1 works everywhere, several need a script, torchrun or SLURM"
             ) from None
 
 
@@ -101,9 +106,9 @@ def pick_precision(precision: str, dim: int) -> str:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16 itself; torch says it in private only."""
-    asked = (getattr(torch.cpu, f"_is_{what}_supported", None) for what in _BFLOAT16)
-    return any(ask is not None and ask() for ask in asked)
+    """Return whether the processor multiplies bfloat16 itself; torch has no public call for it."""
+    checks = (getattr(torch.cpu, f"_is_{what}_supported", None) for what in _BFLOAT16)
+    return any(check is not None and check() for check in checks)
 
 
 def find_launched() -> Launched | None:
@@ -150,7 +155,7 @@ def _count(devices: Any, launched: Launched | None) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning's remarks about its own set-up from the user."""
+    """Silence Lightning's messages about its own set-up."""
     loggers = [logging.getLogger("lightning.pytorch"), logging.getLogger("lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from pynapple_nuclr.windows import PatchReader, open_patch_reader, windows_in
 _APART = 1e-8
 
 
-def open_sources(
+def open_readers(
     recordings: Sequence[Recording], config: EncoderConfig, fraction: float
 ) -> tuple[list[PatchReader], list[PatchReader]]:
     """Open recordings for training, with a block of each held out where there is room.
@@ -29,9 +29,9 @@ def open_sources(
     training, held_out = [], []
     for recording in recordings:
         kept, block = hold_out(recording, config, fraction)
-        source = None if block is None else open_patch_reader(block, config)
-        if source is not None and windows_in(source) >= 2:
-            held_out.append(source)
+        reader = None if block is None else open_patch_reader(block, config)
+        if reader is not None and windows_in(reader) >= 2:
+            held_out.append(reader)
         else:
             kept = recording
         training.append(open_patch_reader(kept, config))

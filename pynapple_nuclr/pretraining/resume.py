@@ -1,4 +1,4 @@
-"""The checkpoint of an earlier run: whether it is of this one, and where it goes on."""
+"""The checkpoint of an earlier run: whether this run can continue it, and from which step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from pynapple_nuclr.atomic_files import remove_drafts
-from pynapple_nuclr.checkpoints.torch_files import read_tensors
+from pynapple_nuclr.pretraining.training_checkpoints import read_checkpoint
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.training_monitor import CHECKS, LAST, METRICS, TrainingMonitor
 
@@ -23,7 +23,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 def resume_or_begin(
     folder: Path | None,
     resume: bool,
-    watch: TrainingMonitor,
+    monitor: TrainingMonitor,
     module: ContrastiveTraining,
     first: bool,
 ) -> tuple[Path | None, int]:
@@ -34,8 +34,8 @@ def resume_or_begin(
     folder : Path or None
         Of the run; None: nothing is kept.
     resume : bool
-        Whether to look for a checkpoint; else what an earlier run left is taken away.
-    watch, module : TrainingMonitor, ContrastiveTraining
+        Whether to look for a checkpoint; else the files of an earlier run are removed.
+    monitor, module : TrainingMonitor, ContrastiveTraining
         Restored.
     first : bool
         Whether this is the first of several processes, which alone changes files.
@@ -48,14 +48,14 @@ def resume_or_begin(
     if folder is None:
         return None, 0
     path = folder / LAST
-    step = _restore(path, watch, module) if resume and path.exists() else None
+    step = _restore(path, monitor, module) if resume and path.exists() else None
     if first:
-        _tidy(folder, step, watch)
+        _tidy(folder, step, monitor)
     return (None, 0) if step is None else (path, step)
 
 
-def _tidy(folder: Path, step: int | None, watch: TrainingMonitor) -> None:
-    """Take away what an earlier run wrote after its last checkpoint: it is lost with it."""
+def _tidy(folder: Path, step: int | None, monitor: TrainingMonitor) -> None:
+    """Remove what an earlier run wrote after its last checkpoint: those steps are repeated."""
     folder.mkdir(parents=True, exist_ok=True)
     if step is None:
         for name in (LAST, METRICS):
@@ -64,28 +64,28 @@ def _tidy(folder: Path, step: int | None, watch: TrainingMonitor) -> None:
     for path in (folder / CHECKS).glob("step_*"):
         if int(path.name.removeprefix("step_")) > (step or 0):
             shutil.rmtree(path)
-    watch.write_metrics()
+    monitor.write_metrics()
 
 
-def _restore(path: Path, watch: TrainingMonitor, module: ContrastiveTraining) -> int:
+def _restore(path: Path, monitor: TrainingMonitor, module: ContrastiveTraining) -> int:
     """Restore what Lightning does not know; return the step of the checkpoint."""
     try:
-        checkpoint = read_tensors(path)
+        checkpoint = read_checkpoint(path)
         saved, step = checkpoint["nuclr"], checkpoint["global_step"]
-        before, now = saved["facts"], watch.facts
+        before, now = saved["run_settings"], monitor.run_settings
         differing = sorted(key for key in now if not _same(now[key], before.get(key)))
         if not differing:
             _load(checkpoint, module)
-            watch.restore(module, saved)
-    except Exception as error:  # torch names damage in many ways; all mean the same here
+            monitor.restore(module, saved)
+    except Exception as error:  # damage has many names; all mean the same here
         raise ValueError(
-            f"{path} is no whole checkpoint of pretrain ({type(error).__name__}: "
-            f"{str(error)[:200]}); resume=False starts anew"
+            f"{path} is not a valid checkpoint of pretrain ({type(error).__name__}: "
+            f"{str(error)[:200]}); resume=False starts again"
         ) from None
     if differing:
         raise ValueError(
             f"{path} is of another run: {', '.join(differing)} differ; choose another out, or "
-            "resume=False to start anew"
+            "resume=False to start again"
         )
     _log.info("resuming from %s at step %d", path.name, step)
     return int(step)
@@ -93,31 +93,31 @@ def _restore(path: Path, watch: TrainingMonitor, module: ContrastiveTraining) ->
 
 def _load(checkpoint: dict[str, Any], module: ContrastiveTraining) -> None:
     """Load weights and optimizer into the module, as Lightning will: they have to fit it."""
-    kept = checkpoint["nuclr"]["best_weights"]
-    if kept:
-        module.encoder.load_state_dict(kept)
+    best = checkpoint["nuclr"]["best_weights"]
+    if best:
+        module.encoder.load_state_dict(best)
         _check_finite(module)
     module.load_state_dict(checkpoint["state_dict"])
     _check_finite(module)
     optimizer = module.configure_optimizers()
     (state,) = checkpoint["optimizer_states"]
     _check_moments(state, optimizer, checkpoint["global_step"])
-    rules = [dict(group) for group in optimizer.param_groups]
+    settings = [dict(group) for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
-    for ours, theirs in zip(rules, optimizer.param_groups, strict=True):
-        # The learning rate is set anew by every step; another torch may have more to say.
+    for ours, theirs in zip(settings, optimizer.param_groups, strict=True):
+        # The learning rate is set by every step; another torch may have other settings, too.
         shared = ours.keys() & theirs.keys() - {"params", "lr"}
-        if any(theirs[key] != ours[key] for key in shared):
-            raise ValueError("its optimizer goes by other rules")
+        if not all(_same(ours[key], theirs[key]) for key in shared):
+            raise ValueError("its optimizer settings differ")
 
 
 def _check_moments(state: dict[str, Any], optimizer: Optimizer, last_step: int) -> None:
     """Compare what an optimizer kept of each weight with the weight, before torch copies it."""
-    places = [place for group in state["param_groups"] for place in group["params"]]
+    indices = [index for group in state["param_groups"] for index in group["params"]]
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    weight_at = dict(zip(places, weights, strict=True))
-    for place, kept in state["state"].items():
-        weight = weight_at[place]
+    weight_at = dict(zip(indices, weights, strict=True))
+    for index, kept in state["state"].items():
+        weight = weight_at[index]
         if kept.keys() != {"step", *_MOMENTS} or not 0 < float(kept["step"]) <= last_step:
             raise ValueError("its optimizer has counted other steps")
         for moment in (kept[name] for name in _MOMENTS):
@@ -132,7 +132,7 @@ def _check_finite(module: ContrastiveTraining) -> None:
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """Say whether two values are the same, a tuple and a list too; look as deep as ours goes."""
+    """Return whether two values are the same; a tuple and a list of the same values are."""
     if isinstance(ours, Mapping):
         alike = isinstance(theirs, Mapping) and ours.keys() == theirs.keys()
         return alike and all(_same(ours[key], theirs[key]) for key in ours)

@@ -14,7 +14,7 @@ from torch import Tensor
 from pynapple_nuclr.checkpoints import Encoder
 from pynapple_nuclr.model import ContrastiveLoss
 from pynapple_nuclr.pretraining.training_settings import TrainingSettings
-from pynapple_nuclr.pretraining.view_batches import Batch
+from pynapple_nuclr.pretraining.view_batches import PairBatch
 
 _TOKENS_AT_ONCE = {"cpu": 20_000, "cuda": 1_000_000, "mps": 100_000}
 _WARMUP = 5
@@ -96,10 +96,10 @@ class ContrastiveTraining(pl.LightningModule):
         self.settings = settings
         self.schedule = schedule
         self.seed = seed
-        self.place = (0, 0)
+        self.position = (0, 0)
         self.last_epoch = 0  # in which there was a pair to learn from
         self.last_loss = float("nan")
-        self.settled = True  # not in the midst of changing weights
+        self.step_done = True  # not in the midst of changing weights
         self.stop_asked = False  # by a signal to this process
         self.stopping = False  # by a signal to any
 
@@ -114,7 +114,7 @@ class ContrastiveTraining(pl.LightningModule):
             groups, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
         )
 
-    def training_step(self, batch: Batch, index: int) -> None:
+    def training_step(self, batch: PairBatch, index: int) -> None:
         """Take one step on a batch of pairs, with all processes together."""
         step = self.global_step
         optimizer = self.optimizers()
@@ -133,7 +133,7 @@ class ContrastiveTraining(pl.LightningModule):
         if self.trainer.world_size > 1:
             total, matched = self._add_up(total, matched)
         if not matched:
-            self.place = batch.next_place
+            self.position = batch.next_position
             return
         if not math.isfinite(total):
             raise ValueError(
@@ -142,12 +142,12 @@ class ContrastiveTraining(pl.LightningModule):
                 "learning_rate, or look for extreme values there"
             )
         self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
-        self.settled = False
+        self.step_done = False
         optimizer.step()
-        self.place = batch.next_place
-        self.last_epoch = self.place[0]
+        self.position = batch.next_position
+        self.last_epoch = self.position[0]
         self.last_loss = total
-        self.settled = True
+        self.step_done = True
 
     def _add_up(self, loss: float, matched: int) -> tuple[float, int]:
         """Add up losses and gradients, weighted by matched units, as if this were one process.
@@ -179,11 +179,13 @@ class ContrastiveTraining(pl.LightningModule):
             weight.grad = share.view_as(weight)
         return weighted / everywhere, int(everywhere)
 
-    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(
+        self, batch: PairBatch, device: Any, dataloader_idx: int
+    ) -> PairBatch:
         """Leave the batch where it is: its parts move when they are packed."""
         return batch
 
-    def _loss(self, part: Batch) -> Tensor:
+    def _loss(self, part: PairBatch) -> Tensor:
         patches, sizes, ids1, ids2 = part.tensors(self.device)
         x = self.encoder(patches, sizes)
         x1, x2 = x.float().split([sum(map(len, ids1)), sum(map(len, ids2))])

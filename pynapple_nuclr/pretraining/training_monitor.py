@@ -1,4 +1,4 @@
-"""What is watched between steps: progress, held-out blocks, signals, checkpoints."""
+"""Between steps: progress, held-out re-identification, signals, checkpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pynapple_nuclr.pretraining.training_module import ContrastiveTraining, Sche
 from pynapple_nuclr.stability import reidentification
 from pynapple_nuclr.windows import PatchReader, tile
 
-LAST = "last.ckpt"
+LAST = "last.safetensors"
 METRICS = "metrics.csv"
 CHECKS = "checks"
 _SAVE_EVERY = 300.0  # seconds
@@ -39,7 +39,7 @@ class TrainingMonitor(pl.Callback):
     """Progress bar, held-out re-identification, early stop and checkpoints.
 
     Of several processes the first one measures, writes and shows; what follows from it (to stop,
-    to save, which weights were best) is the same in all, so that none waits for another in vain.
+    to save, which weights were best) is the same in all, so that none waits for one that stopped.
 
     Parameters
     ----------
@@ -49,16 +49,20 @@ class TrainingMonitor(pl.Callback):
         Where checkpoints and metrics go.
     progress : bool
         Whether to show a bar.
-    facts : dict
+    run_settings : dict
         What a resumed run must have in common with this one.
     """
 
     def __init__(
-        self, held_out: list[PatchReader], out: Path | None, progress: bool, facts: dict[str, Any]
+        self,
+        held_out: list[PatchReader],
+        out: Path | None,
+        progress: bool,
+        run_settings: dict[str, Any],
     ) -> None:
         self.held_out = held_out[:: -(-len(held_out) // _MOST_RECORDINGS) or 1]
         self.out = out
-        self.facts = facts
+        self.run_settings = run_settings
         self.rows: list[dict[str, float]] = []
         self.best = -math.inf
         self.best_weights: dict[str, Tensor] = {}
@@ -74,7 +78,7 @@ class TrainingMonitor(pl.Callback):
         """Begin to count the time; do the check that an earlier run was stopped in."""
         self._agree(trainer, pl_module)
         _install_signal_handlers(trainer, pl_module)
-        pl_module.last_epoch = pl_module.place[0]
+        pl_module.last_epoch = pl_module.position[0]
         pl_module.schedule.start()
         self.saved_at = pl_module.schedule.spent
         step = trainer.global_step
@@ -109,8 +113,8 @@ class TrainingMonitor(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Keep what was learned when the user interrupts."""
-        interrupted = isinstance(exception, KeyboardInterrupt) and pl_module.settled
+        """Save the training when the user interrupts."""
+        interrupted = isinstance(exception, KeyboardInterrupt) and pl_module.step_done
         if interrupted and trainer.world_size == 1:  # several would wait for each other
             self._save(trainer, pl_module)
 
@@ -119,8 +123,8 @@ class TrainingMonitor(pl.Callback):
     ) -> None:
         """Add what a resumed run needs."""
         checkpoint["nuclr"] = {
-            "facts": self.facts,
-            "place": list(pl_module.place),
+            "run_settings": self.run_settings,
+            "position": list(pl_module.position),
             "spent": pl_module.schedule.spent,
             "last_loss": pl_module.last_loss,
             "rows": self.rows,
@@ -132,7 +136,7 @@ class TrainingMonitor(pl.Callback):
 
     def restore(self, module: ContrastiveTraining, saved: dict[str, Any]) -> None:
         """Continue where a checkpoint left off."""
-        module.place = tuple(saved["place"])
+        module.position = tuple(saved["position"])
         module.schedule.spent = saved["spent"]
         module.last_loss = saved["last_loss"]
         self.rows = saved["rows"]
@@ -156,10 +160,10 @@ class TrainingMonitor(pl.Callback):
         return step > 0 and done >= self.next_check - _ROUNDING
 
     def _agree(self, trainer: pl.Trainer, module: ContrastiveTraining) -> None:
-        """Refuse to begin unless all processes were asked for the same, and found the same."""
+        """Raise ValueError unless all processes have the same arguments and recordings."""
         if trainer.world_size == 1:
             return
-        mine = {**self.facts, "step": trainer.global_step, "place": module.place}
+        mine = {**self.run_settings, "step": trainer.global_step, "position": module.position}
         everyone: list[Any] = [None] * trainer.world_size
         torch.distributed.all_gather_object(everyone, {k: json.dumps(v) for k, v in mine.items()})
         differing = [key for key in mine if len({one[key] for one in everyone}) > 1]
@@ -170,9 +174,9 @@ class TrainingMonitor(pl.Callback):
             )
 
     def _check_pairs_left(self, module: ContrastiveTraining) -> None:
-        if module.place[0] - module.last_epoch < _EMPTY_EPOCHS:
+        if module.position[0] - module.last_epoch < _EMPTY_EPOCHS:
             return
-        names = ", ".join(repr(name) for name in list(self.facts["recordings"])[:5])
+        names = ", ".join(repr(name) for name in list(self.run_settings["recordings"])[:5])
         raise ValueError(
             f"no pair of views has more than {module.settings.min_units} units left in both: the "
             f"recordings {names} are too small or too quiet; lower min_units, or use longer windows"

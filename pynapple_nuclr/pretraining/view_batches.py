@@ -1,4 +1,4 @@
-"""Batches of pairs of views, in an order that depends on the seed and the place alone."""
+"""Batches of pairs of views, in an order that depends on the seed and the position alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pynapple_nuclr.windows import ViewPair, ViewPosition, ViewSampler
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pairs of views of one step, the place at which the next batch begins, and whose it is."""
+class PairBatch:
+    """Pairs of views of one step, the position at which the next batch begins, and whose it is."""
 
     pairs: list[ViewPair]
-    next_place: tuple[int, int]
+    next_position: tuple[int, int]
     recordings: list[str]
 
     @property
@@ -26,19 +26,19 @@ class Batch:
         """Units that are in both views of their pair."""
         return sum(int(np.isin(pair.ids1, pair.ids2).sum()) for pair in self.pairs)
 
-    def parts(self, tokens: int) -> Iterator[Batch]:
+    def parts(self, tokens: int) -> Iterator[PairBatch]:
         """Cut into batches of about so many tokens, a pair at least."""
         part: list[ViewPair] = []
         size = 0
         for pair in self.pairs:
             more = (len(pair.ids1) + len(pair.ids2)) * pair.patches1.shape[1]
             if part and size + more > tokens:
-                yield Batch(part, self.next_place, self.recordings)
+                yield PairBatch(part, self.next_position, self.recordings)
                 part, size = [], 0
             part.append(pair)
             size += more
         if part:
-            yield Batch(part, self.next_place, self.recordings)
+            yield PairBatch(part, self.next_position, self.recordings)
 
     def tensors(self, device: torch.device) -> tuple[Tensor, list[int], list[Tensor], list[Tensor]]:
         """Pack: all first views, then all second views.
@@ -55,8 +55,8 @@ class Batch:
         return patches, [len(view) for view in views], ids1, ids2
 
 
-class PairBatches(IterableDataset[Batch]):
-    """Endless batches from a place (training epoch, pair) on.
+class PairBatches(IterableDataset[PairBatch]):
+    """Endless batches from a position (training epoch, pair) on.
 
     A batch has no pairs where every one of them has too few units left.
 
@@ -66,7 +66,7 @@ class PairBatches(IterableDataset[Batch]):
         Draws the pairs.
     batch_size : int
         Pairs a step, those of all processes together.
-    place : (int, int)
+    position : (int, int)
         Where to begin.
     share : (int, int)
         Which process this is, and of how many: each reads its own pairs of every batch.
@@ -76,36 +76,38 @@ class PairBatches(IterableDataset[Batch]):
         self,
         sampler: ViewSampler,
         batch_size: int,
-        place: tuple[int, int] = (0, 0),
+        position: tuple[int, int] = (0, 0),
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
-        self.place = place
+        self.position = position
         self.share = share
 
-    def __iter__(self) -> Iterator[Batch]:
-        epoch, first = self.place
+    def __iter__(self) -> Iterator[PairBatch]:
+        epoch, first = self.position
         rank, processes = self.share
         while True:
-            places = self.sampler.plan(epoch)
-            for start in range(first, max(len(places), 1), self.batch_size):
-                end = min(start + self.batch_size, len(places))
-                drawn = (self._pair(places, epoch, i) for i in range(start + rank, end, processes))
+            positions = self.sampler.plan(epoch)
+            for start in range(first, max(len(positions), 1), self.batch_size):
+                end = min(start + self.batch_size, len(positions))
+                drawn = (
+                    self._pair(positions, epoch, i) for i in range(start + rank, end, processes)
+                )
                 pairs = [pair for pair in drawn if pair is not None]
-                next_place = (epoch, end) if end < len(places) else (epoch + 1, 0)
-                yield Batch(pairs, next_place, self._names(places[start:end]))
+                next_position = (epoch, end) if end < len(positions) else (epoch + 1, 0)
+                yield PairBatch(pairs, next_position, self._names(positions[start:end]))
             epoch, first = epoch + 1, 0
 
     def steps_per_epoch(self) -> int:
         """Return the steps of the first training epoch, skipped pairs not considered."""
         return max(-(-len(self.sampler.plan(0)) // self.batch_size), 1)
 
-    def _names(self, places: list[ViewPosition]) -> list[str]:
-        readers = {index for index, *_ in places}
+    def _names(self, positions: list[ViewPosition]) -> list[str]:
+        readers = {index for index, *_ in positions}
         return [self.sampler.readers[index].recording.name for index in sorted(readers)]
 
-    def _pair(self, places: list[ViewPosition], epoch: int, index: int) -> ViewPair | None:
+    def _pair(self, positions: list[ViewPosition], epoch: int, index: int) -> ViewPair | None:
         # The last number keeps these draws apart from those of the plan.
         rng = np.random.default_rng((self.sampler.seed, epoch, index, 1))
-        return self.sampler.pair(places[index], rng)
+        return self.sampler.pair(positions[index], rng)

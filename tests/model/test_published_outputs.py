@@ -97,12 +97,12 @@ def test_files_of_the_published_trainer(tmp_path, whole):
 
 
 class Configuration:
-    """Stands for the configuration object that the published trainer stores."""
+    """Like the configuration object that the published trainer stores."""
 
     dim = 24
 
 
-def test_a_published_checkpoint_with_its_cfg_is_refused_with_the_mend(tmp_path):
+def test_a_published_checkpoint_with_its_cfg_is_refused_with_what_to_do(tmp_path):
     data, state, config = read_published("spikes_one_layer")
     tensors = {key: torch.tensor(value) for key, value in state.items()}
     path = tmp_path / "last.pt"

@@ -14,6 +14,7 @@ import training_job
 from tally import counts
 
 from pynapple_nuclr.pretraining import training_monitor
+from pynapple_nuclr.pretraining.training_checkpoints import read_checkpoint
 
 RUN = {"steps": 14, "checks": 5, "batch_size": 4, "dropout": 0.2, "keep_checks": True}
 PATIENCE = 120  # seconds until a job counts as hung
@@ -86,10 +87,10 @@ def assert_same_run(out, other):
     """Weights, checkpoint, metrics and the encoder of every check are the same; no rests."""
     counts["trainings disturbed and ended bit for bit as the undisturbed one"] += 1
     np.testing.assert_array_equal(np.load(out / "weights_0.npy"), np.load(other / "weights_0.npy"))
-    one, two = (torch.load(f / "last.ckpt", weights_only=True) for f in (out, other))
+    one, two = (read_checkpoint(f / "last.safetensors") for f in (out, other))
     for key in ("state_dict", "optimizer_states"):
         torch.testing.assert_close(one[key], two[key], rtol=0, atol=0)
-    assert one["nuclr"]["place"] == two["nuclr"]["place"]
+    assert one["nuclr"]["position"] == two["nuclr"]["position"]
     assert metrics(out) == metrics(other)
     assert files(out) == files(other)
 
@@ -105,7 +106,7 @@ def files(out):
 
 
 def kill_often(out, kills, seed):
-    """Kill the job at random moments, so often that it ends, and say how often it was killed."""
+    """Kill the job at random moments, so often that it ends, and return how often it was killed."""
     rng = np.random.default_rng(seed)
     killed = 0
     for _ in range(kills):
@@ -130,7 +131,7 @@ def test_a_run_that_is_killed_many_times(whole, tmp_path, seed):
     assert_same_run(tmp_path, whole)
 
 
-@pytest.mark.parametrize("name", ["last.ckpt", "metrics.csv"])
+@pytest.mark.parametrize("name", ["last.safetensors", "metrics.csv"])
 def test_a_run_that_is_killed_while_it_writes(whole, tmp_path, name):
     assert run(tmp_path, dying=(name, 3)) == -signal.SIGKILL
     assert list(tmp_path.glob(f".nuclr-*/{name}"))
@@ -138,9 +139,9 @@ def test_a_run_that_is_killed_while_it_writes(whole, tmp_path, name):
     assert_same_run(tmp_path, whole)
 
 
-def test_sigterm_is_heeded_after_the_step(whole, tmp_path):
+def test_sigterm_ends_the_training_after_the_step(whole, tmp_path):
     assert run(tmp_path, kill=(3, 0.0, signal.SIGTERM)) == 1  # an exception, not a death
-    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    saved = read_checkpoint(tmp_path / "last.safetensors")
     assert saved["global_step"] in (3, 4, 5)
     assert run(tmp_path) == 0
     assert_same_run(tmp_path, whole)
@@ -148,13 +149,13 @@ def test_sigterm_is_heeded_after_the_step(whole, tmp_path):
 
 @pytest.mark.parametrize("moment", ["in a check", "between the weights of a step", "in a save"])
 def test_ctrl_c_at_an_awkward_moment(whole, tmp_path, monkeypatch, moment):
-    place = {
+    where = {
         "in a check": (training_monitor, "held_out_score"),
         "between the weights of a step": (torch.optim.AdamW, "step"),
         "in a save": (pl.Trainer, "save_checkpoint"),
     }[moment]
     with monkeypatch.context() as patch:
-        patch.setattr(*place, interrupted_at(4, getattr(*place)))
+        patch.setattr(*where, interrupted_at(4, getattr(*where)))
         with pytest.raises(KeyboardInterrupt, match="call pretrain again"):
             training_job.train(tmp_path, **RUN)
     training_job.train(tmp_path, **RUN)

@@ -83,8 +83,8 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="recordings"):
         pretrain(population(30), TINY, steps=2, out=tmp_path, progress=False)
     pretrain(population(), TINY, steps=2, seed=9, out=tmp_path, resume=False, progress=False)
-    (tmp_path / "last.ckpt").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="no whole checkpoint"):
+    (tmp_path / "last.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="not a valid checkpoint"):
         pretrain(population(), TINY, steps=2, seed=9, out=tmp_path, progress=False)
 
 

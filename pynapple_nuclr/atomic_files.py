@@ -1,14 +1,12 @@
-"""Files and Zarr folders: looked at before any long work, and replaced only by whole ones."""
+"""Files and folders that are replaced only by complete ones, and checks before long work."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -21,10 +19,10 @@ logger = logging.getLogger("pynapple_nuclr")
 
 _DRAFTS = ".nuclr-"
 _LOCK = ".nuclr.lock"
-_STALE = 24 * 3600.0  # s; no writer leaves its draft alone for so long
-_LARGE = 1e9  # bytes; a copy that takes long enough to be told of
+_STALE = 24 * 3600.0  # s; a draft unchanged for so long was left by a writer that was killed
+_LARGE = 1e9  # bytes; a longer copy is logged
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_IN_WORDS = re.compile(rf"\berrno = ({'|'.join(map(str, _FULL))})\b")  # HDF5's
+_FULL_MESSAGE = re.compile(rf"\berrno = ({'|'.join(map(str, _FULL))})\b")  # HDF5's
 
 
 def check_output(
@@ -69,7 +67,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 
 
 def copy_whole(source: Path, draft: Path, output: Path) -> None:
-    """Copy a file or a Zarr folder, after a look at the free space.
+    """Copy a file or a Zarr folder, if the disk has the space.
 
     Raises
     ------
@@ -81,13 +79,13 @@ def copy_whole(source: Path, draft: Path, output: Path) -> None:
     free = shutil.disk_usage(draft.parent).free
     if size > free:
         raise OSError(
-            f"a copy of {source} needs {_in_words(size)}, and {output.parent} has "
-            f"{_in_words(free)} free; raw='link' or raw='drop' writes a small file, and output= "
+            f"a copy of {source} needs {_size_text(size)}, and {output.parent} has "
+            f"{_size_text(free)} free; raw='link' or raw='drop' writes a small file, and output= "
             "may name another disk"
         )
     if size > _LARGE:
         logger.info(
-            "copying %s (%s); raw='link' or 'drop' would be small", source.name, _in_words(size)
+            "copying %s (%s); raw='link' or 'drop' would be small", source.name, _size_text(size)
         )
     if source.is_dir():
         shutil.copytree(source, draft)
@@ -95,21 +93,25 @@ def copy_whole(source: Path, draft: Path, output: Path) -> None:
         shutil.copyfile(source, draft)
 
 
-def _in_words(size: float) -> str:
+def _size_text(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 @contextmanager
 def atomic_write(output: Path, *, overwrite: bool | None = None) -> Iterator[Path]:
-    """Give a file or folder to write that takes the place of `output` once whole, or goes.
+    """Yield a draft, a file or folder to write; without an error it then replaces `output`.
+
+    A file is replaced in one step. A folder takes two, as systems have no single one: the old one
+    is renamed to a sibling, then the new one takes its name. If the process is killed between the
+    two, `output` is missing, and `remove_drafts` (called by the next writer) puts it back.
 
     Parameters
     ----------
     output : Path
         What to replace.
     overwrite : bool, optional
-        What may stand there at the end: nothing (False), or what stood there at the start (True).
-        Default: anything; of two writers the last one wins.
+        Whether `output` may exist at the end: no (False), or unchanged since the start (True).
+        Default: it is replaced in any case; of two writers the last one wins.
 
     Raises
     ------
@@ -122,17 +124,17 @@ def atomic_write(output: Path, *, overwrite: bool | None = None) -> Iterator[Pat
     remove_drafts(output.parent, older=_STALE)
     before = version_of(output) if overwrite else None
     with (
-        _saying_if_full(output),
+        _explain_full_disk(output),
         tempfile.TemporaryDirectory(dir=output.parent, prefix=_DRAFTS) as folder,
     ):
         draft = Path(folder) / output.name
         yield draft
         if draft.is_file():
-            _to_disk(draft)  # else a power cut could leave the new name with an empty file
+            _to_disk(draft)  # otherwise a power cut could leave the new name with an empty file
         if overwrite is not None:
             _check_unchanged(output, before)
         if draft.is_dir():
-            _put_folder(draft, output, Path(folder) / "previous")
+            _replace_folder(draft, output, Path(folder) / "previous")
         else:
             os.replace(draft, output)
 
@@ -150,7 +152,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     remove_drafts(folder, older=_STALE)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_DRAFTS) as drafts:
         for name, content in contents.items():
-            with _saying_if_full(folder / name):
+            with _explain_full_disk(folder / name):
                 (Path(drafts) / name).write_bytes(content)
                 _to_disk(Path(drafts) / name)
         for name in contents:
@@ -158,7 +160,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def version_of(path: Path) -> list[int] | None:
-    """Return what tells a file or folder from one that is written in its place; None: no file."""
+    """Return what changes when a file or folder is replaced; None: there is none."""
     if not path.exists():
         return None
     status = path.stat()
@@ -181,13 +183,13 @@ def _check_unchanged(output: Path, before: list[int] | None) -> None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Say whether an error, the system's or HDF5's, means that the disk is full."""
-    return getattr(error, "errno", None) in _FULL or bool(_FULL_IN_WORDS.search(str(error)))
+    """Return whether an error, the system's or HDF5's, means that the disk is full."""
+    return getattr(error, "errno", None) in _FULL or bool(_FULL_MESSAGE.search(str(error)))
 
 
 @contextmanager
-def _saying_if_full(output: Path) -> Iterator[None]:
-    """Say what a full disk means for a file; how HDF5 says it, few can read."""
+def _explain_full_disk(output: Path) -> Iterator[None]:
+    """Turn the errors of a full disk into one that says which file, and what to do."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -197,30 +199,25 @@ def _saying_if_full(output: Path) -> Iterator[None]:
             errno.ENOSPC,
             f"the disk is full: {output.name} could not be written to {output.parent}, where all "
             "is as it was; make space, and do the same again",
-        ) from (error.__cause__ or error)  # it may have been said once
+        ) from (error.__cause__ or error)  # it may be explained already
 
 
 def check_space(output: Path, size: int) -> None:
-    """Refuse to begin a file of so many bytes where the disk has no place for them.
+    """Raise OSError if the disk has no space for a file of so many bytes.
 
-    They are taken for a moment: quotas count as well. From then on HDF5 writes, which a full disk
-    may let crash this process, even later.
-
-    Raises
-    ------
-    OSError
-        If there is no place.
+    The space is allocated for a moment, so that quotas count as well. HDF5 has to be kept from a
+    full disk: it may crash the process, even later.
     """
     if hasattr(os, "posix_fallocate"):
-        with _saying_if_full(output), tempfile.TemporaryFile(dir=output.parent) as place:
-            os.posix_fallocate(place.fileno(), 0, size)
+        with _explain_full_disk(output), tempfile.TemporaryFile(dir=output.parent) as trial:
+            os.posix_fallocate(trial.fileno(), 0, size)
 
 
 @contextmanager
 def folder_lock(folder: Path | None) -> Iterator[None]:
-    """Hold a folder, made if absent, against other writers; None: there is nothing to hold.
+    """Lock a folder, made if absent, against other writers; None: no lock.
 
-    The lock goes with the process, however that ends; its file stays, and means nothing.
+    The lock ends with the process, however that ends; its file stays, and has no meaning.
 
     Raises
     ------
@@ -233,7 +230,7 @@ def folder_lock(folder: Path | None) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, mode=0o666)  # whoever writes here next may be another user
+    lock = FileLock(folder / _LOCK, mode=0o666)  # the next writer may be another user
     try:
         lock.acquire(blocking=False)
     except PermissionError as error:
@@ -252,35 +249,17 @@ def folder_lock(folder: Path | None) -> Iterator[None]:
         lock.release()
 
 
-def _put_folder(draft: Path, output: Path, aside: Path) -> None:
-    """Put a folder in its place, or in that of another, which then goes with the draft's."""
-    try:
-        os.rename(draft, output)
-    except OSError:  # there is one, perhaps another writer's and since a moment ago
-        if not output.exists():
-            raise
-    else:
-        return
-    if _exchange(draft, output):
-        return
-    aside.mkdir()  # elsewhere in two steps; `remove_drafts` knows what a kill between them leaves
-    os.rename(output, aside / output.name)
+def _replace_folder(draft: Path, output: Path, aside: Path) -> None:
+    """Rename a draft to `output`, whose old folder goes into `aside`."""
+    aside.mkdir()
+    if output.exists():
+        os.rename(output, aside / output.name)
     try:
         os.rename(draft, output)
     except BaseException:
-        os.rename(aside / output.name, output)
+        if (aside / output.name).exists():
+            os.rename(aside / output.name, output)
         raise
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step, as Linux can; say whether it was done."""
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    if not hasattr(library, "renameat2"):
-        return False
-    return bool(library.renameat2(here, bytes(one), here, bytes(other), exchange) == 0)
 
 
 def _to_disk(path: Path) -> None:
@@ -289,9 +268,9 @@ def _to_disk(path: Path) -> None:
 
 
 def remove_drafts(folder: Path, older: float = 0.0) -> None:
-    """Remove what writers left that were killed `older` seconds ago or before.
+    """Remove drafts left by writers that were killed `older` seconds ago or before.
 
-    What they had set aside is put back first.
+    A folder that one of them had renamed, to replace it, is put back first.
     """
     for left in folder.glob(f"{_DRAFTS}*"):
         with suppress(OSError):  # another writer has just finished, or it is another user's

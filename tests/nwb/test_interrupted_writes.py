@@ -98,10 +98,7 @@ def test_drafts_of_yesterday_are_removed_and_newer_ones_are_not(tmp_path, caplog
     assert "removing .nuclr-old" in caplog.text
 
 
-@pytest.mark.parametrize("in_one_step", [True, False])
-def test_folders_are_replaced_by_whole_ones(tmp_path, monkeypatch, in_one_step):
-    if not in_one_step:
-        monkeypatch.setattr(atomic_files, "_exchange", lambda *_: False)
+def test_folders_are_replaced_by_whole_ones(tmp_path):
     old = tmp_path / "day1.zarr"
     (old / "units").mkdir(parents=True)
     with atomic_files.atomic_write(old) as draft:

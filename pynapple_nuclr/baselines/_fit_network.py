@@ -24,37 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How a network is trained.
+    """How a network is trained."""
 
-    Attributes
-    ----------
-    title : str
-        Of the progress bar.
-    steps : int
-        Most steps.
-    check_every : int
-        Steps between two checks; the last step is always checked.
-    warm_up : float
-        Steps in which the learning rate rises to its full value, after which it falls as a cosine
-        to 0. Default: 0, a constant learning rate.
-    clip : float
-        Largest norm of the gradient of each group of parameters. Default: no limit.
-    average : float
-        Memory of a running mean of the weights, at each step; the mean is checked and kept.
-        Default: 0, the weights themselves.
-    keep_best : bool
-        Keep the weights of the lowest ``held_out_loss``, not the last.
-    patience : int, optional
-        Checks without a lower ``held_out_loss``, after which the training stops.
-    """
-
-    title: str
-    steps: int
-    check_every: int
+    title: str  # Of the progress bar
+    steps: int  # Most steps
+    check_every: int  # Steps between two checks; the last step is always checked
+    # Steps in which the learning rate rises to its full value, after which it falls as a cosine to
+    # 0. Default: 0, a constant learning rate
     warm_up: float = 0.0
+    # Largest norm of the gradient of each group of parameters. Default: no limit
     clip: float = math.inf
+    # Memory of a running mean of the weights, at each step; the mean is checked and kept. Default:
+    # 0, the weights themselves
     average: float = 0.0
-    keep_best: bool = False
+    keep_best: bool = False  # Keep the weights of the lowest ``held_out_loss``, not the last
+    # Checks without a lower ``held_out_loss``, after which the training stops
     patience: int | None = None
 
 
@@ -106,7 +90,7 @@ def fit_network(
         history.append(entry | {"loss": float(np.mean(losses))} | _check(checked, check))
         losses = []
         network.train()
-        # Without held-out data, or where the best is not asked for, the last weights win.
+        # Without held-out data, or where the best is not asked for, the last weights are kept.
         score = history[-1].get("held_out_loss", -step) if plan.keep_best else -step
         best.see(score, checked.module if isinstance(checked, AveragedModel) else checked)
         if best.since == plan.patience:

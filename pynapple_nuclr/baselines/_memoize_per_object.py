@@ -21,17 +21,9 @@ _kept: dict[int, dict[Hashable, Any]] = {}  # id of a living object → results
 
 
 def memoize_per_object(units: Units, key: Hashable, make: Callable[[], T]) -> T:
-    """Return `make()`, computed once for a pynapple object and kept for as long as it lives.
+    """Return `make()`, computed once for a pynapple object and a key, and kept while it lives.
 
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        What the result is about. The values of a TsdFrame may be changed in place, so they are
-        compared too.
-    key : hashable
-        All else that decides the result.
-    make : callable
-        Computes it.
+    The values of a TsdFrame may be changed in place, so they belong to the key.
     """
     if id(units) not in _kept:
         # The entry goes with the object: another one may get its id.

@@ -117,7 +117,7 @@ class Nuclr(EmbeddingSystem):
         known = known_fingerprints(encoder.card)
         if not known and "training" in encoder.card:
             warnings.warn(
-                f"nobody can say whether encoder {encoder.identity} has seen the animals left out: "
+                f"encoder {encoder.identity} may have been trained on the animals left out: "
                 "its card does not name its training recordings; "
                 "familiarity.record_training_data(encoder, recordings) writes them there",
                 UserWarning,
@@ -163,7 +163,7 @@ class Nuclr(EmbeddingSystem):
     def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the mean embedding of every unit over its windows."""
         with warnings.catch_warnings():
-            # Silent units are NaN rows, as the interface says.
+            # Silent units are NaN rows, as the interface requires.
             warnings.filterwarnings("ignore", message=".*no spike in any window")
             return {
                 name: encode(units, self.encoder_, progress=False)["embedding"].values

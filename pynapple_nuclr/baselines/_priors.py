@@ -92,7 +92,7 @@ class _Prior(LabelSystem):
 class MostCommonLabel(_Prior):
     """The labels of the labelled units of the unit's own recording, in their proportions.
 
-    All units of a recording get the same answer. A recording without labelled units gets NaN.
+    All units of a recording get the same probabilities; NaN without labelled units.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class CorrelatedNeighbours(_Prior):
     or more of equal length), each unit's mean response over trials is removed, so that what is
     correlated is the variation from trial to trial. No bin crosses a gap between epochs. A unit
     never votes for itself. A unit that does not vary is near to none: it does not vote, and gets
-    what `MostCommonLabel` says.
+    what `MostCommonLabel` gives.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class CorrelatedNeighbours(_Prior):
         likeness, order = memoize_per_object(
             units, ("correlations", self.bin_size), lambda: self._correlate(units, name)
         )
-        # Ties are broken by the data, not by where a unit stands.
+        # Ties are broken by the data, not by the order of the units.
         canonical = np.argsort(order)
         votes = _votes(likeness[np.ix_(canonical, canonical)], one_hot[canonical], self.neighbours)
         return votes[order]
@@ -190,7 +190,7 @@ def _votes(likeness: NDArray[np.float32], one_hot: Floats, neighbours: int) -> F
 def _correlations(recording: Recording, bin_size: float) -> NDArray[np.float32]:
     """Return the correlations (units, units) of binned activity; NaN for units that do not vary.
 
-    Bins that stand at the same place of a trial have their own mean; else all bins have one.
+    Bins at the same position in a trial have their own mean; else all bins have one.
     """
     runs, read = _bins(recording, bin_size)
     if not sum(map(len, runs)):

@@ -17,16 +17,10 @@ def vectors_in_unit_order(
     known: Mapping[str, NDArray[np.float64]],
     learn: Callable[[Recording], NDArray[np.float64]],
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the vectors of each recording's units, in the order in which they are given.
+    """Return the vectors (units, dim) of each recording, in the order of its units.
 
-    Parameters
-    ----------
-    recordings : mapping
-        Name → recording.
-    known : mapping
-        Name → vectors (units, dim) that were learned in training, in the order of the data.
-    learn : callable
-        Learns those of a new recording.
+    `known` are those that training has learned, `learn` finds those of a new recording; both are
+    in `Recording.order`.
 
     Raises
     ------

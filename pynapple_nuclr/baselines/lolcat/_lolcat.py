@@ -81,22 +81,13 @@ class _Network(nn.Module):
 
 @dataclass
 class _Units:
-    """Labelled units of all recordings, in an order that the data decide.
+    """Labelled units of all recordings, in an order that the data decide."""
 
-    Attributes
-    ----------
-    rows : ndarray (snippets of all units, bins)
-        Their histograms, one unit after the other.
-    first, n : ndarray (units,)
-        Row of each unit's first snippet, and how many it has.
-    target : ndarray (units,)
-        Index of the class.
-    """
-
-    rows: NDArray[Any]
+    rows: NDArray[Any]  # (snippets of all units, bins): their histograms, one unit after the other
+    # first, n: (units,): Row of each unit's first snippet, and how many it has
     first: NDArray[np.int64]
     n: NDArray[np.int64]
-    target: NDArray[np.int64]
+    target: NDArray[np.int64]  # (units,): index of the class
 
     def draw(
         self, chosen: NDArray[np.int64], kept: NDArray[np.int64], rng: np.random.Generator
@@ -117,7 +108,7 @@ class Lolcat(LabelSystem):
 
     The intervals between a unit's spikes are counted in log bins, in every window (a snippet) of
     its recording. A network reads each histogram, several heads of attention pool the snippets of
-    the unit, and a classifier reads what they found. A unit's answer does not depend on the
+    the unit, and a classifier reads the result. A unit's probabilities do not depend on the
     others. Snippets without an interval take part, units without a spike get NaN.
 
     Departures from the paper and its published code (hence the row's name), which were made for
@@ -166,7 +157,7 @@ class Lolcat(LabelSystem):
     config_ : EncoderConfig
         The windows.
     network_ : torch.nn.Module
-        The network, at the step where the held-out units were told apart best.
+        The network, at the step where the held-out units were classified best.
     history_ : list of dict
         ``step``, ``seconds``, ``loss`` (mean since the check before), ``held_out_loss`` and
         ``held_out_f1`` (macro).

@@ -21,41 +21,18 @@ _SHORTEST = 0.001  # s, the first edge between the bins
 
 @dataclass(frozen=True)
 class Snippets:
-    """The interval histograms of a recording.
+    """The interval histograms of a recording."""
 
-    Attributes
-    ----------
-    counts : ndarray (units, snippets, bins)
-        Number of inter-spike intervals in each bin.
-    has_spikes : ndarray (units,)
-        Whether the unit fires in any snippet.
-    order : ndarray (units,)
-        Each unit's position when they are sorted by their data.
-    """
-
-    counts: NDArray[Any]
-    has_spikes: NDArray[np.bool_]
-    order: NDArray[np.int64]
+    counts: NDArray[Any]  # (units, snippets, bins): number of inter-spike intervals in each bin
+    has_spikes: NDArray[np.bool_]  # (units,): whether the unit fires in any snippet
+    order: NDArray[np.int64]  # (units,): each unit's position when they are sorted by their data
 
 
 def interval_histograms(recording: Recording, config: EncoderConfig, bins: int) -> Snippets:
     """Count the inter-spike intervals of every unit in every window.
 
-    Both spikes of an interval lie in the same window and the same epoch. The first bin ends at
-    1 ms, the others follow in log steps up to the duration of a window.
-
-    Parameters
-    ----------
-    recording : Recording
-        Spikes.
-    config : EncoderConfig
-        Where windows lie.
-    bins : int
-        Bins of a histogram.
-
-    Returns
-    -------
-    Snippets
+    Both spikes of an interval lie in the same window and the same epoch. The first of the bins
+    ends at 1 ms, the others follow in log steps up to the duration of a window.
 
     Raises
     ------

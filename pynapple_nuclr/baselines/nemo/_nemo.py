@@ -39,11 +39,11 @@ class Nemo(EmbeddingSystem):
     at the time (rows: quantiles of the instantaneous rate; columns: lags in log steps). Another
     reads its mean waveform. They are trained so that, among the units of a batch, each image finds
     its own waveform and the reverse (symmetric InfoNCE between projections, fixed temperature).
-    A unit's embedding is what the two encoders say of it, side by side, before the projectors.
+    A unit's embedding joins the outputs of the two encoders, before the projectors.
     Only units with a waveform are learned from, if any has one.
 
     Where no unit has a waveform the image has no partner, and learns from itself: the two views
-    are images of two random halves of the recording's time, blocks dealt anew at every step. The
+    are images of two random halves of the recording's time, blocks dealt again at every step. The
     embedding is then that of the image encoder alone.
 
     Parameters
@@ -173,7 +173,7 @@ class Nemo(EmbeddingSystem):
         """Encode the units of recordings, known or new; see `EmbeddingSystem.embed`.
 
         With waveforms, a unit that has none gets the mean representation of those that have, and
-        a warning says how many did.
+        a warning states how many did.
 
         Raises
         ------

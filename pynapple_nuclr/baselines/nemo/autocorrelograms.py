@@ -31,18 +31,11 @@ _SPIKES = 2**16  # spikes that are handled at a time, for memory's sake
 
 @dataclass(frozen=True)
 class Layout:
-    """The axes of the images, the same for all units of all recordings.
+    """The axes of the images, the same for all units of all recordings."""
 
-    Attributes
-    ----------
-    longest : float
-        Longest lag, in seconds.
-    rates, lags : int
-        Number of rows (quantiles of the instantaneous rate) and of columns (lags: one up to 1 ms,
-        then in log steps).
-    """
-
-    longest: float
+    longest: float  # Longest lag, in seconds
+    # rates, lags: Number of rows (quantiles of the instantaneous rate) and of columns (lags: one
+    # up to 1 ms, then in log steps)
     rates: int
     lags: int
 
@@ -59,28 +52,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class LagCounts:
-    """What the images of a recording are made of, counted apart in parts of its time.
+    """What the images of a recording are made of, counted apart in parts of its time."""
 
-    Attributes
-    ----------
-    pairs : ndarray (units, parts, rates, lags)
-        Number of spikes at each lag, on either side, from the unit's own spikes of each rate.
-    room : ndarray (units, parts, rates, lags)
-        Seconds in which these could have been: pairs / room is a firing rate, without bias by the
-        length of epochs.
-    spikes : ndarray (units, parts)
-        Number of spikes within the epochs.
-    seconds : ndarray (units, parts)
-        Duration.
-    order : ndarray (units,)
-        Each unit's place when they are sorted by their data alone.
-    """
-
+    # (units, parts, rates, lags): number of spikes at each lag, on either side, from the unit's
+    # own spikes of each rate
     pairs: Counts
+    # (units, parts, rates, lags): seconds in which these could have been: pairs / room is a firing
+    # rate, without bias by the length of epochs
     room: Counts
-    spikes: Floats
-    seconds: Floats
-    order: Indices
+    spikes: Floats  # (units, parts): number of spikes within the epochs
+    seconds: Floats  # (units, parts): duration
+    order: Indices  # (units,): each unit's place when they are sorted by their data alone
 
     @property
     def n_units(self) -> int:
@@ -95,19 +77,14 @@ class LagCounts:
 
 @dataclass(frozen=True)
 class _Spikes:
-    """Spikes of some units, sorted by unit, then by time.
+    """Spikes of some units, sorted by unit, then by time."""
 
-    Attributes
-    ----------
-    segment, part, unit : ndarray (spikes,)
-        Index of the unit's block, of the part to which the block belongs, and of the unit.
-    since, until : ndarray (spikes,)
-        Seconds from the start of the block, and to its end.
-    """
-
+    # segment, part, unit: (spikes,): Index of the unit's block, of the part to which the block
+    # belongs, and of the unit
     segment: Indices
     part: Indices
     unit: Indices
+    # since, until: (spikes,): Seconds from the start of the block, and to its end
     since: Floats
     until: Floats
 
@@ -127,23 +104,10 @@ def longest_lag(recordings: Mapping[str, nap.TsGroup], at_most: float) -> float:
 def lag_counts(group: nap.TsGroup, layout: Layout, *, name: str = "recording") -> LagCounts:
     """Count a group's pairs of spikes by lag and instantaneous rate, once for each object.
 
-    The time of the recording is cut into blocks, none across two epochs, which are dealt between
-    `PARTS` parts. Neither pairs nor instantaneous rates reach across blocks. The rate at a spike
-    is that of the unit's other spikes in a window around it, as far as the block reaches; the
-    rows of an image are the quantiles of this rate among the unit's spikes.
-
-    Parameters
-    ----------
-    group : TsGroup
-        Spike trains.
-    layout : Layout
-        The axes of the images.
-    name : str
-        Name to use in errors.
-
-    Returns
-    -------
-    LagCounts
+    The recording is cut into blocks, none across two epochs, which are dealt between `PARTS`
+    parts. Neither pairs nor instantaneous rates reach across blocks. The rate at a spike is that
+    of the unit's other spikes in a window around it, as far as the block reaches; the rows of an
+    image are the quantiles of this rate among the unit's spikes.
 
     Raises
     ------
@@ -155,29 +119,18 @@ def lag_counts(group: nap.TsGroup, layout: Layout, *, name: str = "recording") -
     >>> import numpy as np, pynapple as nap
     >>> from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts
     >>> units = nap.TsGroup({7: nap.Ts(np.arange(0, 60, 0.1)), 9: nap.Ts([0.0, 60.0])})
-    >>> counts = lag_counts(units, Layout(0.5, rates=2, lags=12))
-    >>> images(counts).shape
+    >>> images(lag_counts(units, Layout(0.5, rates=2, lags=12))).shape
     (2, 2, 12)
     """
     return memoize_per_object(group, layout, lambda: _count(as_recording(group, name=name), layout))
 
 
 def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts:
-    """Return the image of every unit: the log of its firing rate at each lag, in Hz.
+    """Return the image of every unit (units, rates, lags): its log firing rate in Hz at each lag.
 
-    A spike is added to those counted, and the time that the unit takes to fire one: where there
-    is no room at all the image shows the mean rate.
-
-    Parameters
-    ----------
-    counts : LagCounts
-        What was counted.
-    chosen : ndarray (units, parts), optional
-        The parts of the recording to use for each unit. Default: all.
-
-    Returns
-    -------
-    ndarray (units, rates, lags)
+    `chosen` (units, parts) are the parts of the recording to use for each unit; default: all. One
+    spike is added to those counted, and the time that the unit takes to fire one: where no pair
+    could have been, the image shows the mean rate instead of the logarithm of 0 / 0.
     """
     used = np.ones(counts.spikes.shape, np.float32) if chosen is None else chosen.astype(np.float32)
     rate = ((counts.spikes * used).sum(axis=1) + 0.5) / (counts.seconds * used).sum(axis=1)
@@ -288,6 +241,7 @@ def _pairs(
         found += [cell[first] * layout.lags + column, cell[second] * layout.lags + column]
         step += 1
         first = first[first + step < n]
+    # A pair counts for both of its spikes: each may be in another row and part.
     counted = np.bincount(np.concatenate(found), minlength=int(np.prod(shape)))
     return counted.reshape(shape).astype(np.float32)
 
@@ -296,6 +250,9 @@ def _room(
     spikes: _Spikes, cell: Indices, shape: tuple[int, int, int, int], layout: Layout
 ) -> Counts:
     """Sum the time within the block at each lag from the spikes of each cell, in seconds."""
+    # In a short epoch a long lag has room at few spikes only: raw counts would fall with the lag
+    # for every unit. min(edge, time to the border) summed over spikes, and its difference between
+    # edges, is that room, on either side.
     room = np.zeros((shape[0] * PARTS * layout.rates, layout.lags + 1))
     order = np.argsort(cell, kind="stable")
     cells, first = np.unique(cell[order], return_index=True)

@@ -44,24 +44,13 @@ _CHECKS = 20
 
 @dataclass(frozen=True)
 class Material:
-    """The units to learn from, of all recordings, in an order that their data alone decide.
+    """The units to learn from, of all recordings, in an order that their data alone decide."""
 
-    Attributes
-    ----------
-    counts : LagCounts
-        What their images are made of.
-    waveforms : ndarray (units, samples) or None
-        Their waveforms; None if no unit of any recording has one.
-    mean : ndarray (rates, lags)
-        Mean image.
-    scale : float
-        Standard deviation of all pixels around it.
-    """
-
-    counts: LagCounts
+    counts: LagCounts  # What their images are made of
+    # (units, samples): their waveforms; None if no unit of any recording has one
     waveforms: Array | None
-    mean: Array
-    scale: float
+    mean: Array  # (rates, lags): mean image
+    scale: float  # Standard deviation of all pixels around it
 
     def views(self, units: Indices, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return two views of units: image and waveform, or images of two random halves."""

@@ -66,14 +66,8 @@ class WaveformEncoder(nn.Module):
 class ViewEncoders(nn.Module):
     """An encoder and a projector for each of two views of a unit, or the same for both.
 
-    Parameters
-    ----------
-    rates, lags : int
-        Size of the images.
-    samples : int or None
-        Samples of a waveform; None where both views are images.
-    dim, projection : int
-        Width of a representation, and of what is compared.
+    Without `samples` of a waveform both views are images (rates, lags). A representation has width
+    `dim`; what is compared has width `projection`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Mean waveforms of units, as they stand in metadata."""
+"""Mean waveforms of units, read from metadata."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Neuprint(EmbeddingSystem):
     history_ : list of dict
         ``step``; ``seconds``; ``loss``, minus the log likelihood of a step in nats;
         ``held_out_loss``, the same on the tenth of the segments that is not trained on;
-        ``held_out_gain``, how much lower it is than that of a model that knows nothing but the
+        ``held_out_gain``, how much lower it is than that of a model of nothing but the
         unit's mean (traces: and variance).
 
     Raises
@@ -103,7 +103,7 @@ class Neuprint(EmbeddingSystem):
     - Segments of 25 steps instead of 200, and a budget of steps that a processor can afford;
       embeddings learn faster than the network, because each is seen in few of the steps.
     - Units trained on keep what they learned in training. The published code learns the
-      embeddings of all units anew with the network frozen, before it asks about their types.
+      embeddings of all units again with the network frozen, before it predicts their types.
 
     References
     ----------

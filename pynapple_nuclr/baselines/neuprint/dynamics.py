@@ -1,4 +1,4 @@
-"""The network that predicts what a unit does next, from the past and from who it is."""
+"""The network that predicts what a unit does next, from the past and from its embedding."""
 
 from __future__ import annotations
 
@@ -25,16 +25,8 @@ _LEAST_VARIANCE = 1e-3  # of a trace; that of all traces over all frames is 1
 class Dynamics(nn.Module):
     """Predict each step of a unit from those before, its population's, and its embedding.
 
-    Parameters
-    ----------
-    network : {"transformer", "gru"}
-        What looks back in time.
-    dim, hidden : int
-        Width of an embedding, and of the network.
-    length : int
-        Steps of a segment.
-    modality : {"spikes", "calcium"}
-        Counts get a log rate, traces a mean and a log variance.
+    Of spikes the log rate is predicted, of traces the mean and the log variance. `length` is the
+    number of steps of a segment; `dim` and `hidden` are the widths of embedding and network.
     """
 
     later: Tensor
@@ -65,12 +57,7 @@ class Dynamics(nn.Module):
     def forward(self, batch: SegmentBatch, embeddings: Tensor) -> Tensor:
         """Return the parameters of each step's distribution (pairs, steps, 1 or 2).
 
-        Parameters
-        ----------
-        batch : SegmentBatch
-            What was done: only steps before the one that is predicted are looked at.
-        embeddings : Tensor (pairs, dim)
-            Of the units.
+        Only steps before the predicted one are used; `embeddings` (pairs, dim) are the units'.
         """
         own = batch.activity.sqrt() if self.modality == "spikes" else batch.activity
         seen = torch.cat([own[..., None], batch.context], dim=-1)

@@ -26,21 +26,7 @@ _FASTER = 10  # learning rate of the embeddings, in learning rates of the networ
 
 
 class EmbeddingLearner:
-    """Learn embeddings, and the network with them unless it is frozen.
-
-    Parameters
-    ----------
-    network : Dynamics
-        The network.
-    pool : Pool
-        The units.
-    dim : int
-        Width of an embedding.
-    learning_rate : float
-        Of the network.
-    rng : Generator
-        Of all that is drawn.
-    """
+    """Learn embeddings (units, dim), and the network with them unless it is frozen."""
 
     def __init__(
         self,

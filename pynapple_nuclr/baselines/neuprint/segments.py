@@ -26,18 +26,11 @@ _HELD_OUT = 10  # one segment in so many
 
 @dataclass(frozen=True)
 class Runs:
-    """The activity of a recording, epoch by epoch.
+    """The activity of a recording, epoch by epoch."""
 
-    Attributes
-    ----------
-    places : ndarray (units,)
-        The place, in `Recording.order`, of every unit that is ever active.
-    activity : list of ndarray (units, steps)
-        What these did: spike counts, or traces standardised over all units and frames; an array
-        for each epoch.
-    """
-
-    places: Indices
+    places: Indices  # (units,): the place, in `Recording.order`, of every unit that is ever active
+    # (units, steps): what these did: spike counts, or traces standardised over all units and
+    # frames; an array for each epoch
     activity: list[Floats]
 
     @property
@@ -47,22 +40,10 @@ class Runs:
 
 
 def read_runs(recording: Recording, config: EncoderConfig, bins: int) -> Runs:
-    """Read the windows of a recording, put together to runs of steps that cross no gap.
+    """Read the windows of a recording, joined to runs of steps that cross no gap.
 
-    Parameters
-    ----------
-    recording : Recording
-        Spikes or traces.
-    config : EncoderConfig
-        The windows.
-    bins : int
-        Spikes: bins that make up a step; bins left over at the end of an epoch are not used.
-        Of traces a step is a frame.
-
-    Returns
-    -------
-    Runs
-        At least one.
+    A step is a number of `bins` of spikes (those left over at the end of an epoch are not used),
+    or one frame of traces.
 
     Raises
     ------
@@ -102,21 +83,12 @@ def _steps(bins: NDArray[np.float16], width: int) -> Floats:
 
 @dataclass(frozen=True)
 class Segments:
-    """A recording in segments of one length; the last of an epoch may be shorter.
+    """A recording in segments of one length; the last of an epoch may be shorter."""
 
-    Attributes
-    ----------
-    activity : Tensor (units, segments, steps)
-        Spike counts or traces.
-    context : Tensor (segments, steps, 2)
-        Mean and s.d. over the units, either of them standardised over time.
-    valid : Tensor (segments, steps)
-        Which steps there are.
-    """
-
-    activity: Tensor
+    activity: Tensor  # (units, segments, steps): spike counts or traces
+    # (segments, steps, 2): mean and s.d. over the units, either of them standardised over time
     context: Tensor
-    valid: Tensor
+    valid: Tensor  # (segments, steps): which steps there are
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -156,44 +128,19 @@ def _context(activity: Floats, valid: NDArray[np.bool_]) -> Floats:
 
 
 class SegmentBatch(NamedTuple):
-    """Pairs of a unit and a segment.
+    """Pairs of a unit and a segment."""
 
-    Attributes
-    ----------
-    rows : Tensor (pairs,)
-        The units, counted through all recordings.
-    activity : Tensor (pairs, steps)
-        What each did.
-    context : Tensor (pairs, steps, 2)
-        What its population did.
-    valid : Tensor (pairs, steps)
-        Which steps there are.
-    """
-
-    rows: Tensor
-    activity: Tensor
-    context: Tensor
-    valid: Tensor
+    rows: Tensor  # (pairs,): the units, counted through all recordings
+    activity: Tensor  # (pairs, steps): what each did
+    context: Tensor  # (pairs, steps, 2): what its population did
+    valid: Tensor  # (pairs, steps): which steps there are
 
 
 class Pool:
-    """The units of several recordings, in one row.
+    """The units of several recordings, one after the other.
 
-    Parameters
-    ----------
-    recordings : sequence of Segments
-        The recordings.
-    held_out : bool
-        Whether some segments of each are kept for checks, and not trained on.
-
-    Attributes
-    ----------
-    sizes, ends : ndarray (recordings,)
-        Units of each recording, and of all up to it.
-    trained, checked : list of ndarray (segments,)
-        The segments of each recording to train on, and to check with.
-    steps : Tensor (units,)
-        Steps to train on.
+    With `held_out` some segments of each are kept for checks (`checked`), and not trained on.
+    `sizes` and `ends` (recordings,) count units; `steps` (units,) are those to train on.
     """
 
     def __init__(self, recordings: Sequence[Segments], *, held_out: bool) -> None:

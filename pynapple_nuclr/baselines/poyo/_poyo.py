@@ -41,7 +41,7 @@ class Poyo(EmbeddingSystem):
     """Vectors of units that a decoder of behaviour learns together with itself.
 
     Every spike is a token: the vector of its unit, at its time. A Perceiver reads the tokens of a
-    window into latent tokens, and answers what the behaviour was. One network is trained on all
+    window into latent tokens, and decodes the behaviour. One network is trained on all
     recordings; each unit and each recording has a vector of its own. A new recording is
     identified: the network is frozen, and only the vectors of its units, and its own, are
     learned, from its own behaviour. So `embed` needs the behaviour of new recordings, too.
@@ -49,15 +49,15 @@ class Poyo(EmbeddingSystem):
     What departs from the paper:
 
     - far fewer layers, latent tokens and steps, and AdamW in place of LAMB: for a processor;
-    - a window is one interval of `behaviour` and is asked once, at its middle, for each target
-      (a query for each task, as in POYO+); published windows last 1 s, asked at many times;
-    - of a window with more than `max_spikes` spikes so many are drawn at random, each time anew:
-      this bounds the cost and stands in for dropping whole units;
+    - a window is one interval of `behaviour` and is decoded once, at its middle, for each target
+      (a query for each task, as in POYO+); published windows last 1 s, decoded at many times;
+    - of a window with more than `max_spikes` spikes so many are drawn at random, others each time:
+      this bounds the cost and replaces dropping whole units;
     - one learned token beside the spikes of a window instead of a start and an end token for each
       unit, of which there would be more than spikes in 0.4 s of Neuropixels;
     - a unit's vector is its deviation from one that all units share and learn. It begins at 0, not
       at random, so that what tells units apart comes from their spikes alone, and decays, so that
-      units that say little stay together;
+      units with little information stay together;
     - rotary periods go from a hundredth of the window to twice its length.
 
     Parameters
@@ -103,8 +103,8 @@ class Poyo(EmbeddingSystem):
     Raises
     ------
     TypeError, ValueError
-        From `fit` and `embed`: a recording of calcium, without behaviour, or with behaviour that
-        says nothing.
+        From `fit` and `embed`: a recording of calcium, without behaviour, or with behaviour of
+        one value only.
 
     References
     ----------
@@ -227,7 +227,7 @@ class Poyo(EmbeddingSystem):
             rows=rows,
             ends=np.searchsorted(window, np.arange(len(starts) + 1)),
             lengths=lengths,
-            asked=lengths[:, None] / 2,
+            query_times=lengths[:, None] / 2,
             targets={task.name: target_of(task, trials.metadata) for task in self.tasks_},
             n_units=recording.n_units,
         )
@@ -243,7 +243,7 @@ class UnitEmbeddingDecoder(Poyo):
     directions that the halves share: the singular vectors of the covariance between the two
     halves' standardised square-root counts in patches (shared variance components). Why so:
 
-    - a half never decodes its own spikes, for which a vector need only say "this unit", nor the
+    - a half never decodes its own spikes, for which a vector need only name the unit, nor the
       private noise that principal components of one population would hold;
     - the two halves' components pair off, so that one network has one meaning for both;
     - the sign of a component is such that the vectors' entries sum to more than 0: "active" means
@@ -252,7 +252,7 @@ class UnitEmbeddingDecoder(Poyo):
     Components are scaled by the root of their share in the covariance, relative to the first;
     those of noise weigh little. Everything is computed from the recording itself, so that new
     recordings are identified by their spikes alone. Recordings in which less than two units fire
-    say nothing (NaN).
+    get no vectors (NaN).
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ class UnitEmbeddingDecoder(Poyo):
             rows=rows[order],
             ends=np.searchsorted(reading[order], np.arange(readings + 1)),
             lengths=np.full(readings, patches * length),
-            asked=np.tile((np.arange(patches) + 0.5) * length, (readings, 1)),
+            query_times=np.tile((np.arange(patches) + 0.5) * length, (readings, 1)),
             targets={"population": scores.reshape(2 * windows, patches, -1)[:readings]},
             n_units=recording.n_units,
         )

@@ -1,4 +1,4 @@
-"""A network that reads spikes one by one and answers what was asked of each window.
+"""A network that reads spikes one by one and decodes targets of each window.
 
 Spikes are cut into windows, windows become batches, and a small Perceiver reads the batches: every
 array here is in the order that the data give to the units, so that their order does not matter.
@@ -30,31 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpikeWindows:
-    """The windows of one recording as spikes, and what is asked of each.
+    """The windows of one recording as spikes, and the targets of each."""
 
-    Attributes
-    ----------
-    times, rows : ndarray (spikes,)
-        Time since the start of the window in seconds, and the row of the unit, window after window.
-    ends : ndarray (windows + 1,)
-        Where the spikes of each window begin; the last entry is the number of spikes.
-    lengths : ndarray (windows,)
-        Duration of each window, in seconds.
-    asked : ndarray (windows, queries)
-        Times at which something is to be decoded.
-    targets : dict
-        Name of the task → (windows, queries) classes, or (windows, queries, outputs) numbers.
-    n_units : int
-        Units of the recording, those that are silent included.
-    """
-
+    # times, rows: (spikes,): Time since the start of the window in seconds, and the row of the
+    # unit, window after window
     times: NDArray[np.float32]
     rows: NDArray[np.int64]
+    # (windows + 1,): where the spikes of each window begin; the last entry is the number of spikes
     ends: NDArray[np.int64]
-    lengths: NDArray[np.float64]
-    asked: NDArray[np.float64]
+    lengths: NDArray[np.float64]  # (windows,): duration of each window, in seconds
+    query_times: NDArray[np.float64]  # (windows, queries): times of what is to be decoded
+    # Name of the task → (windows, queries) classes, or (windows, queries, outputs) numbers
     targets: Targets
-    n_units: int
+    n_units: int  # Units of the recording, those that are silent included
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -75,20 +63,9 @@ def spikes_in(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the spikes within stretches of a recording, stretch after stretch.
 
-    Parameters
-    ----------
-    recording : Recording
-        Spikes.
-    starts : ndarray (stretches,)
-        Where each begins, in seconds.
-    lengths : float or ndarray (stretches,)
-        Their durations, in seconds.
-
-    Returns
-    -------
-    (ndarray (spikes,), ndarray (spikes,), ndarray (spikes,))
-        Seconds since the start of the stretch, the place of the unit in `Recording.order`, and
-        the index of the stretch. Spikes of one time stand in the order of the places.
+    Stretches are given by `starts` (stretches,) and `lengths`, in seconds. Returned are, each
+    (spikes,): seconds since the start of the stretch, the unit's position in `Recording.order`,
+    and the index of the stretch. Spikes of one time are in the order of the positions.
     """
     rank = recording.order()[recording.units]
     order = np.lexsort((rank, recording.times))
@@ -102,26 +79,18 @@ def spikes_in(
 
 @dataclass(frozen=True)
 class WindowBatch:
-    """Windows of several recordings, padded; axes (windows, spikes) and (windows, queries).
+    """Windows of several recordings, padded; axes (windows, spikes) and (windows, queries)."""
 
-    Attributes
-    ----------
-    rows, times, present : Tensor (windows, spikes)
-        Row of the unit among those of all recordings; seconds; False where padded.
-    lengths, sessions : Tensor (windows,)
-        Seconds, and the index of the recording.
-    asked : Tensor (windows, queries)
-        Seconds.
-    targets : dict
-        Name of the task → Tensor (windows, queries) or (windows, queries, outputs).
-    """
-
+    # rows, times, present: (windows, spikes): Row of the unit among those of all recordings;
+    # seconds; False where padded
     rows: Tensor
     times: Tensor
     present: Tensor
+    # lengths, sessions: (windows,): Seconds, and the index of the recording
     lengths: Tensor
     sessions: Tensor
-    asked: Tensor
+    query_times: Tensor  # (windows, queries): seconds
+    # Name of the task → Tensor (windows, queries) or (windows, queries, outputs)
     targets: dict[str, Tensor]
 
 
@@ -132,18 +101,10 @@ def read_batches(
     largest: int,
     rng: np.random.Generator,
 ) -> Iterator[WindowBatch]:
-    """Read batches of windows.
+    """Read batches of windows; of each window at most `largest` spikes, drawn by `rng`.
 
-    Parameters
-    ----------
-    recordings : sequence of SpikeWindows
-        What can be read.
-    offsets : sequence of int
-        Row of each recording's first unit among those of all recordings.
-    places : iterable of ndarray (windows, 2)
-        Of each batch: index of the recording, and of its window.
-    largest : int
-        Most spikes of a window; where there are more they are drawn by `rng`.
+    `offsets` are the row of each recording's first unit among those of all recordings; `places`
+    yields for each batch (windows, 2) the index of the recording and of its window.
     """
     for chosen in places:
         read = [recordings[r].read(w, largest, rng) for r, w in chosen]
@@ -163,7 +124,9 @@ def read_batches(
             present=torch.from_numpy(present),
             lengths=torch.tensor([recordings[r].lengths[w] for r, w in chosen]).float(),
             sessions=torch.from_numpy(chosen[:, 0]),
-            asked=torch.from_numpy(np.stack([recordings[r].asked[w] for r, w in chosen])).float(),
+            query_times=torch.from_numpy(
+                np.stack([recordings[r].query_times[w] for r, w in chosen])
+            ).float(),
             targets={name: torch.from_numpy(target) for name, target in targets.items()},
         )
 
@@ -171,14 +134,7 @@ def read_batches(
 class TimedAttention(nn.Module):
     """Pre-norm attention of timed tokens to timed tokens, then a gated feed-forward network.
 
-    Queries, keys and values are rotated by their times, and what is read back by the reader's.
-
-    Parameters
-    ----------
-    dim, heads : int
-        Width of the tokens, and number of heads of ``dim / heads``.
-    dropout : float
-        Dropout of both branches.
+    Queries, keys and values are rotated by their times, and the output by minus the reader's.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
@@ -200,12 +156,8 @@ class TimedAttention(nn.Module):
     ) -> Tensor:
         """Let x (windows, tokens, dim) read from source (windows, others, dim).
 
-        Parameters
-        ----------
-        rotation, source_rotation : Tensor (windows, tokens or others, 1, head_dim / 2)
-            Complex rotation of either.
-        present : Tensor (windows, others), optional
-            False for what must not be read.
+        Rotations are complex: (windows, tokens or others, 1, head_dim / 2). `present` (windows,
+        others) is False for what must not be read.
         """
         query = self.to_query(self.norm(x)).unflatten(-1, (self.heads, -1))
         pair = self.to_key_value(self.norm_source(source)).unflatten(-1, (2, self.heads, -1))
@@ -224,22 +176,10 @@ class TimedAttention(nn.Module):
 class SpikeDecoder(nn.Module):
     """Read the spikes of a window into few latent tokens, and decode from these.
 
-    A spike is its unit's vector at its time. Latent tokens stand at regular times of the window;
-    they read the spikes, attend to each other, and are read by a query for each task and time,
-    which is the session's vector plus the task's.
-
-    Parameters
-    ----------
-    tasks : sequence of DecodingTask
-        What is decoded.
-    seconds : float
-        Typical duration of a window, which sets the range of rotary periods.
-    dim, heads, depth : int
-        Width of all tokens, heads of attention, and blocks of attention among latent tokens.
-    latents : (int, int)
-        Number of times in a window, and of latent tokens at each.
-    dropout : float
-        Dropout in training.
+    A spike is its unit's vector at its time. Latent tokens are at regular times of the window; they
+    read the spikes, attend to each other, and are read by a query for each task and time, which is
+    the session's vector plus the task's. `latents` are the number of times and of tokens at each;
+    `seconds`, the typical duration of a window, sets the range of rotary periods.
     """
 
     def __init__(
@@ -259,7 +199,7 @@ class SpikeDecoder(nn.Module):
         self.latents = nn.Parameter(torch.randn(per_time, dim))
         self.nothing = nn.Parameter(torch.randn(dim))
         self.unit, self.session = nn.Parameter(torch.randn(dim)), nn.Parameter(torch.zeros(dim))
-        self.questions = nn.Parameter(torch.randn(len(self.tasks), dim))
+        self.task_queries = nn.Parameter(torch.randn(len(self.tasks), dim))
         self.read_in = TimedAttention(dim, heads, dropout)
         self.mix = nn.ModuleList(TimedAttention(dim, heads, dropout) for _ in range(depth))
         self.read_out = TimedAttention(dim, heads, dropout)
@@ -269,24 +209,13 @@ class SpikeDecoder(nn.Module):
         self.omega: Tensor
 
     def forward(self, batch: WindowBatch, units: Tensor, sessions: Tensor) -> dict[str, Tensor]:
-        """Decode a batch.
+        """Decode a batch: name of the task → (windows, queries, outputs).
 
-        Parameters
-        ----------
-        batch : WindowBatch
-            Spikes and questions.
-        units : Tensor (all units, dim)
-            Vectors of the units, as deviations from one that all share.
-        sessions : Tensor (recordings, dim)
-            Vectors of the recordings, likewise.
-
-        Returns
-        -------
-        dict
-            Name of the task → (windows, queries, outputs).
+        `units` (all units, dim) and `sessions` (recordings, dim) are deviations from the vectors
+        that all units, and all recordings, share.
         """
         windows = len(batch.rows)
-        # Something to read where nobody fires; beside it, too, more spikes weigh more.
+        # Something to read where no unit fires; beside it, too, more spikes weigh more.
         nothing = self.nothing.expand(windows, 1, -1)
         tokens = torch.cat([nothing, self.unit + units[batch.rows]], dim=1)
         when = self._rotation(torch.cat([batch.lengths[:, None] / 2, batch.times], dim=1))
@@ -300,12 +229,12 @@ class SpikeDecoder(nn.Module):
         for block in self.mix:
             latents = block(latents, rotation, latents, rotation)
 
-        asked = batch.asked.shape[1]
+        queries = batch.query_times.shape[1]
         session = (self.session + sessions[batch.sessions])[:, None]
-        query = session + self.questions.repeat_interleave(asked, dim=0)
-        query_rotation = self._rotation(batch.asked.repeat(1, len(self.tasks)))
+        query = session + self.task_queries.repeat_interleave(queries, dim=0)
+        query_rotation = self._rotation(batch.query_times.repeat(1, len(self.tasks)))
         read = self.norm(self.read_out(query, query_rotation, latents, rotation))
-        parts = read.split(asked, dim=1)
+        parts = read.split(queries, dim=1)
         return {
             task.name: head(part)
             for task, head, part in zip(self.tasks, self.heads, parts, strict=True)

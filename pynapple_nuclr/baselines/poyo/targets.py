@@ -1,4 +1,4 @@
-"""What a decoder of spikes is asked: behaviour, or what the rest of the population does."""
+"""The targets of a decoder of spikes: behaviour, or what the rest of the population does."""
 
 from __future__ import annotations
 
@@ -32,33 +32,22 @@ _ROUNDING = 1e-6  # s, by which an interval may stand out of its epoch
 
 @dataclass(frozen=True)
 class DecodingTask:
-    """One thing to decode.
+    """One thing to decode."""
 
-    Attributes
-    ----------
-    name : str
-        Name of the target.
-    classes : tuple
-        The labels to tell apart; empty for numbers.
-    outputs : int
-        Width of the answer: number of classes, or of numbers.
-    centre, scale : float
-        What numbers are standardised by.
-    """
-
-    name: str
-    classes: tuple[Any, ...] = ()
-    outputs: int = 1
+    name: str  # Name of the target
+    classes: tuple[Any, ...] = ()  # The labels to tell apart; empty for numbers
+    outputs: int = 1  # Width of the output: number of classes, or of numbers
+    # centre, scale: What numbers are standardised by
     centre: float = 0.0
     scale: float = 1.0
 
-    def loss(self, answer: Tensor, target: Tensor) -> Tensor:
-        """Return the cross-entropy or squared error of answers (…, outputs), missing left out."""
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the cross-entropy or squared error of outputs (…, outputs), missing left out."""
         if self.classes:
-            flat = F.cross_entropy(answer.flatten(0, -2), target.flatten(), reduction="sum")
+            flat = F.cross_entropy(output.flatten(0, -2), target.flatten(), reduction="sum")
             return flat / max(int((target != MISSING).sum()), 1)
         known = target.isfinite()
-        wrong = (answer - target.nan_to_num()) * known
+        wrong = (output - target.nan_to_num()) * known
         return wrong.square().sum() / max(int(known.sum()), 1)
 
 
@@ -123,7 +112,7 @@ def tasks_of(columns: pd.DataFrame) -> list[DecodingTask]:
     if not tasks:
         raise ValueError(
             f"behaviour with the columns {list(columns)}: each has one value only; expected two "
-            "values or more, to be told apart"
+            "values or more"
         )
     return tasks
 
@@ -147,24 +136,12 @@ def digest(trials: nap.IntervalSet) -> str:
 def shared_components(
     counts: NDArray[np.int64], components: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Divide units into two random halves, and tell for each what the other half does.
+    """Divide units into two random halves, and return for each what the other half does.
 
-    Parameters
-    ----------
-    counts : ndarray (units, patches)
-        Spikes of each unit in each patch.
-    components : int
-        Number of components.
-    rng : Generator
-        Draws the halves.
-
-    Returns
-    -------
-    halves : ndarray (units,)
-        0 or 1; all 0 where less than two units fire.
-    scores : ndarray (2, patches, components)
-        What half 0 and half 1 are asked: the scores of the other half. The s.d. of a component is
-        the root of its covariance relative to the first's; 0 for components that do not exist.
+    From `counts` (units, patches) follow the halves (units,), 0 or 1 (all 0 where less than two
+    units fire), and the scores (2, patches, components) that half 0 and half 1 decode: those of
+    the other half. The s.d. of a component is the root of its covariance relative to the first's;
+    0 for components that do not exist.
     """
     active = np.flatnonzero(counts.any(axis=1))
     halves = np.zeros(len(counts), np.int64)

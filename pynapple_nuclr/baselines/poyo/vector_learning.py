@@ -33,51 +33,29 @@ _TO_CHECK = 64  # held-out windows at a time
 
 @dataclass(frozen=True)
 class Course:
-    """How vectors are learned.
+    """How vectors are learned."""
 
-    Attributes
-    ----------
-    steps, batch_size : int
-        Steps, and windows in each.
-    max_spikes : int
-        Most spikes that are read of a window.
-    vector_rate, network_rate : float
-        Largest step size of the vectors and of the network; 0 freezes the network.
-    vector_decay : float
-        Decay of the vectors, which pulls all units together (relative to the step size).
-    holdout : float
-        Fraction of the windows that are never trained on.
-    readings : int
-        Consecutive windows that come from the same time: they are held out together.
-    checks : int
-        How often the held-out windows are decoded.
-    """
-
+    # steps, batch_size: Steps, and windows in each
     steps: int
     batch_size: int
-    max_spikes: int
+    max_spikes: int  # Most spikes that are read of a window
+    # vector_rate, network_rate: Largest step size of the vectors and of the network; 0 freezes the
+    # network
     vector_rate: float
+    # Decay of the vectors, which pulls all units together (relative to the step size)
     vector_decay: float
     network_rate: float = 0.0
-    holdout: float = 0.0
+    holdout: float = 0.0  # Fraction of the windows that are never trained on
+    # Consecutive windows that come from the same time: they are held out together
     readings: int = 1
-    checks: int = 10
+    checks: int = 10  # How often the held-out windows are decoded
 
 
 class VectorLearner:
-    """Learn the vectors of the units and of the sessions by gradient descent.
+    """Learn the vectors of the units and of the sessions, and the network unless it is frozen.
 
-    Parameters
-    ----------
-    network : SpikeDecoder
-        The decoder; it learns as well unless the course freezes it.
-    recordings : sequence of SpikeWindows
-        What is decoded.
-    course : Course
-        How.
-    seed : int
-        Of the windows held out, and of all windows and spikes drawn. Weights and dropout follow
-        torch's own generator.
+    `seed` is that of the windows held out and of all windows and spikes drawn; weights and dropout
+    follow torch's own generator.
     """
 
     def __init__(
@@ -166,9 +144,9 @@ class VectorLearner:
 
     def _loss(self, batch: WindowBatch) -> Tensor:
         """Return the mean loss over tasks."""
-        answers = self.network(batch, self.units, self.sessions)
+        outputs = self.network(batch, self.units, self.sessions)
         losses = [
-            task.loss(answers[task.name], batch.targets[task.name]) for task in self.network.tasks
+            task.loss(outputs[task.name], batch.targets[task.name]) for task in self.network.tasks
         ]
         return torch.stack(losses).mean()
 
@@ -178,29 +156,29 @@ class VectorLearner:
             return {}
         parts = np.array_split(self.held_out, -(-len(self.held_out) // _TO_CHECK))
         read = list(self._batches(iter(parts), np.random.default_rng(0)))
-        answers = [self.network(batch, self.units, self.sessions) for batch in read]
+        outputs = [self.network(batch, self.units, self.sessions) for batch in read]
         entry, skills = {"held_out_loss": 0.0}, []
         for task in self.network.tasks:
-            answer = torch.cat([part[task.name] for part in answers])
+            output = torch.cat([part[task.name] for part in outputs])
             target = torch.cat([batch.targets[task.name] for batch in read])
-            entry["held_out_loss"] += float(task.loss(answer, target)) / len(self.network.tasks)
-            skill = _skill(task, answer.flatten(0, -2), target)
+            entry["held_out_loss"] += float(task.loss(output, target)) / len(self.network.tasks)
+            skill = _skill(task, output.flatten(0, -2), target)
             if skill is not None:
                 entry[f"held_out_{task.name}"] = skill
                 skills.append(skill)
         return entry | ({"held_out": float(np.mean(skills))} if skills else {})
 
 
-def _skill(task: DecodingTask, answer: Tensor, target: Tensor) -> float | None:
-    """Return R², or balanced accuracy from 0 at chance to 1; None where nothing can be told."""
+def _skill(task: DecodingTask, output: Tensor, target: Tensor) -> float | None:
+    """Return R², or balanced accuracy from 0 at chance to 1; None where it is not defined."""
     if not task.classes:
         target = target.flatten(0, -2)
         known = target.isfinite().all(-1)
         if known.sum() < 2:
             return None
-        truth, told = target[known].numpy(), answer[known].numpy()
-        return float(r2_score(truth, told, multioutput="variance_weighted"))
-    right = answer.argmax(-1) == target.flatten()
+        truth, predicted = target[known].numpy(), output[known].numpy()
+        return float(r2_score(truth, predicted, multioutput="variance_weighted"))
+    right = output.argmax(-1) == target.flatten()
     classes = [target.flatten() == label for label in target.unique() if label != MISSING]
     if len(classes) < 2:
         return None

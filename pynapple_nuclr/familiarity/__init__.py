@@ -1,4 +1,4 @@
-"""Is a recording like those that an encoder was trained on? Asked before it is embedded."""
+"""Compare a recording with those that an encoder was trained on."""
 
 from pynapple_nuclr.familiarity._familiarity_report import (
     MIN_FAMILIARITY,

@@ -1,4 +1,4 @@
-"""What an encoder keeps of the recordings that it was trained on."""
+"""Statistics of its training recordings, on an encoder's card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ENTRY = "familiarity"  # in the encoder's card
 _FORMAT = 1
-_FAR = "units' distances"
+_DISTANCES = "units' distances"
 _QUANTILES = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1])
 
 
@@ -102,7 +102,7 @@ def write_training_data(encoder: Encoder, recordings: Sequence[Recording]) -> No
 
 
 def describe_training(recordings: Sequence[Recording], config: EncoderConfig) -> dict[str, Any]:
-    """Return what an encoder has to know of its recordings of training.
+    """Return statistics of the training recordings for an encoder's card.
 
     Parameters
     ----------
@@ -138,19 +138,21 @@ def describe_training(recordings: Sequence[Recording], config: EncoderConfig) ->
     entry: dict[str, Any] = {"format": _FORMAT, "recordings": columns.recordings}
     for i, name in enumerate(PROPERTIES[config.modality]):
         entry[name] = {column: _plain(getattr(columns, column)[i]) for column in _COLUMNS}
-    entry[_FAR] = {f"{q:g}": _plain(d) for q, d in zip(_QUANTILES, columns.distances, strict=True)}
+    entry[_DISTANCES] = {
+        f"{q:g}": _plain(d) for q, d in zip(_QUANTILES, columns.distances, strict=True)
+    }
     return entry
 
 
 def read_reference(encoder: Encoder) -> Reference | None:
-    """Return what an encoder knows of its training; None if it does not, or cannot be read."""
+    """Return the statistics on an encoder's card; None if there are none, or cannot be read."""
     entry = encoder.card.get(_ENTRY)
     if not isinstance(entry, Mapping) or entry.get("format") != _FORMAT:
         return None
     try:
         rows = [entry[name] for name in PROPERTIES[encoder.config.modality]]
         columns = {c: np.array([row[c] for row in rows], dtype=np.float64) for c in _COLUMNS}
-        far = np.array([entry[_FAR][f"{q:g}"] for q in _QUANTILES], dtype=np.float64)
+        far = np.array([entry[_DISTANCES][f"{q:g}"] for q in _QUANTILES], dtype=np.float64)
         return Reference(int(entry["recordings"]), distances=far, **columns)
     except (KeyError, TypeError, ValueError):
         return None

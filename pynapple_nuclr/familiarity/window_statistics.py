@@ -1,4 +1,8 @@
-"""What the windows of a recording hold, in a few numbers without labels."""
+"""Statistics of the activity in a recording's windows, without labels.
+
+All are ratios of sums over bins, not means of ratios: a single window of a unit with few spikes
+has an undefined or wild ratio, but sums of many windows do not.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ if TYPE_CHECKING:
     Sums = dict[str, Floats]
 
 WINDOWS = 64
-"""How many windows of a recording are looked at, evenly spread."""
+"""How many windows of a recording are read, evenly spaced."""
 
-_UNITS = 64  # that are looked at at a time: what fits the processor's cache is fast
+_UNITS = 64  # read at a time: small enough for the processor's cache
 _PARTS = 4  # of the windows, and of the units, to see how properties vary among them
-# With few units the mean correlation between them is mostly noise: it is drawn to 0, as by so many
-# more units without any.
+# With few units the mean correlation between them is mostly noise: it is shrunk to 0, as
+# if there were this many more uncorrelated units.
 _UNCORRELATED = 32
 
 
@@ -50,7 +54,7 @@ def _log(spread: float) -> Scale:
 
 
 def _fraction(spread: float) -> Scale:
-    """Logit, of which the ends are drawn in: 0.999 is hardly another fraction than 1."""
+    """Logit with finite ends: 0.999 differs little from 1."""
     return Scale(
         lambda p: np.log((p + 0.01) / (1.01 - p)),
         lambda x: np.clip((1.01 * np.exp(x) - 0.01) / (1 + np.exp(x)), 0, 1),
@@ -89,7 +93,7 @@ PROPERTIES: dict[str, dict[str, Scale]] = {
 
 @dataclass(frozen=True)
 class WindowStatistics:
-    """Sums over the bins of every unit in every window that was looked at.
+    """Sums over the bins of every unit in every window that was read.
 
     Attributes
     ----------
@@ -112,7 +116,7 @@ class WindowStatistics:
 
     @property
     def windows(self) -> int:
-        """Number of windows looked at."""
+        """Number of windows read."""
         return len(self.together)
 
     def values(self, windows: Any = slice(None), part: int | None = None) -> Floats:
@@ -130,7 +134,7 @@ class WindowStatistics:
         return np.where(totals["present"] > 0, values, np.nan).T
 
     def width(self, part: int | None = None) -> float:
-        """Return how many units there are in effect: loud ones weigh more than faint ones."""
+        """Return how many units there are in effect: units of high variance weigh more."""
         power = self.sums["power"].sum(axis=0)
         power = power if part is None else power[self.parts == part]
         total = (power**2).sum()
@@ -194,7 +198,7 @@ def window_statistics(source: PatchReader, starts: NDArray[Any]) -> WindowStatis
 
 
 def _sums(patches: Floats, present: NDArray[np.bool_]) -> Sums:
-    """Return what the properties are made of, for each unit (units,) of a window."""
+    """Return the sums that make up the properties, for each unit (units,) of a window."""
     n_patches, n_bins = patches.shape[1:]
     total = patches.sum(axis=(1, 2))
     away = patches - patches.mean(axis=(1, 2), keepdims=True)
@@ -202,7 +206,7 @@ def _sums(patches: Floats, present: NDArray[np.bool_]) -> Sums:
     squares = away * away
     power, patch_power = squares.sum(axis=(1, 2)), (away_patch**2).sum(axis=1)
     n = n_patches * n_bins
-    # Each sum of products is brought to as many pairs as its power has bins (patches).
+    # There are fewer neighbouring pairs than bins (patches): scale the sums to equal numbers.
     lagged = (away[:, :, 1:] * away[:, :, :-1]).sum(axis=(1, 2)) * n_bins / max(n_bins - 1, 1)
     patch_lagged = (away_patch[:, 1:] * away_patch[:, :-1]).sum(axis=1)
     return {
@@ -234,7 +238,7 @@ def _together(patches: NDArray[np.float32], parts: NDArray[np.int64]) -> Floats:
 
 
 def _of_spikes(sums: Sums, window_seconds: float) -> Sums:
-    """Return the properties of spike counts; a spike more keeps those of faint units tame."""
+    """Return the properties of spike counts; one added spike limits the noise of units with few."""
     return {
         "rate": np.exp(sums["log total"] / sums["present"]) / window_seconds,
         "active units": sums["present"] / sums["windows"],

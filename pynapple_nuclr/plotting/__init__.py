@@ -1,7 +1,7 @@
-"""Figures of an embedded group: where its units lie, what they are called, how far to trust it.
+"""Figures of an embedded group: maps, predictions, stability and activity of its units.
 
 Every function draws into matplotlib axes (``ax=``; default: a new figure) and returns them. Colours
-are told apart with any colour vision; units that cannot be shown are counted in the title.
+can be distinguished with any colour vision; units that cannot be shown are counted in the title.
 """
 
 from pynapple_nuclr.plotting._confidence import plot_confidence

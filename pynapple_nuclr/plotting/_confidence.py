@@ -45,8 +45,8 @@ def plot_confidence(
     ----------
     units : TsGroup, TsdFrame or Dataset
         With true labels in a column `target`, and ``predicted_<target>`` and its confidence, as
-        `Probe.annotate` writes them; or what `confidence_report` returns. Of units that the probe
-        was fitted to this says nothing.
+        `Probe.annotate` writes them; or what `confidence_report` returns. Training units of the
+        probe say nothing about its quality.
     target : str, optional
         What was predicted; not for a Dataset. Units without a label, or called "unknown", are left
         out and counted.
@@ -57,9 +57,9 @@ def plot_confidence(
     -------
     matplotlib Axes
         A point for each of 15 bins of equal width that holds units: mean confidence and accuracy,
-        with Wilson's 95 % confidence interval; the number above is its count of units. The
-        expected calibration error (ECE: mean distance from the diagonal, weighted by units) stands
-        in the title.
+        with Wilson's 95 % confidence interval; the number above is its count of units. The title
+        gives the expected calibration error (ECE: mean distance from the diagonal, weighted by
+        units).
 
     Raises
     ------
@@ -91,7 +91,7 @@ def plot_confidence(
     ax.errorbar(
         bins.confidence,
         bins.accuracy,
-        # Rounding may put an end on the wrong side of a share of 0 or 1.
+        # Rounding may put an end of the interval just outside 0 to 1.
         yerr=np.maximum([bins.accuracy - low, high - bins.accuracy], 0),
         fmt="o",
         color=COLOURS[0],
@@ -101,9 +101,9 @@ def plot_confidence(
     )
     above = ax.get_xaxis_transform()
     ax.text(1.03, 1.01, "units", transform=above, va="bottom", fontsize=7, color=GREY)
-    gap = 0.02 + 0.025 * len(str(bins.units.max()))  # of numbers that must not touch
-    places = spread_out(bins.confidence.tolist(), gap, 0.0, 1.0)
-    for x, count in zip(places, bins.units, strict=True):
+    gap = 0.02 + 0.025 * len(str(bins.units.max()))  # so that numbers do not overlap
+    positions = spread_out(bins.confidence.tolist(), gap, 0.0, 1.0)
+    for x, count in zip(positions, bins.units, strict=True):
         ax.text(
             x, 1.01, f"{count}", transform=above, ha="center", va="bottom", fontsize=7, color=GREY
         )
@@ -120,13 +120,13 @@ def _of_units(units: Units, target: str | None) -> _Bins:
     if target is None:
         raise TypeError("target is missing: the column of true labels, for example 'cell_type'")
     true = read_labels(read_column(units, target, "target"))
-    told, confidence = read_predictions(units, target)
+    predicted, confidence = read_predictions(units, target)
     if confidence is None:
         raise ValueError(
             f"there is no column 'predicted_{target}_confidence'; write it with Probe.annotate"
         )
-    answered = told.known & np.isfinite(confidence)
-    shown = true.known & answered
+    has_prediction = predicted.known & np.isfinite(confidence)
+    shown = true.known & has_prediction
     if not shown.any():
         raise ValueError(
             f"none of {len(shown)} units has a label in {target!r}, a prediction and its confidence"
@@ -137,15 +137,15 @@ def _of_units(units: Units, target: str | None) -> _Bins:
             f"'predicted_{target}_confidence' runs from {sure.min():.3g} to {sure.max():.3g}; "
             "expected probabilities, 0 to 1"
         )
-    right = true.texts[shown] == told.texts[shown]
-    place = np.clip(np.ceil(sure * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    there, place, count = np.unique(place, return_inverse=True, return_counts=True)
+    right = true.texts[shown] == predicted.texts[shown]
+    bin_of = np.clip(np.ceil(sure * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    _, bin_of, count = np.unique(bin_of, return_inverse=True, return_counts=True)
     left_out = [
         counted((~true.known).sum(), "without a label not shown"),
-        counted((true.known & ~answered).sum(), "without a prediction not shown"),
+        counted((true.known & ~has_prediction).sum(), "without a prediction not shown"),
     ]
     return _Bins(
-        np.bincount(place, sure) / count, np.bincount(place, right) / count, count, left_out
+        np.bincount(bin_of, sure) / count, np.bincount(bin_of, right) / count, count, left_out
     )
 
 

@@ -1,4 +1,4 @@
-"""Which labels a probe takes for which."""
+"""Confusion matrix of a probe's predictions."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.recording import Units
 
-_FAINT = "#C4C4C4"  # counts of zero stand back
+_FAINT = "#C4C4C4"  # counts of zero
 
 
 def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes:
-    """Draw true against predicted labels: how many units of each are taken for what.
+    """Draw true against predicted labels: units by true and predicted label.
 
     Parameters
     ----------
     units : TsGroup or TsdFrame
         With true labels in a column `target` and those of a probe in ``predicted_<target>``, as
-        `Probe.annotate` writes them. Of units that the probe was fitted to this says nothing.
+        `Probe.annotate` writes them. Training units of the probe say nothing about its quality.
     target : str
         What was predicted. Units without a label, or labelled "unknown", are left out and counted.
     ax : matplotlib Axes, optional
@@ -41,8 +41,8 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
     -------
     matplotlib Axes
         Rows are true labels with their units in brackets; the number is a count of units, the
-        shade its share of the row. A last column "unknown" only where the probe gave some no
-        label: in macro F1 and accuracy, which stand in the title, these count as wrong.
+        shade its share of the row. There is a last column "unknown" if the probe gave some units
+        no label: in macro F1 and accuracy (in the title) these count as wrong.
 
     Raises
     ------
@@ -62,17 +62,19 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
     from pynapple_nuclr.calibration import macro_f1_of_predictions
 
     true = read_labels(read_column(units, target, "target"))
-    told, _ = read_predictions(units, target)
-    shown = true.known & ~told.missing
+    predicted, _ = read_predictions(units, target)
+    shown = true.known & ~predicted.missing
     if not shown.any():
         raise ValueError(
             f"none of {len(shown)} units has both a label in {target!r} and a prediction in "
             f"'predicted_{target}'"
         )
-    truth, answers = true.texts[shown], told.texts[shown]
-    classes = in_order(np.union1d(truth, answers[answers != UNKNOWN]))
-    columns = classes + [UNKNOWN] * bool((answers == UNKNOWN).any())
-    counts = np.array([[((truth == t) & (answers == p)).sum() for p in columns] for t in classes])
+    truth, predictions = true.texts[shown], predicted.texts[shown]
+    classes = in_order(np.union1d(truth, predictions[predictions != UNKNOWN]))
+    columns = classes + [UNKNOWN] * bool((predictions == UNKNOWN).any())
+    counts = np.array(
+        [[((truth == t) & (predictions == p)).sum() for p in columns] for t in classes]
+    )
 
     text = LETTER * max(len(label) for label in columns)  # inches, about
     side = float(np.clip(0.42 * len(columns), 3.0, 9.0))
@@ -83,11 +85,11 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
     title(
         ax,
         f"{shown.sum()} units",
-        counted((answers == UNKNOWN).sum(), f"of them called {UNKNOWN}"),
+        counted((predictions == UNKNOWN).sum(), f"of them called {UNKNOWN}"),
         counted((~true.known).sum(), "without a label not shown"),
-        counted((true.known & told.missing).sum(), "without a prediction not shown"),
-        first=f"macro F1 {macro_f1_of_predictions(truth, answers, classes):.2f}, "
-        f"accuracy {np.mean(truth == answers):.2f}",
+        counted((true.known & predicted.missing).sum(), "without a prediction not shown"),
+        first=f"macro F1 {macro_f1_of_predictions(truth, predictions, classes):.2f}, "
+        f"accuracy {np.mean(truth == predictions):.2f}",
     )
     return ax
 

@@ -51,7 +51,7 @@ def plot_depth(
         Metadata column of depths. Default: the first of depth, depths, rel_y, y, position_y,
         location_y, probe_vertical_position, which are taken to be in µm.
     by : str, optional
-        Metadata column that tells probes (shanks, groups) apart: each gets a column.
+        Metadata column that names the probe (shank, group) of each unit: each gets a column.
     ax : matplotlib Axes, optional
         Where to draw. Default: a new figure.
 
@@ -59,8 +59,9 @@ def plot_depth(
     -------
     matplotlib Axes
         Columns "depth" and "depths" run downward (from the surface), all others upward (from the
-        tip): if yours are counted otherwise, ``ax.invert_yaxis()``. Where a unit stands within
-        its column means nothing. The legend lists labels from the top down, by their median.
+        tip): if yours are counted otherwise, ``ax.invert_yaxis()``. The side
+        position within a column has no meaning. The legend lists labels from the top down, by
+        their median.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How much the embeddings of units resemble each other."""
+"""Similarity of the embeddings of all pairs of units."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plot_similarity(
         embedding is subtracted first: else all pairs look alike.
     order_by : str, optional
         Metadata column of labels: a block for each, in natural order, then "unknown" and those
-        without. Within a block, and without labels, similar units stand together (average
+        without. Within a block, and without labels, similar units are neighbours (average
         linkage).
     ax : matplotlib Axes, optional
         Where to draw. Default: a new figure.
@@ -85,7 +85,7 @@ def plot_similarity(
     vectors, shown = read_vectors(units, prefix, 3, "a matrix of similarities")
     blocks = _blocks(units, order_by, shown)
     vectors = directions(vectors)
-    order = np.concatenate([_side_by_side(vectors, members) for _, _, members in blocks])
+    order = np.concatenate([_cluster_order(vectors, members) for _, _, members in blocks])
     similarity = vectors[order] @ vectors[order].T
 
     names = max(len(f"{name} (99)") for name, *_ in blocks)
@@ -124,13 +124,13 @@ def _blocks(
     return [block for block in blocks if len(block[2])]
 
 
-def _side_by_side(vectors: NDArray[np.float64], members: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the members of a block so that similar ones stand together."""
+def _cluster_order(vectors: NDArray[np.float64], members: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the members of a block so that similar ones are neighbours."""
     if len(members) < 3:
         return members
     from scipy.cluster.hierarchy import leaves_list, linkage
 
-    # First by their values: the picture must not depend on how the units were given.
+    # First sorted by value: the figure must not depend on the order of the units.
     members = members[np.lexsort(vectors[members].T)]
     return np.asarray(members[leaves_list(linkage(vectors[members], "average"))])
 

@@ -1,4 +1,4 @@
-"""The card of one unit: what it does, whom it resembles, what it is taken for."""
+"""The card of one unit: activity, nearest neighbours, prediction."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def plot_unit(
     metadata = metadata_frame(units)
     if unit not in metadata.index:
         some = ", ".join(map(str, metadata.index[:5])) + (", …" if len(metadata) > 5 else "")
-        raise ValueError(f"unit={unit!r} is none of the {len(metadata)} units; there are {some}")
+        raise ValueError(f"unit={unit!r} is not one of the {len(metadata)} units; there are {some}")
     if neighbours < 1:
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
     predicted = predicted_targets(list(metadata))
@@ -150,24 +150,24 @@ def _panels(figure: Any, spikes: bool, predicted: bool) -> dict[str, Axes]:
 
 
 def _headline(row: pd.Series, unit: Any, target: str | None, prefix: str) -> str:
-    """Return lines: what the unit does, and what it is called."""
-    said, called = [f"unit {unit}"], []
+    """Return lines: what the unit does, and what it is names."""
+    measures, names = [f"unit {unit}"], []
     if "rate" in row.index:
-        said.append(f"{row['rate']:.3g} Hz")
+        measures.append(f"{row['rate']:.3g} Hz")
     if np.isfinite(row.get(f"{prefix}_stability", np.nan)):
-        said.append(f"stability {row[f'{prefix}_stability']:.2f}")
+        measures.append(f"stability {row[f'{prefix}_stability']:.2f}")
     if f"{prefix}_n_windows" in row.index:
         n_windows = row[f"{prefix}_n_windows"]
-        said.append(f"{n_windows} window{'' if n_windows == 1 else 's'}")
+        measures.append(f"{n_windows} window{'' if n_windows == 1 else 's'}")
     if target in row.index and not read_labels([row[target]]).missing[0]:
-        called.append(f"{target} {row[target]}")
-    if (told := f"{PREDICTED}{target}") in row.index:
-        sure = row.get(f"{told}_confidence", np.nan)
+        names.append(f"{target} {row[target]}")
+    if (column := f"{PREDICTED}{target}") in row.index:
+        sure = row.get(f"{column}_confidence", np.nan)
         sure = f" ({sure:.2f})" if np.isfinite(sure) else ""
-        called.append(f"predicted {row[told]}{sure}")
-    together = "   ".join(called)
-    lines = [together] if len(together) <= _HEADLINE else called
-    return "\n".join(["   ".join(said), *filter(None, lines)])
+        names.append(f"predicted {row[column]}{sure}")
+    together = "   ".join(names)
+    lines = [together] if len(together) <= _HEADLINE else names
+    return "\n".join(["   ".join(measures), *filter(None, lines)])
 
 
 def _draw_neighbours(
@@ -175,16 +175,18 @@ def _draw_neighbours(
 ) -> None:
     open_frame(ax)
     title(ax, "nearest neighbours" + (f": {target}" if target else ""))
-    me = metadata.index.get_loc(unit)
-    heard = np.isfinite(vectors).all(axis=1)
-    if not heard[me] or heard.sum() < 2:
-        _say(ax, "no embedding" if not heard[me] else "no other unit has an embedding")
+    row = metadata.index.get_loc(unit)
+    has_embedding = np.isfinite(vectors).all(axis=1)
+    if not has_embedding[row] or has_embedding.sum() < 2:
+        _write_in(
+            ax, "no embedding" if not has_embedding[row] else "no other unit has an embedding"
+        )
         return
-    rays = np.full_like(vectors, np.nan)
-    rays[heard] = directions(vectors[heard])
-    similarity = rays @ rays[me]
-    similarity[me] = np.nan
-    # Equally near ones by their id: the order of the units must not matter.
+    unit_vectors = np.full_like(vectors, np.nan)
+    unit_vectors[has_embedding] = directions(vectors[has_embedding])
+    similarity = unit_vectors @ unit_vectors[row]
+    similarity[row] = np.nan
+    # Ties are sorted by id: the order of the units must not matter.
     nearest = np.lexsort([metadata.index.astype(str), -similarity])
     nearest = nearest[np.isfinite(similarity[nearest])][:number]
     names, colours = _neighbour_labels(metadata, nearest, target)
@@ -213,7 +215,10 @@ def _neighbour_labels(
         return ids, [COLOURS[0]] * len(ids)
     texts = np.array([""] * len(metadata), dtype=object)
     classes: list[str] = _classes(metadata, target)
-    for column, star in ((f"{PREDICTED}{target}", "*"), (target, "")):  # what is known comes last
+    for column, star in (
+        (f"{PREDICTED}{target}", "*"),
+        (target, ""),
+    ):  # known labels replace predicted ones
         if column in metadata:
             labels = read_labels(metadata[column])
             texts = np.where(labels.missing, texts, labels.texts.astype(object) + star)
@@ -241,23 +246,27 @@ def _draw_prediction(ax: Axes, metadata: pd.DataFrame, unit: Any, target: str) -
     open_frame(ax)
     title(ax, "prediction")
     if not np.isfinite(sure):
-        _say(ax, "no probabilities")
+        _write_in(ax, "no probabilities")
         return
-    chances = _chances(metadata, unit, target) or {label: sure}
-    ranked = sorted(chances, key=lambda name: (-chances[name], name))
+    probabilities = _class_probabilities(metadata, unit, target) or {label: sure}
+    ranked = sorted(probabilities, key=lambda name: (-probabilities[name], name))
     shown, rest = ranked[:_MOST_BARS], ranked[_MOST_BARS:]
     colours = [_colour(one, _classes(metadata, target)) for one in shown]
-    names = [f"{chances[one]:.2f} {one}" for one in shown]
-    _draw_bars(ax, names, [chances[one] for one in shown], colours)
+    names = [f"{probabilities[one]:.2f} {one}" for one in shown]
+    _draw_bars(ax, names, [probabilities[one] for one in shown], colours)
     ax.set_xlim(0, 1)
-    more = f" ({len(rest)} more classes: {sum(chances[one] for one in rest):.2f})" if rest else ""
+    more = (
+        f" ({len(rest)} more classes: {sum(probabilities[one] for one in rest):.2f})"
+        if rest
+        else ""
+    )
     ax.set_xlabel(f"probability{more}")
 
 
-def _chances(metadata: pd.DataFrame, unit: Any, target: str) -> dict[str, float]:
+def _class_probabilities(metadata: pd.DataFrame, unit: Any, target: str) -> dict[str, float]:
     """Return the probability of each class, if a probe has written them."""
     stem = f"{PREDICTED}{target}_p_"
-    # Names of columns have no punctuation: the labels that are there tell what it was.
+    # Column names have no punctuation: the labels in the metadata restore it.
     written: dict[str, str] = {}
     for column in (target, f"{PREDICTED}{target}"):
         if column in metadata:
@@ -271,6 +280,6 @@ def _chances(metadata: pd.DataFrame, unit: Any, target: str) -> dict[str, float]
     }
 
 
-def _say(ax: Axes, text: str) -> None:
+def _write_in(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
     ax.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""Points that stand for units, coloured by what is known of them."""
+"""One point per unit, coloured by numbers or labels."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def draw_points(
     values : Series (units,), optional
         What to colour by.
     name : str, optional
-        What that is called.
+        Title of the legend or colour bar.
     ours : bool
         Whether the figure may grow for the legend.
     confidence : ndarray (units,), optional
@@ -79,7 +79,7 @@ def draw_points(
 
 
 def _share(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return which share of its area a point gets; nobody vanishes."""
+    """Return which share of its area a point gets: a quarter at least."""
     return np.asarray(0.25 + 0.75 * np.clip(np.nan_to_num(confidence), 0.0, 1.0))
 
 

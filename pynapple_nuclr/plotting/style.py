@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, axes, legends, titles."""
+"""Style shared by all figures: colours, axes, legends, titles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-# Told apart with any colour vision: Okabe & Ito's, with indigo and brown for its black and yellow,
-# of which one would dominate on white and the other vanish. (Olive is orange to protanopes.)
+# Distinct with any colour vision: Okabe & Ito's, with indigo and brown instead of black and yellow,
+# of which one dominates on white and the other is invisible. (Protanopes see olive as orange.)
 COLOURS = (
     "#0072B2",
     "#E69F00",
@@ -38,12 +38,12 @@ def class_style(i: int) -> tuple[str, str]:
 def new_axes(
     ax: Axes | None, width: float = 5.4, height: float = 4.6, *, square: bool = False
 ) -> tuple[Axes, bool]:
-    """Return the axes to draw into (inches), and whether their figure is ours to resize."""
+    """Return the axes to draw into (inches), and whether their figure is new and may be resized."""
     if ax is not None:
         return ax, False
     import matplotlib.pyplot as plt
 
-    layout = "compressed" if square else "constrained"  # the former knows of fixed proportions
+    layout = "compressed" if square else "constrained"  # the former keeps fixed proportions
     figure: Any = plt.figure(figsize=(width, height), layout=layout)
     figure.get_layout_engine().set(w_pad=_MARGIN, h_pad=_MARGIN)
     return figure.subplots(), True
@@ -67,7 +67,7 @@ def mark(label: str, colour: str, marker: str = "o", size: float = 6.0) -> Line2
 
 
 def legend_beside(ax: Axes, handles: Sequence[Any], title: str, ours: bool) -> None:
-    """Put a legend to the right of the axes; a figure of ours grows by its width."""
+    """Put a legend to the right of the axes; a new figure grows by its width."""
     legend = ax.legend(
         handles=handles,
         title=title,
@@ -95,7 +95,7 @@ def colour_bar(ax: Axes, drawn: Any, label: str) -> Any:
 
 
 def open_frame(ax: Axes, *, ticks: bool = True) -> None:
-    """Take away the lines of the axes that say nothing."""
+    """Remove the top and right lines of the axes."""
     ax.spines[["top", "right"]].set_visible(False)
     if not ticks:  # positions have no unit
         ax.set_xticks([])
@@ -105,10 +105,10 @@ def open_frame(ax: Axes, *, ticks: bool = True) -> None:
 
 def title(ax: Axes, *parts: str, first: str = "", pad: float = 6.0) -> None:
     """Write what is not empty above the axes: `first` in a line of its own, the rest as it fits."""
-    room = ax.get_window_extent().width / ax.figure.dpi / LETTER
+    letters = ax.get_window_extent().width / ax.figure.dpi / LETTER
     lines = [first] if first else []
     for i, part in enumerate(part for part in parts if part):
-        if i and len(lines[-1]) + len(part) + 2 <= room:
+        if i and len(lines[-1]) + len(part) + 2 <= letters:
             lines[-1] += f", {part}"
         else:
             lines.append(part)
@@ -121,7 +121,7 @@ def counted(number: Any, what: str) -> str:
 
 
 def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return places (ascending) near those wanted, at least `gap` apart, between two ends."""
+    """Return positions (ascending) near those wanted, at least `gap` apart, between two ends."""
     n = len(wanted)
     gap = min(gap, (high - low) / max(n - 1, 1))
     steps = gap * np.arange(n)

@@ -1,4 +1,4 @@
-"""What figures read from a group's metadata: labels, numbers, vectors."""
+"""Read labels, numbers and vectors from a group's metadata, for figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
 
 UNKNOWN = "unknown"
-"""What `Probe.annotate` calls units that are silent, or about which it is not sure enough."""
+"""Label that `Probe.annotate` gives to silent units and uncertain predictions."""
 
 
 class Labels(NamedTuple):
@@ -41,7 +41,7 @@ class Labels(NamedTuple):
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Say which units have a label other than "unknown" (units,)."""
+        """Return which units have a label other than "unknown" (units,)."""
         return ~self.missing & ~self.unsure
 
     def count(self, label: str) -> int:
@@ -72,7 +72,7 @@ def read_column(units: Units, name: str, argument: str) -> pd.Series:
     metadata = metadata_frame(units)
     if name not in metadata:
         raise ValueError(
-            f"{argument}={name!r} is no metadata column; there are {column_names(metadata)}"
+            f"{argument}={name!r} is not a metadata column; there are {column_names(metadata)}"
         )
     return metadata[name]
 
@@ -83,7 +83,7 @@ def column_names(metadata: pd.DataFrame) -> str:
 
 
 def is_number(values: pd.Series) -> bool:
-    """Say whether a column holds numbers; true and false are classes."""
+    """Return whether a column holds numbers; true and false are classes."""
     numeric = pd.api.types.is_numeric_dtype(values)
     return bool(numeric and not pd.api.types.is_bool_dtype(values))
 
@@ -126,7 +126,7 @@ def predicted_targets(names: Sequence[str]) -> list[str]:
 def read_vectors(
     units: Units, prefix: str, least: int, what: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the vectors of the units that have one (shown, dim), and who they are (units,)."""
+    """Return the vectors of the units that have one (shown, dim), and a mask of these (units,)."""
     vectors = np.asarray(embeddings(units, prefix).values, dtype=np.float64)
     shown = np.asarray(np.isfinite(vectors).all(axis=1))
     if shown.sum() < least:

@@ -1,4 +1,4 @@
-"""From pynapple objects to compact arrays, checked once, at the door."""
+"""From pynapple objects to compact arrays, checked once."""
 
 from pynapple_nuclr.recording._as_recording import (
     Units,

@@ -1,4 +1,4 @@
-"""From pynapple objects to recordings, checked once, at the door."""
+"""From pynapple objects to recordings, checked once."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def name_recordings(recordings: Any) -> dict[str, Any]:
     ValueError
         If it is empty.
     """
-    # A TsGroup is a mapping itself (unit id → spikes): ask for it first.
+    # A TsGroup is itself a mapping (unit id → spikes): test for it first.
     if isinstance(recordings, (nap.TsGroup, nap.TsdFrame)):
         recordings = {"recording": recordings}
     if isinstance(recordings, (list, tuple)):
@@ -193,7 +193,7 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
             f"recording {name!r} has traces of {frame.values.dtype}; expected real numbers, for "
             "example np.abs(traces)"
         )
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # too large values become infinite: an error below
         traces = np.asarray(frame.values, dtype=np.float32)
     if not np.isfinite(traces).all():
         row, column = np.argwhere(~np.isfinite(traces))[0]

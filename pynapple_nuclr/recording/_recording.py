@@ -16,22 +16,21 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.config import Modality
 
-_BLOCK = 2**20  # values that are looked at at a time where all have to be
+_BLOCK = 2**20  # values read at a time
 
 
 @dataclass
 class Recording:
     """One population, as arrays.
 
-    Spikes stand interval after interval of time, within an interval unit after unit, and of a
-    unit sorted (see `pynapple_nuclr.recording.spike_layout`). `times`, `offsets` and `traces` may
-    stay in a file (see `pynapple_nuclr.recording.memory_map.Mapped`): then they are read part by
-    part.
+    Spikes are sorted by interval of time, then by unit, then by time (see
+    `pynapple_nuclr.recording.spike_layout`). `times`, `offsets` and `traces` may stay in a file
+    (see `pynapple_nuclr.recording.memory_map.Mapped`): then they are read part by part.
 
     Attributes
     ----------
     name : str
-        Name of the recording, as it stands in errors and coordinates.
+        Name of the recording, used in errors and coordinates.
     unit_ids : ndarray (units,)
         The ids of the pynapple object, in its order.
     metadata : DataFrame
@@ -78,7 +77,7 @@ class Recording:
 
     @property
     def units(self) -> NDArray[np.int32]:
-        """The index of the unit that fired each of the spikes (spikes,), made when asked for."""
+        """The index of the unit that fired each of the spikes (spikes,), computed on access."""
         return self._units_of(0, len(self.begins))
 
     @property
@@ -87,12 +86,12 @@ class Recording:
         return np.diff(self.offsets).reshape(len(self.begins), self.n_units)
 
     def _units_of(self, first: int, last: int) -> NDArray[np.int32]:
-        """Return who fired the spikes of some intervals."""
+        """Return the unit of each spike in some intervals."""
         counts = np.diff(self.offsets[first * self.n_units : last * self.n_units + 1])
         return np.repeat(np.tile(np.arange(self.n_units, dtype=np.int32), last - first), counts)
 
     def between(self, start: float, stop: float) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Return the spikes from `start` until before `stop`, and who fired each, in no order."""
+        """Return the spikes from `start` until before `stop`, and the unit of each, unsorted."""
         first = max(int(np.searchsorted(self.begins, start, side="right")) - 1, 0)
         last = max(int(np.searchsorted(self.begins, stop)), 1)
         offsets = self.offsets[first * self.n_units : last * self.n_units + 1]
@@ -144,7 +143,7 @@ class Recording:
         return self._over_frames(np.ones(len(self.traces)))
 
     def split(self, by: str) -> list[tuple[NDArray[np.int64], Recording]]:
-        """Split into populations that never hear each other: probe insertions, imaging planes.
+        """Split into populations that are embedded apart: probe insertions, imaging planes.
 
         Parameters
         ----------
@@ -200,7 +199,7 @@ class Recording:
         )
 
     def order(self) -> NDArray[np.int64]:
-        """Return each unit's place (units,) when they are sorted by their data alone."""
+        """Return each unit's position (units,) when sorted by their data alone."""
         if self.modality == "spikes":
             when = self._summed_times()
         else:

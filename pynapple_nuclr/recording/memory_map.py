@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 class Mapped:
     """An array in a file, mapped into memory while a part of it is read, and no longer.
 
-    What was read counts no more as memory of this process (the system keeps what it has room
-    for), thousands of files need not be open at once, and a pickle holds nothing but the path.
-    Indexed like an array, it answers with one.
+    No file stays open and no memory stays in use between reads, so that thousands of recordings
+    can be opened at once; a pickle holds only the path. Indexing returns an array.
 
     Attributes
     ----------
@@ -50,7 +49,7 @@ class Mapped:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        if not self.size:  # no system maps nothing
+        if not self.size:  # an empty file cannot be mapped
             return np.empty(self.shape, self.dtype)[key]
         dtype = np.dtype(self.dtype)
         try:
@@ -58,7 +57,7 @@ class Mapped:
         except (OSError, ValueError) as error:
             raise OSError(
                 f"{self.path}, which holds a recording that is being read, is gone or damaged "
-                f"({error}); open the recordings again to make it anew"
+                f"({error}); open the recordings again to write it again"
             ) from error
         return np.array(whole[key])
 

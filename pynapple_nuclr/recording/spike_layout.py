@@ -1,8 +1,7 @@
-"""How the spikes of a population lie in memory, or in a file.
+"""How the spikes of a population are ordered in memory, or in a file.
 
-Time is cut into intervals. Spikes stand interval after interval, within an interval unit after
-unit, and of a unit sorted. So a window of time is one stretch of the array, which a disk reads
-at once, and no spike has to be sorted.
+Time is cut into intervals; spikes are sorted by interval, then by unit, then by time. So a window
+of time is one slice of the array, a single read from disk, and no spike has to be sorted again.
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 _SECONDS = 5.0  # of an interval: shorter ones are read with less around a window
-_FEWEST = 8  # spikes of a unit in an interval, mean: an index as large as the data helps nobody
+_FEWEST = (
+    8  # spikes of a unit in an interval, mean: with fewer, the index would be as large as the data
+)
 
 
 def place_intervals(support: Floats, n_spikes: int, n_units: int) -> Floats:
@@ -41,7 +42,7 @@ def place_intervals(support: Floats, n_spikes: int, n_units: int) -> Floats:
 
 
 def pack_spikes(trains: Sequence[Floats], begins: Floats) -> tuple[Floats, Indices]:
-    """Lay out the spikes of all units.
+    """Sort the spikes of all units by interval, unit and time.
 
     Parameters
     ----------
@@ -68,6 +69,6 @@ def pack_spikes(trains: Sequence[Floats], begins: Floats) -> tuple[Floats, Indic
 
 
 def take_slices(values: NDArray[Any], first: Indices, counts: Indices) -> NDArray[Any]:
-    """Return stretches of an array, one after the other, by their begins and lengths."""
-    place = np.repeat(first - (np.cumsum(counts) - counts), counts)
-    return values[place + np.arange(len(place))]
+    """Return slices of an array, concatenated, by their first indices and lengths."""
+    shift = np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return values[shift + np.arange(len(shift))]

@@ -72,9 +72,9 @@ def report(
     name : str
         What the recording is called on the page, and in errors.
     encoder : Encoder, str or Path, optional
-        Who made the vectors, or where it is: for its card, and to compare the recording with its
+        The encoder of the vectors, or its path: for its card, and to compare the recording with its
         training data. Default: found by its signature, if it is bundled or was loaded; else the
-        page says that it is not at hand.
+        page says that it was not found.
     method : {"pca", "tsne", "umap"}
         How the map is made, as in `plot_embedding`.
     neighbours : int
@@ -145,7 +145,7 @@ def report(
         data=as_json(cards),
     )
     with atomic_write(output, overwrite=overwrite) as draft:
-        # What no encoding knows (half of a surrogate pair) becomes a question mark.
+        # Half of a surrogate pair has no encoding: it becomes a question mark.
         draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     return output
 
@@ -153,7 +153,7 @@ def report(
 def _find_encoder(
     encoder: Encoder | str | Path | None, neurons: Neurons, name: str
 ) -> Encoder | None:
-    """Return who made the vectors, if it is at hand."""
+    """Return the encoder of the vectors, if it is bundled, loaded or given."""
     from pynapple_nuclr.checkpoints import as_encoder, find_encoder  # loads torch
 
     if encoder is None:
@@ -165,7 +165,7 @@ def _find_encoder(
     if asked.identity != neurons.encoder:
         raise ValueError(
             f"recording {name!r}: encoder={asked.identity}, but the units have vectors of "
-            f"{neurons.encoder} in {neurons.prefix}_0 …; leave encoder out, or embed them anew"
+            f"{neurons.encoder} in {neurons.prefix}_0 …; leave encoder out, or embed them again"
         )
     return asked
 
@@ -178,35 +178,35 @@ def _compare(
 
     unknown = float("nan")
     if encoder is None:
-        return Comparison(unknown, "its encoder is not at hand"), MIN_FAMILIARITY
+        return Comparison(unknown, "its encoder was not found"), MIN_FAMILIARITY
     try:
         found = familiarity_report(units, encoder, epochs=epochs, gaps=gaps)
     except ValueError as error:  # such as one window only with other gaps
         return Comparison(unknown, str(error)), MIN_FAMILIARITY
     if not found.attrs["recordings"]:
         return Comparison(
-            unknown, "the encoder does not say what it was trained on"
+            unknown, "the encoder has no record of its training data"
         ), MIN_FAMILIARITY
     largest = int(np.argmax(np.nan_to_num(np.abs(found["deviation"].values))))
     one = found.isel(property=largest)
-    told = (
+    deviation = (
         f"{one['property'].item()} is {one['value'].item():.2g}, in training "
         f"{one['low'].item():.2g} to {one['high'].item():.2g}"
     )
-    return Comparison(found.attrs["familiarity"], told), MIN_FAMILIARITY
+    return Comparison(found.attrs["familiarity"], deviation), MIN_FAMILIARITY
 
 
 def _card_of(encoder: Encoder | None, neurons: Neurons) -> str:
     if encoder is not None:
         return card_html(encoder.describe())
     return (
-        f"<p>The vectors were made by {escape(neurons.encoder)}, which was not at hand when this "
+        f"<p>The vectors were made by {escape(neurons.encoder)}, which was not found when this "
         "page was written: <code>report(units, path, encoder=folder)</code> shows its card.</p>"
     )
 
 
 def _fill(**parts: str) -> str:
-    """Return the page; a policy inside it lets nothing run, and nothing load, but its own."""
+    """Return the page; its content policy allows only its own script and style."""
     style = _read("style.css")
     parts_of_script = "".join(_read(f"script/{part}.js") for part in _SCRIPT)
     script = f'"use strict";\n(() => {{\n{parts_of_script}}})();\n'

@@ -1,4 +1,4 @@
-"""What to know before trusting a page: in plain words, the gravest first."""
+"""What to check before trusting a page, the most serious first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FEW = 10  # windows
 LOW = 0.6  # stability; 0.5 is chance
-_SMALL = 10  # units that hear each other
+_SMALL = 10  # units in one attention population
 _POPULATIONS = ("probe", "insertion", "probe_insertion", "imaging_plane", "session", "animal")
 
 
@@ -22,25 +22,25 @@ class Comparison(NamedTuple):
     Attributes
     ----------
     familiarity : float
-        NaN where nobody knows.
-    told : str
-        Which properties deviate most, or why nobody knows.
+        NaN where it is not known.
+    details : str
+        Which properties deviate most, or why it is not known.
     """
 
     familiarity: float
-    told: str
+    details: str
 
 
 def find_cautions(
-    neurons: Neurons, likeness: Comparison, least: float, by: str | None, encoder: Encoder | None
+    neurons: Neurons, comparison: Comparison, least: float, by: str | None, encoder: Encoder | None
 ) -> list[str]:
-    """Return what to be careful about; nothing if nothing stands out.
+    """Return what to be careful about, in sentences; an empty list if there is nothing.
 
     Parameters
     ----------
     neurons : Neurons
         The population.
-    likeness : Comparison
+    comparison : Comparison
         How it compares with the training data.
     least : float
         Below this familiarity it counts as unlike.
@@ -51,12 +51,12 @@ def find_cautions(
     """
     found = [
         _demonstration(encoder),
-        _unlike(likeness, least),
+        _unlike(comparison, least),
         _unrepeatable(neurons),
-        _rough(neurons),
-        _absent(neurons),
-        _unsure(neurons),
-        _taught(neurons),
+        _few_windows(neurons),
+        _without_embedding(neurons),
+        _uncertain(neurons),
+        _training_labels(neurons),
         _few_units(neurons),
         _populations(neurons, by),
     ]
@@ -68,8 +68,8 @@ def _demonstration(encoder: Encoder | None) -> str:
     return what if what.lower().startswith("a demonstration") else ""
 
 
-def _taught(neurons: Neurons) -> str:
-    """Say that known labels may be those that the probe learned from."""
+def _training_labels(neurons: Neurons) -> str:
+    """Warn that known labels may be those that the probe learned from."""
     if neurons.predicted is None or neurons.given is None or not neurons.given.known.any():
         return ""
     return (
@@ -79,15 +79,18 @@ def _taught(neurons: Neurons) -> str:
     )
 
 
-def _unlike(likeness: Comparison, least: float) -> str:
-    if np.isnan(likeness.familiarity):
-        return f"How this recording compares with the training data is not known: {likeness.told}."
-    if likeness.familiarity >= least:
+def _unlike(comparison: Comparison, least: float) -> str:
+    if np.isnan(comparison.familiarity):
+        return (
+            "How this recording compares with the training data is not known: "
+            f"{comparison.details}."
+        )
+    if comparison.familiarity >= least:
         return ""
     return (
         "This recording is unlike those that the encoder was trained on (familiarity "
-        f"{likeness.familiarity:.1g}; below {least:g} is unusual): {likeness.told}. Its embeddings "
-        "may mean little; fine-tune the encoder on such recordings first."
+        f"{comparison.familiarity:.1g}; below {least:g} is unusual): {comparison.details}. "
+        "Its embeddings may mean little; fine-tune the encoder on such recordings first."
     )
 
 
@@ -106,7 +109,7 @@ def _unrepeatable(neurons: Neurons) -> str:
     return f"{_units(low, neurons)} a stability below {LOW} (0.5 is chance): hardly repeatable."
 
 
-def _rough(neurons: Neurons) -> str:
+def _few_windows(neurons: Neurons) -> str:
     windows = neurons.summary("n_windows")
     if windows is None:
         return ""
@@ -114,7 +117,7 @@ def _rough(neurons: Neurons) -> str:
     return f"{_units(few, neurons)} fewer than {FEW} windows: a rough mean." if few else ""
 
 
-def _absent(neurons: Neurons) -> str:
+def _without_embedding(neurons: Neurons) -> str:
     absent = int((~neurons.embedded).sum())
     if not absent:
         return ""
@@ -124,7 +127,7 @@ def _absent(neurons: Neurons) -> str:
     )
 
 
-def _unsure(neurons: Neurons) -> str:
+def _uncertain(neurons: Neurons) -> str:
     if neurons.predicted is None:
         return ""
     unsure = int((neurons.predicted.unsure & neurons.embedded).sum())
@@ -141,14 +144,14 @@ def _few_units(neurons: Neurons) -> str:
 
 
 def _populations(neurons: Neurons, by: str | None) -> str:
-    """Say what lies behind distances between units that were recorded apart."""
+    """Warn of distances between units that were recorded apart."""
     names = (by,) if by else _POPULATIONS
     for name in names:
         if name in neurons.metadata and (n := neurons.metadata[name].astype(str).nunique()) > 1:
             how = "embedded apart" if by else "perhaps embedded together"
             return (
-                f"The units belong to {n} populations ({name}), {how}: what tells these apart on "
-                "the map may be the recording, not the kind of neuron."
+                f"The units belong to {n} populations ({name}), {how}: differences between "
+                "these on the map may come from the recording, not from the kind of neuron."
             )
     return ""
 

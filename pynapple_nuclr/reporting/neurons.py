@@ -1,4 +1,4 @@
-"""What a page tells of a population, read from its metadata once."""
+"""The data of a page, read once from the metadata of a population."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Neurons(NamedTuple):
     vectors : ndarray (units, dim)
         NaN for units without an embedding.
     encoder, prefix : str
-        Who made the vectors (name@hash), and what their columns begin with.
+        The encoder of the vectors (name@hash), and the prefix of their columns.
     target : str or None
         Which labels are shown.
     classes : list of str
@@ -64,7 +64,7 @@ class Neurons(NamedTuple):
 
     @property
     def embedded(self) -> NDArray[np.bool_]:
-        """Say which units have an embedding (units,)."""
+        """Return which units have an embedding (units,)."""
         return np.asarray(np.isfinite(self.vectors).all(axis=1))
 
     @property
@@ -94,9 +94,9 @@ def read_neurons(units: Units, target: str | None, prefix: str, name: str) -> Ne
     vectors = embeddings(units, prefix, name=name)
     everything = metadata_frame(units)
     metadata = everything.drop(columns=vector_columns(everything.columns))
-    told = predicted_targets(list(metadata))
-    if target is None and told:
-        target = told[0]
+    targets = predicted_targets(list(metadata))
+    if target is None and targets:
+        target = targets[0]
     given = predicted = confidence = None
     if target is not None:
         given = _given(metadata, target, name)
@@ -142,10 +142,10 @@ def find_neighbours(neurons: Neurons, number: int) -> tuple[NDArray[np.int64], F
     nearest, similarity = np.full((n, number), -1), np.full((n, number), np.nan)
     if not number:
         return nearest, similarity
-    rays = directions(neurons.vectors[rows])
+    unit_vectors = directions(neurons.vectors[rows])
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
-        products = rays[start : start + _BLOCK] @ rays.T
+        products = unit_vectors[start : start + _BLOCK] @ unit_vectors.T
         products[np.arange(len(block)), np.arange(start, start + len(block))] = -np.inf
         found = np.argsort(-products, axis=1, kind="stable")[:, :number]
         nearest[block] = rows[found]
@@ -159,7 +159,7 @@ def find_probabilities(neurons: Neurons) -> tuple[list[str], Floats] | None:
     columns = [name for name in neurons.metadata if str(name).startswith(stem)]
     if not columns:
         return None
-    # Names of columns have no punctuation: the labels that are there tell what it was.
+    # Column names have no punctuation: the labels in the metadata restore it.
     written = {re.sub(r"\W", "_", one): one for one in neurons.classes}
     plain = [str(name).removeprefix(stem) for name in columns]
     return [written.get(one, one) for one in plain], neurons.metadata[columns].to_numpy(dtype=float)
@@ -177,5 +177,5 @@ def users_columns(neurons: Neurons) -> list[str]:
     ours = {"rate", neurons.target}
     names = [str(name) for name in neurons.metadata if name not in ours]
     made = (PREDICTED, f"{neurons.prefix}_")
-    told = [name for name in names if not name.startswith(made)]
-    return [name for name in told if not is_missing(neurons.metadata[name]).all()]
+    own = [name for name in names if not name.startswith(made)]
+    return [name for name in own if not is_missing(neurons.metadata[name]).all()]

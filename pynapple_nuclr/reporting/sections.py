@@ -23,33 +23,39 @@ def summary_html(units: Units, neurons: Neurons, familiarity: float, least: floa
     """Return the numbers that describe the recording, as a list of terms."""
     n, embedded = len(neurons.vectors), int(neurons.embedded.sum())
     support = units.time_support
-    facts = [
-        ("Units", f"{n:,}", _plural(n - embedded, "silent unit") if n > embedded else "all heard"),
+    entries = [
+        (
+            "Units",
+            f"{n:,}",
+            _plural(n - embedded, "silent unit") if n > embedded else "all embedded",
+        ),
         ("Recorded", _duration(support.tot_length()), _plural(len(support), "epoch")),
     ]
     windows, stability = neurons.summary("n_windows"), neurons.summary("stability")
     if windows is not None:
-        heard = windows[windows > 0]
-        facts.append(("Windows", *_middle(heard, "{:,.0f}", "a unit, median")))
+        used = windows[windows > 0]
+        entries.append(("Windows", *_middle(used, "{:,.0f}", "a unit, median")))
     if stability is not None:
-        facts.append(("Stability", *_middle(stability, "{:.2f}", "median; 0.5 is chance")))
+        entries.append(("Stability", *_middle(stability, "{:.2f}", "median; 0.5 is chance")))
     if np.isfinite(familiarity):
-        facts.append(("Familiarity", f"{familiarity:.2g}", f"below {least:g}: unlike the training"))
+        entries.append(
+            ("Familiarity", f"{familiarity:.2g}", f"below {least:g}: unlike the training")
+        )
     if (rate := neurons.numbers("rate")) is not None:
-        facts.append(("Rate", *_middle(rate, "{:.2g} Hz", "median")))
+        entries.append(("Rate", *_middle(rate, "{:.2g} Hz", "median")))
     if neurons.confidence is not None:
-        facts.append(("Confidence", *_middle(neurons.confidence, "{:.2f}", "median")))
+        entries.append(("Confidence", *_middle(neurons.confidence, "{:.2f}", "median")))
     items = [
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
-        for name, value, note in facts
+        for name, value, note in entries
     ]
     return "\n".join(items)
 
 
 def cautions_html(cautions: list[str]) -> str:
-    """Return what to be careful about, or that nothing stands out."""
+    """Return what to be careful about, or that there is nothing."""
     if not cautions:
-        return '<p class="calm">Nothing stands out in this recording.</p>'
+        return '<p class="calm">Nothing unusual was found in this recording.</p>'
     items = "\n".join(f"<li>{escape(one)}</li>" for one in cautions)
     return f'<ul class="cautions">\n{items}\n</ul>'
 

@@ -39,7 +39,7 @@ def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> di
     """
     points, axes = _map(neurons, method)
     nearest, similarity = find_neighbours(neurons, neighbours)
-    chances = find_probabilities(neurons)
+    probabilities = find_probabilities(neurons)
     both = neurons.given is not None and neurons.predicted is not None
     return {
         "target": neurons.target,
@@ -55,7 +55,8 @@ def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> di
         "rate": _numbers(neurons.numbers("rate")),
         "stability": _numbers(neurons.summary("stability")),
         "windows": _numbers(neurons.summary("n_windows")),
-        "chances": chances and {"classes": chances[0], "values": list(map(_numbers, chances[1]))},
+        "probabilities": probabilities
+        and {"classes": probabilities[0], "values": list(map(_numbers, probabilities[1]))},
         "neighbours": [
             [
                 [int(row), round(float(value), 3)]

@@ -1,4 +1,4 @@
-"""Populations with known identity: three worlds that tell what an encoder has learned.
+"""Populations with known identity: three worlds that test what an encoder has learned.
 
 All worlds fire by one rule. A unit's rate is its own mean times ``1 + tanh(gain · s(t))``, and its
 spikes are a renewal process in the time that this rate stretches.
@@ -9,7 +9,7 @@ spikes are a renewal process in the time that this rate stretches.
   opponent half a period on, a soloist at a place of its own, a clique a quarter on. The region
   is when: units in the shell read a little later than those in the core. The signal is periodic,
   as long as the recording (at least 20 s; calcium 80 s), and made of odd harmonics, so that half
-  a period on stands exactly its negative: an opponent is silent when followers fire. From
+  a period later is exactly its negative: an opponent is silent when followers fire. From
   whatever place a unit reads, it has read the whole signal once, so that even in one finite
   recording its rate, intervals and autocorrelogram have the same law as those of any other.
 - *null*: units differ as in *single* and couple as in *context*, but their labels are drawn at
@@ -19,8 +19,8 @@ Measured with the defaults on ten seeds (logistic regression over units, macro F
 types; labels shuffled: 0.3): in *context*, `unit_statistics` score 0.32, the correlation of a
 unit's counts in 200 ms bins with the mean of the others' 1.00 from 60 s, 0.94 from 10 s and 0.77
 from 3.2 s. Regions score 0.49 by statistics (shuffled: 0.50) and 0.89 by who comes first, from
-10 s; a soloist's cannot be told. In *single* statistics score 0.99 and correlation 0.31; in *null*
-both 0.28.
+10 s; that of a soloist cannot be recovered. In *single* statistics score 0.99 and correlation 0.31;
+in *null* both 0.28.
 """
 
 from __future__ import annotations
@@ -183,12 +183,12 @@ class _Population:
     region: NDArray[np.str_]
     firing: list[_Firing]
     signal: Floats
-    places: NDArray[np.intp]  # (units,), in steps
+    positions: NDArray[np.intp]  # (units,), in steps
     gain: float
 
     def modulation(self, unit: int) -> Floats:
         """Return the rate of a unit at every step (steps,), relative to its mean."""
-        return 1 + np.tanh(self.gain * np.roll(self.signal, self.places[unit]))
+        return 1 + np.tanh(self.gain * np.roll(self.signal, self.positions[unit]))
 
 
 def _population(
@@ -209,14 +209,14 @@ def _population(
     signal = _shared_signal(2 * int(np.ceil(period / _STEP / 2)), timescale, rng)
     # A soloist reads away from everybody else: not near the followers, nor near the opponents.
     own = rng.uniform(0.05, 0.45, n_units) + 0.5 * rng.integers(0, 2, n_units)
-    place = np.select([coupling == name for name in _COUPLING], [0.0, 0.5, own, 0.25])
-    steps = np.rint(place * len(signal)) + (region == "shell") * _DELAY * timescale / _STEP
+    position = np.select([coupling == name for name in _COUPLING], [0.0, 0.5, own, 0.25])
+    steps = np.rint(position * len(signal)) + (region == "shell") * _DELAY * timescale / _STEP
     return _Population(
         cell_type=labels,
         region=region if world == "context" else rng.permutation(region),
         firing=[_ALIKE if world == "context" else _FIRING[name] for name in kind],
         signal=signal,
-        places=np.rint(steps).astype(np.intp),
+        positions=np.rint(steps).astype(np.intp),
         gain=0.0 if world == "single" else _GAIN,
     )
 
@@ -233,7 +233,7 @@ def _shared_signal(n_steps: int, timescale: float, rng: np.random.Generator) -> 
     """Draw a periodic signal (steps,) of mean 0 and variance 1.
 
     Amplitudes are fixed and phases random: the signal is Gaussian, and its autocorrelation is the
-    same in every recording: (1 + t/τ) exp(−t/τ). Odd harmonics only: half a period on stands its
+    same in every recording: (1 + t/τ) exp(−t/τ). Odd harmonics only: half a period later is its
     negative.
     """
     frequencies = np.arange(n_steps // 2 + 1) / (n_steps * _STEP)
@@ -249,7 +249,7 @@ def _fire(
 ) -> list[Floats]:
     """Draw the spike times of every unit, in seconds of recorded time from 0 to `duration`."""
     n_units = len(units.cell_type)
-    mute = rng.permutation(n_units) < np.rint(silent * n_units)
+    is_silent = rng.permutation(n_units) < np.rint(silent * n_units)
     steps = np.arange(len(units.signal))
     edges = np.append(steps, len(steps)) * _STEP
     trains = []
@@ -258,7 +258,7 @@ def _fire(
         own = np.random.default_rng(rng.integers(2**63))
         scale = np.exp(_RATE_SPREAD * own.standard_normal())
         slope = drift * own.standard_normal()
-        if mute[unit]:
+        if is_silent[unit]:
             trains.append(np.empty(0))
             continue
         trend = np.exp(slope * (steps * _STEP / duration - 0.5))

@@ -114,10 +114,10 @@ def test_one_warning_says_what_is_unlike(encoder, another):
             call(strange, encoder, progress=False)
         assert len(caught) == 1
         assert caught[0].filename == __file__
-        told = str(caught[0].message)
-        assert "'recording' is unlike" in told
-        assert encoder.identity in told
-        assert "synchrony" in told
+        message = str(caught[0].message)
+        assert "'recording' is unlike" in message
+        assert encoder.identity in message
+        assert "synchrony" in message
 
 
 def test_the_report_names_the_deviations(encoder, another):

@@ -1,4 +1,4 @@
-"""The embedding map: every unit in its place, every class told apart, nothing overlapping."""
+"""The embedding map: every unit in its place, every class distinct, nothing overlapping."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_colours_are_told_apart_with_any_vision(vision):
 def test_faulty_input_is_named():
     units = population()
     units.set_info({"layer2": np.arange(24)})
-    with pytest.raises(ValueError, match="color_by='layer' is no metadata column") as refused:
+    with pytest.raises(ValueError, match="color_by='layer' is not a metadata column") as refused:
         plot_embedding(units, "layer")
     assert str(refused.value).endswith("there are rate, nuclr_encoder, cell_type, layer2")
     with pytest.raises(ValueError, match=r"method='mds'; expected 'pca', 'tsne' or 'umap'"):

@@ -29,12 +29,15 @@ def population(n=60, seed=0, **more):
     """Return units with labels, predictions, probabilities and depths."""
     rng = np.random.default_rng(seed)
     labels = np.array(CLASSES, dtype=object)[np.arange(n) % 3]
-    chances = rng.dirichlet(np.ones(3), size=n)
-    told = np.array(CLASSES, dtype=object)[chances.argmax(axis=1)]
+    probabilities = rng.dirichlet(np.ones(3), size=n)
+    predictions = np.array(CLASSES, dtype=object)[probabilities.argmax(axis=1)]
     columns = {"layer": labels, "rel_y": rng.uniform(0, 3000, n), **more}
     units = nap.TsGroup({i: nap.Ts([0.1, 0.5]) for i in range(n)}, metadata=columns)
-    predicted = {"predicted_layer": told, "predicted_layer_confidence": chances.max(axis=1)}
-    return add_columns(units, predicted=predicted), chances
+    predicted = {
+        "predicted_layer": predictions,
+        "predicted_layer_confidence": probabilities.max(axis=1),
+    }
+    return add_columns(units, predicted=predicted), probabilities
 
 
 def changed(units, **columns):
@@ -61,33 +64,35 @@ def names(labels):
 def test_confusion_counts_every_pair_and_shades_its_share_of_the_row():
     units, _ = population()
     ax = plot_confusion(units, "layer")
-    true, told = np.asarray(units["layer"]), np.asarray(units["predicted_layer"])
-    expected = pd.crosstab(pd.Series(true), pd.Series(told)).loc[CLASSES, CLASSES].to_numpy()
+    true, predictions = np.asarray(units["layer"]), np.asarray(units["predicted_layer"])
+    expected = pd.crosstab(pd.Series(true), pd.Series(predictions)).loc[CLASSES, CLASSES].to_numpy()
     np.testing.assert_array_equal(cells(ax), expected)
     np.testing.assert_allclose(ax.images[0].get_array(), expected / 20)
     assert names(ax.get_yticklabels()) == ["L2 (20)", "L4 (20)", "L10 (20)"]
     assert names(ax.get_xticklabels()) == CLASSES
-    f1 = f1_score(true.astype(str), told.astype(str), average="macro")
-    accuracy = np.mean(true == told)
+    f1 = f1_score(true.astype(str), predictions.astype(str), average="macro")
+    accuracy = np.mean(true == predictions)
     expected = f"macro F1 {f1:.2f}, accuracy {accuracy:.2f}\n60 units"
     assert ax.get_title(loc="left") == expected
 
 
 def test_confusion_counts_what_is_unknown_and_what_has_no_label():
     units, _ = population()
-    told = np.asarray(units["predicted_layer"], dtype=object).copy()
+    predictions = np.asarray(units["predicted_layer"], dtype=object).copy()
     labels = np.asarray(units["layer"], dtype=object).copy()
-    told[:6], labels[-6:-1], labels[-1], told[10] = "unknown", "nan", "unknown", ""
-    ax = plot_confusion(changed(units, layer=labels, predicted_layer=told), "layer")
+    predictions[:6], labels[-6:-1], labels[-1], predictions[10] = "unknown", "nan", "unknown", ""
+    ax = plot_confusion(changed(units, layer=labels, predicted_layer=predictions), "layer")
     assert names(ax.get_xticklabels()) == [*CLASSES, "unknown"]
     np.testing.assert_array_equal(cells(ax)[:, -1], [2, 2, 2])
     assert cells(ax).sum() == 60 - 6 - 1
     kept = np.r_[0:10, 11:54]
-    f1 = f1_score(labels[kept].astype(str), told[kept].astype(str), labels=CLASSES, average="macro")
+    f1 = f1_score(
+        labels[kept].astype(str), predictions[kept].astype(str), labels=CLASSES, average="macro"
+    )
     title = ax.get_title(loc="left").replace("\n", ", ")
     assert title == (
-        f"macro F1 {f1:.2f}, accuracy {np.mean(labels[kept] == told[kept]):.2f}, 53 units, 6 of "
-        "them called unknown, 6 without a label not shown, 1 without a prediction not shown"
+        f"macro F1 {f1:.2f}, accuracy {np.mean(labels[kept] == predictions[kept]):.2f}, 53 units, "
+        "6 of them called unknown, 6 without a label not shown, 1 without a prediction not shown"
     )
 
 
@@ -96,7 +101,7 @@ def test_confusion_of_classes_that_only_one_side_has():
     units = changed(units, layer=["L2"] * 6, predicted_layer=["L2", "L2", "L2", "L4", "L4", "L2"])
     ax = plot_confusion(units, "layer")
     np.testing.assert_array_equal(cells(ax), [[4, 2], [0, 0]])
-    # L4, which nobody is, counts in macro F1: F1 of L2 is 0.8.
+    # L4, which no unit is, counts in macro F1: F1 of L2 is 0.8.
     assert ax.get_title(loc="left").startswith("macro F1 0.40, accuracy 0.67")
 
 
@@ -121,15 +126,17 @@ def test_a_confusion_of_long_names_fits_into_its_figure(n_classes):
 
 
 def test_confidence_agrees_with_the_report():
-    units, chances = population(200)
-    chances[:60:3], chances[1:60:3], chances[2:60:3] = (
+    units, probabilities = population(200)
+    probabilities[:60:3], probabilities[1:60:3], probabilities[2:60:3] = (
         [0.6, 0.4, 0.0],  # at the edge of a bin
         [0.61, 0.39, 0.0],
         [1.0, 0.0, 0.0],
     )
-    told = np.array(CLASSES, dtype=object)[chances.argmax(axis=1)]
-    units = changed(units, predicted_layer=told, predicted_layer_confidence=chances.max(axis=1))
-    report = nap_nuclr.confidence_report(units["layer"], chances, CLASSES)
+    predictions = np.array(CLASSES, dtype=object)[probabilities.argmax(axis=1)]
+    units = changed(
+        units, predicted_layer=predictions, predicted_layer_confidence=probabilities.max(axis=1)
+    )
+    report = nap_nuclr.confidence_report(units["layer"], probabilities, CLASSES)
     full = report.isel(bin=report["bin_units"].values > 0)
     expected = np.column_stack([full["bin_confidence"], full["bin_accuracy"]])
     title = f"ECE {float(report['ece']):.3f}\n200 units"
@@ -153,9 +160,9 @@ def test_counts_of_neighbouring_bins_do_not_touch():
 def test_intervals_are_wilsons():
     units, _ = population()
     n, right = 60, 45
-    told = np.array(units["layer"], dtype=object)
-    told[right:] = "L99"
-    units = changed(units, predicted_layer=told, predicted_layer_confidence=np.full(n, 0.7))
+    predictions = np.array(units["layer"], dtype=object)
+    predictions[right:] = "L99"
+    units = changed(units, predicted_layer=predictions, predicted_layer_confidence=np.full(n, 0.7))
     ax = plot_confidence(units, "layer")
     (segment,) = ax.containers[0].lines[2][0].get_segments()
     z, p = norm.ppf(0.975), right / n
@@ -167,11 +174,13 @@ def test_intervals_are_wilsons():
 
 def test_confidence_counts_who_is_left_out():
     units, _ = population()
-    told = np.asarray(units["predicted_layer"], dtype=object).copy()
+    predictions = np.asarray(units["predicted_layer"], dtype=object).copy()
     labels = np.asarray(units["layer"], dtype=object).copy()
     sure = np.asarray(units["predicted_layer_confidence"]).copy()
-    told[:4], sure[:2], labels[-3:] = "unknown", np.nan, ""
-    units = changed(units, layer=labels, predicted_layer=told, predicted_layer_confidence=sure)
+    predictions[:4], sure[:2], labels[-3:] = "unknown", np.nan, ""
+    units = changed(
+        units, layer=labels, predicted_layer=predictions, predicted_layer_confidence=sure
+    )
     title = plot_confidence(units, "layer").get_title(loc="left").replace("\n", ", ")
     expected = "53 units, 3 without a label not shown, 4 without a prediction not shown"
     assert title.split(", ", 1)[1] == expected
@@ -286,7 +295,9 @@ def test_traces_are_drawn_too():
 def test_faulty_input_is_named():
     units, _ = population()
     for plot in (plot_confusion, plot_confidence):
-        with pytest.raises(ValueError, match="target='area' is no metadata column; there are rate"):
+        with pytest.raises(
+            ValueError, match="target='area' is not a metadata column; there are rate"
+        ):
             plot(units, "area")
     units.set_info(area=["x"] * 60)
     for plot in (plot_confusion, plot_confidence):
@@ -308,11 +319,11 @@ def test_faulty_input_is_named():
 
 def test_faulty_depths_are_named():
     units, _ = population()
-    with pytest.raises(ValueError, match="color_by='area' is no metadata column"):
+    with pytest.raises(ValueError, match="color_by='area' is not a metadata column"):
         plot_depth(units, "area")
     with pytest.raises(ValueError, match=r"depth='layer' holds no numbers \('L2', …\).*rel_y"):
         plot_depth(units, "layer", depth="layer")
-    with pytest.raises(ValueError, match="by='probe' is no metadata column"):
+    with pytest.raises(ValueError, match="by='probe' is not a metadata column"):
         plot_depth(units, "layer", by="probe")
     with pytest.raises(ValueError, match="depth='rel_y' is missing for all of 60 units"):
         plot_depth(changed(units, rel_y=np.full(60, np.nan)), "layer")

@@ -30,12 +30,12 @@ def population(n=30, silent=0, seed=0, order=None, duration=60.0, **metadata):
     vectors = 3 * rng.normal(size=(3, 5))[labels] + rng.normal(size=(n, 5)) + 10
     trains = [np.sort(rng.uniform(0, duration, 20 + 10 * i)) for i in range(n)]
     windows, stability = rng.integers(2, 7, n), rng.uniform(0.5, 1, n)
-    chances = rng.dirichlet(np.ones(3), n)
+    probabilities = rng.dirichlet(np.ones(3), n)
     for i in range(silent):
         trains[i], windows[i] = np.empty(0), 0
-        vectors[i] = stability[i] = chances[i] = np.nan
-    told = np.array(CLASSES)[np.nan_to_num(chances).argmax(axis=1)].astype(object)
-    told[:silent] = "unknown"
+        vectors[i] = stability[i] = probabilities[i] = np.nan
+    predictions = np.array(CLASSES)[np.nan_to_num(probabilities).argmax(axis=1)].astype(object)
+    predictions[:silent] = "unknown"
     order = np.arange(n) if order is None else order
     names = {"cell_type": np.array(CLASSES, dtype=object)[labels], "id": np.arange(n)}
     units = nap.TsGroup(
@@ -43,8 +43,13 @@ def population(n=30, silent=0, seed=0, order=None, duration=60.0, **metadata):
         time_support=nap.IntervalSet(0, duration),
         metadata={name: values[order] for name, values in (names | metadata).items()},
     )
-    predicted = {"predicted_cell_type": told, "predicted_cell_type_confidence": chances.max(1)}
-    predicted |= {f"predicted_cell_type_p_{name}": chances[:, i] for i, name in enumerate(CLASSES)}
+    predicted = {
+        "predicted_cell_type": predictions,
+        "predicted_cell_type_confidence": probabilities.max(1),
+    }
+    predicted |= {
+        f"predicted_cell_type_p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)
+    }
     return add_columns(
         units,
         vectors=vectors[order],
@@ -200,11 +205,11 @@ def test_labels_that_are_only_predicted_have_an_asterisk():
 def test_the_card_shows_the_probability_of_each_class():
     units = population()
     ax = plot_unit(units, 5)["prediction"]
-    chances = {name: units[f"predicted_cell_type_p_{name}"][5] for name in CLASSES}
-    ranked = sorted(CLASSES, key=lambda name: -chances[name])
-    assert names(ax.get_yticklabels()) == [f"{chances[one]:.2f} {one}" for one in ranked]
+    probabilities = {name: units[f"predicted_cell_type_p_{name}"][5] for name in CLASSES}
+    ranked = sorted(CLASSES, key=lambda name: -probabilities[name])
+    assert names(ax.get_yticklabels()) == [f"{probabilities[one]:.2f} {one}" for one in ranked]
     np.testing.assert_allclose(
-        [bar.get_width() for bar in ax.patches], sorted(chances.values())[::-1]
+        [bar.get_width() for bar in ax.patches], sorted(probabilities.values())[::-1]
     )
     headline = ax.figure.get_suptitle()
     rate, sure = units["rate"][5], units["predicted_cell_type_confidence"][5]
@@ -215,10 +220,10 @@ def test_the_card_shows_the_probability_of_each_class():
 def test_a_card_of_many_long_names_fits_into_its_figure():
     long = [f"Glutamatergic layer {i} intratelencephalic" for i in range(12)]
     units = population(36, cell_type=np.array(long * 3, dtype=object))
-    chances = {
+    probabilities = {
         f"predicted_cell_type_p_{one.replace(' ', '_')}": np.full(36, 1 / 12) for one in long
     }
-    units = add_columns(units, predicted=chances)
+    units = add_columns(units, predicted=probabilities)
     panels = plot_unit(units, 30)
     panels["raster"].figure.canvas.draw()
     whole = panels["raster"].figure.bbox
@@ -358,17 +363,19 @@ def test_faulty_input_is_named():
         with pytest.raises(ValueError, match="embed"):
             draw(bare)
     units = population()
-    with pytest.raises(ValueError, match="color_by='area' is no metadata column; there are rate"):
+    with pytest.raises(
+        ValueError, match="color_by='area' is not a metadata column; there are rate"
+    ):
         plot_stability(units, "area")
     with pytest.raises(ValueError, match="against='cell_type' holds no numbers"):
         plot_stability(units, against="cell_type")
     with pytest.raises(ValueError, match="none of 30 units has a nuclr_stability and a rate"):
         plot_stability(population(silent=30))
-    with pytest.raises(ValueError, match="order_by='area' is no metadata column"):
+    with pytest.raises(ValueError, match="order_by='area' is not a metadata column"):
         plot_similarity(units, "area")
     with pytest.raises(ValueError, match="2 of 30 units have an embedding.* at least 3"):
         plot_similarity(population(silent=28))
-    with pytest.raises(ValueError, match=r"unit=99 is none of the 30 units; there are 0, 1, 2"):
+    with pytest.raises(ValueError, match=r"unit=99 is not one of the 30 units; there are 0, 1, 2"):
         plot_unit(units, 99)
     with pytest.raises(ValueError, match="target='area' is neither a metadata column nor"):
         plot_unit(units, 0, "area")

@@ -123,7 +123,7 @@ def test_nothing_stands_out_where_nothing_does(tmp_path, encoder):
     units.set_info({"nuclr_stability": np.full(n, 0.9), "nuclr_n_windows": np.full(n, 50)})
     page = page_of(units, tmp_path, encoder=knowing)
     assert cautions_of(page) == []
-    assert "Nothing stands out" in string_values(page)
+    assert "Nothing unusual was found" in string_values(page)
     assert "Familiarity" in string_values(page)
 
 
@@ -144,7 +144,7 @@ def test_nothing_stands_out_where_nothing_does(tmp_path, encoder):
             {"by": "day"},
             "belong to 3 populations (day), embedded apart",
         ),
-        (lambda: summarised(), {}, "training data is not known: its encoder is not at hand"),
+        (lambda: summarised(), {}, "training data is not known: its encoder was not found"),
         (
             lambda: fitted().annotate(summarised(), threshold=1.0),
             {},
@@ -190,7 +190,7 @@ def test_the_encoders_card_is_there_if_the_encoder_is(real, encoder, tmp_path):
     words = string_values(page_of(real, tmp_path))  # found by its signature
     assert "Licence not stated" in words and "For research; not for any clinical" in words
     assert f"hash: {encoder.identity.partition('@')[2]}" in words
-    assert "was not at hand" in string_values(page_of(embedded(30), tmp_path))
+    assert "was not found" in string_values(page_of(embedded(30), tmp_path))
 
 
 # What it holds
@@ -210,11 +210,11 @@ def test_neighbours_are_those_of_the_unit_card(tmp_path):
 
 def test_probabilities_stand_under_their_labels(tmp_path):
     units = fitted().annotate(embedded(30, silent=[1]), probabilities=True)
-    chances = data_of(page_of(units, tmp_path))["chances"]
-    assert chances["classes"] == ["PV", "SST", "VIP"]
-    assert chances["values"][1] == [None] * 3
+    probabilities = data_of(page_of(units, tmp_path))["probabilities"]
+    assert probabilities["classes"] == ["PV", "SST", "VIP"]
+    assert probabilities["values"][1] == [None] * 3
     expected = metadata_frame(units)["predicted_cell_type_p_SST"].to_numpy()
-    assert chances["values"][5][1] == pytest.approx(expected[5], rel=1e-3)
+    assert probabilities["values"][5][1] == pytest.approx(expected[5], rel=1e-3)
 
 
 def test_rasters_and_autocorrelograms_are_those_of_the_spikes(real, tmp_path):
@@ -348,7 +348,7 @@ def test_a_page_is_replaced_only_if_told_and_only_by_a_whole_one(tmp_path):
     [
         ({"target": "layer"}, "target='layer' is neither a metadata column nor predicted"),
         ({"target": "depth"}, "target='depth' has 70 labels .* at most 64"),
-        ({"by": "layer"}, "by='layer' is no metadata column"),
+        ({"by": "layer"}, "by='layer' is not a metadata column"),
         ({"neighbours": 0}, "neighbours=0; expected at least 1"),
         ({"encoder": "spikes"}, f"encoder=.*but the units have vectors of {TINY}"),
     ],
@@ -379,7 +379,7 @@ def test_the_command_embeds_what_is_not_embedded(tmp_path, tiny_units):
 def test_the_command_takes_an_embedded_file_as_it_is(tmp_path, real):
     source = write_units(real, tmp_path / "day1_nuclr.nwb")
     out = tmp_path / "page.html"
-    told = run_json("report", source, "-o", out)
-    assert told["output"] == str(out) and told["units"] == 20
+    summary = run_json("report", source, "-o", out)
+    assert summary["output"] == str(out) and summary["units"] == 20
     data = data_of(out.read_text(encoding="utf-8"))
     assert data["stability"] == pytest.approx(real["nuclr_stability"].to_numpy(), rel=1e-3)

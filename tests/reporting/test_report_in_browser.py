@@ -242,7 +242,7 @@ def test_a_confidence_filter_keeps_the_sure(opened):
     assert kept and min(kept) >= round(least, 2) - 0.005
     assert find(opened, "#count").text == f"{len(kept)} of 30 shown"
     find(opened, "#search").send_keys("no such unit")
-    assert column(opened, "Unit") == [] and texts(opened, "#nobody") == [
+    assert column(opened, "Unit") == [] and texts(opened, "#no-unit") == [
         "No unit passes the filters."
     ]
 
@@ -277,15 +277,15 @@ def test_the_table_of_labels_sorts(opened):
     assert len(counts) >= 3 and counts == sorted(counts)
 
 
-# What a screen reader is told
+# What a screen reader reads
 
 
 def test_everything_has_a_name(opened):
     opened.execute_script("document.querySelectorAll('#units button')[9].click()")
     nodes = opened.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    told = ("button", "checkbox", "slider", "searchbox", "listbox", "option", "table", "heading")
+    roles = ("button", "checkbox", "slider", "searchbox", "listbox", "option", "table", "heading")
     found = [
-        one for one in nodes if one.get("role", {}).get("value") in told and not one["ignored"]
+        one for one in nodes if one.get("role", {}).get("value") in roles and not one["ignored"]
     ]
     nameless = [one for one in found if not one.get("name", {}).get("value")]
     roles = {one["role"]["value"] for one in found}

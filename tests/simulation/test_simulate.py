@@ -112,7 +112,7 @@ def test_context_classes_carry_over_to_other_recordings(context):
 
 
 def test_context_regions_are_told_by_who_comes_first(context):
-    # Except for soloists, who follow nobody: theirs cannot be told.
+    # Except for soloists, who follow no one: theirs cannot be recovered.
     for units in list(context.values())[:2]:
         lagged = _lagged(_counts(units, 0.1, 60), lags=(-2, -1, 0, 1, 2))
         coupled = _labels(units) != "soloist"

@@ -1,8 +1,8 @@
 // The card of one unit.
 
 function probabilities(i) {
-  if (!data.chances || data.chances.values[i].includes(null)) return [];
-  const { classes, values } = data.chances;
+  if (!data.probabilities || data.probabilities.values[i].includes(null)) return [];
+  const { classes, values } = data.probabilities;
   const ranked = classes.map((name, k) => [name, values[i][k]]).sort((a, b) => b[1] - a[1]);
   const bars = ranked.slice(0, 10).map(([name, value]) => {
     const inner = make("span");
@@ -28,7 +28,7 @@ function neighbours(i) {
     : make("p", { class: "hint" }, "No embedding to compare.");
   return [make("h4", {}, "Nearest neighbours, by similarity"), list];
 }
-function facts(i) {
+function entries(i) {
   const own = data.own.names.map((name, k) => [name, data.own.values[k][i]]);
   const pairs = [
     data.given && [`${data.target}, in the file`, named(data.given[i])],
@@ -66,7 +66,7 @@ function open(i, from, byKeyboard) {
     button("→", beside(1), { "aria-label": "Next unit of the table" }),
     button("×", close, { "aria-label": "Close the card" }));
   const activity = data.activity.rasters ? [...raster(i), ...autocorrelogram(i)] : trace(i);
-  get("card").replaceChildren(...[make("header", {}, title, steps), said(i), facts(i),
+  get("card").replaceChildren(...[make("header", {}, title, steps), said(i), entries(i),
     ...probabilities(i), ...activity, ...neighbours(i)].filter((one) => one !== null));
   if (byKeyboard) title.focus({ preventScroll: true });
   const box = get("card").getBoundingClientRect();

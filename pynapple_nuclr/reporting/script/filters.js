@@ -39,6 +39,6 @@ function filter() {
   get("confidence-value").textContent = `≥ ${least}`;
   get("confidence").setAttribute("aria-valuetext", `at least ${least}`);
   get("count").textContent = `${shown.size} of ${units.length} shown`;
-  get("nobody").hidden = shown.size > 0;
+  get("no-unit").hidden = shown.size > 0;
   if (active !== null && !shown.has(active)) activate(null);
 }

@@ -241,6 +241,6 @@ def _restrict(units: Any, source: Any, epochs: Any) -> Any:
             f"{source} has no tables of intervals, such as {epochs!r}; give epochs as a pynapple "
             "IntervalSet"
         )
-    with warnings.catch_warnings():  # of an empty intersection: whoever uses the units says so
+    with warnings.catch_warnings():  # of an empty intersection: an error follows where it is used
         warnings.simplefilter("ignore")
         return units.restrict(epochs)

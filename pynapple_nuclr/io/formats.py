@@ -19,8 +19,10 @@ from pynapple_nuclr.nwb.opening import is_remote
 logger = logging.getLogger("pynapple_nuclr")
 
 GROUP = "pynapple_nuclr.formats"
-_DEFAULT = "nwb"  # reads addresses and files of any other name, and says what is wrong with them
-_OWN = ("nwb", "zarr", "phy", "suite2p", "csv", "parquet")  # are asked first, in this order
+_DEFAULT = (
+    "nwb"  # reads addresses and files of any other name, with an error that names the problem
+)
+_OWN = ("nwb", "zarr", "phy", "suite2p", "csv", "parquet")  # come first, in this order
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Format:
     read_units, read_traces, read_recording : callable, optional
         Take a path, return a ``TsGroup``, a ``TsdFrame``, or either. Further keyword parameters
         are the options of the format. A reader without a parameter ``epochs`` reads everything;
-        the result is then cut to the epochs asked for. `read_recording` is by default the one of
+        the result is then cut to the chosen epochs. `read_recording` is by default the one of
         the other two that is there.
     write : callable, optional
         ``write(units, path, *, source, raw, overwrite)`` writes embedded units; `source` is the

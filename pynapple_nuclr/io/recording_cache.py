@@ -258,7 +258,7 @@ def _mapped(path: Path, dtype: str) -> Mapped:
 
 
 def _check_index(arrays: dict[str, Any], modality: str) -> None:
-    """Refuse arrays that do not fit together: what they say of places in others is believed."""
+    """Refuse arrays that do not fit together: some hold positions in others."""
     n_units, offsets = len(arrays["unit_ids"]), arrays["offsets"][:]
     epochs = arrays["epochs"]
     fit = epochs.size > 0 and epochs.shape[1:] == (2,) and np.isfinite(epochs).all()

@@ -163,7 +163,7 @@ def _sorting(sorting_or_analyzer: Any) -> Any:
 
 
 def _with_recording(sorting_or_analyzer: Any) -> Any:
-    """Return the sorting, with the recording that an analyzer knows: it has the times."""
+    """Return the sorting, with the recording of an analyzer, which has the times."""
     sorting = _sorting(sorting_or_analyzer)
     is_analyzer = sorting_or_analyzer is not sorting
     if is_analyzer and sorting_or_analyzer.has_recording() and not sorting.has_recording():

@@ -234,7 +234,7 @@ def one_value_each(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 def choose_cells(
     columns: dict[str, NDArray[Any]], cells: str | None, where: str, n_rois: int
 ) -> Verdict:
-    """Return which ROIs are read, and say once which are not."""
+    """Return which ROIs are read; log the others once."""
     if cells is None or cells == "all":
         return Verdict(np.ones(n_rois, dtype=bool), None)
     verdict = accepted_rois(columns, n_rois)
@@ -252,10 +252,10 @@ def choose_cells(
             f"{where}: of {n_rois} ROIs none is a cell by {verdict.column!r}; cells='all' takes all"
         )
     rejected = int((~verdict.kept).sum())
-    said = [f"{rejected} of {n_rois} ROIs left out, rejected by the column {verdict.column!r}"]
-    said = [*(said if rejected else []), *verdict.remarks]
-    if said:
-        logger.warning("%s: %s; cells='all' reads all", where, "; ".join(said))
+    remarks = [f"{rejected} of {n_rois} ROIs left out, rejected by the column {verdict.column!r}"]
+    remarks = [*(remarks if rejected else []), *verdict.remarks]
+    if remarks:
+        logger.warning("%s: %s; cells='all' reads all", where, "; ".join(remarks))
     return verdict
 
 
@@ -317,7 +317,7 @@ def time_support(
             support = support.intersect(epochs)
     if not len(support):
         raise ValueError(
-            f"{where} has no two frames in a row in the time asked for; its {len(times)} frames "
+            f"{where} has no two frames in a row in the chosen epochs; its {len(times)} frames "
             f"lie between {times[0]:g} and {times[-1]:g} s"
         )
     return support

@@ -65,7 +65,7 @@ def whole_patches(reader: PatchReader, phase: NDArray[Any] | float = 0) -> list[
 
 
 def tile(reader: PatchReader, *, gaps: Gaps | None = None) -> Tiling:
-    """Lay consecutive windows over a recording.
+    """Place consecutive windows in a recording.
 
     Parameters
     ----------

@@ -133,14 +133,14 @@ def _warn_of_another_signal(recording: Recording, config: EncoderConfig) -> None
 
 
 def _resample(recording: Recording, config: EncoderConfig) -> tuple[Frames, NDArray[np.int64]]:
-    """Lay frames at the encoder's rate over each epoch; return the spans of frames too.
+    """Place frames at the encoder's rate in each epoch; return the spans of frames too.
 
     An epoch ends where no frame was taken for more than `config.max_gap` frame periods, of the
     recording or of the encoder. Within it, frames are read at the times they have: clocks
     jitter, frames are dropped, rates change.
     """
     nothing = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32), np.empty(0)
-    parts: list[_Laid] = [nothing]  # no epoch may hold a frame
+    parts: list[_Placed] = [nothing]  # no epoch may hold a frame
     for start, end in recording.epochs:
         first, last = np.searchsorted(recording.frame_times, (start - _EDGE, end + _EDGE))
         times = recording.frame_times[first:last]
@@ -148,7 +148,7 @@ def _resample(recording: Recording, config: EncoderConfig) -> tuple[Frames, NDAr
         for begin, until in runs_of_frames(times, config.max_gap, 1 / config.frame_rate):
             # The last frame lasts as long as those before it.
             period = float(periods[max(min(until - 2, len(periods) - 1), 0)])
-            recorded, weights, new_times = _lay(times[begin:until], period, config)
+            recorded, weights, new_times = _place(times[begin:until], period, config)
             parts.append((first + begin + recorded, weights, new_times))
     ends = np.cumsum([len(times) for *_, times in parts])
     most = max(len(recorded) for recorded, *_ in parts)
@@ -160,11 +160,11 @@ def _resample(recording: Recording, config: EncoderConfig) -> tuple[Frames, NDAr
     return frames, np.stack((ends[:-1], ends[1:]), axis=1)
 
 
-_Laid = tuple["NDArray[np.int64]", "NDArray[np.float32]", "NDArray[np.float64]"]
+_Placed = tuple["NDArray[np.int64]", "NDArray[np.float32]", "NDArray[np.float64]"]
 
 
-def _lay(times: NDArray[np.float64], period: float, config: EncoderConfig) -> _Laid:
-    """Lay new frames over recorded ones: which ones each is made of, their weights, its time."""
+def _place(times: NDArray[np.float64], period: float, config: EncoderConfig) -> _Placed:
+    """Place new frames: the recorded ones that each is made of, their weights, its time."""
     relative = np.append(np.diff(times), period) * config.frame_rate
     if (np.abs(relative - 1) < _JITTER).all() and abs(relative.mean() - 1) < _SAME_RATE:
         return np.arange(len(times))[None], np.ones((1, len(times)), np.float32), times
@@ -195,7 +195,7 @@ def _sum_events(times: Any, new_times: Any) -> tuple[NDArray[np.int64], NDArray[
 def _scale(recording: Recording, frames: Frames, config: EncoderConfig) -> float:
     """Return the 99th percentile over all frames and units; of the non-zero values for events."""
     if not len(frames.times):
-        return 1.0  # no frame in any epoch: whoever lays windows says so
+        return 1.0  # no frame in any epoch: an error follows where windows are placed
     values = _read_frames(recording, frames, slice(None))
     if config.signal == "events":
         values = values[values != 0]

@@ -171,6 +171,7 @@ class ViewSampler:
         """Draw pairs of windows that cross no gap."""
         window = reader.length * reader.config.patches
         slack = reader.spans[:, 1] - reader.spans[:, 0] - window
+        # A fresh phase each training epoch: no border of windows is always at the same time.
         offset = rng.uniform(0, 1, len(slack)) * np.clip(slack, 0, window)
         steps = np.arange(reader.config.patches) * reader.length
         pairs = []
@@ -185,6 +186,8 @@ class ViewSampler:
         self, reader: PatchReader, start: float, slack: NDArray[Any], rng: np.random.Generator
     ) -> Any:
         """Draw the second window's start: uniform over all starts at an allowed distance."""
+        # The allowed starts are an interval in each epoch on either side of the first window.
+        # An interval drawn by its length, then a point in it: uniform over all allowed starts.
         unit = reader.length / reader.config.patch_seconds  # seconds to seconds, or to frames
         nearest = self.settings.min_view_distance * unit
         farthest = (self.settings.max_view_distance or np.inf) * unit

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,17 +28,8 @@ from pynapple_nuclr.io import formats as registry
 from pynapple_nuclr.io.formats import Format, format_of, formats, output_format, stem_of
 
 OWN = ["nwb", "zarr", "phy", "suite2p", "csv", "parquet"]
-PACKAGE = """
-import numpy as np
-import pynapple as nap
-from pynapple_nuclr.io.formats import Format
-
-def read_units(path):
-    trains = np.load(path)
-    return nap.TsGroup({int(unit): nap.Ts(trains[unit]) for unit in trains.files})
-
-SPIKES = Format("npz_spikes", suffixes=(".spikes.npz",), read_units=read_units)
-"""
+PAGE = Path(__file__).parents[2] / "docs" / "add_a_file_format.md"
+PACKAGE, USE = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
@@ -85,6 +78,12 @@ def test_a_format_of_another_package_is_embedded_by_the_command_line(third_party
     assert run.returncode == 0, run.stderr
     table = pd.read_csv(out)
     assert table["unit"].tolist() == [3, 8, 11] and "nuclr_0" in table
+
+
+def test_the_example_of_the_page_runs(third_party, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = run_with(third_party[0], "-c", USE)
+    assert run.stdout == "2\n", run.stderr
 
 
 CODE = """

@@ -124,7 +124,7 @@ def test_events_are_neither_lost_nor_counted_twice(rate):
 @pytest.mark.parametrize(("scale", "said"), [(1.0, False), (1e3, True), (1e6, True)])
 def test_times_in_milliseconds_are_said_before_frames_are_made(monkeypatch, scale, said):
     frame = nap.TsdFrame(t=np.arange(600) / 20 * scale, d=np.ones((600, 2)))
-    monkeypatch.setattr("pynapple_nuclr.windows.trace_patches._lay", None)
+    monkeypatch.setattr("pynapple_nuclr.windows.trace_patches._place", None)
     with (
         pytest.warns(UserWarning, match="look like milliseconds") if said else nullcontext(),
         pytest.raises(TypeError, match="NoneType"),

@@ -99,7 +99,9 @@ def _map(neurons: Neurons, method: str) -> tuple[list[list[float] | None], list[
     places: list[list[float] | None] = [None] * len(neurons.vectors)
     if len(shown) < MIN_MAP_UNITS:
         return places, []
-    points, axes = project(neurons.vectors[shown], method)
+    rate = neurons.numbers("rate")
+    rate = None if rate is None else rate[shown]
+    points, axes = project(neurons.vectors[shown], method, rate)
     for row, point in zip(shown, points, strict=True):
         places[row] = [_short(value) for value in point]
     return places, axes

@@ -202,3 +202,43 @@ def test_faulty_input_is_named():
         plot_embedding(population(silent=22))
     with pytest.raises(ValueError, match="embed it first"):
         plot_embedding(nap.TsGroup({0: nap.Ts([0.1, 0.5])}))
+
+
+def _by_rate(n=40):
+    """Units whose first value is the log of their rate, and whose second is not."""
+    rng = np.random.default_rng(0)
+    spikes = np.geomspace(5, 500, n).astype(int)
+    units = nap.TsGroup(
+        {i: nap.Ts(np.linspace(0.1, 99, k)) for i, k in enumerate(spikes)},
+        time_support=nap.IntervalSet(0, 100),
+    )
+    vectors = np.column_stack([3 * np.log(spikes), rng.permutation(n) / n, np.zeros(n)])
+    return add_columns(units, vectors=vectors, summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * n})
+
+
+def test_an_axis_that_follows_the_firing_rate_says_so():
+    ax = plot_embedding(_by_rate())
+    assert ax.get_xlabel() == "PC 1, 100 %, follows firing rate"
+    assert ax.get_ylabel() == "PC 2 (0 % of variance)"
+
+
+def test_the_firing_rate_can_be_removed():
+    units = _by_rate()
+    ax = plot_embedding(units, remove="rate")
+    assert "firing rate removed" in ax.get_title(loc="left")
+    assert ax.get_xlabel() == "PC 1 (100 % of variance)"  # of the value that is independent of rate
+    x = ax.collections[0].get_offsets()[:, 0]
+    assert abs(np.corrcoef(x, np.log(units["rate"]))[0, 1]) < 1e-6
+    with pytest.raises(ValueError, match="remove='depth'; expected 'rate' or None"):
+        plot_embedding(units, remove="depth")
+
+
+def test_the_firing_rate_of_traces_cannot_be_removed():
+    traces = nap.TsdFrame(t=np.arange(10) / 10, d=np.ones((10, 4)))
+    traces = add_columns(
+        traces,
+        vectors=np.random.default_rng(0).normal(size=(4, 3)),
+        summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 4},
+    )
+    with pytest.raises(ValueError, match="needs a metadata column 'rate'"):
+        plot_embedding(traces, remove="rate")

@@ -1,9 +1,11 @@
-"""What an encoder reads and how it is built: one frozen record, stored beside the weights."""
+"""What an encoder reads and the size of its network: stored beside the weights."""
 
 from __future__ import annotations
 
+import html
 import json
 import reprlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -18,8 +20,8 @@ _CHOICES = {
     "signal": ("dff", "events"),
     "attention_scope": ("patch", "window"),
 }
-# Added since encoders are signed: as long as it has this value, it is not part of the signature.
 _OLD_NAMES = {"population_scores": "attention_scope"}  # in files of 0.1.0 and in every hash
+# Settings added later: at this value they are not part of the signature, so that hashes stay.
 _ADDED = {"attention_scope": "patch", "population_dropout": 0.0, "max_gap": 3.0}
 # Wide enough for any encoder of this kind, narrow enough that a forged file cannot ask for a
 # model that does not fit into memory.
@@ -28,7 +30,13 @@ _LARGEST["spatiotemporal_layers"] = _LARGEST["temporal_layers"]
 _LARGEST_PRODUCT = 100_000
 
 
-@dataclass(frozen=True)
+_OTHER_MODALITY = {
+    "spikes": {"frame_rate", "patch_frames", "window_frames", "signal"},
+    "calcium": {"bin_size", "patch_duration", "window_duration"},
+}
+
+
+@dataclass(frozen=True, repr=False)
 class EncoderConfig:
     """The windows that an encoder reads and the size of its network.
 
@@ -54,12 +62,12 @@ class EncoderConfig:
     rotary_fraction : float
         Fraction of a head's frequencies that encode the patch index.
     attention_scope : {"patch", "window"}
-        Whether a unit decides at every patch anew whom in the population to listen to (as
-        published), or once for the window, by all its patches.
+        Whether attention among units has weights of its own at every patch (as published), or one
+        set for the whole window.
     dropout : float
         Dropout probability in training.
     population_dropout : float
-        The largest part of its population that a unit does not hear in training; 0 as published.
+        Largest fraction of the population that is left out in training; 0 as published.
     max_gap : float
         Calcium: where no frame was taken for longer than this many frame periods (the
         recording's running median, or 1 / `frame_rate` if that is longer), an epoch ends; over
@@ -192,6 +200,18 @@ class EncoderConfig:
         """Duration of a window, in seconds (joined time under ``gaps="join"``)."""
         return self.patches * self.patch_seconds
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.relevant().items())
+        return f"EncoderConfig({values})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.relevant())
+
+    def relevant(self) -> dict[str, Any]:
+        """Return the settings that have an effect on this modality."""
+        unused = _OTHER_MODALITY[self.modality]
+        return {name: value for name, value in self.to_dict().items() if name not in unused}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as a plain dictionary (for JSON)."""
         return asdict(self)
@@ -223,3 +243,10 @@ class EncoderConfig:
             names = ", ".join(map(repr, sorted(unknown)[:5]))
             raise ValueError(f"unknown encoder settings: {names}")
         return cls(**values)
+
+
+def html_table(rows: Mapping[str, Any]) -> str:
+    """Return names and values as a table for notebooks."""
+    texts = ((html.escape(name), html.escape(str(value))) for name, value in rows.items())
+    cells = (f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in texts)
+    return f"<table>{''.join(cells)}</table>"

@@ -19,12 +19,12 @@ from pynapple_nuclr.checkpoints.encoder_folder import (
     write_folder,
 )
 from pynapple_nuclr.checkpoints.model_cards import as_card, hub_header
-from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.config import EncoderConfig, html_table
 from pynapple_nuclr.model import Network
 
 Stored = Literal["float32", "float16"]
 
-_in_use: weakref.WeakValueDictionary[str, Encoder] = weakref.WeakValueDictionary()
+_alive: weakref.WeakSet[Encoder] = weakref.WeakSet()  # a probe finds its encoder among these
 _sources: dict[str, tuple[str, str | None]] = {}  # name@hash → where it was loaded from, revision
 
 
@@ -40,7 +40,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
     config : EncoderConfig
         Windows and size of the network.
     name : str
-        Name under which the embeddings are signed, as ``name@hash``.
+        First part of its identity, ``name@hash``, which is stored with the embeddings.
     card : dict, optional
         What is known of its training (JSON-able): data, licence, recipe, seed, scores.
 
@@ -70,6 +70,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
         self.name = name
         self.card: dict[str, Any] = dict(card or {})
         self._hub_name: str | None = None  # while it is being pushed
+        _alive.add(self)
 
     @property
     def hash(self) -> str:
@@ -82,14 +83,17 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
 
     @property
     def identity(self) -> str:
-        """Who signs the embeddings: ``name@hash``."""
-        identity = f"{self.name}@{self.hash}"
-        _in_use[identity] = self  # a probe can find the encoder that made its vectors
-        return identity
+        """Name and hash, stored with the embeddings: ``name@hash``."""
+        return f"{self.name}@{self.hash}"
 
     def __repr__(self) -> str:
         size = f"{self.n_parameters:,} parameters"
         return f"<Encoder {self.identity}: {self.config.modality}, {size}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"encoder": self.identity, "parameters": f"{self.n_parameters:,}"}
+        rows |= self.config.relevant() | self.card.get("training", {})
+        return html_table(rows)
 
     def write(self, folder: Path, dtype: Stored = "float32") -> None:
         """Write the encoder's folder; the hash is that of the weights as stored."""
@@ -245,11 +249,16 @@ def build_encoder(
 
 def encoder_in_use(identity: str) -> Encoder | None:
     """Return the encoder of this name@hash if this process holds it or has loaded it."""
-    encoder = _in_use.get(identity)
-    if encoder is None and identity in _sources:
-        source, revision = _sources[identity]
-        encoder = Encoder.from_pretrained(source, revision=revision)
-    return encoder if encoder is not None and encoder.identity == identity else None
+    for encoder in list(_alive):
+        if encoder.read_in.weight.is_meta or not identity.startswith(f"{encoder.name}@"):
+            continue
+        if encoder.identity == identity:
+            return encoder
+    if identity not in _sources:
+        return None
+    source, revision = _sources[identity]
+    encoder = Encoder.from_pretrained(source, revision=revision)
+    return encoder if encoder.identity == identity else None
 
 
 def _download(name: str, hub: dict[str, Any]) -> Path:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
-from pynapple_nuclr.checkpoints import BUNDLED, find_encoder
+from pynapple_nuclr.checkpoints import BUNDLED, _encoder, find_encoder
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16)
 
@@ -182,3 +182,13 @@ def test_loading_an_encoder_does_not_load_lightning():
         "assert not any(m.split('.')[0] == 'lightning' for m in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_to_show_an_encoder_changes_nothing(encoder):
+    before = set(_encoder._alive), dict(_encoder._sources)
+    page = encoder._repr_html_()
+    assert encoder.identity in repr(encoder) and encoder.identity in page
+    assert "bin_size" in page and "frame_rate" not in page
+    assert (set(_encoder._alive), dict(_encoder._sources)) == before
+    assert eval(repr(CONFIG)) == CONFIG
+    assert "window_duration" in CONFIG._repr_html_()

@@ -183,8 +183,10 @@ class Nemo(EmbeddingSystem):
         """
         if not hasattr(self, "networks_"):
             raise ValueError("this Nemo has learned nothing yet; call fit(recordings) first")
-        named = self.check_recordings(recordings)
-        return {name: self._embed(name, group) for name, group in named.items()}
+        embedded = {}  # no comprehension: before Python 3.12 it is a frame of its own in warnings
+        for name, group in self.check_recordings(recordings).items():
+            embedded[name] = self._embed(name, group)
+        return embedded
 
     def _embed(self, name: str, group: nap.TsGroup) -> NDArray[np.float64]:
         counts = lag_counts(group, self.layout_, name=name)

@@ -15,47 +15,34 @@ from pynapple_nuclr.batch.reports import Report
 from pynapple_nuclr.cli.commands import app, print_json
 from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
 from pynapple_nuclr.cli.options import (
+    EMBEDDING,
+    READING,
     AsJson,
     By,
-    Cells,
-    Clock,
-    Device,
     Encoder,
-    Epochs,
     Files,
     Format,
     GapsOption,
-    MaxSeconds,
-    MaxWindows,
     Output,
     Overwrite,
-    Precision,
     Progress,
     RawOption,
-    Table,
-    Tolerance,
     drop_unset,
+    with_options,
 )
 
 
 @app.command("embed")
+@with_options(reading=READING, embedding=EMBEDDING)
 def embed_command(
     files: Files,
     output: Output = None,
     kind: Format = None,
     encoder: Encoder = None,
-    gaps: GapsOption = None,
-    epochs: Epochs = None,
-    cells: Cells = None,
-    table: Table = None,
-    clock: Clock = None,
-    by: By = None,
+    *,
+    reading: dict[str, Any],
+    embedding: dict[str, Any],
     raw: RawOption = None,
-    max_seconds: MaxSeconds = None,
-    max_windows: MaxWindows = None,
-    tolerance: Tolerance = None,
-    device: Device = None,
-    precision: Precision = None,
     overwrite: Overwrite = False,
     no_progress: Progress = False,
     as_json: AsJson = False,
@@ -80,15 +67,6 @@ def embed_command(
     sources = find_sources(files)
     outputs = plan_results(sources, output, kind, raw)
     model = None if encoder is None else load_encoder(encoder)
-    options = drop_unset(
-        gaps=gaps,
-        by=by,
-        max_seconds=max_seconds,
-        max_windows=max_windows,
-        tolerance=tolerance,
-        device=device,
-        precision=precision,
-    )
     several = len(sources) > 1
 
     def work(source: str) -> Report:
@@ -96,11 +74,11 @@ def embed_command(
             source,
             outputs[source],
             model,
-            reading=drop_unset(epochs=epochs, cells=cells, table=table, clock=clock),
+            reading=reading,
             raw=raw,
             overwrite=overwrite,
             progress=not several and not no_progress,
-            **options,
+            **embedding,
         )
 
     def lines(report: Report) -> list[str]:
@@ -117,17 +95,16 @@ def embed_command(
 
 
 @app.command("pretrain")
+@with_options(reading=READING)
 def pretrain_command(
     files: Files,
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for encoder and checkpoints.")],
     steps: Annotated[int | None, typer.Option(help="Steps to take at most.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Minutes to train at most.")] = None,
     init: Annotated[str | None, typer.Option(help="Encoder to fine-tune: folder or name.")] = None,
     gaps: GapsOption = None,
-    epochs: Epochs = None,
-    cells: Cells = None,
-    table: Table = None,
-    clock: Clock = None,
+    reading: dict[str, Any],
     by: By = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs of windows per step.")] = None,
     seed: Annotated[
@@ -165,8 +142,6 @@ def pretrain_command(
     from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.io.recording_cache import open_recordings
     from pynapple_nuclr.nwb.opening import is_remote
-
-    reading = drop_unset(epochs=epochs, cells=cells, table=table, clock=clock)
 
     def read(source: str) -> Any:
         if reading or is_remote(source):

@@ -10,16 +10,14 @@ import typer
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, say
 from pynapple_nuclr.cli.many_files import find_sources, read_all
 from pynapple_nuclr.cli.options import (
+    READING,
     Animals,
     AsJson,
-    Cells,
-    Clock,
-    Epochs,
     Files,
     Overwrite,
     Progress,
-    Table,
     drop_unset,
+    with_options,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +26,10 @@ if TYPE_CHECKING:
 
 
 @app.command("evaluate")
+@with_options(reading=READING)
 def evaluate_command(
     files: Files,
+    *,
     target: Annotated[str, typer.Option(help="Metadata column with the labels.")],
     protocol: Annotated[
         list[str] | None,
@@ -46,10 +46,7 @@ def evaluate_command(
         ),
     ] = None,
     animals: Animals = None,
-    epochs: Epochs = None,
-    cells: Cells = None,
-    table: Table = None,
-    clock: Clock = None,
+    reading: dict[str, Any],
     seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 1).")] = None,
     n_folds: Annotated[
         int | None,
@@ -86,7 +83,6 @@ def evaluate_command(
 
     if output is not None:
         check_output(output, overwrite=overwrite, suffix=".csv")
-    reading = drop_unset(epochs=epochs, cells=cells, table=table, clock=clock)
     recordings, notes = read_all(
         find_sources(files),
         lambda source: read_recording(source, **reading),

@@ -6,18 +6,15 @@ test compares the two.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from pynapple_nuclr.config import Gaps
-
-
-def drop_unset(**options: Any) -> dict[str, Any]:
-    """Return the options that the user gave; a function's own defaults hold for the others."""
-    return {name: value for name, value in options.items() if value not in (None, [])}
-
 
 Files = Annotated[
     list[str],
@@ -107,3 +104,54 @@ Animals = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Progress = Annotated[bool, typer.Option("--no-progress", help="Show no progress bar.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+
+READING = {"epochs": Epochs, "cells": Cells, "table": Table, "clock": Clock}
+"""Options of `read_recording`."""
+
+EMBEDDING = {
+    "gaps": GapsOption,
+    "by": By,
+    "max_seconds": MaxSeconds,
+    "max_windows": MaxWindows,
+    "tolerance": Tolerance,
+    "device": Device,
+    "precision": Precision,
+}
+"""Options of `embed`, but for its encoder."""
+
+
+def drop_unset(**options: Any) -> dict[str, Any]:
+    """Return the options that the user gave; a function's own defaults hold for the others."""
+    return {name: value for name, value in options.items() if value not in (None, [])}
+
+
+def with_options(**bundles: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take options in bundles: an argument ``reading`` is what the user gave of them.
+
+    Typer reads the options from a function's signature; this one writes them there.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
+        parameters: list[Parameter] = []
+        for name, one in signature(function).parameters.items():
+            options = bundles.get(name, {name: hints[name]})
+            default = None if name in bundles else one.default
+            parameters += [
+                Parameter(option, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+                for option, hint in options.items()
+            ]
+
+        @wraps(function)
+        def command(**given: Any) -> None:
+            taken = {
+                bundle: drop_unset(**{option: given.pop(option) for option in options})
+                for bundle, options in bundles.items()
+            }
+            function(**taken, **given)
+
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return decorate

@@ -13,28 +13,20 @@ from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, show_
 from pynapple_nuclr.cli.embed_commands import plan_results
 from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
 from pynapple_nuclr.cli.options import (
+    EMBEDDING,
+    READING,
     Animals,
     AsJson,
-    By,
     Cache,
-    Cells,
-    Clock,
-    Device,
     Encoder,
-    Epochs,
     Files,
     Format,
-    GapsOption,
-    MaxSeconds,
-    MaxWindows,
     Output,
     Overwrite,
-    Precision,
     Progress,
     RawOption,
-    Table,
-    Tolerance,
     drop_unset,
+    with_options,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +44,10 @@ app.add_typer(probe_app, name="probe")
 
 
 @probe_app.command("fit")
+@with_options(reading=READING, embedding=EMBEDDING)
 def fit_command(
     files: Files,
+    *,
     target: Annotated[str, typer.Option(help="Metadata column with the labels to learn.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The probe to write: P.skops.")],
     classifier: Annotated[
@@ -76,17 +70,8 @@ def fit_command(
     ] = None,
     animals: Animals = None,
     encoder: Encoder = None,
-    gaps: GapsOption = None,
-    epochs: Epochs = None,
-    cells: Cells = None,
-    table: Table = None,
-    clock: Clock = None,
-    by: By = None,
-    max_seconds: MaxSeconds = None,
-    max_windows: MaxWindows = None,
-    tolerance: Tolerance = None,
-    device: Device = None,
-    precision: Precision = None,
+    reading: dict[str, Any],
+    embedding: dict[str, Any],
     cache: Cache = None,
     overwrite: Overwrite = False,
     no_progress: Progress = False,
@@ -107,33 +92,24 @@ def fit_command(
 
     check_output(output, overwrite=overwrite, suffix=".skops")
     sources = find_sources(files)
-    steering = drop_unset(
-        encoder=encoder,
-        gaps=gaps,
-        by=by,
-        max_seconds=max_seconds,
-        max_windows=max_windows,
-        tolerance=tolerance,
-        precision=precision,
-    )
+    options = embedding | drop_unset(encoder=encoder)
 
     def read(source: str) -> Units:
         return read_or_embed(
             source,
-            reading=drop_unset(epochs=epochs, cells=cells, table=table, clock=clock),
+            reading=reading,
             column=target,
             cache=cache,
             progress=len(sources) == 1 and not no_progress,
-            **steering,
-            **drop_unset(device=device),
+            **options,
         )
 
     recordings, notes = read_all(sources, read, progress=not no_progress)
 
     from pynapple_nuclr.probes import Probe
 
-    options = drop_unset(features=feature, standardize=standardize, calibrate=calibrate)
-    probe = Probe(target, estimator=_estimator(classifier), **options)
+    settings = drop_unset(features=feature, standardize=standardize, calibrate=calibrate)
+    probe = Probe(target, estimator=_estimator(classifier), **settings)
     with collect_warnings(notes):
         probe.fit(recordings, animals=animals, verbose=False)
     probe.save(output)
@@ -156,8 +132,10 @@ def fit_command(
 
 
 @probe_app.command("annotate")
+@with_options(reading=READING, embedding=EMBEDDING)
 def annotate_command(
     files: Files,
+    *,
     probe: Annotated[Path, typer.Option(help="The probe: a file of `nap-nuclr probe fit`.")],
     output: Output = None,
     kind: Format = None,
@@ -172,18 +150,9 @@ def annotate_command(
         str | None,
         typer.Option(help="Where the encoder of the probe is, if it is not the bundled one."),
     ] = None,
-    gaps: GapsOption = None,
-    epochs: Epochs = None,
-    cells: Cells = None,
-    table: Table = None,
-    clock: Clock = None,
-    by: By = None,
+    reading: dict[str, Any],
+    embedding: dict[str, Any],
     raw: RawOption = None,
-    max_seconds: MaxSeconds = None,
-    max_windows: MaxWindows = None,
-    tolerance: Tolerance = None,
-    device: Device = None,
-    precision: Precision = None,
     overwrite: Overwrite = False,
     no_progress: Progress = False,
     as_json: AsJson = False,
@@ -206,18 +175,9 @@ def annotate_command(
     fitted = load_probe(existing_file(probe))
     sources = find_sources(files)
     outputs = plan_results(sources, output, kind, raw)
-    embedding = drop_unset(
-        encoder=encoder,
-        gaps=gaps,
-        by=by,
-        max_seconds=max_seconds,
-        max_windows=max_windows,
-        tolerance=tolerance,
-        device=device,
-        precision=precision,
-    )
-    reading = drop_unset(epochs=epochs, cells=cells, table=table, clock=clock)
-    settings = {"probe": probe.name} | drop_unset(gaps=gaps, by=by)
+    options = embedding | drop_unset(encoder=encoder)
+    settings = {"probe": probe.name}
+    settings |= {name: embedding[name] for name in ("gaps", "by") if name in embedding}
     column = f"predicted_{fitted.target}"
 
     def work(source: str) -> Report:
@@ -225,7 +185,7 @@ def annotate_command(
         check_writable(source, path, raw, overwrite)
         units = read_stored(source, reading, prefix=fitted.prefix)
         inner = len(sources) == 1 and not no_progress
-        units = fitted.annotate(units, threshold, probabilities, **embedding, progress=inner)
+        units = fitted.annotate(units, threshold, probabilities, **options, progress=inner)
         write_result(
             units,
             source,

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
 from pynapple_nuclr.cli.options import (
+    EMBEDDING,
+    READING,
     AsJson,
-    By,
     Cache,
-    Cells,
-    Clock,
-    Device,
     Encoder,
-    Epochs,
-    GapsOption,
-    MaxSeconds,
-    MaxWindows,
     Overwrite,
-    Precision,
     Progress,
-    Table,
-    Tolerance,
     drop_unset,
+    with_options,
 )
 from pynapple_nuclr.nwb.opening import is_remote
 
 
 @app.command("report")
+@with_options(reading=READING, embedding=EMBEDDING)
 def report_command(
     file: Annotated[str, typer.Argument(help="An NWB file or its address (https://…).")],
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -52,17 +46,8 @@ def report_command(
         typer.Option(help="How the map is made (default: pca)."),
     ] = None,
     encoder: Encoder = None,
-    gaps: GapsOption = None,
-    epochs: Epochs = None,
-    cells: Cells = None,
-    table: Table = None,
-    clock: Clock = None,
-    by: By = None,
-    max_seconds: MaxSeconds = None,
-    max_windows: MaxWindows = None,
-    tolerance: Tolerance = None,
-    device: Device = None,
-    precision: Precision = None,
+    reading: dict[str, Any],
+    embedding: dict[str, Any],
     cache: Cache = None,
     overwrite: Overwrite = False,
     no_progress: Progress = False,
@@ -87,24 +72,17 @@ def report_command(
     with collect_warnings(notes):
         units = read_or_embed(
             file,
-            reading=drop_unset(epochs=epochs, cells=cells, table=table, clock=clock),
+            reading=reading,
             cache=cache,
             progress=not no_progress,
-            **drop_unset(
-                encoder=encoder,
-                gaps=gaps,
-                by=by,
-                max_seconds=max_seconds,
-                max_windows=max_windows,
-                tolerance=tolerance,
-                device=device,
-                precision=precision,
-            ),
+            **embedding,
+            **drop_unset(encoder=encoder),
         )
 
         from pynapple_nuclr.reporting import report
 
-        how = drop_unset(target=target, method=method, encoder=encoder, gaps=gaps, by=by)
+        how = drop_unset(target=target, method=method, encoder=encoder)
+        how |= {name: embedding[name] for name in ("gaps", "by") if name in embedding}
         report(units, path, name=stem_of(file), overwrite=overwrite, **how)
     size = path.stat().st_size / 1e6
     n = len(units["nuclr_n_windows"])

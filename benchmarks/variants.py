@@ -170,8 +170,8 @@ class _VariedEncoder(Encoder):
 def _centred(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return attention whose result has mean zero over the units (the second axis)."""
 
-    def attend_relative(qkv: Tensor, heard: Tensor | None = None) -> Tensor:
-        mixed = attend(qkv, heard)
+    def attend_relative(qkv: Tensor, source: Tensor | None = None) -> Tensor:
+        mixed = attend(qkv, source)
         return mixed - mixed.mean(dim=1, keepdim=True)
 
     return attend_relative

@@ -92,7 +92,7 @@ class System(BaseEstimator, ABC):
         except AttributeError as error:
             raise TypeError(
                 f"system {self.name!r} does not keep all arguments of its constructor ({error}); "
-                "expected each in an attribute of the same name, so that results can be told apart"
+                "expected each in an attribute of the same name, so that results are not confused"
             ) from error
         return {"name": self.name} | {key: as_plain_value(one) for key, one in params.items()}
 

@@ -59,14 +59,14 @@ def test_counts_do_not_overflow():
 
 
 def learned(world, steps=200, **settings):
-    """Macro F1 when taught on one animal and asked about the other, mean of both ways."""
+    """Macro F1 when trained on one animal and tested on the other, mean of both ways."""
     animals = nap_nuclr.simulate(world, n_units=60, duration=150, animals=2, seed=1, **settings)
     scores = []
-    for taught, asked in (("animal0", "animal1"), ("animal1", "animal0")):
-        truth = np.asarray(animals[asked]["cell_type"])
-        lolcat = Lolcat(steps=steps).fit({taught: animals[taught]}, labels_of(animals, taught))
-        said = lolcat.predict_proba({asked: animals[asked]})[asked].argmax(axis=1)
-        scores.append(f1_score(truth, lolcat.classes_[said], average="macro"))
+    for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
+        truth = np.asarray(animals[tested]["cell_type"])
+        lolcat = Lolcat(steps=steps).fit({trained: animals[trained]}, labels_of(animals, trained))
+        predicted = lolcat.predict_proba({tested: animals[tested]})[tested].argmax(axis=1)
+        scores.append(f1_score(truth, lolcat.classes_[predicted], average="macro"))
     return float(np.mean(scores))
 
 
@@ -74,11 +74,11 @@ def labels_of(animals, *names):
     return {name: np.asarray(animals[name]["cell_type"]) for name in names}
 
 
-def test_single_is_told_by_intervals():
+def test_single_is_predicted_by_intervals():
     assert learned("single") > 0.9
 
 
-def test_single_is_told_in_trials():
+def test_single_is_predicted_in_trials():
     assert learned("single", trials=(150, 0.8, 2.0)) > 0.8
 
 

@@ -43,12 +43,12 @@ def trials(n, length=0.4, gap=1.0):
 
 
 def across_animals(embeddings, recordings):
-    """Macro F1 of a probe taught on one animal and asked about the other, mean of both ways."""
+    """Macro F1 of a probe trained on one animal and tested on the other, mean of both ways."""
     y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
     scores = []
-    for taught, asked in (("animal0", "animal1"), ("animal1", "animal0")):
-        probe = Probe("cell_type").fit(embeddings[taught], y[taught], verbose=False)
-        scores.append(f1_score(y[asked], probe.predict(embeddings[asked]), average="macro"))
+    for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
+        probe = Probe("cell_type").fit(embeddings[trained], y[trained], verbose=False)
+        scores.append(f1_score(y[tested], probe.predict(embeddings[tested]), average="macro"))
     return float(np.mean(scores))
 
 
@@ -114,7 +114,7 @@ def single():
     return nap_nuclr.simulate("single", n_units=80, duration=240, animals=2, seed=1)
 
 
-def test_single_is_told_and_training_converges(single):
+def test_single_is_predicted_and_training_converges(single):
     system = Nemo(steps=100, dim=100, projection=100)
     assert across_animals(system.fit(single).embed(single), single) > 0.9
     first, last = system.history_[0], system.history_[-1]
@@ -123,17 +123,17 @@ def test_single_is_told_and_training_converges(single):
     assert [entry["step"] for entry in system.history_] == list(range(5, 101, 5))
 
 
-def test_null_is_told_by_nothing():
+def test_null_is_predicted_by_nothing():
     recordings = nap_nuclr.simulate("null", n_units=80, duration=240, animals=2, seed=1)
     embedded = Nemo(steps=100, dim=100, projection=100).fit(recordings).embed(recordings)
     assert across_animals(embedded, recordings) < CHANCE + 0.12
 
 
-def test_single_is_told_from_short_trials_of_animals_never_trained_on(single):
-    asked = nap_nuclr.simulate("single", n_units=60, trials=(300, 0.4, 2.0), animals=3, seed=2)
-    system = Nemo(**SMALL).fit({"other": asked.pop("animal2")})
+def test_single_is_predicted_from_short_trials_of_animals_never_trained_on(single):
+    tested = nap_nuclr.simulate("single", n_units=60, trials=(300, 0.4, 2.0), animals=3, seed=2)
+    system = Nemo(**SMALL).fit({"other": tested.pop("animal2")})
     assert system.layout_.longest == 0.2
-    assert across_animals(system.embed(asked), asked) > 0.8
+    assert across_animals(system.embed(tested), tested) > 0.8
 
 
 # Waveforms
@@ -162,7 +162,7 @@ def animals():
     return {"animal0": with_waveforms(0), "animal1": with_waveforms(1)}
 
 
-def test_waveforms_tell_what_spikes_do_not(animals):
+def test_waveforms_predict_what_spikes_do_not(animals):
     both = Nemo(**SMALL).fit(animals).embed(animals)
     alone = Nemo(**SMALL, waveform=None).fit(animals).embed(animals)
     assert both["animal0"].shape == (60, 64) and alone["animal0"].shape == (60, 32)
@@ -237,7 +237,7 @@ def test_settings_and_configurations():
     assert changed == {"temperature"}
 
 
-def test_errors_name_what_is_wrong_and_the_mend(some, animals):
+def test_errors_name_what_is_wrong(some, animals):
     with pytest.raises(ValueError, match="call fit"):
         Nemo().embed(some)
     with pytest.raises(ValueError, match="temperature is 0"):

@@ -28,12 +28,12 @@ def tiny(world="single", **changes):
 
 
 def across_animals(embeddings, recordings):
-    """Macro F1 of a probe taught on one animal and asked about the other, mean of both ways."""
+    """Macro F1 of a probe trained on one animal and tested on the other, mean of both ways."""
     y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
     scores = []
-    for taught, asked in (("animal0", "animal1"), ("animal1", "animal0")):
-        probe = Probe("cell_type").fit(embeddings[taught], y[taught], verbose=False)
-        scores.append(f1_score(y[asked], probe.predict(embeddings[asked]), average="macro"))
+    for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
+        probe = Probe("cell_type").fit(embeddings[trained], y[trained], verbose=False)
+        scores.append(f1_score(y[tested], probe.predict(embeddings[tested]), average="macro"))
     return float(np.mean(scores))
 
 
@@ -285,12 +285,12 @@ def described(world):
     return system, system.embed(animals), animals
 
 
-def test_context_is_told_in_an_animal_never_trained_on():
+def test_context_is_predicted_in_an_animal_never_trained_on():
     system, embeddings, animals = described("context")
     assert across_animals(embeddings, animals) > 0.8
     assert system.history_[-1]["held_out_gain"] > 0.01
 
 
-def test_null_is_told_by_nothing():
+def test_null_is_predicted_by_nothing():
     _, embeddings, animals = described("null")
     assert across_animals(embeddings, animals) < CHANCE + 0.12

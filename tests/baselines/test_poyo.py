@@ -57,7 +57,7 @@ def probe():
 
 
 def of_held_out_units(x, y):
-    """Macro F1 over units that the probe was not taught."""
+    """Macro F1 over units that the probe was not trained."""
     return f1_score(y, cross_val_predict(probe(), x, y, cv=5), average="macro")
 
 
@@ -76,30 +76,30 @@ def permuted(units, order):
 @pytest.fixture(scope="module")
 def tuned():
     recordings, behaviour = sessions(range(4))
-    taught = {name: recordings[name] for name in list(recordings)[:3]}
+    trained = {name: recordings[name] for name in list(recordings)[:3]}
     system = Poyo(behaviour=behaviour, steps=300, **SMALL)
-    return system.fit(taught, seed=1), taught, {"session3": recordings["session3"]}
+    return system.fit(trained, seed=1), trained, {"session3": recordings["session3"]}
 
 
-def test_vectors_tell_what_units_are_tuned_to(tuned):
-    system, taught, _ = tuned
-    vectors = np.concatenate(list(system.embed(taught).values()))
-    assert of_held_out_units(vectors, labels(taught, "tuning")) > 0.9
+def test_vectors_predict_what_units_are_tuned_to(tuned):
+    system, trained, _ = tuned
+    vectors = np.concatenate(list(system.embed(trained).values()))
+    assert of_held_out_units(vectors, labels(trained, "tuning")) > 0.9
     # Their own activity, without the behaviour, does not.
-    statistics = np.concatenate([nap_nuclr.unit_statistics(u)[["rate"]] for u in taught.values()])
-    assert of_held_out_units(statistics, labels(taught, "tuning")) < CHANCE + 0.12
+    statistics = np.concatenate([nap_nuclr.unit_statistics(u)[["rate"]] for u in trained.values()])
+    assert of_held_out_units(statistics, labels(trained, "tuning")) < CHANCE + 0.12
 
 
 def test_a_new_recording_is_identified_with_the_network_frozen(tuned):
-    system, taught, new = tuned
+    system, trained, new = tuned
     before = [weight.clone() for weight in system.network_.parameters()]
-    vectors = np.concatenate(list(system.embed(taught).values()))
-    asked = system.embed(new)["session3"]
+    vectors = np.concatenate(list(system.embed(trained).values()))
+    tested = system.embed(new)["session3"]
     tuning = labels(new, "tuning")
-    assert of_held_out_units(asked, tuning) > 0.9
+    assert of_held_out_units(tested, tuning) > 0.9
     # By the probe of other recordings less, and not with every seed (0.41 to 0.86 of four tried):
     # new vectors point the same way, but not as far.
-    predicted = probe().fit(vectors, labels(taught, "tuning")).predict(asked)
+    predicted = probe().fit(vectors, labels(trained, "tuning")).predict(tested)
     assert f1_score(tuning, predicted, average="macro") > CHANCE + 0.12
     for weight, old in zip(system.network_.parameters(), before, strict=True):
         torch.testing.assert_close(weight, old, rtol=0, atol=0)
@@ -136,13 +136,13 @@ def test_the_order_of_units_does_not_matter():
         "population": lambda: UnitEmbeddingDecoder(**TINY),
     }
     for name, system in systems.items():
-        taught = {"session0": recordings["session0"]}
-        straight = system().fit(taught)
+        trained = {"session0": recordings["session0"]}
+        straight = system().fit(trained)
         other = system().fit({"session0": permuted(recordings["session0"], order)})
-        for asked in recordings:  # of training, and new
-            expected = straight.embed({asked: recordings[asked]})[asked]
-            found = other.embed({asked: permuted(recordings[asked], order)})[asked]
-            np.testing.assert_array_equal(found, expected[order], err_msg=f"{name}, {asked}")
+        for tested in recordings:  # of training, and new
+            expected = straight.embed({tested: recordings[tested]})[tested]
+            found = other.embed({tested: permuted(recordings[tested], order)})[tested]
+            np.testing.assert_array_equal(found, expected[order], err_msg=f"{name}, {tested}")
             assert len(np.unique(expected, axis=0)) == 36
 
 
@@ -227,7 +227,7 @@ def test_settings_are_plain_and_know_the_behaviour():
         assert type(second) is type(system)
 
 
-def test_a_population_of_one_says_nothing():
+def test_a_population_of_one_gives_no_answer():
     crowd = nap_nuclr.simulate("context", n_units=10, duration=40)
     lone = nap_nuclr.simulate("context", n_units=3, duration=40, seed=1)
     lone = nap.TsGroup(
@@ -243,12 +243,12 @@ def test_a_population_of_one_says_nothing():
 def population(world, steps):
     """Macro F1 of units held out, and of another animal, by vectors of two animals and a third."""
     animals = nap_nuclr.simulate(world, n_units=60, duration=160, animals=3, seed=1)
-    taught = {name: animals[name] for name in ("animal0", "animal1")}
+    trained = {name: animals[name] for name in ("animal0", "animal1")}
     system = UnitEmbeddingDecoder(config=WINDOWS, steps=steps, **SMALL)
-    vectors = np.concatenate(list(system.fit(taught).embed(taught).values()))
-    asked = system.embed({"animal2": animals["animal2"]})["animal2"]
-    kinds = labels(taught, "cell_type")
-    predicted = probe().fit(vectors, kinds).predict(asked)
+    vectors = np.concatenate(list(system.fit(trained).embed(trained).values()))
+    tested = system.embed({"animal2": animals["animal2"]})["animal2"]
+    kinds = labels(trained, "cell_type")
+    predicted = probe().fit(vectors, kinds).predict(tested)
     across = f1_score(np.asarray(animals["animal2"]["cell_type"]), predicted, average="macro")
     return of_held_out_units(vectors, kinds), across, system.history_[-1]["held_out"]
 
@@ -261,7 +261,7 @@ def test_context_is_learned_by_decoding_the_other_half():
     assert decoded > 0.35  # of the variance; 0 is chance
 
 
-def test_null_is_told_by_nothing():
+def test_null_is_predicted_by_nothing():
     within, across, _ = population("null", 150)
     assert within < CHANCE + 0.12
     assert across < CHANCE + 0.12

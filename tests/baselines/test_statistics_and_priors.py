@@ -117,7 +117,7 @@ def test_the_most_common_label_is_that_of_the_own_recording(two):
 
 
 @pytest.mark.parametrize("prior", [MostCommonLabel(), CorrelatedNeighbours()])
-def test_without_labels_in_the_recording_a_prior_says_nothing(two, prior):
+def test_without_labels_in_the_recording_a_prior_gives_no_answer(two, prior):
     assert prior.uses_test_recording_labels
     labels = labels_of(two)
     labels["animal1"] = np.full(60, "")
@@ -151,7 +151,7 @@ def test_a_unit_does_not_vote_for_itself():
 
 
 def test_silent_units_get_the_shares_of_the_recording_and_do_not_vote(two):
-    labels = {name: np.full(60, "heard", dtype=object) for name in two}
+    labels = {name: np.full(60, "active", dtype=object) for name in two}
     silent = {name: ~(np.asarray(units["rate"]) > 0) for name, units in two.items()}
     for name in two:
         labels[name][silent[name]] = "silent"
@@ -179,8 +179,8 @@ def test_plain_correlations_where_there_are_no_trials(modality):
     shown = np.where(np.arange(60) % 3 == 0, "", labels)
     prior = CorrelatedNeighbours(neighbours=5).fit({"a": units}, {"a": shown})
     answers = prior.predict_proba({"a": units})["a"]
-    told = (labels != "soloist") & (shown == "")  # soloists vary alone
-    assert (prior.classes_[answers.argmax(axis=1)] == labels)[told].mean() > 0.9
+    varied = (labels != "soloist") & (shown == "")  # soloists vary alone
+    assert (prior.classes_[answers.argmax(axis=1)] == labels)[varied].mean() > 0.9
 
 
 def test_bright_calcium_is_correlated_all_the_same():
@@ -261,8 +261,8 @@ def test_priors_score_as_the_earlier_code_on_a_real_session(data_dir):
                 shown[known[mine]] = labels[mine]
                 here[name] = shown
             answers = system.fit(sessions, here).predict_proba(sessions)
-            said = [system.classes_[answers[session[i]][known[i]].argmax()] for i in test]
-            return np.array(said)
+            predicted = [system.classes_[answers[session[i]][known[i]].argmax()] for i in test]
+            return np.array(predicted)
 
         return predict
 
@@ -271,6 +271,6 @@ def test_priors_score_as_the_earlier_code_on_a_real_session(data_dir):
         (CorrelatedNeighbours(), scoring.by_correlation(session, similarity, known, labels)),
     ]
     for system, before in earlier:
-        said, _ = scoring.out_of_fold(labels, by(system), seed=0)
+        predicted, _ = scoring.out_of_fold(labels, by(system), seed=0)
         expected, _ = scoring.out_of_fold(labels, before, seed=0)
-        assert (said == expected)[~silent].mean() > 0.995
+        assert (predicted == expected)[~silent].mean() > 0.995

@@ -182,7 +182,13 @@ def pretrain_command(
         print_json({"encoder": encoder.identity, "output": out, "training": training})
         return
     score = training["best_held_out_reidentification"]
-    held_out = "" if score is None else f"; held-out re-identification {score:.0%}"
+    held_out = ""
+    if score is not None:
+        chance, untrained = (
+            training[f"{kind}_reidentification"] for kind in ("chance", "untrained")
+        )
+        held_out = f"; held-out re-identification {score:.2g} (chance {chance:.2g}"
+        held_out += ")" if untrained is None else f", untrained {untrained:.2g})"
     typer.echo(f"encoder {encoder.identity} written to {out}")
     typer.echo(f"trained for {training['steps']} steps, {training['minutes']} min{held_out}")
     typer.echo(f"use it: {shlex.join(['nap-nuclr', 'embed', sources[0], '--encoder', str(out)])}")

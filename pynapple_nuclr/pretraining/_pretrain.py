@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -268,8 +269,14 @@ def _finish(
         "minutes": round(module.schedule.spent / 60, 1),
         "seed": monitor.run_settings["seed"],
         "best_held_out_reidentification": round(monitor.best, 4) if monitor.best >= 0 else None,
+        "chance_reidentification": _rounded(monitor.chance),
+        "untrained_reidentification": _rounded(monitor.untrained),
         "torch": torch.__version__,
     }
     encoder.card["settings"] = monitor.run_settings["settings"]
     write_training_data(encoder, list(recordings.values()))
     return encoder
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

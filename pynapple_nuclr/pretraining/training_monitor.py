@@ -65,6 +65,7 @@ class TrainingMonitor(pl.Callback):
         self.run_settings = run_settings
         self.rows: list[dict[str, float]] = []
         self.best = -math.inf
+        self.untrained = math.nan  # re-identification before the first step
         self.best_weights: dict[str, Tensor] = {}
         self.checks_without_gain = 0
         self.next_check = 0.0
@@ -82,6 +83,9 @@ class TrainingMonitor(pl.Callback):
         pl_module.schedule.start()
         self.saved_at = pl_module.schedule.spent
         step = trainer.global_step
+        if step == 0 and trainer.is_global_zero:
+            self.untrained = self._reidentification(pl_module)
+        pl_module.schedule.lap()  # what it took counts
         # A run that is made longer has gone less far than it had.
         done = pl_module.schedule.progress(step)
         if self._due(step, done):
@@ -129,6 +133,7 @@ class TrainingMonitor(pl.Callback):
             "last_loss": pl_module.last_loss,
             "rows": self.rows,
             "best": self.best,
+            "untrained": self.untrained,
             "best_weights": self.best_weights,
             "checks_without_gain": self.checks_without_gain,
             "next_check": self.next_check,
@@ -141,6 +146,7 @@ class TrainingMonitor(pl.Callback):
         module.last_loss = saved["last_loss"]
         self.rows = saved["rows"]
         self.best, self.best_weights = saved["best"], saved["best_weights"]
+        self.untrained = saved["untrained"]
         self.checks_without_gain = saved["checks_without_gain"]
         self.next_check = saved["next_check"]
 
@@ -185,7 +191,10 @@ class TrainingMonitor(pl.Callback):
     def _show(self, module: ContrastiveTraining, step: int, done: float) -> None:
         self.bar.n = done
         self.bar.set_postfix(
-            step=step, loss=f"{module.last_loss:.3f}", reid=f"{self.best:.3f}", refresh=False
+            step=step,
+            loss=f"{module.last_loss:.3f}",
+            reid=f"{self.best:.3f}" if self.best >= 0 else "not yet measured",
+            refresh=False,
         )
         if time.monotonic() - self.shown_at > _SHOW_EVERY:
             self.shown_at = time.monotonic()
@@ -199,9 +208,8 @@ class TrainingMonitor(pl.Callback):
         """Measure re-identification between the halves of the held-out blocks."""
         score, step = float("nan"), trainer.global_step
         if trainer.is_global_zero:
-            scores = [held_out_score(module.encoder, source) for source in self.held_out]
-            known = [score for score in scores if math.isfinite(score)]
-            score = float(np.mean(known)) if known else score
+            score = self._reidentification(module)
+        module.schedule.lap()
         score = trainer.strategy.broadcast(score)
         row = {
             "step": step,
@@ -224,6 +232,18 @@ class TrainingMonitor(pl.Callback):
         self.next_check = done + 1 / module.settings.checks
         if trainer.is_global_zero:
             self.write_metrics()
+
+    def _reidentification(self, module: ContrastiveTraining) -> float:
+        """Return the mean over the held-out blocks; NaN: there are none."""
+        scores = [held_out_score(module.encoder, reader) for reader in self.held_out]
+        known = [score for score in scores if math.isfinite(score)]
+        return float(np.mean(known)) if known else math.nan
+
+    @property
+    def chance(self) -> float:
+        """Re-identification by guessing: one unit of each held-out block."""
+        units = [reader.recording.n_units for reader in self.held_out]
+        return float(np.mean([1 / n for n in units])) if units else math.nan
 
     def _keep(self, module: ContrastiveTraining, step: int) -> None:
         if module.settings.keep_checks and self.out is not None:

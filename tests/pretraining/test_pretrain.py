@@ -31,7 +31,13 @@ def test_training_beats_the_untrained_network(tmp_path):
     reid = [float(row["held_out_reidentification"]) for row in rows]
     assert loss[-1] < loss[0] - 0.3
     assert max(reid[1:]) > reid[0]
-    assert load_encoder(tmp_path).card["training"]["steps"] == 150
+    training = load_encoder(tmp_path).card["training"]
+    assert training["steps"] == 150
+    assert training["chance_reidentification"] == pytest.approx(1 / len(population()), abs=1e-4)
+    trained, untrained = (
+        training[f"{kind}_reidentification"] for kind in ("best_held_out", "untrained")
+    )
+    assert 0 <= untrained < trained
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not():

@@ -11,6 +11,7 @@ import pynapple as nap
 
 from pynapple_nuclr.io.formats import Format, format_of, takes
 from pynapple_nuclr.nwb.observed_time import check_epochs
+from pynapple_nuclr.nwb.read_report import ReadReport
 
 
 def read_recording(
@@ -90,8 +91,8 @@ def read_units(
     verbose : bool
         Print what was read: source, time support, columns, what was left out and why.
     **options
-        Of the format's reader; of NWB files those of
-        `pynapple_nuclr.nwb.units.read_nwb_units`.
+        Of the format's reader, such as ``table=`` and ``clock=`` of NWB files: see
+        `pynapple_nuclr.nwb.units.read_units`. Of phy: ``sampling_frequency=``.
 
     Returns
     -------
@@ -216,8 +217,18 @@ def _read(what: str, source: Any, epochs: Any, verbose: bool, options: dict[str,
     if not reads_epochs and epochs is not None:
         result = _restrict(result, source, epochs)
     if verbose and "verbose" not in parameters:
-        print(f"{source} ({file_format.name}):\n{result.time_support}\n{result.metadata_columns}")
+        print(_report(result, source, file_format))
     return result
+
+
+def _report(units: Any, source: Any, file_format: Format) -> ReadReport:
+    """Return what is known of a reading whose reader has no report of its own."""
+    n_read = len(units) if isinstance(units, nap.TsGroup) else units.shape[1]
+    columns = ", ".join(map(str, units.metadata_columns)) or "none"
+    how = f"the reader of the format {file_format.name!r}"
+    return ReadReport(
+        str(source), file_format.name, n_read, units.time_support, how, more={"columns": columns}
+    )
 
 
 def _check_options(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import pandas as pd
 import pynapple as nap
 
 from pynapple_nuclr.io.spikeinterface import from_spikeinterface
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.nwb.read_report import ReadReport
 
 _CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")  # curated; else as they were sorted
 
@@ -26,7 +24,9 @@ def is_phy_folder(path: str) -> bool:
     )
 
 
-def read_phy(source: str, *, sampling_frequency: float | None = None) -> nap.TsGroup:
+def read_phy(
+    source: str, *, sampling_frequency: float | None = None, verbose: bool = False
+) -> nap.TsGroup:
     """Read the units of a folder of Kilosort or phy, through SpikeInterface.
 
     All clusters that have spikes are read, whatever their group. SpikeInterface's own reader of
@@ -39,6 +39,8 @@ def read_phy(source: str, *, sampling_frequency: float | None = None) -> nap.TsG
         The folder, with ``spike_times.npy`` and ``spike_clusters.npy``.
     sampling_frequency : float, optional
         In Hz. Default: ``sample_rate`` in ``params.py``.
+    verbose : bool
+        Print what was read.
 
     Returns
     -------
@@ -75,18 +77,34 @@ def read_phy(source: str, *, sampling_frequency: float | None = None) -> nap.TsG
     sorting = NumpySorting.from_samples_and_labels(
         [samples[order]], [clusters[order]], rate, unit_ids=ids
     )
-    table = _cluster_table(folder).reindex(ids)
+    known = _cluster_table(folder)
+    table = known.reindex(ids)
     if "group" in table and "quality" not in table:
         table["quality"] = table["group"]
     for name, values in table.items():
         sorting.set_property(str(name), _for_spikeinterface(values))
     units = from_spikeinterface(sorting)
-    if "group" in table:
-        counts = table["group"].fillna("without a group").value_counts()
-        logger.info(
-            "%s: %s; all are read", folder, ", ".join(f"{n} {name}" for name, n in counts.items())
+    if verbose:
+        silent = len(known.index.difference(ids))
+        print(
+            ReadReport(
+                source=str(source),
+                table="clusters",
+                n_read=len(ids),
+                time_support=units.time_support,
+                time_from="the first spike to the last",
+                region="location" if "location" in table else None,
+                probe=next((name for name in ("sh", "shank", "probe") if name in table), None),
+                left_out=(f"{silent} clusters: no spikes",) if silent else (),
+                more={"groups": _count(table["group"])} if "group" in table else {},
+            )
         )
     return units
+
+
+def _count(groups: pd.Series) -> str:
+    counts = groups.fillna("without a group").value_counts()
+    return ", ".join(f"{n} {name}" for name, n in counts.items()) + "; all are read"
 
 
 def _for_spikeinterface(values: pd.Series) -> Any:

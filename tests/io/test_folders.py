@@ -159,3 +159,15 @@ def test_a_folder_of_no_known_format_is_named(tmp_path):
         read_units(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_units(tmp_path / "ks")
+
+
+def test_what_was_read_of_a_folder_is_printed(tmp_path, capsys):
+    tables = {"cluster_group.tsv": {"cluster_id": [4, 7, 99], "group": ["good", "noise", "mua"]}}
+    read_units(kilosort(tmp_path / "ks", tables), verbose=True)
+    said = capsys.readouterr().out
+    assert "read 3 of table 'clusters'" in said and "1 clusters: no spikes" in said
+    assert "groups: 1 good, 1 noise, 1 without a group; all are read" in said
+    read_recording(suite2p(tmp_path / "plane0"), verbose=True)
+    said = capsys.readouterr().out
+    assert "acceptance: iscell" in said and "1 ROIs rejected by 'iscell'" in said
+    assert "signal: fluorescence" in said and "frame rate: 10 Hz" in said

@@ -236,3 +236,16 @@ def test_errors_name_the_file(session, tmp_path):
     blocked.write_text("")
     with pytest.raises(OSError, match="cache="):
         open_recordings(session, cache=blocked / "folder")
+
+
+def test_which_rois_are_read_is_part_of_the_entry(tmp_path):
+    folder = tmp_path / "plane0"
+    folder.mkdir()
+    np.save(folder / "F.npy", np.random.default_rng(0).random((3, 50), np.float32))
+    np.save(folder / "iscell.npy", np.array([[1, 0.9], [0, 0.1], [1, 0.9]]))
+    np.save(folder / "ops.npy", {"fs": 10.0})
+    sizes = [
+        open_recordings([folder], cache=tmp_path / "cache", **options)["plane0"].n_units
+        for options in ({}, {"cells": "all"}, {"cells": "accepted"})
+    ]
+    assert sizes == [2, 3, 2]

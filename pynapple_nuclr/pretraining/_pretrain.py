@@ -208,7 +208,7 @@ def _start(
     if source is not None and config not in (None, source.config):
         raise ValueError(
             f"config differs from that of the encoder to start from ({source.identity}); leave "
-            "config out to fine-tune, or init to start anew"
+            "config out to fine-tune, or init to train from random weights"
         )
     config = config or (source.config if source else default_config(recordings))
     config = replace(config, gaps=gaps or config.gaps)

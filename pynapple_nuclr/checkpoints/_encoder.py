@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
 from pynapple_nuclr.checkpoints.encoder_folder import (
@@ -18,6 +17,7 @@ from pynapple_nuclr.checkpoints.encoder_folder import (
     read_weights,
     write_folder,
 )
+from pynapple_nuclr.checkpoints.hub import local_folder
 from pynapple_nuclr.checkpoints.model_cards import as_card, hub_header
 from pynapple_nuclr.config import EncoderConfig, html_table
 from pynapple_nuclr.model import Network
@@ -193,13 +193,8 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
         FileNotFoundError
             If there is no such folder and no such repository, or the hub cannot be reached.
         """
-        source, revision = str(pretrained_model_name_or_path), hub.get("revision")
-        folder = Path(source) if Path(source).exists() else _download(source, hub)
-        if revision is not None and Path(source).exists():
-            raise ValueError(
-                f"revision={revision!r} is of encoders on the hub, and {source} is a folder here; "
-                "leave it out"
-            )
+        source = pretrained_model_name_or_path
+        folder = local_folder(source, FILES, "encoder", "save_encoder", hub)
         if folder.is_file():
             raise ValueError(
                 f"{folder} is a file; expected the folder that save_encoder writes "
@@ -222,7 +217,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
                 f"{folder}: the weights have hash {found}, the settings say {expected}; the files "
                 "do not belong together"
             )
-        _sources[f"{name}@{found}"] = source, revision
+        _sources[f"{name}@{found}"] = str(source), hub.get("revision")
         return encoder
 
 
@@ -259,23 +254,3 @@ def encoder_in_use(identity: str) -> Encoder | None:
     source, revision = _sources[identity]
     encoder = Encoder.from_pretrained(source, revision=revision)
     return encoder if encoder.identity == identity else None
-
-
-def _download(name: str, hub: dict[str, Any]) -> Path:
-    """Fetch an encoder's files from the hub into its cache."""
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise FileNotFoundError(
-            f"no encoder at {name!r}; expected a folder written by save_encoder, or a hub name "
-            '"owner/name"'
-        )
-    try:
-        return Path(snapshot_download(name, allow_patterns=FILES, **hub))
-    except (LocalEntryNotFoundError, ConnectionError) as error:  # offline, and not in the cache
-        raise FileNotFoundError(
-            f"the hub cannot be reached, and this machine holds no copy of {name!r}: load it once "
-            "where there is a connection (later calls need none), or pass the folder of an encoder"
-        ) from error
-    except Exception as error:  # the hub's errors are many; all mean the same to the user
-        revision = hub.get("revision")
-        at = "" if revision is None else f" at revision {revision!r}"
-        raise FileNotFoundError(f"no folder and no hub repository {name!r}{at}: {error}") from error

@@ -135,7 +135,7 @@ def test_a_hub_name_goes_to_the_hub(folder, monkeypatch):
         asked.append((name, kwargs))
         return str(folder)
 
-    monkeypatch.setattr("pynapple_nuclr.checkpoints._encoder.snapshot_download", download)
+    monkeypatch.setattr("pynapple_nuclr.checkpoints.hub.snapshot_download", download)
     assert load_encoder("lab/tiny").name == "tiny"
     assert asked[0][0] == "lab/tiny"
     assert set(asked[0][1]["allow_patterns"]) == {"model.safetensors", "config.json", "README.md"}

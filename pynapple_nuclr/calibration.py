@@ -1,4 +1,4 @@
-"""How far class probabilities can be trusted: calibration, and what abstaining buys.
+"""How far class probabilities can be trusted: calibration, and leaving out uncertain units.
 
 Plain functions on arrays, the same for every system: labels, class probabilities, classes. Units
 without a label (None, NaN, "") or without probabilities (NaN) are left out.
@@ -66,8 +66,8 @@ def expected_calibration_error(
     >>> expected_calibration_error(["PV", "PV", "PV", "SST"], always_sure, ["PV", "SST"])
     0.25
     """
-    answers = _answers(labels, probabilities, classes)
-    confidence, accuracy, units = _reliability(answers, bins)
+    predictions = _checked(labels, probabilities, classes)
+    confidence, accuracy, units = _reliability(predictions, bins)
     gaps = np.abs(accuracy - confidence)[units > 0]
     return float(np.average(gaps, weights=units[units > 0]))
 
@@ -96,9 +96,9 @@ def brier_score(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike)
     >>> brier_score(["PV", "SST"], [[0.5, 0.5], [0.5, 0.5]], ["PV", "SST"])
     0.5
     """
-    answers = _answers(labels, probabilities, classes)
-    truth = answers.labels[:, None] == answers.classes
-    squares = ((answers.probabilities - truth) ** 2).sum(axis=1)
+    predictions = _checked(labels, probabilities, classes)
+    truth = predictions.labels[:, None] == predictions.classes
+    squares = ((predictions.probabilities - truth) ** 2).sum(axis=1)
     return float(np.mean(squares + ~truth.any(axis=1)))
 
 
@@ -122,7 +122,7 @@ def macro_f1(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) ->
     ...     ["PV", "SST"]), 3)
     0.667
     """
-    return _f1_of_surest(_answers(labels, probabilities, classes), 1.0)[0]
+    return _f1_of_surest(_checked(labels, probabilities, classes), 1.0)[0]
 
 
 def macro_f1_of_predictions(
@@ -187,12 +187,13 @@ def confident_half(
     Examples
     --------
     >>> from pynapple_nuclr.calibration import confident_half
-    >>> chances = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]]
-    >>> confident_half(["PV", "SST", "SST", "PV"], chances, ["PV", "SST"])
+    >>> probabilities = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]]
+    >>> confident_half(["PV", "SST", "SST", "PV"], probabilities,
+    ...     ["PV", "SST"])
     (1.0, 0.5)
     """
-    answers = _answers(labels, probabilities, classes)
-    return _f1_of_surest(answers, 0.5)[0], _f1_of_surest(answers, 1.0)[0]
+    predictions = _checked(labels, probabilities, classes)
+    return _f1_of_surest(predictions, 0.5)[0], _f1_of_surest(predictions, 1.0)[0]
 
 
 def confidence_report(
@@ -209,7 +210,7 @@ def confidence_report(
     -------
     Dataset
         ``ece``, ``brier``, ``macro_f1``, ``accuracy``, ``macro_f1_confident_half``; by the
-        fraction of units that are given an answer, the surest first (``coverage``, 0.05 to 1):
+        fraction of units that are kept, the most confident first (``coverage``, 0.05 to 1):
         ``coverage_macro_f1``, ``coverage_accuracy``, ``coverage_units`` and
         ``coverage_threshold``, the least confidence among them; by bins of confidence (``bin``,
         their centres): ``bin_confidence``, ``bin_accuracy`` (NaN where empty), ``bin_units``.
@@ -228,10 +229,10 @@ def confidence_report(
     >>> round(float(report["ece"]), 2), report.attrs
     (0.15, {'units': 2, 'left_out': 1})
     """
-    answers = _answers(labels, probabilities, classes)
-    kept = (answers.labels, answers.probabilities, answers.classes)
-    confidence, accuracy, units = _reliability(answers, _BINS)
-    surest = [_f1_of_surest(answers, coverage) for coverage in _COVERAGE]
+    predictions = _checked(labels, probabilities, classes)
+    kept = (predictions.labels, predictions.probabilities, predictions.classes)
+    confidence, accuracy, units = _reliability(predictions, _BINS)
+    surest = [_f1_of_surest(predictions, coverage) for coverage in _COVERAGE]
     names = ("macro_f1", "accuracy", "units", "threshold")
     by_coverage = dict(zip(names, zip(*surest, strict=True), strict=True))
     return xr.Dataset(
@@ -247,7 +248,7 @@ def confidence_report(
             "bin_units": ("bin", units),
         },
         coords={"coverage": _COVERAGE, "bin": (np.arange(_BINS) + 0.5) / _BINS},
-        attrs={"units": len(answers.labels), "left_out": answers.left_out},
+        attrs={"units": len(predictions.labels), "left_out": predictions.left_out},
     )
 
 
@@ -263,8 +264,8 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayL
     labels : array-like (units,)
         Labels of units that the classifier was not fitted to.
     probabilities : array-like (units, classes)
-        What it said; NaN for a class that it did not know. Units whose own class it did not know
-        are left out.
+        Its probabilities; NaN for a class that it was not fitted on. Units of such a class are
+        left out.
     classes : array-like (classes,)
         The classes.
 
@@ -285,9 +286,9 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayL
     >>> fit_temperature(["PV", "SST"] * 50, too_sure, ["PV", "SST"]) > 10
     True
     """
-    chances = np.asarray(probabilities, dtype=np.float64)
+    values = np.asarray(probabilities, dtype=np.float64)
     own = as_texts(labels)[:, None] == as_texts(classes)
-    known = np.isfinite(chances)
+    known = np.isfinite(values)
     usable = (own & known).any(axis=1) & (known.sum(axis=1) > 1)
     if not usable.any():
         return 1.0
@@ -295,12 +296,12 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayL
     counts = own.sum(axis=0)
     sure = (counts + 1) / (counts + 2)
     rest = (1 - (own * sure).sum(axis=1, keepdims=True)) / (known.sum(axis=1, keepdims=True) - 1)
-    wanted = np.where(own, sure, rest) * known
-    logits = np.where(known, np.log(np.clip(chances[usable], _TINY, None)), -np.inf)
+    smoothed = np.where(own, sure, rest) * known
+    logits = np.where(known, np.log(np.clip(values[usable], _TINY, None)), -np.inf)
 
     def loss(log_temperature: float) -> float:
-        log_chances = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-(wanted * np.where(known, log_chances, 0.0)).sum())
+        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-(smoothed * np.where(known, log_probabilities, 0.0)).sum())
 
     best = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
     return float(np.exp(best.x))
@@ -321,7 +322,7 @@ def with_temperature(probabilities: NDArray[np.float64], temperature: float) -> 
     return np.asarray(softmax(np.log(np.clip(probabilities, _TINY, None)) / temperature, axis=1))
 
 
-class _Answers(NamedTuple):
+class _Predictions(NamedTuple):
     """Labels (units,), probabilities (units, classes) and classes, checked."""
 
     labels: NDArray[Any]
@@ -338,47 +339,47 @@ class _Answers(NamedTuple):
         return np.asarray(self.classes[self.probabilities.argmax(axis=1)])
 
 
-def _answers(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> _Answers:
+def _checked(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> _Predictions:
     # As texts: labels that a missing value has made floats, or a table texts, are the same ones.
     truth, names = as_texts(labels), as_texts(classes)
-    chances = np.asarray(probabilities, dtype=np.float64)
-    if names.ndim != 1 or chances.shape != (len(truth), len(names)):
+    values = np.asarray(probabilities, dtype=np.float64)
+    if names.ndim != 1 or values.shape != (len(truth), len(names)):
         raise ValueError(
-            f"probabilities has shape {chances.shape} for {len(truth)} labels and "
+            f"probabilities has shape {values.shape} for {len(truth)} labels and "
             f"{names.size} classes; expected (units, classes)"
         )
-    kept = np.isfinite(chances).all(axis=1) & (truth != "")
+    kept = np.isfinite(values).all(axis=1) & (truth != "")
     if not kept.any():
         raise ValueError(f"none of {len(truth)} units has a label and probabilities")
-    chances = chances[kept]
-    off = np.abs(chances.sum(axis=1) - 1).max()
-    if off > 1e-3 or chances.min() < 0:
+    values = values[kept]
+    off = np.abs(values.sum(axis=1) - 1).max()
+    if off > 1e-3 or values.min() < 0:
         raise ValueError(
             f"rows of probabilities lie up to {off:.3g} from a sum of 1 (least value "
-            f"{chances.min():.3g}); expected probabilities, as of predict_proba"
+            f"{values.min():.3g}); expected probabilities, as of predict_proba"
         )
-    return _Answers(truth[kept], chances, names, int((~kept).sum()))
+    return _Predictions(truth[kept], values, names, int((~kept).sum()))
 
 
 def _reliability(
-    answers: _Answers, bins: int
+    predictions: _Predictions, bins: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return mean confidence, accuracy (NaN where empty) and units of each bin (bins,)."""
-    confidence = answers.confidence
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    units = np.bincount(place, minlength=bins)
-    right = np.bincount(place, answers.labels == answers.predicted, minlength=bins)
+    confidence = predictions.confidence
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    units = np.bincount(bin_of, minlength=bins)
+    right = np.bincount(bin_of, predictions.labels == predictions.predicted, minlength=bins)
     with np.errstate(invalid="ignore"):
-        return np.bincount(place, confidence, minlength=bins) / units, right / units, units
+        return np.bincount(bin_of, confidence, minlength=bins) / units, right / units, units
 
 
-def _f1_of_surest(answers: _Answers, coverage: float) -> tuple[float, float, int, float]:
+def _f1_of_surest(predictions: _Predictions, coverage: float) -> tuple[float, float, int, float]:
     """Return macro F1, accuracy, number and least confidence of the surest units."""
-    confidence, predicted = answers.confidence, answers.predicted
-    # By their confidence, not by their place: the order of the units must not matter.
+    confidence, predicted = predictions.confidence, predictions.predicted
+    # By their confidence, not by their position: the order of the units must not matter.
     least = np.sort(confidence)[::-1][int(np.ceil(coverage * len(confidence))) - 1]
     kept = confidence >= least
-    every = np.union1d(answers.labels, predicted)
-    f1 = macro_f1_of_predictions(answers.labels[kept], predicted[kept], every)
-    right = answers.labels[kept] == predicted[kept]
-    return f1, float(right.mean()), int(kept.sum()), float(least)
+    every = np.union1d(predictions.labels, predicted)
+    f1 = macro_f1_of_predictions(predictions.labels[kept], predicted[kept], every)
+    right = predictions.labels[kept] == predicted[kept]
+    return float(f1), float(right.mean()), int(kept.sum()), float(least)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pynapple_nuclr.columns import as_texts, metadata_frame, recording_animals
+from pynapple_nuclr.columns import MISSING_LABELS, as_texts, metadata_frame, recording_animals
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
@@ -140,7 +140,7 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     known = {name: all_fingerprints(one) for name, one in recordings.items()}
     _check_duplicates(recordings, known)
     raw = [_labels(given[name], target) for name in recordings]
-    labels = as_texts(np.concatenate(raw))
+    labels = as_texts(np.concatenate(raw), MISSING_LABELS)
     missing = labels == ""
     silent = np.concatenate([_silent(one) for one in recordings.values()])
     sizes = [one.n_units for one in recordings.values()]
@@ -151,7 +151,7 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     ]
     rows = np.concatenate(order).astype(np.intp)
     counts = ~missing & ~silent
-    check_classes(np.array(np.concatenate(raw)[counts].tolist()), target)
+    check_classes(np.array(np.concatenate(raw)[counts].tolist()), target, int(missing.sum()))
     frames = {name: metadata_frame(units) for name, units in given.items()}
     of_recording = recording_animals(frames, animals, target=target)
     names = np.repeat(list(recordings), sizes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import warnings
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pynapple_nuclr.calibration import macro_f1_of_predictions, with_temperature
-from pynapple_nuclr.columns import check_name, is_embedded, is_missing
+from pynapple_nuclr.columns import MISSING_LABELS, check_name, is_embedded, is_missing_label
 from pynapple_nuclr.probes.annotation import (
     UNKNOWN,
     check_embedded,
@@ -22,12 +23,13 @@ from pynapple_nuclr.probes.cross_validation import check_classes, cross_validate
 from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.inputs import (
     check_parameters,
-    rows_to_learn,
     rows_to_predict,
-    warn_of_learned,
+    training_rows,
+    warn_of_training_units,
 )
-from pynapple_nuclr.probes.probe_file import FITTED, write_probe
+from pynapple_nuclr.probes.probe_card import chance_text
 from pynapple_nuclr.probes.rows import labelled
+from pynapple_nuclr.probes.saving import ProbeFiles
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -40,7 +42,7 @@ def _gives_probabilities(probe: Probe) -> bool:
     return hasattr(probe._new_estimator() if fitted is None else fitted, "predict_proba")
 
 
-class Probe(ClassifierMixin, BaseEstimator):
+class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     """Predict a property of units (cell type, region, …) from their embedding.
 
     A scikit-learn classifier that also takes embedded pynapple objects.
@@ -61,11 +63,16 @@ class Probe(ClassifierMixin, BaseEstimator):
         recordings. Arrays count as one recording.
     prefix : str
         Prefix of the embedding's columns.
+    missing_labels : collection of str
+        Texts in the column that are no label, in any case (None and NaN never are one). Default:
+        "", "nan", "unknown", "n/a", "none", "root", "void" and "?".
+    n_shuffles : int
+        Cross-validations with shuffled labels, from which chance is computed (1 or more). Each
+        takes as long as that with the true labels.
     calibrate : bool
         Temperature scaling: one number, learnt from out-of-fold probabilities, makes the
         classifier as sure as it is right on the animals (recordings, units) that the folds leave
-        out. It changes no prediction, only how sure of it the probe is. (Regions from statistics of
-        6 Neuropixels sessions, mice left out: calibration error 0.13 → 0.06, the same macro F1.)
+        out. It changes no prediction, only how sure of it the probe is.
 
     Attributes
     ----------
@@ -76,9 +83,12 @@ class Probe(ClassifierMixin, BaseEstimator):
         another encoder are refused.
     n_units_, n_features_in_, training_hashes_ : int, int, ndarray
         Units and columns of training; hashes of its embedded units.
-    cv_score_, cv_chance_ : float
-        Cross-validated macro F1 of the pooled out-of-fold predictions; the mean of the same
-        with shuffled labels.
+    cv_score_, cv_chance_, cv_chance_sd_ : float
+        Cross-validated macro F1 of the pooled out-of-fold predictions; mean and standard
+        deviation of the same with shuffled labels.
+    above_chance_ : bool
+        Whether the score is above chance by more than two standard deviations (or is 1). If not,
+        `fit` warns, and `annotate` calls every unit "unknown".
     cv_group_ : {"animal", "recording", "unit"}
         What the folds left out.
     cv_calibration_ : dict
@@ -91,11 +101,6 @@ class Probe(ClassifierMixin, BaseEstimator):
         calibration.
     estimator_ : classifier
         Fitted on all labelled units; its own probabilities are not calibrated.
-
-    References
-    ----------
-    Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017,
-    arXiv:1706.04599.
 
     Examples
     --------
@@ -112,7 +117,7 @@ class Probe(ClassifierMixin, BaseEstimator):
     >>> summary = {"nuclr_encoder": ["tiny@0a1b2c3d"] * 20}
     >>> units = add_columns(units, vectors=vectors, summary=summary)
     >>> probe = Probe("cell_type").fit(units)
-    cell_type: macro F1 1.00 by unit (5 folds), chance 0.57, 20 units
+    cell_type: macro F1 1.00 by unit (5 folds), chance 0.50 ± 0.16, 20 units
     >>> units = probe.annotate(units)
     >>> pv = units[units["predicted_cell_type"] == "PV"]
     >>> len(pv)
@@ -128,6 +133,8 @@ class Probe(ClassifierMixin, BaseEstimator):
         standardize: str = "none",
         prefix: str = "nuclr",
         calibrate: bool = True,
+        missing_labels: Collection[str] = MISSING_LABELS,
+        n_shuffles: int = 20,
     ) -> None:
         self.target = target
         self.estimator = estimator
@@ -135,6 +142,16 @@ class Probe(ClassifierMixin, BaseEstimator):
         self.standardize = standardize
         self.prefix = prefix
         self.calibrate = calibrate
+        self.missing_labels = missing_labels
+        self.n_shuffles = n_shuffles
+
+    @property
+    def above_chance_(self) -> bool:
+        """Whether the cross-validated score is above that with shuffled labels."""
+        check_is_fitted(self)
+        # Shuffles of a few units scatter too widely to speak against a perfect score.
+        limit = self.cv_chance_ + 2 * np.nan_to_num(self.cv_chance_sd_)
+        return bool(self.cv_score_ > limit or self.cv_score_ == 1)
 
     def fit(
         self,
@@ -146,9 +163,10 @@ class Probe(ClassifierMixin, BaseEstimator):
     ) -> Probe:
         """Learn from labelled units, and cross-validate.
 
-        Units without a label (None, NaN, "", "nan") or without an embedding are left out, counted
-        in one warning. Folds leave out animals where there are at least two; else recordings where
-        every class is in at least two of them; else units.
+        Units without a label (None, NaN, `missing_labels`) or without an embedding are left out,
+        counted in one warning. Another one is given if the score is not above chance. Folds leave
+        out animals where there are at least two; else recordings where every class is in at least
+        two of them; else units.
 
         Parameters
         ----------
@@ -159,8 +177,9 @@ class Probe(ClassifierMixin, BaseEstimator):
             Labels of ``X``, or of one recording in place of its column `target`.
         animals : mapping, list or str, optional
             Recording name → animal, a list as long as the recordings, or the metadata column that
-            says it. Default: the column ``animal``, else ``subject``, where every recording has
-            it. With ``X``: array-like (units,).
+            names it. Default: the first of ``animal``, ``animal_id``, ``subject``,
+            ``subject_id``, ``mouse_id``, ``rat_id`` that is filled in every recording.
+            With ``X``: array-like (units,).
         verbose : bool
             Print the cross-validated score.
 
@@ -176,13 +195,14 @@ class Probe(ClassifierMixin, BaseEstimator):
             than two classes, or than two units of a class.
         """
         check_parameters(self)
-        rows, encoder = rows_to_learn(self, recordings, y, animals)
-        rows = labelled(rows, self.target)
-        check_classes(rows.labels, self.target)
+        rows, encoder = training_rows(self, recordings, y, animals)
+        n_units = len(rows.x)
+        rows = labelled(rows, self.target, self.missing_labels)
+        check_classes(rows.labels, self.target, n_units - len(rows.x))
         self.encoder_ = encoder
         self.classes_ = np.unique(rows.labels)
         self.n_units_, self.n_features_in_ = rows.x.shape
-        self.training_hashes_ = np.unique(rows.marks)
+        self.training_hashes_ = np.unique(rows.row_hashes)
         self.estimator_ = self._new_estimator().fit(rows.x, rows.labels)
         score = cross_validate(
             self._new_estimator(),
@@ -192,14 +212,18 @@ class Probe(ClassifierMixin, BaseEstimator):
             rows.animals,
             self.target,
             self.calibrate,
+            self.n_shuffles,
         )
-        self.cv_score_, self.cv_chance_, self.cv_group_ = score.f1, score.chance, score.by
+        self.cv_score_, self.cv_group_ = score.f1, score.by
+        self.cv_chance_, self.cv_chance_sd_ = score.chance, score.chance_sd
         self.temperature_, self.cv_calibration_ = score.temperature, score.calibration
         if verbose:
             print(
                 f"{self.target}: macro F1 {score.f1:.2f} by {score.by} ({score.folds} folds), "
-                f"chance {score.chance:.2f}, {self.n_units_} units"
+                f"chance {score.chance:.2f} ± {score.chance_sd:.2f}, {self.n_units_} units"
             )
+        if not self.above_chance_:
+            warnings.warn(f"{chance_text(self)}; annotate will write 'unknown'", stacklevel=2)
         return self
 
     def predict(self, recordings: Any) -> NDArray[Any]:
@@ -208,7 +232,6 @@ class Probe(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         recordings : as in `fit`
-            Several recordings are answered one after the other.
 
         Returns
         -------
@@ -217,9 +240,9 @@ class Probe(ClassifierMixin, BaseEstimator):
         """
         rows = rows_to_predict(self, recordings)
         labels = np.full(len(rows.x), UNKNOWN, dtype=object)
-        if rows.heard.any():
-            labels[rows.heard] = most_probable(self.estimator_, rows.x[rows.heard])
-        if rows.heard.all():
+        if rows.has_embedding.any():
+            labels[rows.has_embedding] = most_probable(self.estimator_, rows.x[rows.has_embedding])
+        if rows.has_embedding.all():
             return labels.astype(self.classes_.dtype)
         return labels.astype(str) if self.classes_.dtype.kind == "U" else labels
 
@@ -230,7 +253,6 @@ class Probe(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         recordings : as in `fit`
-            Several recordings are answered one after the other.
 
         Returns
         -------
@@ -247,9 +269,9 @@ class Probe(ClassifierMixin, BaseEstimator):
         """
         rows = rows_to_predict(self, recordings)
         probabilities = np.full((len(rows.x), len(self.classes_)), np.nan)
-        if rows.heard.any():
-            own = self.estimator_.predict_proba(rows.x[rows.heard])
-            probabilities[rows.heard] = with_temperature(own, self.temperature_)
+        if rows.has_embedding.any():
+            own = self.estimator_.predict_proba(rows.x[rows.has_embedding])
+            probabilities[rows.has_embedding] = with_temperature(own, self.temperature_)
         return probabilities
 
     def score(self, recordings: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -279,9 +301,11 @@ class Probe(ClassifierMixin, BaseEstimator):
         rows = rows_to_predict(self, recordings, y, with_target=True)
         if sample_weight is not None:
             check_consistent_length(rows.labels, sample_weight)
-            sample_weight = np.asarray(sample_weight)[rows.heard & ~is_missing(rows.labels)]
-        rows = labelled(rows, self.target)
-        warn_of_learned(self, rows)
+            sample_weight = np.asarray(sample_weight)[
+                rows.has_embedding & ~is_missing_label(rows.labels, self.missing_labels)
+            ]
+        rows = labelled(rows, self.target, self.missing_labels)
+        warn_of_training_units(self, rows)
         predicted = most_probable(self.estimator_, rows.x)
         return macro_f1_of_predictions(rows.labels, predicted, sample_weight=sample_weight)
 
@@ -291,6 +315,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         threshold: float | None = None,
         probabilities: bool = False,
         encoder: Any = None,
+        force: bool = False,
         **embedding: Any,
     ) -> Units:
         """Write predictions as metadata columns.
@@ -306,6 +331,9 @@ class Probe(ClassifierMixin, BaseEstimator):
             Also write ``predicted_<target>_p_<class>``.
         encoder : Encoder or str, optional
             That encoder, where it is neither the bundled one nor used in this process before.
+        force : bool
+            Write the predictions of a probe whose score is not above chance; else all its units
+            are called "unknown".
         **embedding
             Options of `embed` for units that are not embedded: ``gaps``, ``epochs``, ``device``,
             ``precision``, ``progress``.
@@ -352,33 +380,23 @@ class Probe(ClassifierMixin, BaseEstimator):
             units = embed_for_probe(
                 units, self.prefix, self.features, self.encoder_, encoder, embedding
             )
-        chances = self.predict_proba(units)
+        class_probabilities = self.predict_proba(units)
+        if not (force or self.above_chance_):
+            warnings.warn(
+                f"{chance_text(self)}; all units are called 'unknown' (force=True writes the "
+                "predictions)",
+                stacklevel=2,
+            )
+            threshold = np.inf
         return write_predictions(
-            units, self.target, self.classes_, chances, threshold, probabilities, self.prefix
+            units,
+            self.target,
+            self.classes_,
+            class_probabilities,
+            threshold,
+            probabilities,
+            self.prefix,
         )
-
-    def save(self, path: str | Path) -> None:
-        """Save the fitted probe as one file, by custom ``.skops``; read it with `load_probe`.
-
-        Raises
-        ------
-        ValueError
-            If the estimator holds types that `load_probe` would refuse (trees, custom code).
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pynapple_nuclr.probes import Probe, load_probe
-        >>> x, layers = [[0.0], [0.1], [1.0], [1.1]], ["L4", "L4", "L5", "L5"]
-        >>> probe = Probe("layer").fit(x, layers, verbose=False)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     probe.save(f"{folder}/layer.skops")
-        ...     load_probe(f"{folder}/layer.skops").classes_.tolist()
-        ['L4', 'L5']
-        """
-        check_is_fitted(self)
-        fitted = {name: getattr(self, name) for name in FITTED}
-        write_probe(path, self.get_params(deep=False), fitted)
 
     def _new_estimator(self) -> Any:
         return default_estimator() if self.estimator is None else clone(self.estimator)

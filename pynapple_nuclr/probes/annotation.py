@@ -31,9 +31,9 @@ def write_predictions(
     units: Units,
     target: str,
     classes: NDArray[Any],
-    chances: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     threshold: float | None,
-    probabilities: bool,
+    with_probabilities: bool,
     prefix: str,
 ) -> Units:
     """Return a new object with the columns that a probe writes.
@@ -46,11 +46,11 @@ def write_predictions(
         What is predicted.
     classes : ndarray (classes,)
         The labels.
-    chances : ndarray (units, classes)
+    probabilities : ndarray (units, classes)
         Their probabilities; NaN for silent units.
     threshold : float, optional
         Units of a lower confidence are called "unknown".
-    probabilities : bool
+    with_probabilities : bool
         Also a column per class.
     prefix : str
         Prefix of the vectors that were read.
@@ -60,13 +60,13 @@ def write_predictions(
     TsGroup or TsdFrame
     """
     column = f"{PREDICTED}{target}"
-    confidence = chances.max(axis=1)
-    labels = as_texts(classes)[np.nan_to_num(chances).argmax(axis=1)]
+    confidence = probabilities.max(axis=1)
+    labels = as_texts(classes)[np.nan_to_num(probabilities).argmax(axis=1)]
     # NaN is not above any threshold: silent units become unknown here.
     labels = np.where(confidence >= (threshold or 0), labels, UNKNOWN)
     new = {column: labels, f"{column}_confidence": confidence}
-    if probabilities:
-        new |= zip(_probability_columns(column, classes), chances.T, strict=True)
+    if with_probabilities:
+        new |= zip(_probability_columns(column, classes), probabilities.T, strict=True)
     annotated = add_columns(units, predicted=new, prefix=prefix)
     stem = f"{column}_p_"  # of an earlier probe with other classes
     stale = {name for name in annotated.metadata_columns if name.startswith(stem)} - new.keys()
@@ -107,7 +107,7 @@ def check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str
     if steering:
         raise ValueError(
             f"units are embedded already, so {', '.join(steering)} would have no effect; leave it "
-            "out, or embed them anew: embed(units, …)"
+            "out, or embed them again: embed(units, …)"
         )
     if encoder is None:
         return
@@ -117,7 +117,7 @@ def check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str
     if asked != made:
         raise ValueError(
             f"encoder={asked}, but units have vectors of {made} in {prefix}_0 …; leave encoder "
-            "out, or embed them anew: embed(units, encoder)"
+            "out, or embed them again: embed(units, encoder)"
         )
 
 

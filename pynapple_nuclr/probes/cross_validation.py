@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _FOLDS_OF_UNITS = 5
 _FOLDS_OF_GROUPS = 10
 _INNER_FOLDS = 5
-_SHUFFLES = 5
 
 
 class Score(NamedTuple):
@@ -35,8 +34,9 @@ class Score(NamedTuple):
 
     Attributes
     ----------
-    f1, chance : float
-        Macro F1 of the pooled out-of-fold predictions; its mean with shuffled labels.
+    f1, chance, chance_sd : float
+        Macro F1 of the pooled out-of-fold predictions; its mean and standard deviation with
+        shuffled labels.
     by : {"animal", "recording", "unit"}
         What each fold left out.
     folds : int
@@ -49,14 +49,15 @@ class Score(NamedTuple):
 
     f1: float
     chance: float
+    chance_sd: float
     by: str
     folds: int
     temperature: float
     calibration: dict[str, float]
 
 
-def check_classes(labels: NDArray[Any], target: str) -> None:
-    """Refuse labels that nothing can be learnt from.
+def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> None:
+    """Refuse labels that nothing can be learnt from; `n_unlabelled` other units have none.
 
     Raises
     ------
@@ -74,7 +75,12 @@ def check_classes(labels: NDArray[Any], target: str) -> None:
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         found = f"one class, {classes[0]!s}" if len(classes) else "no labelled unit"
-        raise ValueError(f"{target!r} has {found}; expected at least two classes (not 1 class)")
+        others = ""
+        if len(classes) and n_unlabelled:
+            others = f'; label the {n_unlabelled} other units too, for example "other"'
+        raise ValueError(
+            f"{target!r} has {found}; expected at least two classes (not 1 class){others}"
+        )
     if counts.min() < 2:
         rare = ", ".join(str(one) for one in classes[counts < 2])
         raise ValueError(
@@ -91,6 +97,7 @@ def cross_validate(
     animals: NDArray[Any] | None = None,
     target: str = "y",
     calibrate: bool = False,
+    n_shuffles: int = 20,
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
@@ -110,6 +117,8 @@ def cross_validate(
     calibrate : bool
         Whether probabilities are calibrated. In each fold this is learnt from the units that
         it trains on alone, again by leaving out animals, else recordings, else units.
+    n_shuffles : int
+        Number of runs with shuffled labels.
 
     Returns
     -------
@@ -125,20 +134,28 @@ def cross_validate(
     check_apart(folds, f"the probe of {target!r}", by, left_out)
     if warning:
         warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=3)
-    predicted, chances = _out_of_fold(estimator, x, labels, folds)
-    shuffled = [np.random.default_rng(seed).permutation(labels) for seed in range(_SHUFFLES)]
+    predicted, probabilities = _out_of_fold(estimator, x, labels, folds)
+    shuffled = [np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles)]
     chance = [macro_f1_of_predictions(y, _out_of_fold(estimator, x, y, folds)[0]) for y in shuffled]
-    f1 = macro_f1_of_predictions(labels, predicted)
-    score = Score(f1, float(np.mean(chance)), by, len(folds), 1.0, {})
-    if chances is None:
+    score = Score(
+        macro_f1_of_predictions(labels, predicted),
+        float(np.mean(chance)),
+        float(np.std(chance)),
+        by,
+        len(folds),
+        1.0,
+        {},
+    )
+    if probabilities is None:
         return score
-    figures = _figures(labels, chances)
+    figures = _figures(labels, probabilities)
     if not calibrate:
         return score._replace(calibration=figures)
-    calibrated = calibrate_folds(estimator, x, labels, recordings, animals, folds, chances)
+    calibrated = calibrate_folds(estimator, x, labels, recordings, animals, folds, probabilities)
     raw = {f"{name}_uncalibrated": figures[name] for name in ("ece", "brier")}
     return score._replace(
-        temperature=_temperature(labels, chances), calibration=_figures(labels, calibrated) | raw
+        temperature=_temperature(labels, probabilities),
+        calibration=_figures(labels, calibrated) | raw,
     )
 
 
@@ -149,9 +166,9 @@ def calibrate_folds(
     recordings: NDArray[Any],
     animals: NDArray[Any] | None,
     folds: Folds,
-    chances: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Calibrate out-of-fold probabilities by what has not seen the fold's labels either.
+    """Calibrate out-of-fold probabilities by data without the fold's labels.
 
     Parameters
     ----------
@@ -159,7 +176,7 @@ def calibrate_folds(
         As in `cross_validate`.
     folds : list of (ndarray, ndarray)
         Indices of the units that are trained on and of those that are left out.
-    chances : ndarray (units, classes)
+    probabilities : ndarray (units, classes)
         Probabilities; NaN for a class that a fold has not seen.
 
     Returns
@@ -174,14 +191,14 @@ def calibrate_folds(
         If a fold trains on a unit that it leaves out.
     """
     check_apart(folds, "what calibrates the probe")
-    calibrated = chances.copy()
+    calibrated = probabilities.copy()
     for train, test in folds:
         seen = (labels[train], recordings[train], None if animals is None else animals[train])
         _, inner, _ = _folds(*seen, _INNER_FOLDS)
         within = _out_of_fold(estimator, x[train], labels[train], inner)[1]
-        known = np.isfinite(chances[test]).all(axis=0)
+        known = np.isfinite(probabilities[test]).all(axis=0)
         calibrated[np.ix_(test, known)] = with_temperature(
-            chances[np.ix_(test, known)], _temperature(labels[train], within)
+            probabilities[np.ix_(test, known)], _temperature(labels[train], within)
         )
     return calibrated
 
@@ -227,19 +244,19 @@ def _folds(
     """Return what the folds leave out, the folds (there may be none), and what to warn of."""
     n_classes, n_recordings = len(np.unique(labels)), len(np.unique(recordings))
     if animals is not None and len(np.unique(animals)) > 1:
-        lonely = _lonely_classes(labels, animals)
+        n_single = _classes_in_one_group(labels, animals)
         warning = (
-            f"{lonely} of {n_classes} classes in one animal only: leaving animals out, they cannot "
-            "be predicted and count as 0 in the cross-validated macro F1"
+            f"{n_single} of {n_classes} classes in one animal only: leaving animals out, they "
+            "cannot be predicted and count as 0 in the cross-validated macro F1"
         )
-        return "animal", _by_group(labels, animals, most), warning if lonely else ""
-    lonely = _lonely_classes(labels, recordings)
-    if not lonely:
+        return "animal", _by_group(labels, animals, most), warning if n_single else ""
+    n_single = _classes_in_one_group(labels, recordings)
+    if not n_single:
         return "recording", _by_group(labels, recordings, most), ""
     warning = (
-        f"{lonely} of {n_classes} classes in one of {n_recordings} recordings only: folds leave "
+        f"{n_single} of {n_classes} classes in one of {n_recordings} recordings only: folds leave "
         "out units, not recordings, and where classes and recordings coincide the score may be "
-        "that of telling recordings apart"
+        "that of recognising recordings"
     )
     return "unit", _of_units(labels), warning if n_recordings > 1 else ""
 
@@ -260,7 +277,7 @@ def _by_group(labels: NDArray[Any], groups: NDArray[Any], most: int) -> Folds:
     return list(GroupKFold(n_folds).split(labels, labels, groups))
 
 
-def _lonely_classes(labels: NDArray[Any], groups: NDArray[Any]) -> int:
+def _classes_in_one_group(labels: NDArray[Any], groups: NDArray[Any]) -> int:
     """Count the classes that are in one group only."""
     return sum(len(np.unique(groups[labels == one])) < 2 for one in np.unique(labels))
 
@@ -268,7 +285,7 @@ def _lonely_classes(labels: NDArray[Any], groups: NDArray[Any]) -> int:
 def _out_of_fold(
     estimator: Any, x: NDArray[np.float64], labels: NDArray[Any], folds: Folds
 ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-    """Predict every unit by what has not seen its fold.
+    """Predict every unit by an estimator fitted on the other folds.
 
     Returns
     -------
@@ -278,25 +295,25 @@ def _out_of_fold(
     """
     every = np.unique(labels)
     predicted = np.empty_like(labels)
-    chances = np.full((len(labels), len(every)), np.nan)
-    with_chances = hasattr(estimator, "predict_proba")
+    probabilities = np.full((len(labels), len(every)), np.nan)
+    with_probabilities = hasattr(estimator, "predict_proba")
     for train, test in folds:
         classes = np.unique(labels[train])
         columns = np.searchsorted(every, classes)
-        if len(classes) == 1:  # nothing to tell apart: all that can be said is this class
+        if len(classes) == 1:  # there is only this class to predict
             predicted[test] = classes[0]
-            chances[test, columns[0]] = 1.0
+            probabilities[test, columns[0]] = 1.0
             continue
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit will say it
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit warns of it
             fitted = clone(estimator).fit(x[train], labels[train])
-        if with_chances:  # as `most_probable` would say, which would ask for them again
-            told = fitted.predict_proba(x[test])
-            chances[np.ix_(test, columns)] = told
-            predicted[test] = classes[told.argmax(axis=1)]
+        if with_probabilities:  # as `most_probable`, without computing them twice
+            of_fold = fitted.predict_proba(x[test])
+            probabilities[np.ix_(test, columns)] = of_fold
+            predicted[test] = classes[of_fold.argmax(axis=1)]
         else:
             predicted[test] = fitted.predict(x[test])
-    return predicted, chances if with_chances else None
+    return predicted, probabilities if with_probabilities else None
 
 
 def most_probable(estimator: Any, x: NDArray[np.float64]) -> NDArray[Any]:
@@ -309,11 +326,13 @@ def most_probable(estimator: Any, x: NDArray[np.float64]) -> NDArray[Any]:
     return np.asarray(estimator.classes_[estimator.predict_proba(x).argmax(axis=1)])
 
 
-def _temperature(labels: NDArray[Any], chances: NDArray[np.float64] | None) -> float:
-    return 1.0 if chances is None else fit_temperature(labels, chances, np.unique(labels))
+def _temperature(labels: NDArray[Any], probabilities: NDArray[np.float64] | None) -> float:
+    return (
+        1.0 if probabilities is None else fit_temperature(labels, probabilities, np.unique(labels))
+    )
 
 
-def _figures(labels: NDArray[Any], chances: NDArray[np.float64]) -> dict[str, float]:
-    report = confidence_report(labels, np.nan_to_num(chances), np.unique(labels))
+def _figures(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> dict[str, float]:
+    report = confidence_report(labels, np.nan_to_num(probabilities), np.unique(labels))
     names = ("ece", "brier", "macro_f1", "macro_f1_confident_half")
     return {name: float(report[name]) for name in names}

@@ -1,4 +1,4 @@
-"""What a probe is handed, to learn from or to predict, as rows."""
+"""The arguments of a probe's methods, as rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from pynapple_nuclr.columns import check_name
+from pynapple_nuclr.columns import check_name, is_missing_label
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
 from pynapple_nuclr.probes.rows import (
@@ -16,7 +16,7 @@ from pynapple_nuclr.probes.rows import (
     animals_of,
     are_recordings,
     array_rows,
-    as_populations,
+    as_vectors,
     common_encoder,
     read_rows,
     row_animals,
@@ -26,7 +26,7 @@ from pynapple_nuclr.probes.rows import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from sklearn.base import BaseEstimator as Probe  # the probe itself stands a floor above
+    from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 
 def check_parameters(probe: Probe) -> None:
@@ -37,15 +37,19 @@ def check_parameters(probe: Probe) -> None:
         raise ValueError(f"standardize={probe.standardize!r}; expected 'none' or 'recording'")
     if not isinstance(probe.calibrate, bool):
         raise ValueError(f"calibrate={probe.calibrate!r}; expected True or False")
+    is_count = isinstance(probe.n_shuffles, (int, np.integer)) and probe.n_shuffles >= 1
+    if isinstance(probe.n_shuffles, bool) or not is_count:
+        raise ValueError(f"n_shuffles={probe.n_shuffles!r}; expected a number from 1 on")
+    is_missing_label([], probe.missing_labels)
     if isinstance(probe.features, str):
         raise ValueError(
             f"features={probe.features!r} is a string; expected names: [{probe.features!r}]"
         )
     if probe.target in probe.features:
-        raise LeakError(f"features names {probe.target!r}, the label that shall be told")
+        raise LeakError(f"features names {probe.target!r}, the label to predict")
 
 
-def rows_to_learn(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
+def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
     """Read units and their labels; see `Probe.fit` for the arguments.
 
     Returns
@@ -59,12 +63,12 @@ def rows_to_learn(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[
         If a column or `y` is not there, or several encoders made the vectors.
     """
     if are_recordings(recordings):
-        populations = as_populations(recordings, probe.prefix)
+        recordings = as_vectors(recordings, probe.prefix)
         if y is not None:
-            populations = with_labels(populations, y, probe.target)
-        encoder = common_encoder(populations)
-        rows = _read(probe, populations, probe.target)
-        rows = rows._replace(animals=animals_of(populations, animals, probe.target))
+            recordings = with_labels(recordings, y, probe.target)
+        encoder = common_encoder(recordings)
+        rows = _read(probe, recordings, probe.target)
+        rows = rows._replace(animals=animals_of(recordings, animals, probe.target))
         _check_duplicates(rows)
         return rows, encoder
     if y is None:
@@ -72,7 +76,9 @@ def rows_to_learn(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[
             f"recordings is a {type(recordings).__name__}; expected embedded pynapple objects or "
             "results of encode. As an array X it requires y to be passed, but the target y is None"
         )
-    x, labels = validate_data(probe, recordings, without_nan(y), dtype=np.float64)
+    x, labels = validate_data(
+        probe, recordings, without_nan(y, probe.missing_labels), dtype=np.float64
+    )
     of_rows = row_animals(animals, len(x))
     if probe.standardize == "recording" and of_rows is not None and len(np.unique(of_rows)) > 1:
         raise LeakError(
@@ -114,11 +120,11 @@ def rows_to_predict(
             return rows
         check_consistent_length(rows.x, y)
         return rows._replace(labels=np.asarray(y, dtype=object))
-    populations = as_populations(recordings, probe.prefix)
-    common_encoder(populations, probe.encoder_)
+    recordings = as_vectors(recordings, probe.prefix)
+    common_encoder(recordings, probe.encoder_)
     if y is not None:
-        populations = with_labels(populations, y, probe.target)
-    rows = _read(probe, populations, probe.target if with_target else None)
+        recordings = with_labels(recordings, y, probe.target)
+    rows = _read(probe, recordings, probe.target if with_target else None)
     if rows.x.shape[1] != probe.n_features_in_:
         raise ValueError(
             f"the recordings have {rows.x.shape[1]} columns of embedding and features; this "
@@ -130,7 +136,7 @@ def rows_to_predict(
 def _check_duplicates(rows: Rows) -> None:
     """Refuse units that are in two recordings; warn of those that are twice in one."""
     hashes = {
-        str(name): rows.marks[(rows.recordings == name) & rows.heard].tolist()
+        str(name): rows.row_hashes[(rows.recordings == name) & rows.has_embedding].tolist()
         for name in np.unique(rows.recordings)
     }
     check_duplicate_units(hashes, "with the same embedding")
@@ -143,9 +149,9 @@ def _check_duplicates(rows: Rows) -> None:
         )
 
 
-def warn_of_learned(probe: Probe, rows: Rows) -> None:
+def warn_of_training_units(probe: Probe, rows: Rows) -> None:
     """Warn if a score is asked for on embedded units that the probe learned from."""
-    known = int(np.isin(rows.marks, probe.training_hashes_).sum())
+    known = int(np.isin(rows.row_hashes, probe.training_hashes_).sum())
     if known:
         warnings.warn(
             f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "
@@ -156,9 +162,9 @@ def warn_of_learned(probe: Probe, rows: Rows) -> None:
         )
 
 
-def _read(probe: Probe, populations: Any, target: str | None) -> Rows:
+def _read(probe: Probe, recordings: Any, target: str | None) -> Rows:
     return read_rows(
-        populations,
+        recordings,
         features=probe.features,
         standardize=probe.standardize == "recording",
         target=target,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,18 @@ import numpy as np
 from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.checkpoints.zip_archives import check_archive
 from pynapple_nuclr.nwb.opening import errors_naming_file
+from pynapple_nuclr.probes.tree_check import check_trees
 
-PARAMETERS = ("calibrate", "estimator", "features", "standardize", "prefix", "target")
+PARAMETERS = (
+    "calibrate",
+    "estimator",
+    "features",
+    "missing_labels",
+    "n_shuffles",
+    "prefix",
+    "standardize",
+    "target",
+)
 """What a probe is made with."""
 
 FITTED = (
@@ -21,47 +32,47 @@ FITTED = (
     "cv_group_",
     "cv_calibration_",
     "cv_chance_",
+    "cv_chance_sd_",
     "cv_score_",
     "encoder_",
     "estimator_",
     "n_features_in_",
     "n_units_",
-    "training_hashes_",
     "temperature_",
+    "training_hashes_",
 )
 """What a fitted probe knows."""
+
+FILE = "probe.skops"
+"""The probe's file in a folder or on the hub, beside its card README.md."""
 
 _FORMAT = "pynapple_nuclr probe 3"
 _OLD_FORMAT = "pynapple_nuclr probe 2"
 _OLD_NAMES = {"normalize": "standardize", "seen_": "training_hashes_"}
-# Beside what skops trusts by itself (scikit-learn's estimators): plain Python classes that hold
-# arrays and numbers. Compiled ones (trees) stay out: forged, they can crash the process.
-_TRUSTED = [
+# What files of the old format do not hold. Then, only "" and "nan" were missing labels.
+_ADDED: tuple[dict[str, Any], ...] = (
+    {"missing_labels": ("", "nan"), "n_shuffles": 5},
+    {"cv_chance_sd_": float("nan")},
+)
+# Beside what skops trusts by itself (scikit-learn's estimators, numpy): Python classes that hold
+# arrays and numbers, and trees, whose nodes `check_trees` looks at. Other compiled classes stay
+# out: forged numbers in them could crash the process.
+_TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-]
+    "sklearn.tree._tree.Tree",
+)
 
 
-def write_probe(path: str | Path, params: dict[str, Any], fitted: dict[str, Any]) -> None:
-    """Write a probe's parameters and what it learnt, with skops.
-
-    Raises
-    ------
-    ValueError
-        If they hold types that `read_probe` would refuse.
-    """
+def write_probe(path: Path, params: dict[str, Any], fitted: dict[str, Any]) -> list[str]:
+    """Write a probe with skops; return the types for which a reader must state trust."""
     import skops.io
 
     data = skops.io.dumps({"format": _FORMAT, "params": params, "fitted": fitted})
-    refused = sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED))
-    if refused:
-        raise ValueError(
-            f"a probe with {', '.join(refused)} cannot be shared safely; choose an estimator of "
-            "scikit-learn without trees, for example LogisticRegression or SVC"
-        )
-    with atomic_write(Path(path)) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(data)
+    return sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED))
 
 
 def _check_arrays(path: Path) -> None:
@@ -78,8 +89,10 @@ def _check_arrays(path: Path) -> None:
                 raise ValueError(f"{member.filename} holds less than an array of shape {shape}")
 
 
-def read_probe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `write_probe` wrote: parameters and what was learnt.
+def read_probe(
+    path: Path, trusted: Sequence[str] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what `write_probe` wrote: parameters and fitted attributes.
 
     Raises
     ------
@@ -90,15 +103,32 @@ def read_probe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import skops.io
 
-    if not Path(path).is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; expected one written by Probe.save")
     with errors_naming_file(path, "load_probe", "a probe that Probe.save wrote"):
-        check_archive(Path(path))
-        _check_arrays(Path(path))
-        content = skops.io.loads(Path(path).read_bytes(), trusted=_TRUSTED)
-    is_ours = isinstance(content, dict) and content.get("format") in (_FORMAT, _OLD_FORMAT)
-    parts = [content.get(part) for part in ("params", "fitted")] if is_ours else []
-    parts = [{_OLD_NAMES.get(k, k): v for k, v in (part or {}).items()} for part in parts]
-    if [set(part) for part in parts] != [set(PARAMETERS), set(FITTED)]:
+        check_archive(path)
+        _check_arrays(path)
+        data = path.read_bytes()
+        unknown = set(skops.io.get_untrusted_types(data=data)) - {*_TRUSTED, *(trusted or ())}
+    if unknown:
+        needed = sorted({*unknown, *(trusted or ())})
+        raise ValueError(
+            f"{path} holds types that are not trusted: {', '.join(sorted(unknown))}. If you trust "
+            f"its author: load_probe(…, trusted={needed})"
+        )
+    with errors_naming_file(path, "load_probe", "a probe that Probe.save wrote"):
+        content = skops.io.loads(data, trusted=[*_TRUSTED, *(trusted or ())])
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        check_trees(content)
+    parts: list[dict[str, Any]] = [content.get(part) or {} for part in ("params", "fitted")]
+    version = content.get("format")
+    if version == _OLD_FORMAT:
+        parts = [
+            added | {_OLD_NAMES.get(name, name): value for name, value in part.items()}
+            for added, part in zip(_ADDED, parts, strict=True)
+        ]
+    is_ours = version in (_FORMAT, _OLD_FORMAT)
+    if not is_ours or [set(part) for part in parts] != [set(PARAMETERS), set(FITTED)]:
         raise ValueError(f"{path} holds no probe; expected a file written by Probe.save")
     return parts[0], parts[1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,13 @@ import pandas as pd
 import pynapple as nap
 import xarray as xr
 
-from pynapple_nuclr.columns import coordinate_name, embeddings, is_missing, unit_animals
+from pynapple_nuclr.columns import (
+    as_texts,
+    coordinate_name,
+    embeddings,
+    is_missing_label,
+    unit_animals,
+)
 from pynapple_nuclr.recording import name_recordings
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ class Rows(NamedTuple):
     ----------
     x : ndarray (units, columns)
         Embedding and features.
-    heard : ndarray (units,)
+    has_embedding : ndarray (units,)
         False for silent units, which have no embedding.
     recordings : ndarray (units,)
         Name of the recording of each.
@@ -34,35 +41,35 @@ class Rows(NamedTuple):
         Empty where none were asked for.
     animals : ndarray (units,), optional
         Animal of each.
-    marks : ndarray (units,)
-        Hash of each one's embedding, by which it is known again; empty for arrays, in which few
-        columns may well be equal.
+    row_hashes : ndarray (units,)
+        Hash of each unit's embedding, to find units that were in the training; empty for arrays,
+        in which few columns may well be equal.
     """
 
     x: NDArray[np.float64]
-    heard: NDArray[np.bool_]
+    has_embedding: NDArray[np.bool_]
     recordings: NDArray[Any]
     labels: NDArray[Any] = np.empty(0)
     animals: NDArray[Any] | None = None
-    marks: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+    row_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
 
 def are_recordings(recordings: Any) -> bool:
-    """Say whether these are embedded recordings (or meant to be), not plain arrays."""
+    """Return whether these are embedded recordings (or meant to be), not plain arrays."""
     if isinstance(recordings, (list, tuple)):
-        return all(_is_population(one) for one in recordings)
+        return all(_is_recording(one) for one in recordings)
     # Some sparse matrices are mappings too; scikit-learn has an answer to those.
     is_mapping = isinstance(recordings, Mapping) and not hasattr(recordings, "shape")
-    return _is_population(recordings) or is_mapping
+    return _is_recording(recordings) or is_mapping
 
 
-def _is_population(one: Any) -> bool:
+def _is_recording(one: Any) -> bool:
     if isinstance(one, xr.DataArray):
         return "encoder" in one.attrs
     return isinstance(one, (nap.TsGroup, nap.TsdFrame, xr.Dataset))
 
 
-def as_populations(recordings: Any, prefix: str) -> dict[str, xr.DataArray]:
+def as_vectors(recordings: Any, prefix: str) -> dict[str, xr.DataArray]:
     """Turn embedded recordings, or results of ``encode``, into labelled arrays.
 
     Parameters
@@ -101,7 +108,7 @@ def _vectors(one: Any, name: str, prefix: str) -> xr.DataArray:
     return vectors.transpose("unit", "feature")
 
 
-def common_encoder(populations: dict[str, xr.DataArray], known: str | None = None) -> str:
+def common_encoder(recordings: dict[str, xr.DataArray], known: str | None = None) -> str:
     """Return the one encoder that made all these vectors.
 
     Raises
@@ -109,7 +116,7 @@ def common_encoder(populations: dict[str, xr.DataArray], known: str | None = Non
     ValueError
         If there are two, or it is not the `known` one of the probe's training: naming both.
     """
-    made = {name: str(vectors.attrs["encoder"]) for name, vectors in populations.items()}
+    made = {name: str(vectors.attrs["encoder"]) for name, vectors in recordings.items()}
     first = next(iter(made))
     for name, encoder in made.items():
         if known is not None and encoder != known:
@@ -126,7 +133,7 @@ def common_encoder(populations: dict[str, xr.DataArray], known: str | None = Non
 
 
 def read_rows(
-    populations: dict[str, xr.DataArray],
+    recordings: dict[str, xr.DataArray],
     *,
     features: Sequence[str] = (),
     standardize: bool = False,
@@ -136,8 +143,8 @@ def read_rows(
 
     Parameters
     ----------
-    populations : dict
-        From `as_populations`.
+    recordings : dict
+        From `as_vectors`.
     features : sequence of str
         Metadata columns to join to the vectors.
     standardize : bool
@@ -155,31 +162,31 @@ def read_rows(
         If a column is not there or not numeric, or a feature is not finite.
     """
     x: list[NDArray[np.float64]] = []
-    heard: list[NDArray[np.bool_]] = []
-    marks: list[NDArray[np.uint64]] = []
-    for name, vectors in populations.items():
+    has_embedding: list[NDArray[np.bool_]] = []
+    row_hashes: list[NDArray[np.uint64]] = []
+    for name, vectors in recordings.items():
         matrix = np.asarray(vectors.values, dtype=np.float64)
-        heard.append(np.asarray(np.isfinite(matrix).all(axis=1)))
-        marks.append(_marks(matrix))
+        has_embedding.append(np.asarray(np.isfinite(matrix).all(axis=1)))
+        row_hashes.append(_row_hashes(matrix))
         if standardize:
-            matrix = z_score(matrix, heard[-1])
-        joined = [_feature(vectors, column, name, heard[-1]) for column in features]
+            matrix = z_score(matrix, has_embedding[-1])
+        joined = [_feature(vectors, column, name, has_embedding[-1]) for column in features]
         x.append(np.column_stack([matrix, *joined]))
     sizes = [len(matrix) for matrix in x]
     labels: list[Any] = []
-    for name, vectors in populations.items():
+    for name, vectors in recordings.items():
         labels += [] if target is None else list(_column(vectors, target, name))
     return Rows(
         np.concatenate(x),
-        np.concatenate(heard),
-        np.repeat(list(populations), sizes),
+        np.concatenate(has_embedding),
+        np.repeat(list(recordings), sizes),
         np.array(labels, dtype=object),
         None,
-        np.concatenate(marks),
+        np.concatenate(row_hashes),
     )
 
 
-def _marks(x: NDArray[np.float64]) -> NDArray[np.uint64]:
+def _row_hashes(x: NDArray[np.float64]) -> NDArray[np.uint64]:
     """Return a hash of each row of (units, columns)."""
     hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in x]
     return np.frombuffer(b"".join(hashes), dtype=np.uint64)
@@ -187,20 +194,20 @@ def _marks(x: NDArray[np.float64]) -> NDArray[np.uint64]:
 
 def array_rows(x: NDArray[np.float64], n_features: int, standardize: bool) -> Rows:
     """Take a matrix (units, columns) as one recording; its last `n_features` are no embedding."""
-    heard = np.ones(len(x), dtype=bool)
+    has_embedding = np.ones(len(x), dtype=bool)
     if standardize:
         dim = x.shape[1] - n_features
-        x = np.column_stack([z_score(x[:, :dim], heard), x[:, dim:]])
-    return Rows(x, heard, np.zeros(len(x), dtype=int))
+        x = np.column_stack([z_score(x[:, :dim], has_embedding), x[:, dim:]])
+    return Rows(x, has_embedding, np.zeros(len(x), dtype=int))
 
 
 def animals_of(
-    populations: dict[str, xr.DataArray], animals: Any, target: str
+    recordings: dict[str, xr.DataArray], animals: Any, target: str
 ) -> NDArray[np.str_] | None:
     """Return the animal of every unit (units,), as `unit_animals` finds it."""
     frames = {
         name: pd.DataFrame({column: list(vectors[column].values) for column in _columns(vectors)})
-        for name, vectors in populations.items()
+        for name, vectors in recordings.items()
     }
     of_units = unit_animals(frames, animals, target=target)
     return None if of_units is None else np.concatenate(list(of_units.values()))
@@ -216,25 +223,25 @@ def row_animals(animals: ArrayLike | None, n_rows: int) -> NDArray[Any] | None:
     return of_rows
 
 
-def without_nan(labels: Any) -> Any:
+def without_nan(labels: Any, missing_labels: Collection[str]) -> Any:
     """Write missing labels as None: scikit-learn, which checks them next, refuses NaN."""
     values = np.asarray(labels, dtype=object)
-    if values.ndim != 1 or not is_missing(values).any():
+    if values.ndim != 1 or not (missing := is_missing_label(values, missing_labels)).any():
         return labels
     values = values.copy()
-    values[is_missing(values)] = None
+    values[missing] = None
     return values
 
 
-def z_score(x: NDArray[np.float64], heard: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give each column of (units, columns) mean 0 and deviation 1 over the units `heard`."""
-    if not heard.any():
+def z_score(x: NDArray[np.float64], has_embedding: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give each column of (units, columns) mean 0 and deviation 1 over embedded units."""
+    if not has_embedding.any():
         return x
-    deviation = x[heard].std(axis=0)
-    return (x - x[heard].mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    deviation = x[has_embedding].std(axis=0)
+    return (x - x[has_embedding].mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
 
-def labelled(rows: Rows, target: str) -> Rows:
+def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
     """Leave out units without a label or without an embedding, and warn of how many.
 
     Raises
@@ -242,35 +249,38 @@ def labelled(rows: Rows, target: str) -> Rows:
     ValueError
         If labels mix strings and numbers.
     """
-    missing = is_missing(rows.labels)
-    silent = ~rows.heard & ~missing
+    missing = is_missing_label(rows.labels, missing_labels)
+    silent = ~rows.has_embedding & ~missing
     if missing.any() or silent.any():
+        counts = Counter(as_texts(rows.labels[missing]).tolist())
+        written = ", ".join(f"{text!r}: {n}" for text, n in counts.most_common() if text)
         warnings.warn(
-            f"left out {missing.sum()} units without a label in {target!r} and {silent.sum()} "
-            f"silent units without an embedding, of {len(missing)}",
+            f"left out {missing.sum()} units without a label in {target!r}"
+            f"{f' ({written})' if written else ''} and {silent.sum()} silent units without an "
+            f"embedding, of {len(missing)}",
             UserWarning,
             stacklevel=3,
         )
     keep = ~missing & ~silent
-    labels = rows.labels[keep].tolist()
+    labels = [one.decode() if isinstance(one, bytes) else one for one in rows.labels[keep].tolist()]
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"the labels in {target!r} are strings and numbers; expected one kind")
     return Rows(
         rows.x[keep],
-        rows.heard[keep],
+        rows.has_embedding[keep],
         rows.recordings[keep],
         np.array(labels),
         None if rows.animals is None else rows.animals[keep],
-        rows.marks[keep] if len(rows.marks) else rows.marks,
+        rows.row_hashes[keep] if len(rows.row_hashes) else rows.row_hashes,
     )
 
 
 def with_labels(
-    populations: dict[str, xr.DataArray], labels: ArrayLike, target: str
+    recordings: dict[str, xr.DataArray], labels: ArrayLike, target: str
 ) -> dict[str, xr.DataArray]:
     """Use `labels` (units,) in place of the column `target` of the one recording."""
     values = np.asarray(labels, dtype=object)
-    sizes = [vectors.sizes["unit"] for vectors in populations.values()]
+    sizes = [vectors.sizes["unit"] for vectors in recordings.values()]
     if [len(values)] != sizes:
         raise ValueError(
             f"y has {len(values)} labels for {len(sizes)} recordings of {sizes} units; expected "
@@ -278,7 +288,7 @@ def with_labels(
         )
     return {
         name: vectors.assign_coords({coordinate_name(target): ("unit", values)})
-        for name, vectors in populations.items()
+        for name, vectors in recordings.items()
     }
 
 
@@ -304,7 +314,7 @@ def _column(vectors: xr.DataArray, column: str, name: str) -> NDArray[Any]:
 
 
 def _feature(
-    vectors: xr.DataArray, column: str, name: str, heard: NDArray[np.bool_]
+    vectors: xr.DataArray, column: str, name: str, has_embedding: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     values = _column(vectors, column, name)
     try:
@@ -313,7 +323,7 @@ def _feature(
         raise ValueError(
             f"recording {name!r}: feature {column!r} holds {str(values[0])!r}; expected numbers"
         ) from None
-    bad = np.flatnonzero(heard & ~np.isfinite(numbers))
+    bad = np.flatnonzero(has_embedding & ~np.isfinite(numbers))
     if len(bad):
         raise ValueError(
             f"recording {name!r}: feature {column!r} is {numbers[bad[0]]} for unit "

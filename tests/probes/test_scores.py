@@ -64,7 +64,7 @@ def test_the_score_is_printed_in_one_line_beside_chance(capsys):
     line = capsys.readouterr().out
     assert line == (
         f"cell_type: macro F1 {probe.cv_score_:.2f} by unit (5 folds), chance "
-        f"{probe.cv_chance_:.2f}, 30 units\n"
+        f"{probe.cv_chance_:.2f} ± {probe.cv_chance_sd_:.2f}, 30 units\n"
     )
     Probe("cell_type").fit(embedded(seed=3), verbose=False)
     assert capsys.readouterr().out == ""
@@ -76,6 +76,29 @@ def test_scores_of_structure_and_of_noise():
     assert 0.1 < probe.cv_chance_ < 0.55
     noise = Probe("cell_type").fit(embedded(150, separation=0.0), verbose=False)
     assert abs(noise.cv_score_ - noise.cv_chance_) < 0.15
+    assert not noise.above_chance_ and probe.above_chance_
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_probe_of_random_labels_says_so_and_writes_unknown(seed):
+    units = embedded(60, seed=seed)
+    kinds = np.random.default_rng(seed).permutation(units["cell_type"].to_numpy())
+    with pytest.warns(UserWarning, match=r"not above chance: macro F1 0\.\d+ .*chance 0\.\d+ ± 0"):
+        probe = Probe("random").fit(units, kinds, verbose=False)
+    with pytest.warns(UserWarning, match="all units are called 'unknown'.*force=True"):
+        annotated = probe.annotate(units)
+    assert set(annotated["predicted_random"]) == {"unknown"}
+    forced = probe.annotate(units, force=True)
+    assert set(forced["predicted_random"]) <= set(kinds)
+    assert fitted().annotate(units)["predicted_cell_type"].isin(kinds).all()
+
+
+def test_the_number_of_shuffles_is_a_parameter():
+    probe = fitted(n_shuffles=1)
+    assert probe.cv_chance_sd_ == 0
+    for wrong in (0, 2.5, True, "many"):
+        with pytest.raises(ValueError, match="n_shuffles="):
+            fitted(n_shuffles=wrong)
 
 
 def test_folds_leave_out_animals_recordings_or_units():
@@ -124,8 +147,9 @@ def test_a_class_of_one_animal_only_is_said():
     # Without animals such recordings cannot be left out: folds are of units, and leak.
     with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one of 2 recordings") as w:
         assert Probe("cell_type").fit(recordings, verbose=False).cv_group_ == "unit"
-    assert len(w) == 1
-    assert w[0].filename == __file__
+    folds, chance = w
+    assert "the probe is not above chance" in str(chance.message)
+    assert folds.filename == chance.filename == __file__
     recordings["r2"] = embedded(12, seed=2).getby_category("cell_type")["PV"]
     with pytest.warns(UserWarning, match="'cell_type': 1 of 2 classes in one of 3 recordings"):
         assert Probe("cell_type").fit(recordings, verbose=False).cv_group_ == "unit"

@@ -1,0 +1,106 @@
+"""A probe for people to read: its card on the hub, and how notebooks show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from pynapple_nuclr.columns import as_texts
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
+
+_LIMITS = """\
+- It predicts only the classes above: a unit of any other class gets one of these.
+- The score was measured on units of its training recordings that the folds left out. Expect less
+  on other species, regions, or recording methods: test it on labelled units of your own.
+- For research; not for any clinical decision."""
+
+
+def probe_facts(probe: Probe) -> dict[str, Any]:
+    """Return what is known of a fitted probe, as name → value."""
+    spread = f" ± {probe.cv_chance_sd_:.2f}" if probe.cv_chance_sd_ >= 0 else ""
+    estimator = type(probe.estimator_).__name__
+    if hasattr(probe.estimator_, "steps"):
+        estimator = " + ".join(type(step).__name__ for _, step in probe.estimator_.steps)
+    return {
+        "target": probe.target,
+        "classes": ", ".join(as_texts(probe.classes_)),
+        "macro F1": f"{probe.cv_score_:.2f} by {probe.cv_group_}",
+        "chance": f"{probe.cv_chance_:.2f}{spread}",
+        "units": probe.n_units_,
+        "encoder": probe.encoder_ or "none (fitted on arrays)",
+        "estimator": estimator,
+        "features": ", ".join(probe.features) or "none",
+        "standardize": probe.standardize,
+    }
+
+
+def chance_text(probe: Probe) -> str:
+    """Return the warning that a probe's score is not above chance."""
+    facts = probe_facts(probe)
+    return (
+        f"{probe.target!r}: the probe is not above chance: macro F1 {facts['macro F1']}, chance "
+        f"{facts['chance']}"
+    )
+
+
+def probe_text(probe: Probe) -> str:
+    """Return a fitted probe in one line."""
+    facts = probe_facts(probe)
+    return (
+        f"<Probe {facts['target']}: {len(probe.classes_)} classes ({facts['classes']}), macro F1 "
+        f"{facts['macro F1']}, chance {facts['chance']}, {facts['units']} units, encoder "
+        f"{facts['encoder']}>"
+    )
+
+
+def probe_html(probe: Probe) -> str:
+    """Return a fitted probe as a table for notebooks."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
+        for name, value in probe_facts(probe).items()
+    )
+    return f"<table><caption>pynapple-nuclr Probe</caption>{rows}</table>"
+
+
+def probe_card(probe: Probe, source: str, trusted: Sequence[str]) -> str:
+    """Return the card (Markdown) that is saved beside a probe.
+
+    Parameters
+    ----------
+    probe : Probe
+        Fitted.
+    source : str
+        Where users load it from.
+    trusted : sequence of str
+        Types that they must trust.
+    """
+    facts = "\n".join(f"- {name}: {value}" for name, value in probe_facts(probe).items())
+    argument = f", trusted={list(trusted)}" if trusted else ""
+    return f"""\
+---
+library_name: "pynapple-nuclr"
+tags: ["neuroscience", "pynapple", "nwb", "probe"]
+---
+# A probe of {probe.target}
+
+It predicts the {probe.target} of recorded units from their NuCLR embeddings.
+
+{facts}
+
+## Use
+
+```python
+import pynapple_nuclr as nap_nuclr
+
+probe = nap_nuclr.load_probe("{source}"{argument})
+units = probe.annotate(units)  # predicted_{probe.target}
+```
+
+## Limits
+
+{_LIMITS}
+"""

@@ -82,21 +82,7 @@ class Comparison(NamedTuple):
 
 
 def compare(encoder: Encoder, source: PatchReader, starts: NDArray[Any]) -> Comparison:
-    """Compare what an encoder is about to read with what it was trained on.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        With ``card["familiarity"]``; without, all of the answer is NaN.
-    source : PatchReader
-        The recording.
-    starts : ndarray (windows, patches)
-        Where its windows lie.
-
-    Returns
-    -------
-    Comparison
-    """
+    """Compare the windows at `starts` (windows, patches) with the encoder's training."""
     reference = read_reference(encoder)
     scales = list(PROPERTIES[source.config.modality].values())
     if reference is None:
@@ -141,19 +127,7 @@ def _back(scales: list[Any], values: Floats) -> Floats:
 def warn_if_unfamiliar(
     comparison: Comparison, name: str, encoder: Encoder, stacklevel: int
 ) -> None:
-    """Warn, once, of a recording that is unlike those of training.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        From `compare`.
-    name : str
-        Name of the recording.
-    encoder : Encoder
-        Who is about to embed it.
-    stacklevel : int
-        As in `warnings.warn`, counted from the caller.
-    """
+    """Warn once of a recording that is unlike those of training."""
     if not comparison.familiarity < MIN_FAMILIARITY:
         return
     names = list(PROPERTIES[encoder.config.modality])

@@ -102,20 +102,7 @@ def write_training_data(encoder: Encoder, recordings: Sequence[Recording]) -> No
 
 
 def describe_training(recordings: Sequence[Recording], config: EncoderConfig) -> dict[str, Any]:
-    """Return statistics of the training recordings for an encoder's card.
-
-    Parameters
-    ----------
-    recordings : sequence of Recording
-        At least one, each at least a window long.
-    config : EncoderConfig
-        What the encoder reads.
-
-    Returns
-    -------
-    dict
-        The fields of `Reference`, JSON-able, an entry per property; None in place of NaN.
-    """
+    """Return the fields of `Reference` for a card, an entry per property; None for NaN."""
     seen = []
     for recording in recordings:
         source = open_patch_reader(recording, config)

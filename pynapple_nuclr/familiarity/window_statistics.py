@@ -164,19 +164,7 @@ class WindowStatistics:
 
 
 def window_statistics(source: PatchReader, starts: NDArray[Any]) -> WindowStatistics:
-    """Read some of a recording's windows.
-
-    Parameters
-    ----------
-    source : PatchReader
-        The recording.
-    starts : ndarray (windows, patches)
-        Where its windows lie; up to `WINDOWS` of them are read.
-
-    Returns
-    -------
-    WindowStatistics
-    """
+    """Read up to `WINDOWS` of the windows at `starts` (windows, patches), and sum over them."""
     parts = source.recording.order() % _PARTS
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(WINDOWS, len(starts))).round())
     sums: list[Sums] = []

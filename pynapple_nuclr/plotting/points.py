@@ -42,25 +42,7 @@ def draw_points(
     confidence: NDArray[np.float64] | None = None,
     classes: list[str] | None = None,
 ) -> None:
-    """Draw a point per unit, with a colour bar for numbers and a legend for anything else.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where to draw.
-    points : ndarray (units, 2)
-        Where they are.
-    values : Series (units,), optional
-        What to colour by.
-    name : str, optional
-        Title of the legend or colour bar.
-    ours : bool
-        Whether the figure may grow for the legend.
-    confidence : ndarray (units,), optional
-        Surer units are larger.
-    classes : list of str, optional
-        All classes in the order of the legend. Default: natural order.
-    """
+    """Draw a point (units, 2) per unit, with a colour bar for numbers or a legend for classes."""
     size = point_size(len(points))
     sizes = np.full(len(points), size)
     if confidence is not None:

@@ -24,15 +24,7 @@ _FEWEST = (
 
 
 def place_intervals(support: Floats, n_spikes: int, n_units: int) -> Floats:
-    """Return where the intervals begin (intervals,), evenly over the time that was recorded.
-
-    Parameters
-    ----------
-    support : ndarray (epochs, 2)
-        Start and end of each epoch, in seconds.
-    n_spikes, n_units : int
-        Of the population.
-    """
+    """Return where intervals begin (intervals,) in s, evenly over `support` (epochs, 2)."""
     lengths = np.diff(support, axis=1).ravel()
     n = min(lengths.sum() / _SECONDS, n_spikes / (_FEWEST * n_units))
     joined = np.append(0.0, np.cumsum(lengths))

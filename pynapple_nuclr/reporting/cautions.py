@@ -34,21 +34,7 @@ class Comparison(NamedTuple):
 def find_cautions(
     neurons: Neurons, comparison: Comparison, least: float, by: str | None, encoder: Encoder | None
 ) -> list[str]:
-    """Return what to be careful about, in sentences; an empty list if there is nothing.
-
-    Parameters
-    ----------
-    neurons : Neurons
-        The population.
-    comparison : Comparison
-        How it compares with the training data.
-    least : float
-        Below this familiarity it counts as unlike.
-    by : str, optional
-        Column of the populations that were embedded apart.
-    encoder : Encoder, optional
-        Who made the vectors.
-    """
+    """Return what to be careful about, in sentences; an empty list if there is nothing."""
     found = [
         _demonstration(encoder),
         _unlike(comparison, least),

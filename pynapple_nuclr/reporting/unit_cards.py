@@ -24,19 +24,7 @@ _MOST_COLUMNS, _MOST_LETTERS = 12, 80  # of the user's own metadata on a card
 
 
 def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> dict[str, Any]:
-    """Return all that a script needs to draw the units, as JSON knows it: None for NaN.
-
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        The population.
-    neurons : Neurons
-        What is known of it.
-    method : {"pca", "tsne", "umap"}
-        How the map is made.
-    neighbours : int
-        How many of the nearest units a card names.
-    """
+    """Return all that the script needs to draw the units, JSON-able: None for NaN."""
     points, axes = _map(neurons, method)
     nearest, similarity = find_neighbours(neurons, neighbours)
     probabilities = find_probabilities(neurons)

@@ -43,9 +43,7 @@ def _gives_probabilities(probe: Probe) -> bool:
 
 
 class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
-    """Predict a property of units (cell type, region, …) from their embedding.
-
-    A scikit-learn classifier that also takes embedded pynapple objects.
+    """Predict a property of units (cell type, region, …): a scikit-learn classifier.
 
     Parameters
     ----------
@@ -214,9 +212,13 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             self.calibrate,
             self.n_shuffles,
         )
-        self.cv_score_, self.cv_group_ = score.f1, score.by
-        self.cv_chance_, self.cv_chance_sd_ = score.chance, score.chance_sd
-        self.temperature_, self.cv_calibration_ = score.temperature, score.calibration
+        self.cv_score_, self.cv_chance_, self.cv_chance_sd_ = (
+            score.f1,
+            score.chance,
+            score.chance_sd,
+        )
+        self.cv_group_, self.temperature_ = score.by, score.temperature
+        self.cv_calibration_ = score.calibration
         if verbose:
             print(
                 f"{self.target}: macro F1 {score.f1:.2f} by {score.by} ({score.folds} folds), "

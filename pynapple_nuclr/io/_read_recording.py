@@ -147,8 +147,11 @@ def read_traces(
     verbose : bool
         Print what was read: source, time support, columns, what was left out and why.
     **options
-        Of the format's reader: ``cells``, ``signal``, and of NWB files ``name``, as of
-        `pynapple_nuclr.nwb.traces.read_nwb_traces`.
+        Of the format's reader. Of NWB and Suite2p: ``cells``, "accepted" (default: without the
+        ROIs that the file rejects) or "all"; ``signal``, "dff", "fluorescence" or "events"
+        (default: the first of these that is there; "dff" is made of F and Fneu where there is
+        none). Of NWB also ``name`` of a series, and ``max_gap``: see
+        `pynapple_nuclr.nwb.traces.read_nwb_traces`. Of Suite2p ``frame_rate``.
 
     Returns
     -------

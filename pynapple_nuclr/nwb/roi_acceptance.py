@@ -21,6 +21,7 @@ VERDICTS = (
     ("validroi", "valid", "isvalid", "roivalid", "invalid", "isinvalid"),
     ("status", "roistatus", "cellstatus", "label", "roilabel", "curation", "manualcuration"),
 )
+_OF_ANYTHING = {"label", "roilabel", "status"}  # may hold anything else: then nothing is logged
 _AGAINST = {"rejected", "isrejected", "reject", "invalid", "isinvalid"}  # true: not a cell
 # Words, in lower case, without spaces and underscores.
 _YES = r"1|1\.0|true|t|yes|y|(is)?cells?|neuron|accept|accepted|keep|kept|valid|good|pass"
@@ -78,7 +79,7 @@ def accepted_rois(columns: Mapping[str, NDArray[Any]], n_rois: int) -> Verdict:
         of_kind = [name for name in columns if plain_name(name) in names]
         judged = {name: verdicts(columns[name], name) for name in of_kind}
         for name in of_kind:
-            if judged[name] is None and plain_name(name) not in ("label", "status"):
+            if judged[name] is None and plain_name(name) not in _OF_ANYTHING:
                 remarks.append(f"column {name!r} has values that are no verdicts and is not used")
         usable = {
             name: values
@@ -135,6 +136,8 @@ def verdicts(values: NDArray[Any], name: str = "") -> NDArray[np.float64] | None
         values = verdict_of_pair(values)
     if values.ndim != 1:
         return None
+    if "label" in plain_name(name) and not _are_words(values):
+        return None  # numbers of classes, or their initials
     numbers = values.astype(np.float64) if values.dtype.kind in "biuf" else _of_words(values)
     if numbers is None:
         return None
@@ -152,6 +155,12 @@ def verdict_of_pair(values: NDArray[Any]) -> NDArray[Any]:
         return values[:, 0]
     whole = [bool(np.isin(values[:, i], (0, 1)).all()) for i in (0, 1)]
     return values[:, 1] if whole == [False, True] else values[:, 0]
+
+
+def _are_words(values: NDArray[Any]) -> bool:
+    """Return whether values are texts of more than a letter or two."""
+    texts = [str(value).strip() for value in values] if values.dtype.kind not in "biuf" else ["1"]
+    return all(len(text) > 2 for text in texts if text)
 
 
 def _of_words(values: NDArray[Any]) -> NDArray[np.float64] | None:

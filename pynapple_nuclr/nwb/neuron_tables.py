@@ -12,6 +12,7 @@ import pynapple as nap
 
 from pynapple_nuclr.columns import SUMMARIES, metadata_frame
 from pynapple_nuclr.nwb.provenance import MODULE, notes_name
+from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.table_columns import MARK, Columns, encoders, predicted_from
 
 if TYPE_CHECKING:
@@ -22,27 +23,81 @@ if TYPE_CHECKING:
 
     from pynapple_nuclr.recording import Units
 
+UNITS_TABLE = "units_table"
+"""The metadata column that names the table of units, where a file has several."""
+
+
+def units_tables(nwbfile: pynwb.NWBFile) -> list[DynamicTable]:
+    """Return the tables of units with spikes, wherever they are in the file: /units first."""
+    from pynwb.misc import Units
+
+    found = [one for one in nwbfile.objects.values() if isinstance(one, Units) and _has_spikes(one)]
+    return sorted(found, key=lambda one: (one is not nwbfile.units, location(one)))
+
+
+def _has_spikes(table: DynamicTable) -> bool:
+    return "spike_times" in table.colnames and hasattr(table["spike_times"], "target")
+
+
+def choose_units(nwbfile: pynwb.NWBFile, path: object, name: str | None) -> DynamicTable:
+    """Return the table of units of this name or place; by default /units, or the only one.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or none is /units of several; it names those that there are.
+    """
+    tables = units_tables(nwbfile)
+    places = [location(table) for table in tables]
+    listed = ", ".join(map(repr, places)) or "none"
+    if name is not None:
+        wanted = name.strip("/")
+        ends = [i for i, place in enumerate(places) if f"/{place}".endswith(f"/{wanted}")]
+        exact = [i for i in ends if places[i] == wanted]
+        if len(exact or ends) == 1:
+            return tables[(exact or ends)[0]]
+        raise ValueError(
+            f"{path} has {'several tables' if ends else 'no table'} of units with spike times "
+            f"called {name!r}; it has {listed}"
+        )
+    if not tables:
+        raise ValueError(no_units(path))
+    if len(tables) > 1:
+        if tables[0] is not nwbfile.units:
+            raise ValueError(
+                f"{path} has {len(tables)} tables of units: {listed}; expected the name of one: "
+                f"table={places[0]!r}"
+            )
+        warn_user(
+            f"{path}: the table 'units' is used; there are also {', '.join(places[1:])} (table=)"
+        )
+    return tables[0]
+
 
 def neuron_tables(nwbfile: pynwb.NWBFile) -> list[DynamicTable]:
     """Return the tables that may hold an embedding: units with spikes, then those of ROIs."""
     from pynwb.ophys import PlaneSegmentation
 
-    units = nwbfile.units
-    found = [units] if units is not None and "spike_times" in units.colnames else []
     rois = [one for one in nwbfile.objects.values() if isinstance(one, PlaneSegmentation)]
-    return found + sorted(rois, key=location)
+    return units_tables(nwbfile) + sorted(rois, key=location)
 
 
 def table_of(units: Units, nwbfile: pynwb.NWBFile, path: object) -> DynamicTable:
     """Return the table these neurons came from; ValueError if the file has none, or several."""
-    tables = neuron_tables(nwbfile)
+    metadata = metadata_frame(units)
     if isinstance(units, nap.TsGroup):
-        if nwbfile.units not in tables:
-            raise ValueError(no_units(path))
-        return nwbfile.units
-    rois = [table for table in tables if table is not nwbfile.units]
+        places = set(metadata.get(UNITS_TABLE, pd.Series(dtype=object)).astype(str))
+        if len(places) > 1:
+            raise ValueError(
+                f"units are of several tables of {path}: {', '.join(sorted(places))}; write those "
+                "of each by themselves"
+            )
+        return choose_units(nwbfile, path, places.pop() if places else None)
+    from pynwb.ophys import PlaneSegmentation
+
+    rois = [table for table in neuron_tables(nwbfile) if isinstance(table, PlaneSegmentation)]
     names = [table.name for table in rois]
-    asked = set(metadata_frame(units).get("roi_table", pd.Series(dtype=object)).astype(str))
+    asked = set(metadata.get("roi_table", pd.Series(dtype=object)).astype(str))
     found = [table for table in rois if not asked or table.name in asked]
     if len(found) == 1 and len(asked) < 2:
         return found[0]
@@ -63,7 +118,7 @@ def traces_of(table: DynamicTable, nwbfile: pynwb.NWBFile) -> list[RoiResponseSe
 
 
 def no_units(path: object) -> str:
-    """Say that a file has no units, and the mend."""
+    """Return the message that a file has no units."""
     return (
         f"{path} has no units table with spike times; write the sorted units to it first, "
         "or make a file with nap_nuclr.write_units(units, path)"
@@ -71,12 +126,12 @@ def no_units(path: object) -> str:
 
 
 def location(table: DynamicTable) -> str:
-    """Return where the table stands in its file, such as ``units``."""
+    """Return where the table is in its file, such as ``units``."""
     return path_of(table.id.data)
 
 
 def path_of(data: Any) -> str:
-    """Return where the group stands in its file that holds a dataset, HDF5 or Zarr."""
+    """Return where in its file the group is that holds a dataset, HDF5 or Zarr."""
     return str(data.name).strip("/").rsplit("/", 1)[0]
 
 
@@ -122,10 +177,10 @@ def _check_spikes(
 
 
 def reconcile(table: DynamicTable, new: Columns, prefix: str) -> tuple[Columns, list[str]]:
-    """Say which columns to write beside an earlier embedding, and which of its columns must go.
+    """Return which columns to write beside an earlier embedding, and which of its columns must go.
 
-    The file's vectors and their summary end with new vectors or a summary by another encoder;
-    that also ends the labels predicted from them. Else they stay as they are, together.
+    The file's vectors and their summary go with new vectors or a summary by another encoder;
+    so do the labels predicted from them then. Else they stay as they are, together.
     """
     names = list(table.colnames)
     vectors, *summary = own = [f"{prefix}_{part}" for part in ("embedding", *SUMMARIES)]
@@ -142,7 +197,7 @@ def reconcile(table: DynamicTable, new: Columns, prefix: str) -> tuple[Columns, 
 def keeps_embedding(
     table: DynamicTable, new: Columns, rows: NDArray[np.int64], prefix: str
 ) -> bool:
-    """Say whether the embedding of the table stays what it is: no other vectors, no other maker."""
+    """Return whether the embedding of the table stays: same vectors, same encoder."""
     name = f"{prefix}_embedding"
     if name not in table.colnames or encoders(new, prefix) - _encoders_of_file(table, prefix):
         return not any(column.startswith(f"{prefix}_") for column in new)
@@ -159,7 +214,7 @@ def _encoders_of_file(table: DynamicTable, prefix: str) -> set[str]:
 
 
 def is_ours(table: DynamicTable, name: str, ending: str = MARK) -> bool:
-    """Say whether `write_nwb` wrote this column, as the end of its description tells."""
+    """Return whether `write_nwb` wrote this column, by the end of its description."""
     columns = {column.name: column for column in table.columns}
     return str(columns[name].description).endswith(ending)
 

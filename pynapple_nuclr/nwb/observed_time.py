@@ -1,4 +1,4 @@
-"""Time in: when the units of an NWB file were observed, and epochs by the name of their table."""
+"""When the units of an NWB file were observed, and epochs by the name of their table."""
 
 from __future__ import annotations
 
@@ -9,48 +9,183 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pynapple as nap
 
+from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from pynapple_nuclr.nwb.read_notes import ReadNotes
 
-def observed(table: Any, source: Any) -> nap.IntervalSet | None:
-    """Return when all units were observed; None if they say nothing of it, or never were."""
+# Spikes outside of the observed time are of another clock if they are most of all, or if there
+# are many and the observed time has none in much of it: that happens when one clock is shifted.
+_MOST, _MANY, _COVERED = 0.8, 0.1, 0.8
+
+
+def observed(
+    table: Any, trains: Sequence[NDArray[np.float64]], notes: ReadNotes
+) -> tuple[nap.IntervalSet | None, list[nap.IntervalSet | None]]:
+    """Return the time support of all units, and the intervals of each; None: not known.
+
+    Spikes outside of the intervals are counted in a warning. Intervals that do not fit the
+    spikes (another clock) are not used.
+    """
+    nothing: list[nap.IntervalSet | None] = [None] * len(trains)
     if "obs_intervals" not in table.colnames:
-        return None
-    parts = [part.astype(np.float64) for part in read_ragged(table["obs_intervals"]) if len(part)]
-    different = {part.tobytes(): part for part in _usable(parts, source) if len(part)}
-    sets = [nap.IntervalSet(part) for part in different.values()]
-    if len(sets) < 2:
-        return sets[0] if sets else None
-    with warnings.catch_warnings():  # pynapple warns of an empty intersection; so do we
-        warnings.simplefilter("ignore")
-        common = functools.reduce(nap.IntervalSet.intersect, sets)
+        return None, nothing
+    parts = [part.astype(np.float64) for part in read_ragged(table["obs_intervals"])]
+    cache: dict[bytes, nap.IntervalSet] = {}
+    own = [
+        cache.setdefault(part.tobytes(), interval_set(part)) if len(part) else None
+        for part in _usable(parts, notes)
+    ]
+    if not cache or _is_another_clock(own, trains, notes):
+        return None, nothing
+    notes.time_from = "obs_intervals"
+    without = [train for one, train in zip(own, trains, strict=True) if one is None and len(train)]
+    if without:
+        return _with_file_range(own, without, cache, notes), own
+    if len(cache) == 1:
+        return next(iter(cache.values())), own
+    return _common(list(cache.values()), notes), nothing
+
+
+def _with_file_range(
+    own: list[nap.IntervalSet | None],
+    without: Sequence[NDArray[np.float64]],
+    cache: dict[bytes, nap.IntervalSet],
+    notes: ReadNotes,
+) -> nap.IntervalSet:
+    """Return the time of the file, in which units without intervals keep all their spikes."""
+    spikes = np.concatenate(without)
+    everything = np.concatenate([one.values for one in cache.values()])
+    first, last = min(spikes.min(), everything.min()), max(spikes.max(), everything.max())
+    missing = sum(one is None for one in own)
+    notes.warn(
+        f"{missing} of {len(own)} units have no obs_intervals and keep all their spikes; the time "
+        f"support is {first:g} to {last:g} s, in which the other units are silent where they were "
+        "not observed"
+    )
+    notes.time_from = "obs_intervals and the spikes of units without them"
+    return nap.IntervalSet(first, last)
+
+
+def _common(sets: list[nap.IntervalSet], notes: ReadNotes) -> nap.IntervalSet | None:
+    common = functools.reduce(intersect, sets)
     answer = "share no time, so none are used: epochs= says which time to use"
     if len(common):
         answer = f"only the time that all share is used, {common.tot_length():g} s"
-    warnings.warn(
-        f"{source}: units have {len(sets)} different obs_intervals; {answer}",
-        UserWarning,
-        stacklevel=4,  # whoever called read_units or read_recording
-    )
+    notes.warn(f"units have {len(sets)} different obs_intervals; {answer}")
     return common if len(common) else None
 
 
-def _usable(parts: list[NDArray[np.float64]], source: Any) -> list[NDArray[np.float64]]:
+def _is_another_clock(
+    own: Sequence[nap.IntervalSet | None],
+    trains: Sequence[NDArray[np.float64]],
+    notes: ReadNotes,
+) -> bool:
+    """Warn of spikes outside of their unit's intervals; return whether the clocks differ."""
+    pairs = [(one, train) for one, train in zip(own, trains, strict=True) if one is not None]
+    spikes = np.concatenate([np.empty(0), *(train for _, train in pairs)])
+    n_outside = sum(int((~is_within(train, one)).sum()) for one, train in pairs)
+    if not n_outside:
+        return False
+    intervals = interval_set(np.concatenate([one.values for one, _ in pairs]))
+    share = n_outside / len(spikes)
+    covered = intersect(intervals, nap.IntervalSet(spikes.min(), spikes.max()))
+    covers = covered.tot_length() / intervals.tot_length()
+    times = (
+        f"{n_outside} of {len(spikes)} spikes ({share:.1%}) lie outside of their unit's "
+        f"obs_intervals ({intervals.start[0]:g} to {intervals.end[-1]:g} s; spikes "
+        f"{spikes.min():g} to {spikes.max():g} s)"
+    )
+    if share > _MOST or (share > _MANY and covers < _COVERED):
+        notes.warn(
+            f"{times}: probably another clock or unit of time, so the intervals are not used and "
+            "no spike is left out; epochs= says which time to use"
+        )
+        return True
+    notes.warn(
+        f"{times} and are left out: probably sorted from more of the recording than was observed",
+        left_out=f"{n_outside} of {len(spikes)} spikes ({share:.1%}): outside of obs_intervals",
+    )
+    return False
+
+
+def _usable(parts: list[NDArray[np.float64]], notes: ReadNotes) -> list[NDArray[np.float64]]:
     """Return intervals (intervals, 2) that have a start before an end; warn of the others."""
-    lasting = [np.isfinite(part).all(axis=1) & (part[:, 1] > part[:, 0]) for part in parts]
+    shaped = [part.reshape(-1, 2) for part in parts]
+    lasting = [np.isfinite(part).all(axis=1) & (part[:, 1] > part[:, 0]) for part in shaped]
     total, left = sum(map(len, lasting)), sum(int(one.sum()) for one in lasting)
     if left < total:
         rest = "" if left else "; none are left: epochs= says which time to use"
-        warnings.warn(
-            f"{source}: {total - left} of {total} obs_intervals have no start before an end (NaN, "
-            f"infinite, or reversed) and are left out{rest}",
-            UserWarning,
-            stacklevel=5,  # whoever called read_units or read_recording
+        notes.warn(
+            f"{total - left} of {total} obs_intervals have no start before an end (NaN, infinite, "
+            f"or reversed) and are left out{rest}",
+            left_out=f"{total - left} of {total} obs_intervals: no start before an end",
         )
-    return [part[one] for part, one in zip(parts, lasting, strict=True)]
+    return [part[one] for part, one in zip(shaped, lasting, strict=True)]
+
+
+def is_within(times: NDArray[np.float64], intervals: nap.IntervalSet) -> NDArray[np.bool_]:
+    """Return which times (times,) lie in intervals, ends included, to the nanosecond."""
+    row = np.searchsorted(intervals.start, times + 1e-9, side="right") - 1
+    return np.asarray((row >= 0) & (times <= intervals.end[np.maximum(row, 0)] + 1e-9))
+
+
+def interval_set(values: NDArray[np.float64]) -> nap.IntervalSet:
+    """Return intervals (intervals, 2) in order, those that overlap joined, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nap.IntervalSet(values)
+
+
+def intersect(one: nap.IntervalSet, other: nap.IntervalSet) -> nap.IntervalSet:
+    """Return the time that both have; empty, without pynapple's warning, if they share none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return one.intersect(other)
+
+
+def without_invalid_times(
+    nwbfile: Any, support: nap.IntervalSet, notes: ReadNotes
+) -> nap.IntervalSet:
+    """Return the time support without the file's own ``invalid_times``, said once.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left.
+    """
+    table = nwbfile.invalid_times
+    if table is None or not len(table.id):
+        return support
+    start, stop = (
+        read_values(table[name].data).astype(np.float64) for name in ("start_time", "stop_time")
+    )
+    stop = np.where(np.isnan(stop), np.inf, stop)  # it lasted to the end
+    start = np.where(np.isneginf(start), support.start[0], start)
+    known = (stop > start) & (start < support.end[-1]) & (stop > support.start[0])
+    if not known.any():
+        return support
+    stop = np.minimum(stop, support.end[-1] + 1.0)
+    with warnings.catch_warnings():  # pynapple warns of an empty difference; we raise
+        warnings.simplefilter("ignore")
+        left = support.set_diff(interval_set(np.column_stack((start, stop))[known]))
+    gone = support.tot_length() - (left.tot_length() if len(left) else 0.0)
+    if not len(left):
+        raise ValueError(
+            f"{notes.source}: its invalid_times cover all of the {support.tot_length():g} s in "
+            "which it was observed; expected some valid time"
+        )
+    if gone > 0:
+        notes.warn(
+            f"{gone:g} of {support.tot_length():g} s are invalid_times of the file and left out",
+            left_out=f"{gone:g} s: invalid_times of the file",
+        )
+    return left
 
 
 def check_epochs(epochs: Any) -> None:
@@ -65,7 +200,14 @@ def check_epochs(epochs: Any) -> None:
 def named_epochs(
     nwbfile: Any, source: Any, epochs: str | nap.IntervalSet | None
 ) -> nap.IntervalSet | None:
-    """Return epochs; those given by name from the tables of intervals of an open file."""
+    """Return epochs; those given by name from the tables of intervals of an open file.
+
+    Raises
+    ------
+    ValueError
+        If there are no intervals of that name, or they are empty, without an end, or in the time
+        of each trial instead of the session's.
+    """
     if not isinstance(epochs, str):
         return epochs
     from pynwb.epoch import TimeIntervals
@@ -77,6 +219,41 @@ def named_epochs(
         raise ValueError(
             f"{source} has no intervals {epochs!r}; it has {', '.join(tables) or 'none'}"
         )
-    start, stop = (read_values(tables[epochs][name].data) for name in ("start_time", "stop_time"))
-    whole = np.isfinite(start) & np.isfinite(stop)  # a trial that was broken off has no end
-    return nap.IntervalSet(start[whole], stop[whole])
+    rows = np.column_stack(
+        [read_values(tables[epochs][name].data) for name in ("start_time", "stop_time")]
+    ).astype(np.float64)
+    whole = np.isfinite(rows).all(axis=1) & (rows[:, 1] > rows[:, 0])
+    if problem := _problem_of(rows, whole):
+        raise ValueError(f"{source}: {problem}; {show_intervals(epochs, rows)}")
+    if not whole.all():  # a trial that was broken off has no end
+        warn_user(
+            f"{source}: {(~whole).sum()} of {len(rows)} intervals {epochs!r} have no start before "
+            "an end and are left out"
+        )
+    return interval_set(rows[whole])
+
+
+def show_intervals(name: str, rows: NDArray[np.float64]) -> str:
+    """Return the first intervals of a table as text, and what they should be."""
+    first = ", ".join(f"{start:g} to {stop:g}" for start, stop in rows[:3])
+    return (
+        f"its {len(rows)} intervals {name!r} begin with {first or 'none'}; expected start and stop "
+        "in seconds of the session's clock, each start before its stop"
+    )
+
+
+def _problem_of(rows: NDArray[np.float64], whole: NDArray[np.bool_]) -> str | None:
+    """Return what is wrong with all the intervals (intervals, 2) of a table; None: nothing."""
+    if not len(rows):
+        return "the table has no intervals"
+    if not whole.any():
+        lacking = np.isnan(rows[:, 1]).all()
+        return "no interval has an end" if lacking else "no interval has a start before an end"
+    kept = rows[whole]
+    starts, stops = np.sort(kept, axis=0).T
+    # Epochs of several levels overlap as well, but no moment lies in nearly all of them.
+    at_once = np.arange(1, len(kept) + 1) - np.searchsorted(stops, starts, side="right")
+    back = int((np.diff(kept[:, 0]) <= 0).sum())
+    if at_once.max() > max(1.5, 0.75 * len(kept)) and 3 * back >= len(kept) - 1 > 0:
+        return "the intervals lie on top of each other, as if each began at 0 of its own time"
+    return None

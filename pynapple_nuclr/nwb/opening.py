@@ -6,47 +6,80 @@ import errno
 import gc
 import importlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pynapple_nuclr.atomic_files import is_full
 from pynapple_nuclr.nwb.text_heaps import check_heaps
 from pynapple_nuclr.nwb.values import check_about
 
-# Bytes of a remote file that one request asks for, and how many such blocks are kept: HDF5 reads
+# Bytes of a remote file of one request, and how many such blocks are kept: HDF5 reads
 # its tables of contents in small pieces, and comes back to them.
 _BLOCK, _BLOCKS = 128 * 1024, 512
 _EXPECTED = "expected a file that nap.load_file reads"
 
 
+@dataclass(frozen=True)
+class OpenNWB:
+    """An open NWB file, for several functions to share; usable as its path.
+
+    Examples
+    --------
+    >>> import tempfile, pynapple as nap, pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.nwb.opening import open_nwb
+    >>> from pynapple_nuclr.nwb.stored_embeddings import describe_nwb
+    >>> units = nap.TsGroup({3: nap.Ts([0.1, 0.7])})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_nwb(nap_nuclr.write_units(units, f"{folder}/day1.nwb")) as file:
+    ...         describe_nwb(file)["units"], len(nap_nuclr.read_units(file))
+    (1, 1)
+    """
+
+    source: str | os.PathLike[str]
+    io: Any
+    nwbfile: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.io, self.nwbfile))
+
+    def __fspath__(self) -> str:
+        return str(self.source)
+
+    __str__ = __fspath__
+
+
 def is_remote(source: str | os.PathLike[str]) -> bool:
-    """Say whether a source is an address (http or https) and no path."""
-    return str(source).startswith(("http://", "https://"))
+    """Return whether a source is an address (http, https, s3 or DANDI's) and no path."""
+    return str(source).startswith(("http://", "https://", "s3://", "dandi:"))
 
 
 def is_zarr(source: str | os.PathLike[str]) -> bool:
-    """Say whether a source is a folder in Zarr, by its name or by what it holds."""
+    """Return whether a source is a folder in Zarr, by its name or by what it holds."""
     return str(source).rstrip("/").endswith(".zarr") or (Path(source) / ".zgroup").is_file()
 
 
 @contextmanager
-def open_nwb(source: str | os.PathLike[str], mode: str = "r") -> Iterator[tuple[Any, Any]]:
+def open_nwb(source: str | os.PathLike[str] | OpenNWB, mode: str = "r") -> Iterator[OpenNWB]:
     """Open an NWB file with pynwb, which reads nothing but its table of contents.
 
     Parameters
     ----------
     source : str or path
-        A file in HDF5, a folder in Zarr, or an address (http or https) of a file in HDF5, of
-        which only what is needed is read.
+        A file in HDF5, a folder in Zarr, or an address (http, https, s3 or DANDI's) of a file in
+        HDF5, of which only what is needed is read. A file that is open already is used as it is
+        and stays open.
     mode : str
         As of pynwb; an address can only be read.
 
     Yields
     ------
-    io, nwbfile
-        Closed at the end: read all that you need before.
+    OpenNWB
+        Closed at the end: read all that you need before. Unpacks as ``io, nwbfile``.
 
     Raises
     ------
@@ -60,6 +93,9 @@ def open_nwb(source: str | os.PathLike[str], mode: str = "r") -> Iterator[tuple[
         If pynwb cannot read it, its data are packed with a filter that HDF5 has not here, or the
         server cannot send parts of a file.
     """
+    if isinstance(source, OpenNWB):
+        yield source
+        return
     with suppress(ImportError):  # it brings HDF5 the filters that HDF5 itself has not
         importlib.import_module("hdf5plugin")
     opening = _open_remote if is_remote(source) else _open_zarr if is_zarr(source) else _open_hdf5
@@ -72,12 +108,12 @@ def open_nwb(source: str | os.PathLike[str], mode: str = "r") -> Iterator[tuple[
             errors_naming_file(source, "pynwb", "NWB") if mode == "r" else nullcontext(),
             _naming_filters(source, io),
         ):
-            yield io, nwbfile
+            yield OpenNWB(source, io, nwbfile)
 
 
 @contextmanager
 def _naming_filters(source: str | os.PathLike[str], io: Any) -> Iterator[None]:
-    """Say which filter HDF5 lacks: it says only that there is no plugin, or none for it."""
+    """Name the filter that HDF5 lacks: it says only that there is no plugin, or none for it."""
     try:
         yield
     except OSError as error:
@@ -199,7 +235,7 @@ def _open_remote(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
         raise ValueError(
             f"{source} is in Zarr; of remote files only HDF5 is read: download it first"
         )
-    with _remote_file(str(source)) as stream:
+    with _remote_file(resolve_address(str(source))) as stream:
         try:
             # As large as a chunk may well be: else h5py would unpack it once for every unit.
             file = h5py.File(stream, "r", rdcc_nbytes=64 * 1024**2)
@@ -207,6 +243,60 @@ def _open_remote(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
             raise ValueError(f"{source} is no NWB file (HDF5); {_EXPECTED}") from error
         with file, pynwb.NWBHDF5IO(file=file, mode="r") as io:
             yield io
+
+
+def resolve_address(source: str) -> str:
+    """Return the address (http or https) of a source that is on S3 or of the DANDI archive.
+
+    Raises
+    ------
+    ImportError
+        If it is of DANDI and the package dandi is not installed.
+    FileNotFoundError
+        If the archive has no such file.
+    ValueError
+        If a part of the address is missing.
+    """
+    if source.startswith("s3://"):
+        bucket, _, key = source.removeprefix("s3://").partition("/")
+        if not (bucket and key):
+            raise ValueError(f"{source} names no file; expected s3://BUCKET/PATH")
+        key = quote(key, safe="/~")
+        if "." in bucket:  # no certificate covers it as part of a host's name
+            return f"https://s3.amazonaws.com/{bucket}/{key}"
+        return f"https://{bucket}.s3.amazonaws.com/{key}"
+    if source.startswith("dandi:"):
+        return _resolve_dandi(source)
+    return source
+
+
+_DANDI = re.compile(
+    r"dandi:(?://(?P<instance>[^/]+)/)?(?P<dandiset>\d+)(?:@(?P<version>[^/]+))?/+(?P<path>.+)"
+)
+
+
+def _resolve_dandi(source: str) -> str:
+    found = _DANDI.fullmatch(source)
+    if found is None:
+        raise ValueError(
+            f"{source} names no file of DANDI; expected dandi:DANDISET/PATH, such as "
+            "dandi:000006/sub-anm372795/sub-anm372795_ses-20170718.nwb"
+        )
+    try:
+        api = importlib.import_module("dandi.dandiapi")
+        not_found: Any = importlib.import_module("dandi.exceptions").NotFoundError
+    except ImportError as error:
+        raise ImportError(
+            f"{source} is in the DANDI archive, whose addresses the package dandi resolves: "
+            "pip install dandi; or give the https address that the archive's page of the file shows"
+        ) from error
+    try:
+        with api.DandiAPIClient.for_dandi_instance(found["instance"] or "dandi") as client:
+            dandiset = client.get_dandiset(found["dandiset"], found["version"])
+            asset = dandiset.get_asset_by_path(found["path"])
+            return str(asset.get_content_url(follow_redirects=1, strip_query=True))
+    except not_found as error:
+        raise FileNotFoundError(f"the DANDI archive has no file {source}: {error}") from error
 
 
 @contextmanager
@@ -242,7 +332,7 @@ def _remote_file(url: str) -> Iterator[Any]:
 
 
 def _blocks(stream: Any) -> Any:
-    """Return a cache of blocks for a remote file, which asks for long ranges at once.
+    """Return a cache of blocks for a remote file, which requests long ranges at once.
 
     h5py holds its lock while it waits for bytes, and fsspec fetches them in a thread of its own.
     If Python collected garbage there, h5py objects among it, both would wait for ever.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.nwb.values import check_stored, has_any_length, read_ragged, read_values
+from pynapple_nuclr.nwb.read_notes import warn_user
+from pynapple_nuclr.nwb.values import check_stored, decode, has_any_length, read_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
     """Read the columns of an NWB table that hold one number, truth value or text per row.
 
-    Ragged columns, images, waveforms and references are not read at all. Of an electrode group
-    its ``location`` is taken; of one electrode a row, the electrode's own columns; of several
-    the ``location`` that all share ("" if they share none). Where a row names an electrode that
-    the table has not, such as -1, it has none (NaN or ""), with one warning a column.
+    Ragged columns, images, waveforms and references are not read at all; of one electrode a row,
+    the electrode's own columns are. Where a row names an electrode that the table has not, such
+    as -1, it has none (NaN or ""), with one warning a column.
 
     Parameters
     ----------
@@ -43,9 +43,7 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
     beside: dict[str, NDArray[Any]] = {}  # of other tables: a column of the table itself wins
     for name in table.colnames:
         column = table[name]
-        if name == "electrode_group":
-            beside["location"] = np.array([group.location for group in column[:]], dtype=object)
-        elif isinstance(column, DynamicTableRegion):
+        if isinstance(column, DynamicTableRegion):
             rows = read_values(column.data).astype(np.int64)
             _warn_of_absent(column)
             others = scalar_columns(column.table)
@@ -53,11 +51,11 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
         elif isinstance(column, VectorIndex):
             if isinstance(column.target, DynamicTableRegion):
                 _warn_of_absent(column.target)
-                beside = _shared_location(column) | beside
-        elif len(np.shape(column.data)) == 1 and len(column.data) == n_rows > 0:
+        elif name != "electrode_group" and np.shape(column.data) == (n_rows,) and n_rows:
             check_stored(column.data)
-            texts = has_any_length(column.data)
-            values = plain_values(read_values(column.data) if texts else column[:])
+            raw = getattr(column.data, "dtype", None)
+            is_text = has_any_length(column.data) or (raw is not None and raw.kind == "S")
+            values = plain_values(read_values(column.data) if is_text else column[:])
             if values is not None:
                 columns[name] = values
     return columns | {
@@ -65,6 +63,14 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
         for name, values in beside.items()
         if name not in columns and len(values) == n_rows
     }
+
+
+def texts_of(table: Any, name: str) -> NDArray[Any] | None:
+    """Return a column of texts (rows,) of a table; None if it has none of this name."""
+    if name not in table.colnames or np.shape(table[name].data) != (len(table.id),):
+        return None
+    values = plain_values(read_values(table[name].data))
+    return values if values is not None and values.dtype == object else None
 
 
 def describe_units(units: Units, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -84,25 +90,12 @@ def describe_units(units: Units, columns: Mapping[str, NDArray[Any]]) -> None:
 
 def plain_values(values: Any) -> NDArray[Any] | None:
     """Return values as an array; None if they are no numbers, truth values or texts."""
-    values = [value.decode() if isinstance(value, bytes) else value for value in values]
+    values, _ = decode(values)
     if all(isinstance(value, str) for value in values):
         return np.array(values, dtype=object)
     if all(isinstance(value, Number | np.bool_) for value in values):
         return np.array(values)
     return None
-
-
-def _shared_location(index: Any) -> dict[str, NDArray[Any]]:
-    """Return the location of the electrodes of each row, where all of them lie at one."""
-    electrodes = index.target
-    if "location" not in electrodes.table.colnames:
-        return {}
-    locations = plain_values(read_values(electrodes.table["location"].data))
-    if locations is None:
-        return {}
-    rows = [row.astype(np.int64) for row in read_ragged(index)]
-    places = [set(locations[row[_is_there(row, locations)]]) for row in rows]
-    return {"location": np.array([p.pop() if len(p) == 1 else "" for p in places], dtype=object)}
 
 
 def _is_there(rows: NDArray[np.int64], values: Any) -> NDArray[np.bool_]:
@@ -126,10 +119,8 @@ def _warn_of_absent(column: Any) -> None:
     rows = read_values(column.data).astype(np.int64)
     absent = rows[~_is_there(rows, column.table.id)]
     if len(absent):
-        warnings.warn(
+        warn_user(
             f"{column.container_source}: {len(absent)} of {len(rows)} rows in the column "
             f"{column.name!r} are not in the table {column.table.name!r} it refers to "
-            f"({', '.join(map(str, np.unique(absent)[:5]))}); they count as no electrode",
-            UserWarning,
-            stacklevel=5,  # whoever called read_units
+            f"({', '.join(map(str, np.unique(absent)[:5]))}); they count as no electrode"
         )

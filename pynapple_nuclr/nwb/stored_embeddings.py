@@ -13,9 +13,10 @@ import pynapple as nap
 from pynapple_nuclr.atomic_files import existing_file
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, add_columns, is_missing
 from pynapple_nuclr.nwb import neuron_tables
-from pynapple_nuclr.nwb.opening import is_remote, open_nwb
+from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, open_nwb
 from pynapple_nuclr.nwb.provenance import read_provenance
-from pynapple_nuclr.nwb.units import read_units
+from pynapple_nuclr.nwb.read_report import ReadReport
+from pynapple_nuclr.nwb.units import read_recording_and_report, read_units
 from pynapple_nuclr.nwb.values import read_values
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ logger = logging.getLogger("pynapple_nuclr")
 
 
 def read_embedding(
-    path: str | os.PathLike[str], *, prefix: str = "nuclr", name: str | None = None
+    path: str | os.PathLike[str] | OpenNWB, *, prefix: str = "nuclr", name: str | None = None
 ) -> nap.TsGroup | nap.TsdFrame:
     """Read embedded units (or traces) back from a file of `write_nwb`, vectors included.
 
@@ -65,8 +66,8 @@ def read_embedding(
     [0.5, 2.0]
     """
     column = f"{prefix}_embedding"
-    source = path if is_remote(path) else existing_file(path)
-    with open_nwb(source) as (_, nwbfile):
+    with open_nwb(checked_source(path)) as file:
+        nwbfile = file.nwbfile
         tables = neuron_tables.neuron_tables(nwbfile)
         if not tables:
             raise ValueError(neuron_tables.no_units(path))
@@ -79,12 +80,15 @@ def read_embedding(
             )
         table = _choose(found, name, path)
         vectors = pd.DataFrame(read_values(table[column].data), index=read_values(table.id.data))
-        is_units = table is nwbfile.units
+        is_units = table in neuron_tables.units_tables(nwbfile)
         series = [
             "/".join(neuron_tables.path_of(one.data).split("/")[-2:])  # such as DfOverF/plane1
             for one in neuron_tables.traces_of(table, nwbfile)
         ]
-    units = read_units(source) if is_units else _read_rois(source, table.name, series, prefix)
+        if is_units:
+            units = read_units(file, table=neuron_tables.location(table))
+        else:
+            units = _read_rois(file, table.name, series, prefix)
     names = [f"{prefix}_{part}" for part in SUMMARIES]
     summary = {name: units.get_info(name) for name in names if name in units.metadata_columns}
     if summary:
@@ -95,7 +99,7 @@ def read_embedding(
 
 
 def _choose(found: list[DynamicTable], name: str | None, path: object) -> DynamicTable:
-    """Return the table that is asked for, of those that are embedded."""
+    """Return the requested table of those that are embedded."""
     names = [table.name for table in found]
     if name is None:
         if len(found) > 1:
@@ -107,7 +111,7 @@ def _choose(found: list[DynamicTable], name: str | None, path: object) -> Dynami
 
 
 def _read_rois(
-    source: str | os.PathLike[str], table: str, series: list[str], prefix: str
+    source: str | os.PathLike[str] | OpenNWB, table: str, series: list[str], prefix: str
 ) -> nap.TsdFrame:
     """Read the traces of the ROIs that were embedded."""
     from pynapple_nuclr.nwb.traces import read_nwb_traces
@@ -123,8 +127,8 @@ def _read_rois(
     return traces[:, ~is_missing(traces.get_info(f"{prefix}_encoder"))]
 
 
-def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Say what an NWB file tells of its neurons, and whether they are embedded.
+def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
+    """Return what an NWB file says of its neurons, and whether they are embedded.
 
     Returns
     -------
@@ -138,7 +142,7 @@ def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
     FileNotFoundError, ValueError
         As `read_units`.
     """
-    with open_nwb(path if is_remote(path) else existing_file(path)) as (_, nwbfile):
+    with open_nwb(checked_source(path)) as (_, nwbfile):
         tables = neuron_tables.neuron_tables(nwbfile)
         if not tables:
             raise ValueError(neuron_tables.no_units(path))
@@ -156,6 +160,36 @@ def describe_nwb(path: str | os.PathLike[str]) -> dict[str, Any]:
                 for name in _embedding_columns(table)
             },
         }
+
+
+def report_nwb(path: str | os.PathLike[str] | OpenNWB) -> ReadReport:
+    """Read an NWB file and return what was read of it, for ``nap-nuclr info``.
+
+    Returns
+    -------
+    ReadReport
+        Of its units; of its calcium traces if it has no units.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_units`.
+
+    Examples
+    --------
+    >>> import tempfile, pynapple as nap, pynapple_nuclr as nap_nuclr
+    >>> from pynapple_nuclr.nwb.stored_embeddings import report_nwb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     units = nap.TsGroup({3: nap.Ts([0.1, 0.7])}, time_support=nap.IntervalSet(0, 1))
+    ...     report_nwb(nap_nuclr.write_units(units, f"{folder}/day1.nwb")).time_from
+    'obs_intervals'
+    """
+    return read_recording_and_report(checked_source(path))[1]
+
+
+def checked_source(path: str | os.PathLike[str] | OpenNWB) -> str | os.PathLike[str] | OpenNWB:
+    """Return a source that exists: a path, an address or an open file."""
+    return path if isinstance(path, OpenNWB) or is_remote(path) else existing_file(path)
 
 
 def _embedding_columns(table: DynamicTable) -> list[str]:

@@ -1,4 +1,9 @@
-"""Texts of an HDF5 file, and the heaps where they lie: looked at before HDF5 does."""
+"""Texts of an HDF5 file and their heaps, checked before HDF5 reads them.
+
+Without these checks tests/test_damaged_files.py fails. `check_heaps`: HDF5 does not return for
+"NWB files of spikes", seeds 1503, 2006, 2156, 2160 and 2942. `check_lengths`: "NWB files of
+calcium", seed 1416, takes 134 MB for a file of 0.16 MB.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ _EIGHTS = b"\x08\x08"  # addresses and lengths of eight bytes, as everybody writ
 
 
 def check_heaps(path: Path) -> None:
-    """Refuse a file with a heap that has no end: HDF5 2.0 would look for it for ever.
+    """Refuse a file with a heap that has no end: HDF5 2.0 would never return.
 
     Raises
     ------

@@ -134,6 +134,24 @@ def traces_of(
     verbose: bool = False,
 ) -> nap.TsdFrame:
     """Read traces from an open file, as `read_nwb_traces` does."""
+    options: dict[str, Any] = {"name": name, "cells": cells, "signal": signal, "max_gap": max_gap}
+    traces, report = traces_and_report(nwbfile, source, epochs=epochs, **options)
+    if verbose:
+        print(report)
+    return traces
+
+
+def traces_and_report(
+    nwbfile: Any,
+    source: Any,
+    *,
+    name: str | None = None,
+    epochs: nap.IntervalSet | None = None,
+    cells: str | None = "accepted",
+    signal: str | None = None,
+    max_gap: float = MAX_GAP,
+) -> tuple[nap.TsdFrame, ReadReport]:
+    """Return the traces of an open file, and what was read of it."""
     check_signal(signal)
     found = roi_responses(nwbfile)
     is_made = signal == "dff" and not any(kind_of(one) == "dff" for one in found.values())
@@ -174,12 +192,10 @@ def traces_of(
     ours = {"signal": "dff" if is_made else kind_of(series), "roi_table": table.name}
     describe_units(traces, {key: np.repeat(value, kept.sum()) for key, value in ours.items()})
     describe_units(traces, {key: values[kept] for key, values in columns.items()})
-    if verbose:
-        more = {"series": path, "signal": ours["signal"]}
-        if is_made:
-            more["dF/F made of"] = " - 0.7 x ".join(filter(None, (path, neuropil)))
-        print(report_of(source, table.name, traces, verdict, alive, more))
-    return traces
+    more = {"series": path, "signal": ours["signal"]}
+    if is_made:
+        more["dF/F made of"] = " - 0.7 x ".join(filter(None, (path, neuropil)))
+    return traces, report_of(source, table.name, traces, verdict, alive, more)
 
 
 def report_of(

@@ -8,20 +8,37 @@ from typing import Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.nwb.observed_time import check_epochs, named_epochs, observed
-from pynapple_nuclr.nwb.opening import open_nwb
+from pynapple_nuclr.columns import is_missing_label
+from pynapple_nuclr.nwb.neuron_tables import UNITS_TABLE, choose_units, location, units_tables
+from pynapple_nuclr.nwb.observed_time import (
+    check_epochs,
+    intersect,
+    is_within,
+    named_epochs,
+    observed,
+    show_intervals,
+    without_invalid_times,
+)
+from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
+from pynapple_nuclr.nwb.read_notes import ReadNotes
+from pynapple_nuclr.nwb.read_report import ReadReport
 from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns
+from pynapple_nuclr.nwb.spike_trains import Clock, check_clock, clean_trains
 from pynapple_nuclr.nwb.trace_kinds import roi_responses
-from pynapple_nuclr.nwb.traces import traces_of
+from pynapple_nuclr.nwb.traces import traces_and_report
+from pynapple_nuclr.nwb.unit_origin import GROUP_NAME, unit_origin
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
 
 def read_recording(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | OpenNWB,
     *,
     epochs: str | nap.IntervalSet | None = None,
+    table: str | None = None,
+    clock: Clock = "continuous",
     cells: str | None = "accepted",
     signal: str | None = None,
+    verbose: bool = False,
 ) -> nap.TsGroup | nap.TsdFrame:
     """Read what an NWB file recorded: its units, or its calcium traces if it has no units.
 
@@ -30,6 +47,8 @@ def read_recording(
     source : str or path
         As `read_units`.
     epochs : str or IntervalSet, optional
+        As `read_units`.
+    table, clock, verbose
         As `read_units`.
     cells, signal : str, optional
         Of calcium, as `pynapple_nuclr.nwb.traces.read_nwb_traces`.
@@ -44,7 +63,7 @@ def read_recording(
     FileNotFoundError, ConnectionError, ImportError, TypeError
         As `read_units`.
     ValueError
-        If it holds neither units with spikes nor traces of ROIs.
+        If it holds neither units with spikes nor traces of ROIs; as `read_units`.
 
     Examples
     --------
@@ -56,14 +75,33 @@ def read_recording(
     ...     type(read_recording(write_units(units, f"{folder}/day1.nwb"))).__name__
     'TsGroup'
     """
+    options: dict[str, Any] = {"cells": cells, "signal": signal}
+    recording, report = read_recording_and_report(
+        source, epochs=epochs, table=table, clock=clock, **options
+    )
+    if verbose:
+        print(report)
+    return recording
+
+
+def read_recording_and_report(
+    source: str | os.PathLike[str] | OpenNWB,
+    *,
+    epochs: str | nap.IntervalSet | None = None,
+    table: str | None = None,
+    clock: Clock = "continuous",
+    **calcium: Any,
+) -> tuple[nap.TsGroup | nap.TsdFrame, ReadReport]:
+    """Read a recording as `read_recording` does, and what was read of the file."""
     check_epochs(epochs)
-    with open_nwb(source) as (_, nwbfile):
-        chosen = named_epochs(nwbfile, source, epochs)
-        table = nwbfile.units
-        if _has_spike_times(table) and len(table["spike_times"].target.data):
-            return _units(nwbfile, source, chosen)
-        if roi_responses(nwbfile):
-            return traces_of(nwbfile, source, epochs=chosen, cells=cells, signal=signal)
+    check_clock(clock)
+    with open_nwb(source) as file:
+        tables = units_tables(file.nwbfile)
+        if table is not None or any(len(one["spike_times"].target.data) for one in tables):
+            return _units(file, epochs, table, clock)
+        if roi_responses(file.nwbfile):
+            chosen = named_epochs(file.nwbfile, file, epochs)
+            return traces_and_report(file.nwbfile, file, epochs=chosen, **calcium)
     raise ValueError(
         f"{source} has neither units with spikes nor traces of ROIs (RoiResponseSeries); expected "
         "a file of sorted units or of extracted calcium traces"
@@ -71,29 +109,51 @@ def read_recording(
 
 
 def read_units(
-    source: str | os.PathLike[str], *, epochs: str | nap.IntervalSet | None = None
+    source: str | os.PathLike[str] | OpenNWB,
+    *,
+    epochs: str | nap.IntervalSet | None = None,
+    table: str | None = None,
+    clock: Clock = "continuous",
+    verbose: bool = False,
 ) -> nap.TsGroup:
     """Read the units of an NWB file with the time in which they were observed.
 
     Like ``nap.load_file(source)["units"]``, except that the time support is the file's
-    ``obs_intervals``, where it has them; pynapple itself takes the time from the first spike to
-    the last, gaps between trials included. Where units were observed at different times, it is
-    the time that all share, with a warning; if they share none, it is pynapple's. Intervals
-    without a start before an end (NaN, infinite) are left out, with a warning.
+    ``obs_intervals``, where it has them, without its ``invalid_times``; pynapple itself takes the
+    time from the first spike to the last. Where units were observed at different times, it is
+    the time that all share, with a warning; if they share none, it is pynapple's. Units without
+    intervals keep all their spikes, and the time support is then that of the whole file. Spikes
+    outside of the intervals are left out, with a warning; unless they are so many that the
+    intervals must be of another clock, which are then not used.
 
-    Metadata are the columns with one number, truth value or text per unit, and the location of
-    the electrodes if all electrodes of a unit share it. A column ``rate`` becomes ``rate_``:
-    pynapple has its own.
+    Metadata are the columns with one number, truth value or text per unit, and:
+
+    - ``location``: the unit's own column of a brain region, else the region of its electrodes
+      (the peak channel, else the most common one), else that of its electrode group. Texts such
+      as "unknown" count as none.
+    - ``electrode_group`` and ``probe`` (the device), where known.
+    - ``subject``: the ``subject_id`` of the file.
+
+    A column ``rate`` becomes ``rate_``: pynapple has its own.
 
     Parameters
     ----------
     source : str or path
-        An NWB file with a units table, in HDF5 or (a folder) in Zarr; or the address (http or
-        https) of a file in HDF5, for example of the DANDI archive, of which nothing but the
-        units table is read.
+        An NWB file with a units table, in HDF5 or (a folder) in Zarr; or the address (http,
+        https, s3 or ``dandi:DANDISET/path``) of a file in HDF5, of which nothing but the units
+        table is read. Or a file opened with `open_nwb`.
     epochs : str or IntervalSet, optional
         Use only these epochs; or the name of a table of intervals in the file, such as
         ``"trials"``.
+    table : str, optional
+        Which table of units, by name or place, such as ``"processing/ecephys/sorted"``. Default:
+        ``"units"``, or the only one of the file.
+    clock : {"continuous", "restart"}
+        What to do with spike times that start again, as those of files joined without their
+        times do. "continuous": an error. "restart": the parts follow one another with a gap, and
+        the time support is from the first spike to the last of each part.
+    verbose : bool
+        Print what was read: time support, columns, what was left out and why.
 
     Returns
     -------
@@ -106,12 +166,13 @@ def read_units(
     ConnectionError
         If a server does not answer, or refuses.
     ImportError
-        If it is Zarr and hdmf-zarr is not installed.
+        If it is Zarr and hdmf-zarr is not installed, or of DANDI and dandi is not.
     TypeError
         If `epochs` is neither intervals nor a name.
     ValueError
-        If it is no NWB file, has no units with spikes, or no intervals of the name `epochs`; if
-        a server cannot send parts of a file.
+        If it is no NWB file, has no units with spikes or several tables of them, or no intervals
+        of the name `epochs`, or those are not in the session's time; if its clock starts again;
+        if a server cannot send parts of a file.
 
     Examples
     --------
@@ -126,62 +187,137 @@ def read_units(
           1       10     11
     shape: (2, 2), time unit: sec.
     """
+    units, report = read_units_and_report(source, epochs=epochs, table=table, clock=clock)
+    if verbose:
+        print(report)
+    return units
+
+
+def read_units_and_report(
+    source: str | os.PathLike[str] | OpenNWB,
+    *,
+    epochs: str | nap.IntervalSet | None = None,
+    table: str | None = None,
+    clock: Clock = "continuous",
+) -> tuple[nap.TsGroup, ReadReport]:
+    """Read units as `read_units` does, and what was read of the file as a `ReadReport`."""
     check_epochs(epochs)
-    with open_nwb(source) as (_, nwbfile):
-        return _units(nwbfile, source, named_epochs(nwbfile, source, epochs))
+    check_clock(clock)
+    with open_nwb(source) as file:
+        return _units(file, epochs, table, clock)
 
 
-def _units(nwbfile: Any, source: Any, epochs: nap.IntervalSet | None) -> nap.TsGroup:
+def subject_of(nwbfile: Any) -> str:
+    """Return the ``subject_id`` of an open file; "" if it has none."""
+    subject = getattr(nwbfile.subject, "subject_id", None)
+    return "" if is_missing_label([subject])[0] else str(subject)
+
+
+def _units(
+    file: OpenNWB, epochs: str | nap.IntervalSet | None, name: str | None, clock: Clock
+) -> tuple[nap.TsGroup, ReadReport]:
     """Read the units of an open file."""
-    table = nwbfile.units
-    if not _has_spike_times(table):
-        raise ValueError(
-            f"{source} has no units table with spike times; write the sorted units to it first, "
-            "or make a file with nap_nuclr.write_units(units, path)"
-        )
+    nwbfile, notes = file.nwbfile, ReadNotes(file)
+    table = choose_units(nwbfile, file, name)
+    chosen = named_epochs(nwbfile, file, epochs)
     ids = read_values(table.id.data)
+    _check_ids(ids, file)
+    # One read for all: every unit by itself would be a request each to a server.
+    trains = [np.asarray(train, np.float64) for train in read_ragged(table["spike_times"])]
+    trains, parts = clean_trains(trains, ids, clock, notes)
+    own: list[nap.IntervalSet | None] = [None] * len(trains)
+    if parts is None:
+        support, own = observed(table, trains, notes)
+    elif isinstance(epochs, str):
+        raise ValueError(
+            f"{file}: epochs={epochs!r} cannot be used with clock='restart': it is not known which "
+            "part of the clock these intervals belong to; give epochs as an IntervalSet"
+        )
+    else:
+        support, notes.time_from = parts, "first to last spike of each part of the clock"
+    if support is None:
+        support = _from_spikes(trains, chosen, notes)
+    if chosen is not None:
+        support = _within_epochs(support, chosen, epochs, notes)
+    if parts is None:
+        support = without_invalid_times(nwbfile, support, notes)
+    kept = [
+        train if one is None or not len(train) else train[is_within(train, one)]
+        for train, one in zip(trains, own, strict=True)
+    ]
+    units = nap.TsGroup(
+        {int(unit): nap.Ts(one, time_support=support) for unit, one in zip(ids, kept, strict=True)},
+        time_support=support,
+        bypass_check=True,  # they are within it: else pynapple warns of units with one spike
+    )
+    columns = _columns(nwbfile, table, notes)
+    order = np.argsort(ids)  # a TsGroup sorts its units by id
+    describe_units(units, {key: values[order] for key, values in columns.items()})
+    report = ReadReport(
+        source=str(file),
+        table=location(table),
+        n_read=len(units),
+        time_support=support,
+        time_from=notes.time_from,
+        region=notes.columns.get("region"),
+        probe=notes.columns.get("probe"),
+        left_out=tuple(notes.left_out),
+        more={"subject": subject_of(nwbfile) or "none"},
+    )
+    return units, report
+
+
+def _check_ids(ids: Any, source: Any) -> None:
     if len(np.unique(ids)) < len(ids):
         twice = sorted({int(unit) for unit in ids if (ids == unit).sum() > 1})
         raise ValueError(
             f"{source}: of the ids of its {len(ids)} units these occur twice: {twice[:10]}; "
             "expected an id of its own for each unit"
         )
-    # One read for all: every unit by itself would be a request each to a server.
-    trains = [np.asarray(train, np.float64) for train in read_ragged(table["spike_times"])]
-    for unit, train in zip(ids, trains, strict=True):
-        if not np.isfinite(train).all():
-            raise ValueError(
-                f"{source}: unit {unit} has spike times that are NaN or infinite; expected seconds"
-            )
-    support = observed(table, source)
-    if support is None:  # pynapple's way: from the first spike to the last
-        spikes = np.concatenate([np.empty(0), *trains])
-        if len(np.unique(spikes)) < 2:
-            raise ValueError(
-                f"{source} does not say when its {len(ids)} units were observed, and has "
-                f"{len(spikes)} spikes to tell it by; expected obs_intervals, or two spikes"
-            )
-        # Epochs are taken as they are: that support cuts the first and the last at a spike.
-        support = nap.IntervalSet(spikes.min(), spikes.max()) if epochs is None else epochs
-    elif epochs is not None:
-        support = support.intersect(epochs)
-    units = nap.TsGroup(
-        {
-            int(unit): nap.Ts(np.sort(train), time_support=support)
-            for unit, train in zip(ids, trains, strict=True)
-        },
-        time_support=support,
-        bypass_check=True,  # they are within it: else pynapple warns of units with one spike
-    )
-    places = np.argsort(ids)  # a TsGroup sorts its units by id
-    describe_units(units, {name: values[places] for name, values in scalar_columns(table).items()})
-    return units
 
 
-def _has_spike_times(table: Any) -> bool:
-    """Say whether a units table (None: the file has none) has a ragged column of spike times."""
-    return (
-        table is not None
-        and "spike_times" in table.colnames
-        and hasattr(table["spike_times"], "target")
-    )
+def _from_spikes(
+    trains: list[Any], epochs: nap.IntervalSet | None, notes: ReadNotes
+) -> nap.IntervalSet:
+    """Return the time from the first spike to the last, as pynapple does."""
+    spikes = np.concatenate([np.empty(0), *trains])
+    if len(np.unique(spikes)) < 2:
+        raise ValueError(
+            f"{notes.source} does not say when its {len(trains)} units were observed, and has "
+            f"{len(spikes)} spikes to take it from; expected obs_intervals, or two spikes"
+        )
+    notes.time_from = "first to last spike"
+    support = nap.IntervalSet(spikes.min(), spikes.max())
+    if epochs is None or not len(epochs) or not len(intersect(support, epochs)):
+        return support
+    return epochs  # as they are: the spikes would cut the first and the last
+
+
+def _within_epochs(
+    support: nap.IntervalSet, chosen: nap.IntervalSet, asked: Any, notes: ReadNotes
+) -> nap.IntervalSet:
+    """Cut the time support to epochs; ValueError if they share no time."""
+    within = intersect(support, chosen)
+    if not len(within):
+        name = asked if isinstance(asked, str) else "epochs"
+        raise ValueError(
+            f"{notes.source}: the intervals {name!r} do not overlap the recording, which is "
+            f"{support.start[0]:g} to {support.end[-1]:g} s; {show_intervals(name, chosen.values)}"
+        )
+    named = f" within {asked!r}" if isinstance(asked, str) else " within the epochs given"
+    notes.time_from += named
+    return within
+
+
+def _columns(nwbfile: Any, table: Any, notes: ReadNotes) -> dict[str, Any]:
+    """Return the metadata of the units: their own, where they were recorded, whose they are."""
+    columns = scalar_columns(table)
+    if "group_name" in table.colnames and table["group_name"].description == GROUP_NAME:
+        columns["electrode_group"] = columns.pop("group_name")
+    columns |= unit_origin(nwbfile, table, columns, notes)
+    n_units = len(table.id)
+    if (subject := subject_of(nwbfile)) and "subject" not in columns:
+        columns["subject"] = np.full(n_units, subject, dtype=object)
+    if len(units_tables(nwbfile)) > 1:
+        columns[UNITS_TABLE] = np.full(n_units, location(table), dtype=object)
+    return columns

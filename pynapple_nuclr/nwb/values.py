@@ -1,4 +1,4 @@
-"""Values of an open NWB file: how much of the memory a dataset asks for, looked at before."""
+"""Values of an open NWB file, with a check of how much memory a dataset needs before it is read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.text_heaps import check_lengths
 
 if TYPE_CHECKING:
@@ -30,11 +31,37 @@ def read_values(data: Any) -> NDArray[Any]:
         than the file, as each row may point to the same long one.
     """
     check_stored(data)
-    return _read_counted(data) if has_any_length(data) else np.asarray(data[:])
+    values = _read_counted(data) if has_any_length(data) else np.asarray(data[:])
+    if values.dtype.kind == "S" or (
+        values.dtype == object and any(isinstance(one, bytes) for one in values.flat)
+    ):
+        texts, as_latin = decode(values.ravel())
+        if as_latin:
+            example = next(one for one in texts if isinstance(one, str) and not one.isascii())
+            where = f"{data.file.filename}: {data.name}" if hasattr(data, "file") else "a column"
+            warn_user(
+                f"{where} holds {as_latin} texts that are not UTF-8, such as {example!r}; they "
+                "were read as Latin-1"
+            )
+        values = np.array([*texts, None], dtype=object)[:-1].reshape(values.shape)
+    return values
+
+
+def decode(values: Any) -> tuple[list[Any], int]:
+    """Return values with bytes as texts, and how many were no UTF-8 but read as Latin-1."""
+    texts, as_latin = [], 0
+    for value in values:
+        if isinstance(value, bytes):
+            try:
+                value = value.decode()
+            except UnicodeDecodeError:
+                value, as_latin = value.decode("latin-1"), as_latin + 1
+        texts.append(value)
+    return texts, as_latin
 
 
 def has_any_length(data: Any) -> bool:
-    """Say whether each value of a dataset (HDF5) is as long as it likes: a text, or an array."""
+    """Return whether each value of a dataset (HDF5) has its own length: a text, or an array."""
     import h5py
 
     return isinstance(data, h5py.Dataset) and h5py.check_vlen_dtype(data.dtype) is not None
@@ -42,6 +69,9 @@ def has_any_length(data: Any) -> bool:
 
 def _read_counted(data: Any) -> NDArray[Any]:
     """Read values of any length, some at a time: all of them may point to the same long one."""
+    import h5py
+
+    data = h5py.Dataset(data.id)  # past hdmf, which stops at a text that is not UTF-8
     in_file, size = data.file.id.get_filesize(), 0
     values = np.empty(data.shape, dtype=object)
     step = max(1, _AT_ONCE // in_file)

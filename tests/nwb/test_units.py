@@ -69,7 +69,9 @@ def test_support_of_a_foreign_file(tmp_path):
     trials = read_units(tmp_path / "plain.nwb", epochs="trials")
     np.testing.assert_allclose(trials.time_support.values, [[0, 1], [1.5, 2]])
     shared = [[[0.0, 2.5], [3.0, 6.0]]] * 3
-    common = read_units(foreign_file(tmp_path / "common.nwb", shared))
+    path = foreign_file(tmp_path / "common.nwb", shared)
+    with pytest.warns(UserWarning, match="3 of 60 spikes"):  # in the gap
+        common = read_units(path)
     np.testing.assert_allclose(common.time_support.values, shared[0])
 
 
@@ -83,7 +85,8 @@ def test_units_that_were_observed_at_different_times(tmp_path):
     path = foreign_file(tmp_path / "apart.nwb", apart)
     with pytest.warns(UserWarning, match=r"2 different .*share no time.*epochs=") as said:
         plain = read_units(path)
-    assert len(said) == 1
+    outside, different = (str(one.message) for one in said)
+    assert "lie outside of their unit's obs_intervals" in outside and "2 different" in different
     np.testing.assert_allclose(plain.time_support.values, [[0, 5.7]])
 
 

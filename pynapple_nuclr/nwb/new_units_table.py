@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.nwb.table_columns import Columns, spread
+from pynapple_nuclr.nwb.table_columns import Columns, scatter_rows
 
 if TYPE_CHECKING:
     import pynwb
@@ -34,7 +34,7 @@ def build_table(units: nap.TsGroup, columns: Columns) -> pynwb.misc.Units:
     interval_ends = len(support) * np.arange(1, n_units + 1)
     rows = np.arange(n_units)
     further = [
-        VectorData(name=name, description=description, data=spread(values, rows, n_units))
+        VectorData(name=name, description=description, data=scatter_rows(values, rows, n_units))
         for name, (values, description) in columns.items()
     ]
     return Units(

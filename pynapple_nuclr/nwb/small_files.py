@@ -86,8 +86,8 @@ def copy_parts(source: h5py.File, draft: Path, parts: Collection[str], *, link: 
             file.require_group(name)
         for mask in large:
             _compress(source[mask], file[mask.rsplit("/", 1)[0]])
-        _mend_links(source, file, keep=link)
-        _mend_references(source, file)
+        _repair_links(source, file, keep=link)
+        _repair_references(source, file)
         for table in _walk(file):
             if "colnames" in table.attrs:
                 keep_names(table)
@@ -169,7 +169,7 @@ def _copy(source: h5py.File, file: h5py.File, part: str, without: Collection[str
 
 def _copy_attributes(old: Any, new: Any) -> None:
     for name, value in old.attrs.items():
-        new.attrs[name] = value  # references among them are mended at the end
+        new.attrs[name] = value  # references among them are corrected at the end
 
 
 def _walk(group: h5py.Group) -> Iterator[Any]:
@@ -183,7 +183,7 @@ def _walk(group: h5py.Group) -> Iterator[Any]:
                 yield from _walk(group[name])
 
 
-def _mend_links(source: h5py.File, file: h5py.File, *, keep: bool) -> None:
+def _repair_links(source: h5py.File, file: h5py.File, *, keep: bool) -> None:
     """Links to what was left out: data, such as shared timestamps, is copied; others go."""
     import h5py
 
@@ -200,7 +200,7 @@ def _mend_links(source: h5py.File, file: h5py.File, *, keep: bool) -> None:
                 del group[name]
 
 
-def _mend_references(source: h5py.File, file: h5py.File) -> None:
+def _repair_references(source: h5py.File, file: h5py.File) -> None:
     """Point the copied references to the copies; delete what refers to something left out."""
     import h5py
 
@@ -229,7 +229,7 @@ def _mend_references(source: h5py.File, file: h5py.File) -> None:
 
 
 def _translate(old: h5py.Dataset, new: h5py.Dataset, translated: Any) -> bool:
-    """Translate a dataset's references, plain or in fields; say whether all are there."""
+    """Translate a dataset's references, plain or in fields; return whether all are there."""
     import h5py
 
     fields = [n for n in old.dtype.names or () if h5py.check_ref_dtype(old.dtype[n])]

@@ -15,6 +15,8 @@ from pynapple_nuclr.columns import (
     metadata_frame,
     vector_columns,
 )
+from pynapple_nuclr.nwb.unit_origin import GROUP_NAME
+from pynapple_nuclr.nwb.values import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,11 +78,16 @@ def user_columns(units: nap.TsGroup, written: Columns, prefix: str) -> Columns:
     """Gather the other metadata columns that have one value per unit."""
     columns: Columns = {}
     metadata = metadata_frame(units)
-    elsewhere = {"rate", *written}
+    elsewhere = {"rate", "units_table", *written}
+    if "group_name" in metadata:
+        elsewhere.add("electrode_group")
     if f"{prefix}_embedding" in written:
         elsewhere |= set(vector_columns(metadata.columns, prefix))
     for name, values in metadata.drop(columns=elsewhere, errors="ignore").items():
         if any(np.ndim(value) for value in values):
+            continue
+        if name == "electrode_group":  # the schema's own column of this name holds references
+            columns["group_name"] = (values.to_numpy(), GROUP_NAME)
             continue
         if name in _RESERVED or "/" in name:
             raise ValueError(
@@ -102,14 +109,15 @@ def encoders(columns: Columns, prefix: str) -> set[str]:
     return {str(name) for name in values[~is_missing(values)]}
 
 
-def spread(
+def scatter_rows(
     values: NDArray[Any], rows: NDArray[np.int64], n_rows: int, *, zero: bool = False
 ) -> list[str] | NDArray[Any]:
     """Put one value per unit into its row of the table; "" or NaN in the others, 0 if `zero`."""
-    if values.dtype.kind not in "biuf":
+    if values.dtype.kind not in "biuf":  # bytes too
         texts = np.full(n_rows, "", dtype=object)
         missing = is_missing(values)
-        texts[rows] = ["" if gone else str(v) for v, gone in zip(values, missing, strict=True)]
+        as_texts, _ = decode(values)
+        texts[rows] = ["" if gone else str(v) for v, gone in zip(as_texts, missing, strict=True)]
         return texts.tolist()
     if values.dtype.kind == "b":  # pynapple's loader skips columns of bool
         values = values.astype(np.int64)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pynapple as nap
@@ -21,12 +19,13 @@ from pynapple_nuclr.atomic_files import (
     existing_file,
 )
 from pynapple_nuclr.columns import PREDICTED
-from pynapple_nuclr.nwb import neuron_tables
 from pynapple_nuclr.nwb.new_units_table import build_table
-from pynapple_nuclr.nwb.opening import is_remote, is_zarr, open_nwb
-from pynapple_nuclr.nwb.provenance import add_provenance, read_provenance, sign
+from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, is_zarr, open_nwb
+from pynapple_nuclr.nwb.provenance import add_provenance, sign
+from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.small_files import copy_parts, kept_parts, link_rest, size_of
-from pynapple_nuclr.nwb.table_columns import embedding_columns, size_in_file, spread, user_columns
+from pynapple_nuclr.nwb.table_columns import embedding_columns, size_in_file, user_columns
+from pynapple_nuclr.nwb.write_plan import apply_plan, plan_write, source_name
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
@@ -50,7 +49,7 @@ def write_nwb(
     or of the table of ROIs (``PlaneSegmentation``) for calcium; stability, windows, encoder and
     every ``predicted_*`` column become scalar columns, which ``nap.load_file`` reads. Rows are
     matched by id; those that are not in `units` get NaN, 0 windows and "". Where it all came from
-    (version, encoder, date, source, settings) stands in ``processing/nuclr``.
+    (version, encoder, date, source, settings) is noted in ``processing/nuclr``.
 
     Columns of the same name are replaced. Vectors that the file has already, and their summary,
     stay as they are if `units` have none (``nap.load_file`` reads no vectors); but they go, and
@@ -62,12 +61,13 @@ def write_nwb(
         Embedded units of the recording in `source`, or some of them; or embedded traces, whose
         columns are ids of ROIs, as ``read_traces`` returns them.
     source : str or path
-        The NWB file that they were loaded from: HDF5, a Zarr folder (``.zarr``), or a URL.
+        The NWB file that they were loaded from: HDF5, a Zarr folder (``.zarr``), or a URL; or
+        one that is open (`open_nwb`).
     output : str or path, optional
         The file to write. Default: ``<name>_nuclr.nwb`` (or ``.zarr``) beside the source; for a
         URL, in the current folder.
     raw : {"copy", "link", "drop"}, optional
-        What becomes of the raw data. "copy": the whole file is copied. "drop": a small file with
+        What to do with the raw data. "copy": the whole file is copied. "drop": a small file with
         the session's metadata, its intervals, the units and their electrodes, or the ROIs and
         their traces. "link": the same, and links to everything
         else in `source`, which must then stay where it is. Default: "copy"; "drop" for a URL.
@@ -119,42 +119,32 @@ def write_nwb(
     day1_nuclr.nwb [0.9, 0.8]
     """
     columns = embedding_columns(units, prefix)
+    opened: str | os.PathLike[str] | OpenNWB = source
     source, output, raw = resolve_arguments(source, output, raw, overwrite)
+    opened = opened if isinstance(opened, OpenNWB) else source
     if not columns:
         raise ValueError(
             f"units have no columns {prefix}_0 …, {prefix}_stability or {PREDICTED}* to write to "
             f"{output}; embed them first: units = nap_nuclr.embed(units)"
         )
-    notes = {"source": _name(source), **(settings or {})}
     check_space(output, size_in_file(columns))
     with atomic_write(output, overwrite=overwrite) as draft:
-        with open_nwb(source, "r") as (_, nwbfile):
-            table = neuron_tables.table_of(units, nwbfile, source)
-            place, n_rows = neuron_tables.location(table), len(table.id)
-            rows = neuron_tables.match_rows(units, table, source)
-            if neuron_tables.keeps_embedding(table, columns, rows, prefix):
-                earlier = read_provenance(nwbfile, prefix, table.name)
-                notes = {**notes, **earlier, **(settings or {})}
-            columns, outdated = neuron_tables.reconcile(table, columns, prefix)
-            parts = kept_parts(nwbfile, table)
+        with open_nwb(opened) as file:
+            plan = plan_write(units, file, columns, prefix, settings, is_new=raw != "copy")
+            parts = kept_parts(file.nwbfile, file.nwbfile.objects[plan.table_id])
             if raw != "copy":
-                check_space(output, size_of(table.id.data.file, parts) + size_in_file(columns))
-                copy_parts(table.id.data.file, draft, parts, link=raw == "link")
+                stored = file.io._file
+                check_space(output, size_of(stored, parts) + size_in_file(columns))
+                copy_parts(stored, draft, parts, link=raw == "link")
         if raw == "copy":
             copy_whole(Path(source), draft, output)
-        neuron_tables.remove_columns(draft, place, [*columns, *outdated], prefix)
-        spread_out = {
-            name: (spread(values, rows, n_rows, zero=name.endswith("_n_windows")), description)
-            for name, (values, description) in columns.items()
-        }
-        _add(draft, place, spread_out, units, prefix, notes, is_new=raw != "copy")
+        apply_plan(plan, draft)
         if raw == "link":
             link_rest(draft, Path(source), output, parts)
-    if outdated:
-        warnings.warn(
-            f"removed from {output}: {', '.join(outdated)}, which belong to the earlier embedding",
-            UserWarning,
-            stacklevel=2,
+    if plan.outdated:
+        warn_user(
+            f"removed from {output}: {', '.join(plan.outdated)}, which belong to the earlier "
+            "embedding"
         )
     return output
 
@@ -171,10 +161,10 @@ def resolve_arguments(
     if is_remote(source):
         if raw not in (None, "drop"):
             raise ValueError(
-                f"raw={raw!r} needs a local file, and {_name(source)} is remote; expected 'drop', "
-                "or download the file first"
+                f"raw={raw!r} needs a local file, and {source_name(source)} is remote; expected "
+                "'drop', or download the file first"
             )
-        default = Path(f"{Path(_name(source)).stem or 'remote'}.nwb")
+        default = Path(f"{Path(source_name(source)).stem or 'remote'}.nwb")
         return str(source), check_output(output, source=default, overwrite=overwrite), "drop"
     source, raw = existing_file(source), raw or "copy"
     if is_zarr(source) and raw != "copy":
@@ -186,38 +176,6 @@ def resolve_arguments(
             f"raw={raw!r} would leave {source} without its raw data; choose another output"
         )
     return source, output, raw
-
-
-def _name(source: str | os.PathLike[str]) -> str:
-    """Return the name of a file; of a URL without its query, which may hold a signature."""
-    return Path(urlsplit(str(source)).path if is_remote(source) else source).name
-
-
-def _add(
-    draft: Path,
-    place: str,
-    columns: Mapping[str, tuple[object, str]],
-    units: Units,
-    prefix: str,
-    notes: Mapping[str, object],
-    *,
-    is_new: bool,
-) -> None:
-    """Add columns to the table at `place`, and the notes about them."""
-    from hdmf.backends.warnings import BrokenLinkWarning
-
-    with warnings.catch_warnings():
-        # A relative link leads nowhere from the draft's folder; in its place it will again.
-        warnings.simplefilter("ignore", BrokenLinkWarning)
-        with open_nwb(draft, "r+") as (io, nwbfile):
-            tables = neuron_tables.neuron_tables(nwbfile)
-            (table,) = (one for one in tables if neuron_tables.location(one) == place)
-            for name, (data, description) in columns.items():
-                table.add_column(name=name, description=description, data=data)
-            add_provenance(nwbfile, units, prefix, notes, table.name)
-            if is_new:
-                sign(nwbfile, table.id.data.file.attrs["nwb_version"])
-            io.write(nwbfile)
 
 
 def write_units(
@@ -240,7 +198,7 @@ def write_units(
     path : str or path
         The file to write, ending in ``.nwb``.
     session : str
-        Description of the session, which NWB asks for.
+        Description of the session, which NWB requires.
     start_time : datetime, optional
         When the recording began, with its time zone. Default: now.
     overwrite : bool

@@ -1,0 +1,126 @@
+"""What `write_nwb` writes into a copy of a file, and where: planned first, then applied."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pynapple_nuclr.nwb import neuron_tables
+from pynapple_nuclr.nwb.opening import is_remote, open_nwb
+from pynapple_nuclr.nwb.provenance import add_provenance, read_provenance, sign
+from pynapple_nuclr.nwb.table_columns import Columns, scatter_rows
+
+if TYPE_CHECKING:
+    import os
+
+    from pynapple_nuclr.nwb.opening import OpenNWB
+    from pynapple_nuclr.recording import Units
+
+
+@dataclass(frozen=True)
+class NewColumn:
+    """One column to write: its values, a row for each row of the table."""
+
+    name: str
+    values: Any
+    description: str
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """What is written into a copy of a file.
+
+    Attributes
+    ----------
+    place : str
+        Where the table of neurons is, such as ``units``.
+    table_id : str
+        The ``object_id`` of that table.
+    columns : tuple of NewColumn
+        Columns to add; one of the same name is replaced.
+    outdated : tuple of str
+        Columns of an earlier embedding to remove.
+    units : TsGroup or TsdFrame
+        What the notes are about.
+    prefix : str
+        Of the columns, and in the name of the notes.
+    notes : mapping
+        Name → value, for ``processing/nuclr``.
+    is_new : bool
+        Whether the file is signed as made by this package.
+    """
+
+    place: str
+    table_id: str
+    columns: tuple[NewColumn, ...]
+    outdated: tuple[str, ...]
+    units: Units
+    prefix: str
+    notes: Mapping[str, object]
+    is_new: bool
+
+
+def plan_write(
+    units: Units,
+    file: OpenNWB,
+    columns: Columns,
+    prefix: str,
+    settings: Mapping[str, object] | None,
+    *,
+    is_new: bool,
+) -> WritePlan:
+    """Plan what is written for these units into a copy of an open file.
+
+    Raises
+    ------
+    ValueError
+        If the units are not those of the file.
+    """
+    table = neuron_tables.table_of(units, file.nwbfile, file)
+    rows = neuron_tables.match_rows(units, table, file)
+    notes = {"source": source_name(file), **(settings or {})}
+    if neuron_tables.keeps_embedding(table, columns, rows, prefix):
+        notes |= {**read_provenance(file.nwbfile, prefix, table.name), **(settings or {})}
+    kept, outdated = neuron_tables.reconcile(table, columns, prefix)
+    n_rows = len(table.id)
+    new = [
+        NewColumn(
+            name, scatter_rows(values, rows, n_rows, zero=name.endswith("_n_windows")), description
+        )
+        for name, (values, description) in kept.items()
+    ]
+    place = neuron_tables.location(table)
+    return WritePlan(
+        place, table.object_id, tuple(new), tuple(outdated), units, prefix, notes, is_new
+    )
+
+
+def apply_plan(plan: WritePlan, draft: Path) -> None:
+    """Write into a file what was planned."""
+    from hdmf.backends.warnings import BrokenLinkWarning
+
+    names = [column.name for column in plan.columns]
+    neuron_tables.remove_columns(draft, plan.place, [*names, *plan.outdated], plan.prefix)
+    with warnings.catch_warnings():
+        # A relative link leads nowhere from the draft's folder; in its place it will again.
+        warnings.simplefilter("ignore", BrokenLinkWarning)
+        with open_nwb(draft, "r+") as (io, nwbfile):
+            tables = neuron_tables.neuron_tables(nwbfile)
+            (table,) = (one for one in tables if neuron_tables.location(one) == plan.place)
+            for column in plan.columns:
+                table.add_column(
+                    name=column.name, description=column.description, data=column.values
+                )
+            add_provenance(nwbfile, plan.units, plan.prefix, plan.notes, table.name)
+            if plan.is_new:
+                sign(nwbfile, table.id.data.file.attrs["nwb_version"])
+            io.write(nwbfile)
+
+
+def source_name(source: str | os.PathLike[str]) -> str:
+    """Return the name of a file; of a URL without its query, which may hold a signature."""
+    return Path(urlsplit(str(source)).path if is_remote(source) else source).name

@@ -1,4 +1,4 @@
-"""Files that someone made to do harm: nothing in them runs, and none takes what it asks for."""
+"""Files that someone made to do harm: nothing in them runs, none gets the memory it declares."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_headers_that_lie(folder, change):
 
 
 def rewritten(path, change, packed=zipfile.ZIP_STORED):
-    """Write the members of a zip anew, after a change of their dictionary."""
+    """Write the members of a zip again, after a change of their dictionary."""
     with zipfile.ZipFile(path) as source:
         members = {name: source.read(name) for name in source.namelist()}
     change(members)
@@ -243,8 +243,8 @@ def test_a_heap_of_texts_without_an_end(tmp_path):
     path.write_bytes(content)
     code = "import sys, pynapple_nuclr as n; n.read_units(sys.argv[1])"
     call = [sys.executable, "-c", code, str(path)]
-    told = subprocess.run(call, capture_output=True, text=True, timeout=60, cwd=ROOT)
-    assert "ValueError" in told.stderr and "has no end" in told.stderr
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert "ValueError" in done.stderr and "has no end" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["session_description", "units/label", "units/chunked"])

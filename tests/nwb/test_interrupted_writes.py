@@ -145,6 +145,6 @@ def test_the_inspector_finds_nothing_that_the_source_had_not(tmp_path, raw):
 
 def test_what_the_inspector_says_of_a_new_file(tmp_path):
     path = write_units(embedded(make_units()), tmp_path / "day1.nwb")
-    # Nobody told write_units of the animal, nor of the sampling rate.
+    # write_units knows neither the animal nor the sampling rate.
     expected = {("check_subject_exists", "root"), ("check_units_resolution_is_set", "units")}
     assert ("check_subject_exists", "root") in complaints(path) <= expected

@@ -90,16 +90,16 @@ def without_collection():
         gc.enable()
 
 
-@pytest.mark.parametrize("door", ["ours", "fsspec", "remfile"])
-def test_every_way_to_a_remote_file_gives_the_same_embedding(folder, encoder, door):
+@pytest.mark.parametrize("opener", ["ours", "fsspec", "remfile"])
+def test_every_way_to_a_remote_file_gives_the_same_embedding(folder, encoder, opener):
     epochs = nap.IntervalSet(0, 20)
     expected = embed(read_units(folder / "session.nwb", epochs=epochs), encoder, progress=False)
     with serving(folder) as server:
         url = f"{server.address}/session.nwb"
-        if door == "ours":
+        if opener == "ours":
             units = read_recording(url, epochs=epochs)
         else:  # as pynapple's tutorial on the DANDI archive
-            stream = remfile.File(url) if door == "remfile" else fsspec.open(url).open()
+            stream = remfile.File(url) if opener == "remfile" else fsspec.open(url).open()
             with (
                 without_collection(),
                 h5py.File(stream, "r") as file,

@@ -1,4 +1,4 @@
-"""NWB files out: what becomes of raw data, and what stands in small files."""
+"""NWB files out: the raw data, and what small files hold."""
 
 from __future__ import annotations
 

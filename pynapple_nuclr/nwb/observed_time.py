@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pynapple_nuclr.nwb.read_notes import ReadNotes
 
 # Spikes outside of the observed time are of another clock if they are most of all, or if there
-# are many and the observed time has none in much of it: that happens when one clock is shifted.
-_MOST, _MANY, _COVERED = 0.8, 0.1, 0.8
+# are many and much of the observed time has none, where at the rate of the rest some should be.
+_MOST, _MANY, _COVERED, _SOME = 0.8, 0.1, 0.8, 10
 
 
 def observed(
@@ -95,13 +95,20 @@ def _is_another_clock(
     intervals = interval_set(np.concatenate([one.values for one, _ in pairs]))
     share = n_outside / len(spikes)
     covered = intersect(intervals, nap.IntervalSet(spikes.min(), spikes.max()))
-    covers = covered.tot_length() / intervals.tot_length()
+    seconds = covered.tot_length() if len(covered) else 0.0
+    missing = intervals.tot_length() - seconds  # without spikes, before the first or after the last
+    is_shifted = (
+        share > _MANY
+        and seconds < _COVERED * intervals.tot_length()
+        and (len(spikes) - n_outside) * missing > _SOME * seconds
+    )
+    is_apart = spikes.min() > intervals.end[-1] or spikes.max() < intervals.start[0]
     times = (
         f"{n_outside} of {len(spikes)} spikes ({share:.1%}) lie outside of their unit's "
         f"obs_intervals ({intervals.start[0]:g} to {intervals.end[-1]:g} s; spikes "
         f"{spikes.min():g} to {spikes.max():g} s)"
     )
-    if share > _MOST or (share > _MANY and covers < _COVERED):
+    if is_apart or (n_outside >= _SOME and (share > _MOST or is_shifted)):
         notes.warn(
             f"{times}: probably another clock or unit of time, so the intervals are not used and "
             "no spike is left out; epochs= says which time to use"

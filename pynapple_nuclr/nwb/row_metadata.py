@@ -53,8 +53,8 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
                 _warn_of_absent(column.target)
         elif name != "electrode_group" and np.shape(column.data) == (n_rows,) and n_rows:
             check_stored(column.data)
-            raw = getattr(column.data, "dtype", None)
-            is_text = has_any_length(column.data) or (raw is not None and raw.kind == "S")
+            kind = getattr(getattr(column.data, "dtype", None), "kind", "")
+            is_text = kind == "S" or has_any_length(column.data)
             values = plain_values(read_values(column.data) if is_text else column[:])
             if values is not None:
                 columns[name] = values

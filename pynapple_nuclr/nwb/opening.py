@@ -103,12 +103,44 @@ def open_nwb(source: str | os.PathLike[str] | OpenNWB, mode: str = "r") -> Itera
         with errors_naming_file(source, "pynwb", "NWB"), _naming_filters(source, io):
             if not is_zarr(source):
                 check_about(io._file)
-            nwbfile = io.read()
+            with _naming_texts(source, io):
+                nwbfile = io.read()
         with (
             errors_naming_file(source, "pynwb", "NWB") if mode == "r" else nullcontext(),
             _naming_filters(source, io),
         ):
             yield OpenNWB(source, io, nwbfile)
+
+
+@contextmanager
+def _naming_texts(source: str | os.PathLike[str], io: Any) -> Iterator[None]:
+    """Name the texts that pynwb cannot decode: it says only which byte."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        import h5py
+
+        places: list[str] = []
+
+        def look(name: str, item: Any) -> None:
+            single = item[()] if isinstance(item, h5py.Dataset) and item.shape == () else b""
+            texts = {name: single, **{f"{name}@{key}": one for key, one in item.attrs.items()}}
+            for place, text in texts.items():
+                if isinstance(text, bytes) and b"\xef\xbf\xbd" in _recoded(text):
+                    places.append(place)
+
+        if not is_zarr(source):
+            io._file.visititems(look)
+        raise ValueError(
+            f"{source} cannot be read by pynwb: not UTF-8 is the text of "
+            f"{', '.join(places) or 'an attribute'} ({error}); write it again, with h5py: "
+            'file[NAME][()] = file[NAME][()].decode("latin-1")'
+        ) from error
+
+
+def _recoded(text: bytes) -> bytes:
+    """Return a text with the mark of Unicode in place of what is not UTF-8."""
+    return text.decode(errors="replace").encode()
 
 
 @contextmanager

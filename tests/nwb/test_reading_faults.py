@@ -523,3 +523,17 @@ def test_one_opening_serves_several_functions(tmp_path, monkeypatch):
         assert len(opened) == 1
         write_nwb(units, file, tmp_path / "y.nwb")
     assert len(opened) == 2  # the new file
+
+
+@pytest.mark.parametrize("place", ["session_description", "units@description"])
+def test_texts_that_pynwb_cannot_decode_are_named(tmp_path, place):
+    path = units_file(tmp_path / "x.nwb")
+    with h5py.File(path, "r+") as file:
+        name, _, attribute = place.partition("@")
+        if attribute:
+            file[name].attrs[attribute] = np.bytes_(b"caf\xe9")
+        else:
+            del file[name]
+            file.create_dataset(name, data=b"caf\xe9", dtype=h5py.string_dtype("utf-8"))
+    with pytest.raises(ValueError, match=rf"x\.nwb cannot be read by pynwb: .*{place}.*latin-1"):
+        read_units(path)

@@ -54,8 +54,9 @@ def test_activity_at_a_known_time_is_read_at_that_time(kind, rate, signal, gaps,
     starts = tensor.start.values
     active = starts[(tensor.values > 0.01).any(axis=(1, 3))]
     slack = 1 / RATE + 3 / rate  # one new frame, and the interpolation over dropped ones
-    assert MARK[0] - 0.8 - slack <= active.min() <= MARK[0] + slack + 1.6
-    assert MARK[1] - 0.8 - slack - 1.6 <= active.max() <= MARK[1] + slack
+    assert MARK[0] - 0.8 - slack <= active.min() and active.max() <= MARK[1] + slack
+    if kind != "dropped":  # many in a row end an epoch, and what is left of it is unused
+        assert active.min() <= MARK[0] + slack + 2.4 and active.max() >= MARK[1] - slack - 3.2
     inside = (starts >= MARK[0] + slack) & (starts + 0.8 <= MARK[1] - slack)
     if signal == "dff":
         np.testing.assert_allclose(tensor.values.transpose(0, 2, 1, 3)[inside], 1, rtol=1e-5)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from pynapple_nuclr.nwb.opening import is_remote
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
     from pynapple_nuclr.io.formats import Format
+    from pynapple_nuclr.nwb.opening import OpenNWB
     from pynapple_nuclr.nwb.writing import Raw
     from pynapple_nuclr.recording import Units
 
@@ -53,19 +55,32 @@ def embed_file(
     from pynapple_nuclr.recording import modality_of
 
     check_writable(source, output, raw, overwrite)
-    units = read_recording(source, **reading)
-    model = as_encoder(encoder, modality_of(units))
-    units = embed(units, model, **options)
-    report = summarize(units, output)
-    if before_write is not None:
-        before_write(report)
-    config = model.config.to_dict()
-    config["gaps"] = options.get("gaps") or config["gaps"]
-    settings = {"gaps": config["gaps"], "config": json.dumps(config)}
-    if options.get("by") is not None:
-        settings["by"] = options["by"]
-    write_result(units, source, output, raw=raw, overwrite=overwrite, settings=settings)
+    with open_once(source) as file:
+        units = read_recording(file, **reading)
+        model = as_encoder(encoder, modality_of(units))
+        units = embed(units, model, **options)
+        report = summarize(units, output)
+        if before_write is not None:
+            before_write(report)
+        config = model.config.to_dict()
+        config["gaps"] = options.get("gaps") or config["gaps"]
+        settings = {"gaps": config["gaps"], "config": json.dumps(config)}
+        if options.get("by") is not None:
+            settings["by"] = options["by"]
+        write_result(units, file, output, raw=raw, overwrite=overwrite, settings=settings)
     return report
+
+
+@contextmanager
+def open_once(source: str) -> Iterator[str | OpenNWB]:
+    """Open an NWB file for all that is done with it; files of other formats are read by path."""
+    from pynapple_nuclr.nwb.opening import open_nwb
+
+    if not _is_nwb(source_format(source)):
+        yield source
+        return
+    with open_nwb(source) as file:
+        yield file
 
 
 def check_writable(source: str, output: Path, raw: Raw | None, overwrite: bool) -> None:
@@ -89,7 +104,7 @@ def _is_nwb(file_format: Format | None) -> bool:
 
 def write_result(
     units: Units,
-    source: str,
+    source: str | OpenNWB,
     output: Path,
     *,
     raw: Raw | None = None,
@@ -101,7 +116,7 @@ def write_result(
     from pynapple_nuclr.nwb.writing import write_nwb
 
     found = written_format(output)
-    if _is_nwb(found) and _is_nwb(source_format(source)):
+    if _is_nwb(found) and _is_nwb(source_format(str(source))):
         write_nwb(
             units, source, output, raw=raw, overwrite=overwrite, settings=settings, prefix=prefix
         )
@@ -111,12 +126,14 @@ def write_result(
         found.write(units, output, source=source, raw=raw, overwrite=overwrite)
 
 
-def read_stored(source: str, reading: Mapping[str, Any], *, prefix: str = "nuclr") -> Units:
+def read_stored(
+    source: str | OpenNWB, reading: Mapping[str, Any], *, prefix: str = "nuclr"
+) -> Units:
     """Read what a file recorded; if all of it, with the embedding that the file holds."""
     from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
 
-    is_nwb = _is_nwb(source_format(source))
+    is_nwb = _is_nwb(source_format(str(source)))
     if is_nwb and not reading and prefix in describe_nwb(source)["embeddings"]:
         return read_embedding(source, prefix=prefix)
     return read_recording(source, **reading)
@@ -156,7 +173,8 @@ def read_or_embed(
     from pynapple_nuclr.io._read_recording import read_recording
 
     stored = not reading and options.keys() <= {"device", "progress"}
-    units = read_stored(source, {}) if stored else read_recording(source, **reading)
+    with open_once(source) as file:
+        units = read_stored(file, {}) if stored else read_recording(file, **reading)
     if stored and is_embedded(units):
         return units
     if column is not None and column not in units.metadata_columns:

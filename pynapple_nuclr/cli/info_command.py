@@ -7,7 +7,7 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -98,21 +98,24 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
 
 
 def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
+    from pynapple_nuclr.batch.files import open_once
     from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.io.formats import format_of
 
     printed = io.StringIO()
-    with redirect_stdout(printed):
-        units = read_recording(source, verbose=True, **reading)
-    support = units.time_support
     describe = format_of(source).describe
+    with open_once(source) as file:
+        with redirect_stdout(printed):
+            units = read_recording(file, verbose=True, **reading)
+        stored = {} if describe is None else describe(cast(str, file))  # an open one, too
+    support = units.time_support
     return {
         "file": source,
         "units": units.shape[1] if hasattr(units, "shape") else len(units),
         "columns": list(map(str, units.metadata_columns)),
         "labels": [],
         "embeddings": {},
-        **({} if describe is None else describe(source)),
+        **stored,
         "observed": {"seconds": float(support.tot_length()), "epochs": len(support)},
         "read": printed.getvalue().strip(),
     }

@@ -122,6 +122,7 @@ def fit_command(
         "encoder": probe.encoder_,
         "macro_f1": probe.cv_score_,
         "chance": probe.cv_chance_,
+        "chance_sd": probe.cv_chance_sd_,
         "left_out": probe.cv_group_,
         **{f"calibration_{name}": value for name, value in probe.cv_calibration_.items()},
     }
@@ -169,7 +170,7 @@ def annotate_command(
     nap-nuclr probe annotate "data/*.nwb" --probe cell_type.skops -o labelled --format csv
     """
     from pynapple_nuclr.atomic_files import existing_file
-    from pynapple_nuclr.batch.files import check_writable, read_stored, write_result
+    from pynapple_nuclr.batch.files import check_writable, open_once, read_stored, write_result
     from pynapple_nuclr.probes import load_probe
 
     fitted = load_probe(existing_file(probe))
@@ -183,18 +184,19 @@ def annotate_command(
     def work(source: str) -> Report:
         path = outputs[source]
         check_writable(source, path, raw, overwrite)
-        units = read_stored(source, reading, prefix=fitted.prefix)
         inner = len(sources) == 1 and not no_progress
-        units = fitted.annotate(units, threshold, probabilities, **options, progress=inner)
-        write_result(
-            units,
-            source,
-            path,
-            raw=raw,
-            overwrite=overwrite,
-            settings=settings,
-            prefix=fitted.prefix,
-        )
+        with open_once(source) as file:
+            units = read_stored(file, reading, prefix=fitted.prefix)
+            units = fitted.annotate(units, threshold, probabilities, **options, progress=inner)
+            write_result(
+                units,
+                file,
+                path,
+                raw=raw,
+                overwrite=overwrite,
+                settings=settings,
+                prefix=fitted.prefix,
+            )
         return summarize(units, path, fitted.prefix) | {
             "labels": dict(Counter(map(str, units[column])).most_common()),
             "confidence": float(units[f"{column}_confidence"].median()),

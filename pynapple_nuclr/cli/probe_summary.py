@@ -23,17 +23,26 @@ def summarize_probe(path: str) -> dict[str, Any]:
         found = _read(Path(path))
     except Exception:  # whatever is odd about it: the whole reader says what
         found = _load(path)
+    spread = f" ± {found['cv_chance_sd_']:.2f}" if found["cv_chance_sd_"] >= 0 else ""
+    chance = f"chance {found['cv_chance_']:.2f}{spread}"
     return {
         "target": found["target"],
         "classes": ", ".join(map(str, found["classes_"])),
         "units": found["n_units_"],
         "encoder": found["encoder_"],
-        "macro F1": f"{found['cv_score_']:.2f} by {found['cv_group_']} "
-        f"(chance {found['cv_chance_']:.2f})",
+        "macro F1": f"{found['cv_score_']:.2f} by {found['cv_group_']} ({chance})",
     }
 
 
-_FITTED = ("classes_", "n_units_", "encoder_", "cv_score_", "cv_group_", "cv_chance_")
+_FITTED = (
+    "classes_",
+    "n_units_",
+    "encoder_",
+    "cv_score_",
+    "cv_group_",
+    "cv_chance_",
+    "cv_chance_sd_",
+)
 
 
 def _read(path: Path) -> dict[str, Any]:

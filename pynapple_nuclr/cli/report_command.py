@@ -1,13 +1,16 @@
-"""`nap-nuclr report`: a page about the neurons of a recording."""
+"""`nap-nuclr report` and `nap-nuclr view`: a page about the neurons of a recording."""
 
 from __future__ import annotations
 
 import shlex
+import webbrowser
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
 from pynapple_nuclr.cli.options import (
@@ -18,16 +21,30 @@ from pynapple_nuclr.cli.options import (
     Encoder,
     Overwrite,
     Progress,
-    drop_unset,
     with_options,
 )
 from pynapple_nuclr.nwb.opening import is_remote
 
+if TYPE_CHECKING:
+    from pynapple_nuclr.recording import Units
+
+
+File = Annotated[str, typer.Argument(help="A recording (NWB, phy …) or its address (https://…).")]
+Target = Annotated[
+    str | None,
+    typer.Option(help="Column of labels to show (default: the first that was predicted)."),
+]
+Method = Annotated[
+    Literal["pca", "tsne", "umap"] | None,
+    typer.Option(help="How the map is made (default: pca)."),
+]
+PAGE = {"target": Target, "method": Method, "encoder": Encoder}
+
 
 @app.command("report")
-@with_options(reading=READING, embedding=EMBEDDING)
+@with_options(page=PAGE, reading=READING, embedding=EMBEDDING)
 def report_command(
-    file: Annotated[str, typer.Argument(help="An NWB file or its address (https://…).")],
+    file: File,
     *,
     output: Annotated[
         Path | None,
@@ -37,15 +54,7 @@ def report_command(
             help="The page to write: P.html (default: FILE_report.html beside it).",
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(help="Column of labels to show (default: the first that was predicted)."),
-    ] = None,
-    method: Annotated[
-        Literal["pca", "tsne", "umap"] | None,
-        typer.Option(help="How the map is made (default: pca)."),
-    ] = None,
-    encoder: Encoder = None,
+    page: dict[str, Any],
     reading: dict[str, Any],
     embedding: dict[str, Any],
     cache: Cache = None,
@@ -53,7 +62,7 @@ def report_command(
     no_progress: Progress = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write one HTML page about the neurons of an NWB file: a map, cards, tables, cautions.
+    """Write one HTML page about the neurons of a recording: a map, cards, tables, cautions.
 
     An embedding that the file holds is used, unless an option says how to embed; any other file
     is embedded first. The page needs neither a network nor Python.
@@ -64,26 +73,10 @@ def report_command(
 
     nap-nuclr report session.nwb -o report.html --target cell_type
     """
-    from pynapple_nuclr.atomic_files import check_output
-    from pynapple_nuclr.batch.files import read_or_embed
-
     path = check_output(output or _beside(file), overwrite=overwrite, suffix=".html")
     notes: list[str] = []
     with collect_warnings(notes):
-        units = read_or_embed(
-            file,
-            reading=reading,
-            cache=cache,
-            progress=not no_progress,
-            **embedding,
-            **drop_unset(encoder=encoder),
-        )
-
-        from pynapple_nuclr.reporting import report
-
-        how = drop_unset(target=target, method=method, encoder=encoder)
-        how |= {name: embedding[name] for name in ("gaps", "by") if name in embedding}
-        report(units, path, name=stem_of(file), overwrite=overwrite, **how)
+        units = _write_page(file, path, page, reading, embedding, cache, not no_progress, overwrite)
     size = path.stat().st_size / 1e6
     n = len(units["nuclr_n_windows"])
     if as_json:
@@ -91,6 +84,50 @@ def report_command(
         return
     typer.echo(f"written to {path}: {n} units, {size:.1f} MB")
     typer.echo(f"open it: {shlex.join(['xdg-open', str(path)])}, or any browser")
+
+
+@app.command("view")
+@with_options(page=PAGE, reading=READING, embedding=EMBEDDING)
+def view_command(
+    file: File,
+    *,
+    page: dict[str, Any],
+    reading: dict[str, Any],
+    embedding: dict[str, Any],
+    cache: Cache = None,
+    no_progress: Progress = False,
+) -> None:
+    """Open the page of `nap-nuclr report` in a browser, without writing it beside the recording.
+
+    [bold]Example[/bold]: nap-nuclr view session_nuclr.nwb
+    """
+    path = Path(mkdtemp(prefix="nap-nuclr-")) / f"{stem_of(file)}_report.html"
+    _write_page(file, path, page, reading, embedding, cache, not no_progress)
+    opened = webbrowser.open(path.absolute().as_uri())
+    typer.echo(f"opened {path}" if opened else f"no browser was found; open {path}")
+
+
+def _write_page(
+    file: str,
+    path: Path,
+    page: dict[str, Any],
+    reading: dict[str, Any],
+    embedding: dict[str, Any],
+    cache: Path | None,
+    progress: bool,
+    overwrite: bool = False,
+) -> Units:
+    """Write the page of a recording, embedded first where it must be; return its units."""
+    from pynapple_nuclr.batch.files import read_or_embed
+
+    how = embedding | ({"encoder": page["encoder"]} if "encoder" in page else {})
+    units = read_or_embed(file, reading=reading, cache=cache, progress=progress, **how)
+
+    from pynapple_nuclr.reporting import report
+
+    how = {name: how[name] for name in ("encoder", "gaps", "by") if name in how}
+    report(units, path, name=stem_of(file), overwrite=overwrite, **(page | how))
+    return units
 
 
 def _beside(file: str) -> Path:

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pynwb
 import pytest
 import torch
 from command_line import error_lines, error_of, run, run_json
@@ -169,8 +170,8 @@ def test_info_about_a_probe(probe):
     assert "PV, SST, VIP" in run("info", probe).stdout
     fitted = load_probe(probe)
     assert about["encoder"] == fitted.encoder_
-    score, chance = fitted.cv_score_, fitted.cv_chance_
-    assert about["macro F1"] == f"{score:.2f} by animal (chance {chance:.2f})"
+    chance = f"chance {fitted.cv_chance_:.2f} ± {fitted.cv_chance_sd_:.2f}"
+    assert about["macro F1"] == f"{fitted.cv_score_:.2f} by animal ({chance})"
 
 
 def test_info_about_a_probe_loads_nothing_heavy(probe, tmp_path):
@@ -185,6 +186,24 @@ def test_info_about_a_probe_loads_nothing_heavy(probe, tmp_path):
     (tmp_path / "bad.skops").write_text("text")
     assert "a probe that Probe.save wrote" in error_of(run("info", tmp_path / "bad.skops"))
     assert "there is no file" in error_of(run("info", tmp_path / "no.skops"))
+
+
+def test_annotate_opens_its_file_once(embedded, probe, tmp_path, monkeypatch):
+    opened = []
+
+    class Counted(pynwb.NWBHDF5IO):
+        def __init__(self, path=None, mode="r", *arguments, **options):
+            opened.append(str(path))
+            super().__init__(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(pynwb, "NWBHDF5IO", Counted)
+    source = str(embedded / "m0.nwb")
+    result = run("probe", "annotate", source, "--probe", probe, "-o", tmp_path / "out.nwb")
+    assert result.exit_code == 0, result.output
+    assert opened.count(source) == 1
+    opened.clear()
+    assert run("info", source).exit_code == 0
+    assert opened == [source]
 
 
 def test_annotate_says_what_to_pass_where_its_output_would_be_its_input(embedded, probe, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Starts of zero measure can still be drawn: in an epoch of exactly one window, or of one that
 # rounding has shortened.
 _POINT = 1e-5
+_RATE_GROUPS = 3  # units of similar rate are about this part of a recording's units
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,13 @@ class ViewSettings:
         Range of the random fraction of units that a view keeps.
     max_units : int or None
         Largest number of units of a view (bounds the cost of a step); None: no bound.
+    spikes_kept : (float, float)
+        Range of the random share of its spikes that each unit of each view keeps, so that a unit
+        is not recognised by its firing rate alone. (1, 1), as published: all. Not for calcium.
+    rate_matched : float
+        Probability that both views of a pair take their units from units of similar firing rate:
+        a contiguous part of the recording's units in order of rate. 0, as published: from all
+        units. Not for calcium.
     """
 
     max_view_distance: float | None = 30.0
@@ -44,6 +53,8 @@ class ViewSettings:
     min_units: int = 10
     units_kept: tuple[float, float] = (0.5, 1.0)
     max_units: int | None = None
+    spikes_kept: tuple[float, float] = (1.0, 1.0)
+    rate_matched: float = 0.0
 
     def __post_init__(self) -> None:
         largest = self.max_view_distance
@@ -56,9 +67,12 @@ class ViewSettings:
                 f"min_view_distance ({self.min_view_distance} s) is above max_view_distance "
                 f"({largest} s)"
             )
-        low, high = self.units_kept
-        if not 0 < low <= high <= 1:
-            raise ValueError(f"units_kept is {self.units_kept}; expected 0 < low <= high <= 1")
+        for name in ("units_kept", "spikes_kept"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise ValueError(f"{name} is {(low, high)}; expected 0 < low <= high <= 1")
+        if not 0 <= self.rate_matched <= 1:
+            raise ValueError(f"rate_matched is {self.rate_matched}; expected 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,8 @@ class ViewSampler:
     Raises
     ------
     ValueError
-        If a recording has no room for two windows.
+        If a recording has no room for two windows, or is of calcium where `spikes_kept` or
+        `rate_matched` ask for spikes.
     """
 
     def __init__(
@@ -111,6 +126,7 @@ class ViewSampler:
         self.gaps = gaps
         self.seed = seed
         for reader in self.readers:
+            self._check_modality(reader)
             check_room(reader, whole_patches(reader), gaps, windows=2)
 
     def plan(self, epoch: int) -> list[ViewPosition]:
@@ -131,15 +147,44 @@ class ViewSampler:
         """Read the views at a position and drop units; None where too few are left."""
         index, first, second = position
         reader = self.readers[index]
-        patches1, ids1 = self._view(reader, first, rng)
-        patches2, ids2 = self._view(reader, second, rng)
+        candidates = self._candidates(reader, rng)
+        patches1, ids1 = self._view(reader, first, candidates, rng)
+        patches2, ids2 = self._view(reader, second, candidates, rng)
         too_few = min(len(ids1), len(ids2)) <= self.settings.min_units
         if too_few or not np.isin(ids1, ids2).any():
             return None
         return ViewPair(patches1, patches2, ids1, ids2)
 
+    def _check_modality(self, reader: PatchReader) -> None:
+        if reader.config.modality == "spikes":
+            return
+        for name in ("spikes_kept", "rate_matched"):
+            value, default = getattr(self.settings, name), getattr(ViewSettings, name)
+            if value != default:
+                raise ValueError(
+                    f"{name} is {value}, and recording {reader.recording.name!r} holds calcium "
+                    f"traces, which have no spikes; leave {name} at {default}"
+                )
+
+    def _candidates(self, reader: PatchReader, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the units from which both views of a pair are drawn."""
+        n_units = reader.recording.n_units
+        # With the published settings nothing is drawn: the other draws stay what they were.
+        if not self.settings.rate_matched or rng.random() >= self.settings.rate_matched:
+            return np.arange(n_units)
+        least = math.ceil((self.settings.min_units + 2) / self.settings.units_kept[0])
+        most = self.settings.max_units or n_units
+        size = min(max(min(n_units // _RATE_GROUPS, most), least), n_units)
+        first = int(rng.integers(n_units - size + 1))
+        by_rate = np.argsort(reader.recording.counts.sum(axis=0), kind="stable")
+        return by_rate[first : first + size]
+
     def _view(
-        self, reader: PatchReader, starts: NDArray[Any], rng: np.random.Generator
+        self,
+        reader: PatchReader,
+        starts: NDArray[Any],
+        candidates: NDArray[np.int64],
+        rng: np.random.Generator,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the patches and the indices of the units that take part in a view.
 
@@ -148,12 +193,11 @@ class ViewSampler:
         ValueError
             If they are not all finite: nothing else may reach the weights.
         """
-        n_units = reader.recording.n_units
         low, high = self.settings.units_kept
-        kept = int(np.ceil(rng.uniform(low, high) * n_units))
+        kept = int(np.ceil(rng.uniform(low, high) * len(candidates)))
         if self.settings.max_units is not None:
             kept = min(kept, self.settings.max_units)
-        ids = np.sort(rng.permutation(n_units)[:kept])
+        ids = np.sort(candidates[rng.permutation(len(candidates))[:kept]])
         patches = reader.read(starts, ids)
         if not np.isfinite(patches).all():
             raise ValueError(
@@ -161,6 +205,9 @@ class ViewSampler:
                 f"{reader.seconds(starts[:1])[0]:g} s, where there was none when it was opened; "
                 "were its file or arrays changed, or is its cache damaged (cache=)?"
             )
+        if self.settings.spikes_kept != (1, 1):
+            share = rng.uniform(*self.settings.spikes_kept, (len(ids), 1, 1))
+            patches = rng.binomial(patches.astype(np.int64), share).astype(np.float32)
         # Units that are silent in the view leave after the draw, as published.
         present = reader.present(patches)
         return (patches, ids) if present.all() else (patches[present], ids[present])

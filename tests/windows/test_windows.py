@@ -275,6 +275,68 @@ def test_views_drop_units_and_repeat_with_the_seed():
     np.testing.assert_array_equal(again[0][1], place[1])
 
 
+def poisson_reader(n_units=60):
+    rng = np.random.default_rng(0)
+    rates = rng.permutation(np.geomspace(4, 60, n_units))
+    trains = {i: nap.Ts(np.sort(rng.uniform(0, 60, int(60 * r)))) for i, r in enumerate(rates)}
+    group = nap.TsGroup(trains, time_support=nap.IntervalSet(0, 60))
+    return open_patch_reader(as_recording(group), SMALL)
+
+
+def test_views_keep_a_random_share_of_the_spikes_of_each_unit():
+    reader = poisson_reader()
+    settings = ViewSettings(spikes_kept=(0.3, 0.6), min_units=2)
+    sampler = ViewSampler([reader], settings, "split", seed=2)
+    position = sampler.plan(0)[0]
+    first, again, other = (sampler.pair(position, np.random.default_rng(s)) for s in (0, 0, 1))
+    np.testing.assert_array_equal(first.patches1, again.patches1)
+    assert not np.array_equal(first.patches1[:5], other.patches1[:5])
+    kept = total = 0
+    for seed in range(40):
+        pair = sampler.pair(position, np.random.default_rng(seed))
+        for starts, patches, ids in zip(
+            position[1:], (pair.patches1, pair.patches2), (pair.ids1, pair.ids2), strict=True
+        ):
+            whole = reader.read(starts)[ids]
+            assert (patches <= whole).all() and (patches == patches.round()).all()
+            assert patches.any(axis=(1, 2)).all()  # units without a spike left have left the view
+            kept, total = kept + patches.sum(), total + whole.sum()
+    assert kept / total == pytest.approx(0.45, abs=0.03)
+
+
+def test_views_of_similar_rates_are_a_contiguous_part_in_order_of_rate():
+    reader = poisson_reader(n_units=90)
+    rank = np.argsort(np.argsort(reader.recording.counts.sum(axis=0), kind="stable"))
+    settings = ViewSettings(rate_matched=1.0)
+    sampler = ViewSampler([reader], settings, "split", seed=2)
+    lowest = set()
+    for position in sampler.plan(0)[:20]:
+        pair = sampler.pair(position, np.random.default_rng(len(lowest)))
+        ranks = rank[np.union1d(pair.ids1, pair.ids2)]
+        assert np.ptp(ranks) < 30
+        assert 12 <= len(pair.ids1) <= 30
+        lowest.add(ranks.min())
+    assert len(lowest) > 3
+    sometimes = ViewSampler([reader], ViewSettings(rate_matched=0.5), "split", seed=2)
+    pairs = [sometimes.pair(position, np.random.default_rng(s)) for s in range(40)]
+    matched = sum(np.ptp(rank[pair.ids1]) < 30 for pair in pairs)
+    assert 8 <= matched <= 32
+
+
+def test_options_of_views_are_checked():
+    for name, value in (("spikes_kept", (0.0, 1.0)), ("spikes_kept", (0.8, 0.5))):
+        with pytest.raises(ValueError, match=name):
+            ViewSettings(**{name: value})
+    with pytest.raises(ValueError, match="rate_matched is 1.5"):
+        ViewSettings(rate_matched=1.5)
+    frames = nap.TsdFrame(t=np.arange(200) / 5, d=np.random.default_rng(0).random((200, 30)))
+    config = EncoderConfig(modality="calcium", frame_rate=5.0, window_frames=40)
+    reader = open_patch_reader(as_recording(frames), config)
+    for name, value in (("spikes_kept", (0.5, 1.0)), ("rate_matched", 0.5)):
+        with pytest.raises(ValueError, match=f"{name} is .*calcium traces"):
+            ViewSampler([reader], ViewSettings(**{name: value}), "split")
+
+
 def test_views_with_too_few_units_are_skipped():
     source = open_patch_reader(as_recording(spikes(60, nap.IntervalSet(0, 60), n_units=9)), SMALL)
     sampler = ViewSampler([source], ViewSettings(), "split")

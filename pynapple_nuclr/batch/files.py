@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.plan import source_format, written_format
 from pynapple_nuclr.batch.reports import Report, summarize
-from pynapple_nuclr.nwb.opening import is_remote
+from pynapple_nuclr.nwb.opening import errors_naming_file, is_remote
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
@@ -56,7 +56,9 @@ def embed_file(
 
     check_writable(source, output, raw, overwrite)
     with open_once(source) as file:
-        units = read_recording(file, **reading)
+        is_nwb = _is_nwb(source_format(source))
+        with errors_naming_file(source, "pynwb", "NWB") if is_nwb else nullcontext():
+            units = read_recording(file, **reading)
         model = as_encoder(encoder, modality_of(units))
         units = embed(units, model, **options)
         report = summarize(units, output)
@@ -79,8 +81,12 @@ def open_once(source: str) -> Iterator[str | OpenNWB]:
     if not _is_nwb(source_format(source)):
         yield source
         return
-    with open_nwb(source) as file:
+    opening = open_nwb(source)
+    file = opening.__enter__()
+    try:
         yield file
+    finally:  # errors of the work are not the file's: opening would call it damaged
+        opening.__exit__(None, None, None)
 
 
 def check_writable(source: str, output: Path, raw: Raw | None, overwrite: bool) -> None:
@@ -134,9 +140,10 @@ def read_stored(
     from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
 
     is_nwb = _is_nwb(source_format(str(source)))
-    if is_nwb and not reading and prefix in describe_nwb(source)["embeddings"]:
-        return read_embedding(source, prefix=prefix)
-    return read_recording(source, **reading)
+    with errors_naming_file(str(source), "pynwb", "NWB") if is_nwb else nullcontext():
+        if is_nwb and not reading and prefix in describe_nwb(source)["embeddings"]:
+            return read_embedding(source, prefix=prefix)
+        return read_recording(source, **reading)
 
 
 def read_or_embed(

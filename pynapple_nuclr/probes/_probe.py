@@ -212,11 +212,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             self.calibrate,
             self.n_shuffles,
         )
-        self.cv_score_, self.cv_chance_, self.cv_chance_sd_ = (
-            score.f1,
-            score.chance,
-            score.chance_sd,
-        )
+        self.cv_score_ = score.f1
+        self.cv_chance_, self.cv_chance_sd_ = score.chance, score.chance_sd
         self.cv_group_, self.temperature_ = score.by, score.temperature
         self.cv_calibration_ = score.calibration
         if verbose:
@@ -382,7 +379,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             units = embed_for_probe(
                 units, self.prefix, self.features, self.encoder_, encoder, embedding
             )
-        class_probabilities = self.predict_proba(units)
+        values = self.predict_proba(units)
         if not (force or self.above_chance_):
             warnings.warn(
                 f"{chance_text(self)}; all units are called 'unknown' (force=True writes the "
@@ -391,13 +388,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             )
             threshold = np.inf
         return write_predictions(
-            units,
-            self.target,
-            self.classes_,
-            class_probabilities,
-            threshold,
-            probabilities,
-            self.prefix,
+            units, self.target, self.classes_, values, threshold, probabilities, self.prefix
         )
 
     def _new_estimator(self) -> Any:

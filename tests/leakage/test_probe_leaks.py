@@ -164,6 +164,6 @@ def test_what_is_predicted_is_what_is_written():
     units = add_columns(units, vectors=x, summary={"nuclr_encoder": [TINY] * 60})
     probe = Probe("kind", estimator=Voting())
     probe.fit(units, verbose=False)
-    written = probe.annotate(units)["predicted_kind"].to_numpy()
+    written = probe.annotate(units, force=True)["predicted_kind"].to_numpy()
     assert (probe.estimator_.predict(x.astype(np.float32)) != written).any()
     np.testing.assert_array_equal(probe.predict(units), written)

@@ -1,7 +1,7 @@
-"""Spikes to windows: how fast, and in how much memory. `python benchmarks/binning.py`.
+"""Time and memory from spikes to windows: `python benchmarks/binning.py`.
 
-Every figure is measured in a fresh Python, so that what pynapple compiles, or what the system
-gives to a process for the first time, is paid for each time. `measure` returns plain dicts.
+Every number is measured in a fresh Python process, so that compilation and first allocations are
+included each time. The functions return plain dicts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GB = 1e9
 
 
 def make_group(n_units: int, hours: float, rate: float, seed: int = 0) -> nap.TsGroup:
-    """Poisson trains, of which the rates differ as those of neurons do; `rate` is their mean."""
+    """Return Poisson trains with log-normal rates; `rate` is their mean."""
     rng = np.random.default_rng(seed)
     seconds = hours * 3600
     rates = rate * rng.lognormal(-0.5, 1, n_units)
@@ -41,7 +41,7 @@ def make_group(n_units: int, hours: float, rate: float, seed: int = 0) -> nap.Ts
 
 
 def windows_by_count(group: nap.TsGroup):
-    """pynapple's counts, reshaped window by window to what an encoder reads."""
+    """Yield pynapple's counts, reshaped to the windows that an encoder reads."""
     counts = group.count(BIN).values
     length = PATCHES * BINS
     for first in range(0, len(counts) // length * length, length):
@@ -63,7 +63,7 @@ WAYS = {"count": windows_by_count, "source": windows_by_source}
 
 
 def measure_windows(way: str, n_units: int, hours: float, rate: float) -> dict[str, float]:
-    """Time of all windows of a group, everything included that the group has not done."""
+    """Return the time to read all windows of a group, all preparation included."""
     group = make_group(n_units, hours, rate)
     begun = time.perf_counter()
     windows = total = 0
@@ -76,10 +76,10 @@ def measure_windows(way: str, n_units: int, hours: float, rate: float) -> dict[s
 
 
 def measure_memory(way: str, n_units: int, hours: float, rate: float) -> dict[str, float]:
-    """Peak of the memory beside the group's own, in bytes a spike, one window left out."""
+    """Return the peak memory beyond the group's own, relative to its spikes, without one window."""
     group = make_group(n_units, hours, rate)
     spikes = sum(len(group[unit]) for unit in group.index)
-    list(WAYS[way](make_group(2, 0.01, rate)))  # imports, and what is compiled
+    list(WAYS[way](make_group(2, 0.01, rate)))  # imports and compilation
     tracemalloc.start()
     for window in WAYS[way](group):
         batch = window.nbytes
@@ -89,7 +89,7 @@ def measure_memory(way: str, n_units: int, hours: float, rate: float) -> dict[st
 
 
 def measure_loader(n_units: int, hours: float, rate: float, pairs: int) -> dict[str, float]:
-    """Pairs of views a second, in one process on one thread."""
+    """Return the pairs of views read per second, in one process on one thread."""
     from pynapple_nuclr.recording import as_recording
 
     return _read_pairs([as_recording(make_group(n_units, hours, rate))], pairs)
@@ -113,7 +113,7 @@ def _read_pairs(recordings: list, pairs: int) -> dict[str, float]:
 
 
 def write_files(folder: str, recordings: int, n_units: int, hours: float, rate: float) -> dict:
-    """Write NWB files of Poisson trains, every one with spikes of its own."""
+    """Write NWB files of Poisson trains, each with its own spikes."""
     import h5py
 
     from pynapple_nuclr import write_units
@@ -132,11 +132,11 @@ def write_files(folder: str, recordings: int, n_units: int, hours: float, rate: 
 
 
 def measure_training(folder: str, steps: int) -> dict[str, float]:
-    """Resident memory of a small encoder's training on all NWB files of a folder."""
+    """Return the resident memory of training a small encoder on all NWB files of a folder."""
     from pynapple_nuclr import EncoderConfig, pretrain
     from pynapple_nuclr.io.recording_cache import open_recordings
 
-    os.environ["XDG_CACHE_HOME"] = folder  # where Linux keeps caches; it goes with the folder
+    os.environ["XDG_CACHE_HOME"] = folder  # the cache folder on Linux; deleted with `folder`
     paths = sorted(Path(folder).glob("*.nwb"))
     begun = time.perf_counter()
     open_recordings(paths)
@@ -160,12 +160,12 @@ def measure_training(folder: str, steps: int) -> dict[str, float]:
 
 
 def _resident() -> float:
-    """Return the most memory that this process has had resident, mapped files included, in GB."""
+    """Return the peak resident memory of this process, mapped files included, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GB
 
 
 def in_fresh_process(what: str, **options) -> dict:
-    """Call one of the functions above by name in a Python of its own, on one thread."""
+    """Call one of the functions above by name in a fresh Python process, on one thread."""
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     call = [sys.executable, __file__, "--call", what, json.dumps(options)]
     run = subprocess.run(call, capture_output=True, text=True, env=os.environ | threads)
@@ -177,9 +177,9 @@ def in_fresh_process(what: str, **options) -> dict:
 def compare_windows(
     n_units: int = 1000, hours: float = 1.0, rate: float = 5.0, repeats: int = 5
 ) -> dict[str, float]:
-    """Time and memory of all windows, by `count` and by our source; medians of the repeats.
+    """Compare time and memory of all windows, by `count` and by our reader: medians of the repeats.
 
-    The two take turns, so that what else the machine does meets both.
+    The two alternate, so that other load on the machine affects both.
     """
     options = {"n_units": n_units, "hours": hours, "rate": rate}
     found = {way: [] for way in WAYS}
@@ -205,7 +205,7 @@ def compare_windows(
 
 
 def loader(n_units: int = 500, hours: float = 1.0, rate: float = 5.0, pairs: int = 500) -> dict:
-    """Pairs of views that one core reads in a second."""
+    """Return the pairs of views that one core reads per second."""
     return in_fresh_process("measure_loader", n_units=n_units, hours=hours, rate=rate, pairs=pairs)
 
 
@@ -232,8 +232,8 @@ def main() -> None:
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
-        what, given = options.call
-        print(json.dumps(globals()[what](**json.loads(given))))
+        function, arguments = options.call
+        print(json.dumps(globals()[function](**json.loads(arguments))))
         return
     print(table("Windows of a group", compare_windows(repeats=options.repeats)))
     print(table("Loader", loader()))

@@ -1,10 +1,10 @@
-"""How the bundled encoder learned, and whether it knows units again: docs/bundled_encoder.md.
+"""Learning curve and re-identification of the bundled encoder; writes docs/bundled_encoder.md.
 
     python benchmarks/bundled_encoder.py --data ../shared/data
 
-The learning curve needs the training run (benchmarks/pretrain_default.py) in benchmarks/runs; where
-it is not at hand, the page keeps the one it has. What the encoder scores beside all other systems
-stands in docs/benchmarks.md, written by benchmarks/identity.py.
+The learning curve needs the training run (benchmarks/pretrain_default.py) in benchmarks/runs;
+without it, the page keeps its present curve. See docs/benchmarks.md, written by
+benchmarks/identity.py, for the encoder's scores beside all other systems.
 """
 
 from __future__ import annotations
@@ -43,31 +43,31 @@ SPLITS = range(20)
 def embedding(units: Any, encoder: Any, **options: Any) -> np.ndarray:
     """Return the embedding (units, dim), zeros for silent units."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*no spike in any window")  # zeros, as said
+        warnings.filterwarnings("ignore", message=".*no spike in any window")  # they get zeros
         dataset = nap_nuclr.encode(units, encoder, progress=False, **options)
     return np.nan_to_num(dataset["embedding"].values)
 
 
 def _labelled(sessions: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return region, session and row of every unit of the four groups."""
-    labels, session, place = [], [], []
+    labels, session, position = [], [], []
     for name, units in sessions.items():
         region = np.asarray(units["region"], dtype=str)
         kept = np.flatnonzero(region != "")
         labels.append(region[kept])
         session.append(np.full(len(kept), name))
-        place.append(kept)
-    return tuple(np.concatenate(part) for part in (labels, session, place))
+        position.append(kept)
+    return tuple(np.concatenate(part) for part in (labels, session, position))
 
 
 def _stacked(sessions: dict[str, Any], describe: Any) -> np.ndarray:
-    """Return what `describe` says of the labelled units of all sessions (units, features)."""
+    """Return the features of the labelled units of all sessions (units, features)."""
     kept = [describe(u)[np.asarray(u["region"], dtype=str) != ""] for u in sessions.values()]
     return np.concatenate(kept)
 
 
 def learning_curve(sessions: dict[str, Any], pairs_a_step: int, figure: Path) -> str:
-    """Score the encoders kept in the course of the training; return a table, write a figure."""
+    """Score the encoders kept during training; return a table and write a figure."""
     import matplotlib.pyplot as plt
 
     with (RUN / "metrics.csv").open() as file:
@@ -106,7 +106,7 @@ def learning_curve(sessions: dict[str, Any], pairs_a_step: int, figure: Path) ->
 
 
 def continuous(units: Any, encoder: Any) -> list[dict[str, str]]:
-    """Ask of a continuous recording whether units find themselves again, and ADn against PoS."""
+    """Measure re-identification in a continuous recording, and classify ADn and PoS."""
     start, end = units.time_support.start[0], units.time_support.end[-1]
     middle = (start + end) / 2
     halves = [nap.IntervalSet(start, middle), nap.IntervalSet(middle, end)]
@@ -136,10 +136,10 @@ def continuous(units: Any, encoder: Any) -> list[dict[str, str]]:
             for column, scaling in scalings.items()
         }
         x = describe(whole)
-        row["itself at another patch phase"] = "–"
+        row["re-identification at another patch phase"] = "–"
         if name != "single-unit statistics":
             other = describe(shifted)
-            row["itself at another patch phase"] = (
+            row["re-identification at another patch phase"] = (
                 f"{reidentification(x, other):.3f} (cosine {_agreement(x, other):.3f})"
             )
         scores = []
@@ -153,7 +153,7 @@ def continuous(units: Any, encoder: Any) -> list[dict[str, str]]:
 
 
 def _standardising(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the matrix that divides features by their spread over units."""
+    """Return the matrix that divides features by their standard deviation over units."""
     return np.diag(1 / (np.concatenate((first, second)).std(axis=0) + 1e-9))
 
 
@@ -166,7 +166,7 @@ def _whitening(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the median cosine of units with themselves, recording mean subtracted."""
+    """Return the median cosine between a unit's two vectors, recording mean subtracted."""
     a, b = (unit_length(x - x.mean(axis=0)) for x in (first, second))
     return float(np.median((a * b).sum(axis=1)))
 
@@ -175,12 +175,12 @@ PAGE = """# The bundled encoder
 
 Written by `python benchmarks/bundled_encoder.py` on {machine}. Encoder `{identity}`, trained on
 {training[recordings]} recordings ({training[minutes]} minutes on a CPU, {training[steps]} steps of
-{training[pairs_a_step]} pairs, seed {training[seed]}): {data}. Beside all other systems: see
+{training[pairs_a_step]} pairs, seed {training[seed]}): {data}. For other systems see
 [benchmarks](benchmarks.md).
 
 ## Learning curve
 
-Encoders kept in the course of that training: four groups of regions, five folds over units
+Encoders kept during training: four groups of regions, five folds over units
 (transductive), one draw of the folds. “Within recordings” is the mean over recordings with at least
 two groups of 20 units.
 
@@ -189,8 +189,8 @@ two groups of 20 units.
 ## Head direction (Peyrache et al. 2015): 38 minutes, 32 units, never trained on
 
 `embed(units)` in one line. Re-identification: how often a unit's nearest neighbour in the other
-half of the recording is the unit itself (chance {chance:.3f}): on the features as they are (cosine,
-mean over units subtracted), divided by their spread over units, and whitened. Another patch phase:
+half of the recording is the unit itself (chance {chance:.3f}): with the features unchanged (cosine,
+mean over units subtracted), divided by their s.d. over units, and whitened. Another patch phase:
 all windows begin half a patch later. ADn against PoS: five folds over 32 units, {splits} draws.
 
 {continuous}
@@ -227,13 +227,13 @@ def main() -> None:
 
 
 def _curve(sessions: dict[str, Any], training: dict[str, Any]) -> str:
-    """Return the learning curve where this encoder's run is at hand, else what the page had."""
+    """Return the learning curve if this encoder's run exists, else the curve of the page."""
     if CHECKS.is_dir() and nap_nuclr.load_encoder(RUN).card["training"] == training:
         return learning_curve(sessions, training["pairs_a_step"], DOCS / "learning_curve.png")
     page = DOCS / "bundled_encoder.md"
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     _, _, rest = before.partition("two groups of 20 units.\n\n")
-    return rest.partition("\n\n## ")[0] or "(the training run is not at hand)"
+    return rest.partition("\n\n## ")[0] or "(the training run is not available)"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Every system, every protocol, on real neurons; written to docs/benchmarks.md.
+"""Evaluate every system in every protocol on real recordings; writes docs/benchmarks.md.
 
     python benchmarks/identity.py --data ../shared/data
 
-Can be interrupted: what was fitted is kept in benchmarks/runs/identity, and what was measured in
-its folder `parts`; a second call goes on. `--only regions ablations` measures some parts anew, and
-writes the page with those there are; `--only` alone just writes it.
+Fitted systems are kept in benchmarks/runs/identity, measured parts in its folder `parts`, so an
+interrupted run continues with a second call. `--only regions ablations` repeats these parts and
+writes the page from all parts that exist; `--only` alone only writes the page.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PAGE = (HERE / "benchmarks_page.md").read_text(encoding="utf-8")
 
 
 def measure(bench: Bench, name: str) -> None:
-    """Measure a part and keep its text and aims."""
+    """Measure a part; keep its text and targets."""
     before = len(bench.targets)
     part = {
         "text": PARTS[name](bench),
@@ -54,21 +54,21 @@ def measure(bench: Bench, name: str) -> None:
 
 
 def page(bench: Bench) -> str:
-    """Return the page of what has been measured."""
-    texts, aims = {}, []
+    """Return the page, from the parts that exist."""
+    texts, targets = {}, []
     for name in PARTS:
         if not _kept(bench, name).exists():
             texts[name] = f"Not measured yet: `python benchmarks/identity.py --only {name}`."
             continue
         part = json.loads(_kept(bench, name).read_text(encoding="utf-8"))
         texts[name] = part["text"]
-        aims += part["targets"]
+        targets += part["targets"]
     return PAGE.format(
         machine=machine(),
         encoder=nap_nuclr.load_encoder().identity,
         dim=lineups.DIM,
         pairs=bench.pairs,
-        targets=markdown(aims) if aims else "",
+        targets=markdown(targets) if targets else "",
         **texts,
     )
 
@@ -82,7 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--only", nargs="*", choices=list(PARTS))
-    parser.add_argument("--seeds", type=int, default=2, help="of the Steinmetz table")
+    parser.add_argument(
+        "--seeds", type=int, default=2, help="number of seeds of the Steinmetz table"
+    )
     parser.add_argument("--pairs", type=int, default=lineups.PAIRS)
     arguments = parser.parse_args()
     bench = Bench(

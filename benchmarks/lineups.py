@@ -1,7 +1,7 @@
-"""What is compared with what, on which recordings, and at which budget.
+"""The systems and configurations that are compared, and the training budget.
 
-One reduced budget for everything that is trained within a protocol, an ablation or a curve; only
-the encoder that comes with the package had a long run of its own.
+Everything trained within a protocol, an ablation or a curve has the same reduced budget; only the
+encoder that comes with the package was trained for longer.
 """
 
 from __future__ import annotations
@@ -41,32 +41,34 @@ EVENTS = replace(WORMS, frame_rate=5.0, window_frames=128, signal="events", gaps
 
 
 def ours(config: EncoderConfig, pairs: int = PAIRS, **views: Any) -> Variant:
-    """Return the encoder as we train it, at the reduced budget."""
+    """Return our encoder with the default settings of the benchmarks, at the reduced budget."""
     settings = {"max_view_distance": None, "max_units": 256} | views
     return Variant("nuclr", config, pairs=pairs, views=ViewSettings(**settings))
 
 
 def ablations(pairs: int = PAIRS) -> list[Variant]:
-    """Return our encoder, and with one thing changed in each."""
+    """Return our encoder, then its variants with one change each."""
     base = ours(TRIALS, pairs)
     views = base.views
     no_context = replace(TRIALS, temporal_layers=4, spatiotemporal_layers=0)
     return [
         base,
-        base.but("scores by patch (published)", config=replace(TRIALS, attention_scope="patch")),
-        base.but("no population attention", config=no_context),
-        base.but("context relative to the population", context="relative"),
-        base.but("standardised in the population, inside", standardise=True),
-        base.but("hears a random half or more", listens_to=0.5),
-        base.but("penalty on the session's mean", penalty=0.3),
-        base.but("negatives across recordings", across_recordings=True),
-        base.but("no unit dropout", views=replace(views, units_kept=(1.0, 1.0))),
-        base.but("InfoNCE", objective="infonce"),
+        base.with_changes(
+            "scores by patch (published)", config=replace(TRIALS, attention_scope="patch")
+        ),
+        base.with_changes("no population attention", config=no_context),
+        base.with_changes("context relative to the population", context="relative"),
+        base.with_changes("standardised in the population, inside", standardise=True),
+        base.with_changes("attends to a random half or more", population_kept=0.5),
+        base.with_changes("penalty on the session's mean", penalty=0.3),
+        base.with_changes("negatives across recordings", across_recordings=True),
+        base.with_changes("no unit dropout", views=replace(views, units_kept=(1.0, 1.0))),
+        base.with_changes("InfoNCE", objective="infonce"),
     ]
 
 
 def source_of(units: nap.TsGroup) -> str:
-    """Return which laboratory an opto-tagged session comes from."""
+    """Return the laboratory of an opto-tagged session."""
     subject = str(np.asarray(units["subject"])[0])
     if subject.startswith("AllenInstitute"):
         return "Allen"

@@ -1,4 +1,4 @@
-"""How the benchmarks' page is written: machine, tables, figures."""
+"""Write the parts of the benchmark pages: machine, tables, figures."""
 
 from __future__ import annotations
 
@@ -35,76 +35,79 @@ def joined(datasets: Sequence[xr.Dataset], scores: Sequence[str] = SCORES) -> st
     keys = [name for name in ("protocol", "standardize", "system") if name in whole]
     whole = whole.fillna({"standardize": "none"}).drop_duplicates(keys)
     whole = whole.fillna("–")
-    for key in reversed(keys[:-1]):  # protocols and normalisations together, systems as they came
-        whole = whole.sort_values(key, key=_as_they_came, kind="stable")
-    told = (whole.drop(columns=keys) != "–").any(axis=1)  # priors do not exist everywhere
-    # What no probe reads is the same, normalised or not.
-    told &= ~whole.drop(columns="standardize", errors="ignore").duplicated()
-    return markdown(whole[told].to_dict("records"))
+    for key in reversed(
+        keys[:-1]
+    ):  # sort by protocol and standardisation; systems keep their order
+        whole = whole.sort_values(key, key=_first_seen_rank, kind="stable")
+    kept = (whole.drop(columns=keys) != "–").any(axis=1)  # priors do not exist everywhere
+    # Rows without a probe do not depend on standardisation.
+    kept &= ~whole.drop(columns="standardize", errors="ignore").duplicated()
+    return markdown(whole[kept].to_dict("records"))
 
 
-def _as_they_came(column: pd.Series) -> pd.Series:
-    """Return the place of each value among those of a column."""
+def _first_seen_rank(column: pd.Series) -> pd.Series:
+    """Return the rank of each value in the order of first appearance."""
     return pd.Series(pd.factorize(column)[0], index=column.index)
 
 
-def who(*datasets: xr.Dataset) -> str:
-    """Return who made the vectors and what each system has seen, as a list."""
+def training_data(*datasets: xr.Dataset) -> str:
+    """Return a list: each system, its encoder, and what it was pretrained on."""
     lines = {}
     for dataset in datasets:
         coordinates = (dataset[name].values for name in ("system", "identity", "pretrained_on"))
-        for name, identity, seen in zip(*coordinates, strict=True):
-            signed = f" (`{identity}`)" if identity else ""
-            lines.setdefault(name, f"- {name}{signed}: {seen}")
+        for name, identity, data in zip(*coordinates, strict=True):
+            encoder = f" (`{identity}`)" if identity else ""
+            lines.setdefault(name, f"- {name}{encoder}: {data}")
     return "\n".join(lines.values())
 
 
 def best(datasets: Sequence[xr.Dataset], score: str, systems: Sequence[str], **where: Any) -> float:
-    """Return the best mean score of some systems, over normalisations and results."""
+    """Return the best mean score of some systems, over standardisations and results."""
     found = []
     for dataset in datasets:
         if any(value not in dataset[dim] for dim, value in where.items()):
             continue
-        there = [name for name in systems if name in dataset["system"]]
-        scores = dataset[score].sel(where).sel(system=there)
+        present = [name for name in systems if name in dataset["system"]]
+        scores = dataset[score].sel(where).sel(system=present)
         means = scores.mean([dim for dim in scores.dims if dim not in ("system", "standardize")])
         found += means.values[np.isfinite(means.values)].tolist()
     return max(found)
 
 
-def choices(dataset: xr.Dataset) -> str:
-    """Return how often each configuration was chosen, and the minutes of a fit, as a table."""
+def selections(dataset: xr.Dataset) -> str:
+    """Return a table: how often each candidate was selected, and the minutes of a fit."""
     rows = []
     for name in dataset["system"].values:
-        mine = dataset.sel(system=name)
-        chosen = Counter(one for one in mine["chosen"].values.ravel() if one)
-        minutes = mine["seconds"].values / 60
+        own = dataset.sel(system=name)
+        chosen = Counter(one for one in own["chosen"].values.ravel() if one)
+        minutes = own["seconds"].values / 60
         if chosen:
             folds = ", ".join(f"`{what}` {times} ×" for what, times in chosen.most_common())
             spent = f"{np.nanmedian(minutes):.1f}"
-            rows.append({"system": name, "chosen": folds, "minutes a protocol and seed": spent})
+            rows.append({"system": name, "selected": folds, "minutes per protocol and seed": spent})
     return markdown(rows)
 
 
 def bootstrap(
     dataset: xr.Dataset, system: str, standardize: str = "none", draws: int = 2000
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the macro F1 over units drawn anew, mean over the seeds."""
+    """Return the 95 % bootstrap interval of the macro F1 over units, all seeds pooled."""
     from sklearn.metrics import f1_score
 
     labels = dataset["label"].values
-    told = dataset["predicted"].sel(system=system, standardize=standardize).isel(protocol=0).values
+    predicted = dataset["predicted"].sel(system=system, standardize=standardize)
+    predictions = predicted.isel(protocol=0).values
     rng = np.random.default_rng(0)
     scores = []
-    for _ in range(draws // len(told)):
+    for _ in range(draws // len(predictions)):
         drawn = rng.integers(len(labels), size=len(labels))
-        scores += [f1_score(labels[drawn], one[drawn], average="macro") for one in told]
+        scores += [f1_score(labels[drawn], one[drawn], average="macro") for one in predictions]
     low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)
 
 
 def figure(path: Path, draw: Callable[[Any], Any], size: tuple[float, float] = (6.5, 4.0)) -> str:
-    """Draw a figure into a file; return the Markdown that shows it."""
+    """Save a figure to a file; return the Markdown that shows it."""
     import matplotlib.pyplot as plt
 
     drawing, axes = plt.subplots(figsize=size, layout="constrained")
@@ -115,7 +118,7 @@ def figure(path: Path, draw: Callable[[Any], Any], size: tuple[float, float] = (
 
 
 def convergence(path: Path, datasets: Sequence[xr.Dataset]) -> str:
-    """Draw the loss of every trained system against the time of its training; return Markdown."""
+    """Draw the loss of every trained system against training time; return Markdown."""
     import matplotlib.pyplot as plt
 
     courses: dict[str, Any] = {}
@@ -138,7 +141,7 @@ def convergence(path: Path, datasets: Sequence[xr.Dataset]) -> str:
 
 
 def machine() -> str:
-    """Return the machine and the versions, for the head of the page."""
+    """Return the machine and the versions, for the top of the page."""
     processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

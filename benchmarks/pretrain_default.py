@@ -3,15 +3,16 @@
     python benchmarks/pretrain_default.py spikes --data ../shared/data --minutes 95
     python benchmarks/pretrain_default.py calcium --minutes 20
 
-Can be interrupted and started again with the same arguments: it goes on where it was. `--install`
-then stores the result in half precision in pynapple_nuclr/weights, as loaded by everybody; scores
-are added to the card by benchmarks/bundled_encoder.py. `--remember` writes anew on the card of the
-stored one how its recordings are known again, and what they are like; its weights stay.
+An interrupted run continues when it is started again with the same arguments. `--install` then
+stores the result in half precision in pynapple_nuclr/weights; benchmarks/bundled_encoder.py adds
+scores to the card. `--record` updates the card of the stored encoder: fingerprints and statistics
+of its training recordings. The weights are not changed.
 
 The encoder of spikes is trained on the Steinmetz sessions (CC BY 4.0), in patches of half a trial
-that lie at a random phase in it, so that it does not only know stimulus onsets, and on simulated
-populations without gaps, which is how most users record. The one of calcium knows simulated
-fluorescence only: no licence of the recordings at hand lets an encoder of them ship.
+at a random phase, so that it does not only see stimulus onsets, and on simulated populations
+without gaps, as most users record. The encoder of calcium is trained only on simulated
+fluorescence: no licence of the available recordings allows us to distribute an encoder trained on
+them.
 """
 
 from __future__ import annotations
@@ -105,13 +106,13 @@ RECIPES = {
 }
 
 
-def simulated(animals: int, **how: Any) -> dict[str, Any]:
-    """Return populations that were never recorded: continuous, and of known laws."""
+def simulated(animals: int, **options: Any) -> dict[str, Any]:
+    """Return simulated populations, continuous and with known types."""
     return {
         f"simulated {world} {animal}": units
         for world in ("context", "single")
         for animal, units in nap_nuclr.simulate(
-            world, n_units=150, n_classes=4, animals=animals, seed=2019, **how
+            world, n_units=150, n_classes=4, animals=animals, seed=2019, **options
         ).items()
     }
 
@@ -125,7 +126,7 @@ def recordings_of(which: str, data: Path) -> dict[str, Any]:
 
 
 def train(which: str, data: Path, minutes: float, out: Path) -> None:
-    """Train for so many minutes, earlier runs with the same `out` counted in."""
+    """Train for this many minutes, including earlier runs with the same `out`."""
     recordings, config = recordings_of(which, data), RECIPES[which].config
     encoder = nap_nuclr.pretrain(recordings, config, max_minutes=minutes, out=out, **TRAINING)
     print(f"{encoder.identity}: {encoder.card['training']}")
@@ -140,12 +141,12 @@ def install(which: str, out: Path) -> None:
     print(f"installed {nap_nuclr.load_encoder(which).identity}")
 
 
-def remember_training(which: str, data: Path) -> None:
-    """Write on the card of a stored encoder what it was trained on."""
+def record_training(which: str, data: Path) -> None:
+    """Record the training data on the card of the stored encoder."""
     encoder = record_training_data(nap_nuclr.load_encoder(which), recordings_of(which, data))
     nap_nuclr.save_encoder(encoder, WEIGHTS / which, dtype="float16")
     kept = nap_nuclr.load_encoder(which)
-    print(f"{kept.identity} knows {len(kept.card['fingerprints'])} fingerprints")
+    print(f"{kept.identity} has {len(kept.card['fingerprints'])} fingerprints")
 
 
 def main() -> None:
@@ -156,11 +157,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=95)
     parser.add_argument("--out", type=Path, help="default: benchmarks/runs/WHICH")
     parser.add_argument("--install", action="store_true", help="store the trained encoder")
-    parser.add_argument("--remember", action="store_true", help="only write its card anew")
+    parser.add_argument(
+        "--record", action="store_true", help="only update the card of the stored encoder"
+    )
     arguments = parser.parse_args()
     out = arguments.out or HERE / "runs" / arguments.which
-    if arguments.remember:
-        remember_training(arguments.which, arguments.data)
+    if arguments.record:
+        record_training(arguments.which, arguments.data)
     elif arguments.install:
         install(arguments.which, out)
     else:

@@ -1,7 +1,7 @@
-"""The network as it is written down, layer by layer: what our speed is measured against.
+"""The published network, layer by layer: the reference for our speed.
 
 A plain forward pass with PyTorch's own `scaled_dot_product_attention`, dropout and linear layers,
-whole populations at a time. Not to be made faster: it is the yardstick.
+whole populations at a time. Do not optimise it: it is the baseline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pynapple_nuclr import Encoder
 
 
 class ReferenceEncoder(torch.nn.Module):
-    """The function of an encoder with scores patch by patch, sharing its weights.
+    """The same function as an encoder with attention scores per patch; shares its weights.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ class ReferenceEncoder(torch.nn.Module):
         return [part.unflatten(-1, (layer.heads, -1)) for part in qkv.chunk(3, dim=-1)]
 
     def _over_time(self, layer: torch.nn.Module, x: Tensor) -> Tensor:
-        turned = [self._turn(part, 1).transpose(1, 2) for part in self._heads(layer, x)]
-        mixed = F.scaled_dot_product_attention(*turned).transpose(1, 2)
-        return layer.to_out(self._turn(mixed, -1).flatten(2))
+        rotated = [self._rotate(part, 1).transpose(1, 2) for part in self._heads(layer, x)]
+        mixed = F.scaled_dot_product_attention(*rotated).transpose(1, 2)
+        return layer.to_out(self._rotate(mixed, -1).flatten(2))
 
-    def _turn(self, x: Tensor, sign: int) -> Tensor:
+    def _rotate(self, x: Tensor, sign: int) -> Tensor:
         """Rotate interleaved pairs of x (units, patches, heads, head_dim) by their patch."""
         index = torch.arange(x.shape[1], dtype=torch.float32)
         theta = sign * index[:, None, None] * self.encoder.rotary.omega

@@ -1,4 +1,4 @@
-"""How the benchmarks score: the same probe and folds for every system, floors beside them."""
+"""Scores of the benchmarks: the same probe and folds for every system, and priors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sklearn.preprocessing import StandardScaler
 
 import pynapple_nuclr as nap_nuclr
 
-FEWEST = 20  # units of a group for it to count within a recording
+MIN_UNITS = 20  # smallest group that counts within a recording
 NEIGHBOURS = 15
 BIN = 0.05  # seconds, of the trial-to-trial correlations
 TRIAL = 0.4  # seconds
 
 
 def probe() -> Any:
-    """Return the probe that every system gets."""
+    """Return the probe used for every system."""
     classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
     return make_pipeline(StandardScaler(), classifier)
 
@@ -35,7 +35,7 @@ def out_of_fold(
     Parameters
     ----------
     labels : ndarray (units,)
-        What is predicted.
+        Labels to predict.
     predict : callable
         (training units, test units) → predicted labels of the test units.
     seed : int
@@ -73,26 +73,26 @@ def by_most_common(session: np.ndarray, labels: np.ndarray) -> Callable[..., np.
 
 
 def by_correlation(
-    session: np.ndarray, similarity: dict[str, np.ndarray], place: np.ndarray, labels: np.ndarray
+    session: np.ndarray, similarity: dict[str, np.ndarray], position: np.ndarray, labels: np.ndarray
 ) -> Callable[..., np.ndarray]:
     """Return a predictor: a vote of the nearest labelled neighbours within the session.
 
     Parameters
     ----------
-    session, place : ndarray (units,)
+    session, position : ndarray (units,)
         The recording of each unit, and its row in the recording.
     similarity : dict
         Session → correlations (units of the session, units of the session).
     labels : ndarray (units,)
-        What is predicted.
+        Labels to predict.
     """
 
     def predict(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         voted = []
         for unit in test:
             near = train[session[train] == session[unit]]
-            likeness = similarity[session[unit]][place[unit], place[near]]
-            voted.append(_vote(labels[near[np.argsort(-likeness)[:NEIGHBOURS]]], labels))
+            correlation = similarity[session[unit]][position[unit], position[near]]
+            voted.append(_vote(labels[near[np.argsort(-correlation)[:NEIGHBOURS]]], labels))
         return np.array(voted)
 
     return predict
@@ -106,7 +106,7 @@ def _vote(voters: np.ndarray, labels: np.ndarray) -> str:
 def trial_correlations(units: Any) -> np.ndarray:
     """Return the correlations between units (units, units) of their trial-to-trial variation.
 
-    Counts in 50 ms bins, less each unit's mean response.
+    Counts in 50 ms bins, minus each unit's mean response.
     """
     starts = units.time_support.start
     edges = starts[:, None] + np.arange(round(TRIAL / BIN) + 1) * BIN - 1e-6
@@ -135,7 +135,7 @@ def macro_f1_within_recording(
     for name in np.unique(session):
         here = session == name
         present, counts = np.unique(labels[here], return_counts=True)
-        if (counts >= FEWEST).sum() >= 2:
+        if (counts >= MIN_UNITS).sum() >= 2:
             score = f1_score(
                 labels[here], predicted[here], labels=present, average="macro", zero_division=0
             )

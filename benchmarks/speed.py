@@ -1,4 +1,4 @@
-"""What the parts of the speed benchmark share; the encoder's forward pass; the first call."""
+"""Shared parts of the speed benchmark; the encoder's forward pass; the first call."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ SEED = 0
 
 @dataclass
 class Bench:
-    """Where the data lie, where figures go, and the aims met or missed so far."""
+    """Folders of the data and figures, and the targets so far."""
 
     data: Path
     docs: Path
     targets: list[dict[str, Any]] = field(default_factory=list)
 
-    def aim(self, what: str, found: float, limit: float, *, least: bool = True) -> None:
-        """Note whether a number reaches its aim."""
+    def add_target(self, what: str, found: float, limit: float, *, least: bool = True) -> None:
+        """Record a target and whether it was reached."""
         met = found >= limit if least else found <= limit
         sign = "≥" if least else "≤"
-        row = {"aim": what, "asked": f"{sign} {limit:g}", "found": f"{found:.3g}"}
+        row = {"quantity": what, "target": f"{sign} {limit:g}", "measured": f"{found:.3g}"}
         self.targets.append({**row, "": "reached" if met else "**missed**"})
 
 
-def taken(calls: dict[str, Callable[[], Any]], times: int = 5) -> dict[str, float]:
-    """Return the median seconds of each call; they take turns, after one round to warm up."""
+def median_seconds(calls: dict[str, Callable[[], Any]], times: int = 5) -> dict[str, float]:
+    """Return the median seconds of each call; calls alternate, after one warm-up round."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(times + 1):
+    for repeat in range(times + 1):
         for name, call in calls.items():
             begun = time.perf_counter()
             call()
-            if turn:
+            if repeat:
                 seconds[name].append(time.perf_counter() - begun)
     return {name: statistics.median(found) for name, found in seconds.items()}
 
@@ -58,7 +58,7 @@ def activity(units: int, patches: int = 10, bins: int = 50) -> torch.Tensor:
 
 
 def agreement(full: np.ndarray, found: np.ndarray) -> dict[str, float]:
-    """Compare two embeddings (units, dim) of the same units, each less its mean over units."""
+    """Compare two embeddings (units, dim) of the same units, each minus its mean over units."""
     known = np.isfinite(full).all(axis=1) & np.isfinite(found).all(axis=1)
     a, b = (x[known] - x[known].mean(axis=0) for x in (full, found))
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
@@ -66,22 +66,22 @@ def agreement(full: np.ndarray, found: np.ndarray) -> dict[str, float]:
         "cosine, 1 % quantile": float(np.quantile((a * b).sum(axis=1), 0.01)),
         "median": float(np.median((a * b).sum(axis=1))),
         "cosine ≥ 0.99": float(((a * b).sum(axis=1) >= 0.99).mean()),
-        "find themselves": float((np.argmax(b @ a.T, axis=1) == np.arange(len(a))).mean()),
+        "re-identified": float((np.argmax(b @ a.T, axis=1) == np.arange(len(a))).mean()),
     }
 
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row whose numbers are short."""
+    """Return a row with numbers rounded to three digits."""
     return {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return rows as a Markdown table with short numbers."""
+    """Return rows as a Markdown table with rounded numbers."""
     return markdown([rounded(row) for row in rows])
 
 
 def peaks() -> dict[str, float]:
-    """Return the best rate of square products in GFLOP/s, by PyTorch and by oneDNN."""
+    """Return the peak rate of square matrix products in GFLOP/s, of PyTorch and of oneDNN."""
     rates: dict[str, float] = {}
     for kind in (torch.float32, torch.bfloat16):
         for size in (2048, 4096, 8192):
@@ -90,13 +90,13 @@ def peaks() -> dict[str, float]:
             if kind == torch.float32:
                 product = torch.ops.mkldnn._linear_pointwise
                 calls["oneDNN float32"] = partial(product, a, b, None, "none", [], "")
-            for name, seconds in taken(calls, 3).items():
+            for name, seconds in median_seconds(calls, 3).items():
                 rates[name] = max(rates.get(name, 0.0), 2 * size**3 / seconds / 1e9)
     return rates
 
 
 def operations(units: int, config: nap_nuclr.EncoderConfig) -> float:
-    """Return the multiplications and additions of a window, counted twice as usual, in 10⁹."""
+    """Return the floating-point operations of a window in 10⁹ (a multiply-add counts as two)."""
     tokens, dim, wide = units * config.patches, config.dim, config.heads * config.head_dim
     attention = 2 * dim * 3 * wide + 2 * wide * dim
     feed_forward = 2 * dim * 8 * dim + 2 * 4 * dim * dim
@@ -109,7 +109,7 @@ def operations(units: int, config: nap_nuclr.EncoderConfig) -> float:
 
 
 def forward(bench: Bench) -> str:
-    """Time one window of many units through the encoder of published size."""
+    """Time one window in the encoder of published size."""
     torch.manual_seed(SEED)
     config = nap_nuclr.EncoderConfig()
     encoder = nap_nuclr.Encoder(config).eval()
@@ -125,7 +125,7 @@ def forward(bench: Bench) -> str:
         patches = activity(units)
         with torch.inference_mode():
             answers = {name: way(patches, [units]) for name, way in ways.items()}
-            seconds = taken({n: partial(way, patches, [units]) for n, way in ways.items()})
+            seconds = median_seconds({n: partial(way, patches, [units]) for n, way in ways.items()})
         work = operations(units, config)
         gain = {name: seconds["reference"] / seconds[name] for name in ("float32", "bfloat16")}
         rate = {name: work / spent for name, spent in seconds.items()}
@@ -148,8 +148,8 @@ def forward(bench: Bench) -> str:
             }
         )
         if units >= 500:
-            bench.aim(f"forward, {units} units, float32", gain["float32"], 1.25)
-            bench.aim(f"forward, {units} units, bfloat16", gain["bfloat16"], 1.8)
+            bench.add_target(f"forward, {units} units, float32", gain["float32"], 1.25)
+            bench.add_target(f"forward, {units} units, bfloat16", gain["bfloat16"], 1.8)
     rates = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items())
     return f"Peak of square products (2048 to 8192), GFLOP/s: {rates}.\n\n{table(rows)}"
 
@@ -166,15 +166,17 @@ def cold_start(bench: Bench) -> str:
         "import warnings; warnings.simplefilter('ignore')\n"
         "n.embed(units, progress=False); print(time.perf_counter() - begun)"
     )
-    spent = taken({name: partial(_python, code) for name, code in runs.items()}, 9)
+    spent = median_seconds({name: partial(_python, code) for name, code in runs.items()}, 9)
     first = statistics.median(float(_python(embed)) for _ in range(5))
     beside = (
         "import pynapple, time; begun = time.perf_counter()\n"
         "import pynapple_nuclr; print(time.perf_counter() - begun)"
     )
     own = 1000 * statistics.median(float(_python(beside)) for _ in range(9))
-    bench.aim("our part of the import, ms", own, 50, least=False)
-    bench.aim("first embed, 10 min × 50 units, s after importing torch", first, 5, least=False)
+    bench.add_target("our part of the import, ms", own, 50, least=False)
+    bench.add_target(
+        "first embed, 10 min × 50 units, s after importing torch", first, 5, least=False
+    )
     rows = [{"fresh process": name, "s": seconds} for name, seconds in spent.items()]
     rows.append({"fresh process": "import pynapple_nuclr, after pynapple", "s": own / 1000})
     rows.append({"fresh process": "first `embed`, torch and pynapple imported", "s": first})

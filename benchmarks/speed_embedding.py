@@ -1,4 +1,4 @@
-"""Embedding fewer windows, and more units: how long it takes, and what it changes."""
+"""Embedding fewer windows and larger populations: time and effect on the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRIAL = 0.4  # seconds
 
 
 def anytime(bench: Bench) -> str:
-    """Embed an hour of 1,000 units from all windows, and from fewer."""
+    """Embed an hour of 1,000 units from all windows and from fewer."""
     units = nap_nuclr.simulate("context", n_units=1000, duration=3600, seed=SEED)
     labels = units["cell_type"].to_numpy()
     encoder = nap_nuclr.load_encoder("spikes")
@@ -42,7 +42,7 @@ def anytime(bench: Bench) -> str:
     rows, full = [], None
     within: dict[str, list[float]] = {
         "cosine ≥ 0.99": [],
-        "find themselves": [],
+        "re-identified": [],
         "labels agree": [],
     }
     for name, options in ways.items():
@@ -60,7 +60,7 @@ def anytime(bench: Bench) -> str:
         for key, shares in within.items():
             shares += [row[key]] if spent <= 60 else []
     for key, shares in within.items():
-        bench.aim(f"1 h × 1,000 units in ≤ 60 s: {key}", max(shares, default=0.0), 0.99)
+        bench.add_target(f"1 h × 1,000 units in ≤ 60 s: {key}", max(shares, default=0.0), 0.99)
     torch.manual_seed(SEED)
     large = nap_nuclr.Encoder()
     sizes = []
@@ -71,14 +71,14 @@ def anytime(bench: Bench) -> str:
         sizes.append({**row, "s for all 360, extrapolated": whole})
     return (
         f"Encoder `{encoder.identity}`, dim {encoder.config.dim}, windows of "
-        f"{encoder.config.window_duration:g} s; a probe of cell types taught on half of the units."
+        f"{encoder.config.window_duration:g} s; a probe of cell types fitted on half of the units."
         "\n\n"
         f"{table(rows)}\n\n{table(sizes)}"
     )
 
 
 def contexts(bench: Bench) -> str:
-    """Compare split populations with whole ones, on real sessions joined."""
+    """Compare split with whole populations, on joined real sessions."""
     encoder = nap_nuclr.load_encoder("spikes")
     joined = _joined(bench)
     rows = []
@@ -94,7 +94,7 @@ def contexts(bench: Bench) -> str:
         }
         rows.append({**row, **agreement(full, found)})
         if context in (1000, 2000) and count == 2.5 * context:
-            bench.aim(
+            bench.add_target(
                 f"{count} units, max_population {context}: cosine ≥ 0.99",
                 rows[-1]["cosine ≥ 0.99"],
                 0.99,
@@ -103,27 +103,31 @@ def contexts(bench: Bench) -> str:
 
 
 def joined_sessions(bench: Bench) -> str:
-    """Ask a probe for regions, of joined sessions whole and split."""
+    """Score a probe of regions on joined sessions, whole and split."""
     encoder = nap_nuclr.load_encoder("spikes")
     joined = _joined(bench)
     regions = joined["region"].to_numpy()
     rows = []
     for context in (None, 2000, 1000, 500):
         vectors, spent, _ = _embedded(joined, encoder, max_population=context)
-        heard = "all" if context is None else f"{context}"
+        largest = "all" if context is None else f"{context}"
         score = _macro_f1(vectors, regions)
-        rows.append({"heard at most": heard, "s": spent, "macro F1, 5 folds": score})
+        rows.append({"largest population": largest, "s": spent, "macro F1, 5 folds": score})
     apart = [_embedded(units, encoder) for units in _sessions(bench).values()]
     score = _macro_f1(np.concatenate([vectors for vectors, _, _ in apart]), regions)
     spent = sum(spent for _, spent, _ in apart)
     rows.append(
-        {"heard at most": "its own session, all trials", "s": spent, "macro F1, 5 folds": score}
+        {
+            "largest population": "its own session, all trials",
+            "s": spent,
+            "macro F1, 5 folds": score,
+        }
     )
     return f"{len(joined)} units of {len(apart)} sessions.\n\n{table(rows)}"
 
 
 def many_units(bench: Bench) -> str:
-    """Time 30 s of up to 50,000 units through the encoder of published size."""
+    """Time 30 s of up to 50,000 units in the encoder of published size."""
     rows = []
     for units in (1_000, 2_000, 5_000, 10_000, 20_000, 50_000):
         call = [sys.executable, __file__, str(units)]
@@ -131,20 +135,20 @@ def many_units(bench: Bench) -> str:
         embedding, memory, before = map(float, out.split()[-3:])
         row = {
             "units": units,
-            "s a window": embedding / 3,
-            "ms a window and unit": embedding / 3 / units * 1000,
+            "s per window": embedding / 3,
+            "ms per window and unit": embedding / 3 / units * 1000,
         }
         rows.append({**row, "peak memory, GB": memory, "of which before": before})
-    bench.aim("50,000 units: peak memory, GB", rows[-1]["peak memory, GB"], 4, least=False)
-    slope = rows[-1]["ms a window and unit"] / rows[1]["ms a window and unit"]
-    bench.aim("cost of a unit at 50,000 over that at 2,000", slope, 1.2, least=False)
+    bench.add_target("50,000 units: peak memory, GB", rows[-1]["peak memory, GB"], 4, least=False)
+    slope = rows[-1]["ms per window and unit"] / rows[1]["ms per window and unit"]
+    bench.add_target("cost of a unit at 50,000 relative to 2,000", slope, 1.2, least=False)
     return table(rows)
 
 
 def _embedded(
     units: nap.TsGroup, encoder: nap_nuclr.Encoder, **options: Any
 ) -> tuple[np.ndarray, float, dict[str, Any]]:
-    """Return embeddings, seconds, and what was done."""
+    """Return embeddings, seconds and the attributes of the dataset."""
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -153,7 +157,7 @@ def _embedded(
 
 
 def _same_labels(full: np.ndarray, found: np.ndarray, labels: np.ndarray) -> float:
-    """Return how often a probe taught on half of the full answer says the same of the rest."""
+    """Return how often a probe fitted on half of `full` predicts the same label from both."""
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     probe.fit(full[::2], labels[::2])
     return float((probe.predict(full[1::2]) == probe.predict(found[1::2])).mean())
@@ -166,7 +170,7 @@ def _sessions(bench: Bench) -> dict[str, nap.TsGroup]:
 
 
 def _joined(bench: Bench) -> nap.TsGroup:
-    """Return sessions as one population, trial beside trial."""
+    """Return the sessions as one population, aligned trial by trial."""
     sessions = _sessions(bench)
     trials = min(len(units.time_support) for units in sessions.values())
     trains, regions = [], []
@@ -188,18 +192,18 @@ def _joined(bench: Bench) -> nap.TsGroup:
 
 
 def _macro_f1(vectors: np.ndarray, labels: np.ndarray) -> float:
-    """Return the macro F1 of a probe's answers out of fold, of units with vector and label."""
+    """Return a probe's out-of-fold macro F1 over units with a vector and a label."""
     known = np.isfinite(vectors).all(axis=1) & (labels != "")
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced")
     )
     folds = StratifiedKFold(5, shuffle=True, random_state=SEED)  # units of all sessions in each
-    told = cross_val_predict(probe, vectors[known], labels[known], cv=folds)
-    return float(f1_score(labels[known], told, average="macro"))
+    predicted = cross_val_predict(probe, vectors[known], labels[known], cv=folds)
+    return float(f1_score(labels[known], predicted, average="macro"))
 
 
 def _one_size(units: int) -> None:
-    """Embed 30 s of so many units; print seconds and memory."""
+    """Embed 30 s of this number of units; print seconds and memory."""
     rng = np.random.default_rng(SEED)
     trains = {i: nap.Ts(np.sort(rng.uniform(0, 30, 150))) for i in range(units)}
     group = nap.TsGroup(trains, time_support=nap.IntervalSet(0, 30))

@@ -1,4 +1,4 @@
-"""Training: seconds a step, the loss curve, reading, data larger than memory, two processes."""
+"""Training: time per step, loss curve, reading, data larger than memory, two processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from reference_encoder import ReferenceEncoder
-from speed import SEED, Bench, activity, operations, peaks, table, taken
+from speed import SEED, Bench, activity, median_seconds, operations, peaks, table
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.pretraining.training_settings import TrainingSettings
@@ -31,29 +31,29 @@ _WAYS = {"reference": (True, False), "float32": (False, False), "bfloat16": (Fal
 
 
 class Training:
-    """Published network and objective, with AdamW; stepped by hand.
+    """Published network and objective with AdamW, one step per call.
 
     Parameters
     ----------
     reference : bool
-        Run the layers as they are written down.
-    low : bool
-        Products in bfloat16.
+        Use the reference network.
+    bfloat16 : bool
+        Compute products in bfloat16.
     """
 
-    def __init__(self, reference: bool, low: bool) -> None:
+    def __init__(self, reference: bool, bfloat16: bool) -> None:
         torch.manual_seed(SEED)
         encoder = nap_nuclr.Encoder().train()
         self.network = ReferenceEncoder(encoder).train() if reference else encoder
         self.loss = nap_nuclr.ContrastiveLoss(encoder.config.dim)
         parameters = [*encoder.parameters(), *self.loss.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=5e-4)
-        self.low = low
+        self.bfloat16 = bfloat16
 
     def step(self, patches: torch.Tensor, sizes: list[int], ids1: Any, ids2: Any) -> float:
         """Take a step; return the loss."""
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16) if self.low else nullcontext():
+        with torch.autocast("cpu", torch.bfloat16) if self.bfloat16 else nullcontext():
             x = self.network(patches, sizes)
         first = sum(map(len, ids1))
         loss = self.loss(x[:first].float(), x[first:].float(), ids1, ids2)
@@ -70,7 +70,7 @@ def steps(bench: Bench) -> str:
     for units in (100, 500, 1000):
         ids = [torch.arange(units)]
         batch = activity(2 * units), [units, units], ids, ids
-        seconds = taken({name: partial(way.step, *batch) for name, way in ways.items()}, 3)
+        seconds = median_seconds({name: partial(way.step, *batch) for name, way in ways.items()}, 3)
         work = 3 * 2 * operations(units, nap_nuclr.EncoderConfig())
         share = {name: work / spent for name, spent in seconds.items()}
         row: dict[str, Any] = {"units": units}
@@ -82,7 +82,7 @@ def steps(bench: Bench) -> str:
         row["bfloat16, share of its peak"] = share["bfloat16"] / found["PyTorch bfloat16"]
         rows.append(row)
         if units == 500:
-            bench.aim("training step, 500 units", row["ratio in bfloat16"], 2)
+            bench.add_target("training step, 500 units", row["ratio in bfloat16"], 2)
     return table(rows)
 
 
@@ -114,36 +114,44 @@ def loss_curves(bench: Bench) -> str:
     spread = abs(last["reference"] - last["reference, other dropout"])
     apart = abs(last["bfloat16"] - last["reference"])
     rows = [{"mean loss of the last 50 steps": name, "": value} for name, value in last.items()]
-    bench.aim("loss of ours less that of the reference", apart, max(2 * spread, 0.02), least=False)
+    bench.add_target(
+        "loss of ours minus that of the reference", apart, max(2 * spread, 0.02), least=False
+    )
     return f"{table(rows)}\n\n![loss curves](loss_curves.png)"
 
 
 def reading(bench: Bench) -> str:
     """Compare windows with `TsGroup.count`, and time the loader alone."""
     found, alone = binning.compare_windows(), binning.loader()
-    bench.aim("windows of 1 h × 1,000 units: `count` and reshaping over ours", found["ratio"], 5)
+    bench.add_target(
+        "windows of 1 h × 1,000 units: `count` and reshaping, relative to ours", found["ratio"], 5
+    )
     memory = found["source_memory_of_spikes"]
-    bench.aim("its peak memory over that of the spikes", memory, 1.5, least=False)
-    bench.aim("loader, pairs/s of one core at 500 units", alone["pairs_per_s_of_processor"], 200)
+    bench.add_target("its peak memory, relative to the spikes", memory, 1.5, least=False)
+    bench.add_target(
+        "loader, pairs/s of one core at 500 units", alone["pairs_per_s_of_processor"], 200
+    )
     rows = [
         {
             "1 h × 1,000 units, 5 Hz": "`count`, then reshaped",
             "s": found["count_s"],
-            "peak memory over that of the spikes, one batch left out": found[
+            "peak memory relative to the spikes, without one batch": found[
                 "count_memory_of_spikes"
             ],
         },
         {
             "1 h × 1,000 units, 5 Hz": "ours",
             "s": found["source_s"],
-            "peak memory over that of the spikes, one batch left out": memory,
+            "peak memory relative to the spikes, without one batch": memory,
         },
     ]
     return (
         f"{table(rows)}\n\nMedian ratio {found['ratio']:.3g}, lowest {found['ratio_min']:.3g}, of "
-        "runs in fresh processes that take turns; everything counts: checking, the index, numba's "
-        f"compilation. The loader alone gives {alone['pairs_per_s']:.0f} pairs of views a second "
-        f"({alone['pairs_per_s_of_processor']:.0f} a second of processor) at 500 units."
+        "runs in fresh processes that alternate; all steps are included: checks, the index, "
+        "numba's compilation. "
+        f"The loader alone reads {alone['pairs_per_s']:.0f} pairs of views a second "
+        f"({alone['pairs_per_s_of_processor']:.0f} per second of processor time) at 500 "
+        "units."
     )
 
 
@@ -151,7 +159,7 @@ def larger_than_memory(bench: Bench) -> str:
     """Train on the paths of 200 simulated NWB files."""
     found = binning.larger_than_memory()
     peak = found["peak_gb"]
-    bench.aim("200 recordings × 1 h × 500 units: resident, GB", peak, 4, least=False)
+    bench.add_target("200 recordings × 1 h × 500 units: resident, GB", peak, 4, least=False)
     row = {
         "recordings": found["recordings"],
         "GB of spikes": found["gb"],
@@ -186,11 +194,13 @@ def two_processes(bench: Bench) -> str:
             subprocess.run(call, check=True, capture_output=True, env=threads)
             metrics[processes] = pd.read_csv(out / "metrics.csv")
     apart = float((metrics[1]["loss"] - metrics[2]["loss"]).abs().max())
-    bench.aim("largest difference of a loss, two processes and one", apart, 1e-4, least=False)
+    bench.add_target(
+        "largest difference of a loss, two processes and one", apart, 1e-4, least=False
+    )
     rows = [
         {
             "processes": processes,
-            "s a step, checks included": float(one["seconds"].iloc[-1] / len(one)),
+            "s per step, checks included": float(one["seconds"].iloc[-1] / len(one)),
             "loss at the first step": f"{one['loss'].iloc[0]:.6f}",
             f"at step {len(one)}": f"{one['loss'].iloc[-1]:.6f}",
         }

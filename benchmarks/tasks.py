@@ -1,6 +1,6 @@
-"""The questions that are asked of real recordings: each returns what it measured, and its text.
+"""The tasks on real recordings: each function measures one part and returns its Markdown.
 
-All fits go through `evaluate` and its cache, so that an interrupted run goes on where it was.
+All fits use `evaluate` and its cache, so an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ from lineups import (
     ours,
     source_of,
 )
-from page import SCORES, best, bootstrap, choices, convergence, figure, joined, markdown, who
+from page import (
+    SCORES,
+    best,
+    bootstrap,
+    convergence,
+    figure,
+    joined,
+    markdown,
+    selections,
+    training_data,
+)
 from scoring import untrained
 
 from pynapple_nuclr import load_encoder
@@ -44,23 +54,23 @@ PROTOCOLS = ["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 PRIORS = ["prior: most common label", "prior: correlated neighbours"]
 BOTH = ["none", "recording"]
 CANDIDATE = Path(__file__).parent / "runs" / "candidate"
-"""An encoder that might be bundled one day, where somebody has put it."""
+"""Folder of an encoder that may be bundled later; used if it exists."""
 
 
 @dataclass
 class Bench:
-    """Where recordings are, where results are kept, and how much is computed.
+    """Folders of the recordings and results, and the amount of computation.
 
     Parameters
     ----------
     data, cache, docs : Path
-        Recordings; what was fitted; where figures go.
+        Folders of recordings, fitted systems and figures.
     seeds : int
-        Of the fits that are compared with one another.
+        Number of seeds of the fits that are compared.
     pairs : int
-        Pairs of views of the reduced budget.
+        Pairs of views in the reduced budget.
     targets : list of dict
-        Rows of the table of aims, filled as tasks are done.
+        Rows of the table of targets, added by each task.
     """
 
     data: Path
@@ -70,20 +80,28 @@ class Bench:
     pairs: int = PAIRS
     targets: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, recordings: Any, target: str, systems: Any, **how: Any) -> xr.Dataset:
-        """Evaluate, keeping what is fitted."""
-        return evaluate(recordings, target, systems=systems, cache=self.cache, **how)
+    def run(self, recordings: Any, target: str, systems: Any, **options: Any) -> xr.Dataset:
+        """Run `evaluate`, with a cache of the fitted systems."""
+        return evaluate(recordings, target, systems=systems, cache=self.cache, **options)
 
-    def aim(self, task: str, aim: str, found: float, reached: bool, among: str = "") -> None:
-        """Write down an aim and whether it was reached."""
+    def add_target(
+        self, task: str, target: str, found: float, reached: bool, compared_with: str = ""
+    ) -> None:
+        """Record a target and whether it was reached."""
         verdict = "reached" if reached else "**missed**"
         self.targets.append(
-            {"task": task, "aim": aim, "measured": f"{found:.3f}", "beside": among, "": verdict}
+            {
+                "task": task,
+                "target": target,
+                "measured": f"{found:.3f}",
+                "compared with": compared_with,
+                "": verdict,
+            }
         )
 
 
 def steinmetz_regions(bench: Bench) -> str:
-    """Tell four groups of regions, in all protocols."""
+    """Classify four groups of regions, in all protocols."""
     sessions = steinmetz(bench.data)
     scores = bench.run(
         sessions,
@@ -104,7 +122,7 @@ def steinmetz_regions(bench: Bench) -> str:
     once = bench.run(
         sessions, "region", _frozen(), protocol=PROTOCOLS[:2], standardize=BOTH, seeds=bench.seeds
     )
-    _regions_aims(bench, scores, once)
+    _region_targets(bench, scores, once)
     drawn = figure(
         bench.docs / "regions.png",
         lambda axes: scores.nuclr.plot("macro_f1_fold", ax=axes),
@@ -115,20 +133,20 @@ def steinmetz_regions(bench: Bench) -> str:
         [
             joined([scores, once]),
             drawn,
-            "How sure the probes are, and whether they may be:",
+            "Confidence and calibration:",
             joined([scores, once], calibration),
-            "Did they converge? The loss of each, over its first fit:",
+            "Convergence: the loss of each system in its first fit:",
             convergence(bench.docs / "convergence.png", [scores, once]),
-            "What inner folds chose, of two candidates each, and what a fit took:",
-            choices(scores),
-            "Who has seen what:",
-            who(scores, once),
+            "Candidates selected by inner folds, and the time of a fit:",
+            selections(scores),
+            "What each system was trained on:",
+            training_data(scores, once),
         ]
     )
 
 
 def _frozen() -> dict[str, System]:
-    """Return encoders that are not fitted here; they have seen all of these sessions."""
+    """Return encoders that are not trained here; they were trained on all of these sessions."""
     systems: dict[str, System] = {
         "bundled encoder": Nuclr(),
         "the same network, untrained": Nuclr(untrained(load_encoder())),
@@ -138,7 +156,7 @@ def _frozen() -> dict[str, System]:
     return systems
 
 
-def _regions_aims(bench: Bench, scores: xr.Dataset, once: xr.Dataset) -> None:
+def _region_targets(bench: Bench, scores: xr.Dataset, once: xr.Dataset) -> None:
     own = ["nuclr", "bundled encoder", "candidate for the bundled encoder"]
     others = ["statistics", Lolcat.name, Nemo.name]
     others += [Neuprint.name, Poyo.name]
@@ -147,18 +165,18 @@ def _regions_aims(bench: Bench, scores: xr.Dataset, once: xr.Dataset) -> None:
         found, prior, other = (
             best(both, score, systems, protocol="transductive") for systems in (own, PRIORS, others)
         )
-        beside = f"priors {prior:.3f}, others {other:.3f}"
+        compared = f"priors {prior:.3f}, others {other:.3f}"
         reached = found > max(prior, other)
-        bench.aim(f"Steinmetz {name}", "above priors and others", found, reached, beside)
+        bench.add_target(f"Steinmetz {name}", "above priors and others", found, reached, compared)
         if score == "macro_f1":
-            bench.aim(f"Steinmetz {name}", "0.70", found, found >= 0.70)
+            bench.add_target(f"Steinmetz {name}", "0.70", found, found >= 0.70)
     for protocol in PROTOCOLS[1:]:
         found, other = (
             best(both, "macro_f1_fold", systems, protocol=protocol) for systems in (own, others)
         )
         name = f"Steinmetz regions, mean over mice, {protocol}"
-        bench.aim(name, "above others", found, found > other, f"others {other:.3f}")
-        bench.aim(name, "0.35", found, found >= 0.35)
+        bench.add_target(name, "above others", found, found > other, f"others {other:.3f}")
+        bench.add_target(name, "0.35", found, found >= 0.35)
 
 
 def ablation(bench: Bench) -> str:
@@ -202,7 +220,7 @@ def fewer_animals(bench: Bench) -> str:
 
 
 def head_direction_cells(bench: Bench) -> str:
-    """Tell ADn from PoS: 20 splits of the same units."""
+    """Classify ADn and PoS: 20 splits of the same units."""
     recordings = head_direction(bench.data)
     own = ours(CONTINUOUS, bench.pairs).fit(recordings, seed=0)
     systems = {
@@ -223,13 +241,15 @@ def head_direction_cells(bench: Bench) -> str:
                 }
             )
     ours_best = best([scores], "macro_f1", list(systems)[:2])
-    beside = f"statistics {best([scores], 'macro_f1', ['statistics']):.3f}"
-    bench.aim("head direction, ADn against PoS", "0.85", ours_best, ours_best >= 0.85, beside)
-    return markdown(rows) + "\n\n" + who(scores)
+    compared = f"statistics {best([scores], 'macro_f1', ['statistics']):.3f}"
+    bench.add_target(
+        "head direction, ADn against PoS", "0.85", ours_best, ours_best >= 0.85, compared
+    )
+    return markdown(rows) + "\n\n" + training_data(scores)
 
 
 def tagged_cells(bench: Bench) -> str:
-    """Tell opto-tagged types within one laboratory, each animal left out."""
+    """Classify opto-tagged types within one laboratory, each animal left out."""
     cells = optotagged(bench.data)
     systems = [Nuclr(name="bundled encoder"), Statistics(), Lolcat(), Nemo()]
     text = []
@@ -250,18 +270,18 @@ def tagged_cells(bench: Bench) -> str:
     }
     scores = bench.run(sourced, "source", systems, protocol=PROTOCOLS[2], seeds=1)
     text += [
-        "**The source**, from the same features (all cells):",
+        "**The laboratory**, predicted from the same features (all cells):",
         joined([scores], ("macro_f1", "balanced_accuracy")),
     ]
     return "\n\n".join(text)
 
 
 def worm_classes(bench: Bench) -> str:
-    """Tell the class of every neuron of a worm that was left out."""
+    """Classify every neuron of a left-out worm."""
     recordings = _with_common_classes(worms(bench.data), 4)
     own = ours(WORMS, bench.pairs)
     alone = replace(WORMS, temporal_layers=4, spatiotemporal_layers=0)
-    blind = own.but("no population attention", config=alone)
+    blind = own.with_changes("no population attention", config=alone)
     systems = [own, blind, Statistics(), Neuprint(config=WORMS)]
     scores = bench.run(
         recordings,
@@ -274,49 +294,49 @@ def worm_classes(bench: Bench) -> str:
     )
     found, chance = (best([scores], "top1", [name]) for name in ("nuclr", "shuffled labels"))
     other = best([scores], "top1", [Statistics.name, Neuprint.name])
-    bench.aim(
+    bench.add_target(
         "worms, neuron class, top 1",
         "5 × shuffled labels",
         found,
         found >= 5 * chance,
         f"shuffled {chance:.3f}",
     )
-    bench.aim(
+    bench.add_target(
         "worms, neuron class, top 1", "above others", found, found > other, f"others {other:.3f}"
     )
     return (
         joined([scores], ("top1", "top5", "macro_f1", "macro_f1_fold", "recording_decodability"))
         + "\n\n"
-        + who(scores)
+        + training_data(scores)
     )
 
 
 def calcium_regions(bench: Bench) -> str:
-    """Tell CA1 from CA3, each mouse left out, beside the control that tells the mouse."""
+    """Classify CA1 and CA3, each mouse left out; as a control, predict the mouse."""
     sessions = {n: t for n, t in hippocampus(bench.data).items() if n.endswith("day0")}
     systems = [ours(EVENTS, bench.pairs), Statistics()]
-    how = {"seeds": 1, "standardize": BOTH}
-    regions = bench.run(sessions, "region", systems, protocol=PROTOCOLS[1], **how)
-    mice = bench.run(sessions, "subject", systems, **how)
+    options = {"seeds": 1, "standardize": BOTH}
+    regions = bench.run(sessions, "region", systems, protocol=PROTOCOLS[1], **options)
+    mice = bench.run(sessions, "subject", systems, **options)
     return "\n\n".join(
         [
             joined([regions], ("macro_f1", "balanced_accuracy")),
-            "The control: which of the seven mice a cell is from (transductive).",
+            "Control: predict which of the seven mice a cell is from (transductive).",
             joined([mice], ("macro_f1", "balanced_accuracy")),
         ]
     )
 
 
 def insertions(bench: Bench) -> str:
-    """Tell simulated cell types of two probes recorded at once, read apart and as one."""
+    """Classify simulated cell types of two simultaneous probes, as two populations and as one."""
     probes, together = two_probes()
     rows = []
     for how, recordings in (("each probe a population", probes), ("both probes one", together)):
         systems = {"nuclr": ours(CONTINUOUS, bench.pairs), "bundled encoder": Nuclr()}
         scores = bench.run(recordings, "cell_type", systems, seeds=bench.seeds)
-        told = scores.nuclr.table(["macro_f1", "macro_f1_fold"])
+        table = scores.nuclr.table(["macro_f1", "macro_f1_fold"])
         rows += [
-            {"population": how, "system": name, **told.loc[name].to_dict()}
+            {"population": how, "system": name, **table.loc[name].to_dict()}
             for name in (*systems, "shuffled labels")
         ]
     return markdown(rows)
@@ -325,9 +345,9 @@ def insertions(bench: Bench) -> str:
 def _with_common_classes(
     recordings: Mapping[str, nap.TsdFrame], least: int
 ) -> dict[str, nap.TsdFrame]:
-    """Return worms without the labels of classes that fewer of them have."""
+    """Return the worms without the labels of classes that fewer than `least` of them have."""
     labels = {name: np.asarray(worm["neuron_class"], str) for name, worm in recordings.items()}
-    worms_with = Counter(one for mine in labels.values() for one in set(mine))
+    worms_with = Counter(one for own in labels.values() for one in set(own))
     return {
         name: _with_column(
             worm, "neuron_class", [one if worms_with[one] >= least else "" for one in labels[name]]

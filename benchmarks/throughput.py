@@ -1,10 +1,10 @@
-"""How fast, how large, how many at once; written to docs/speed.md.
+"""Measure speed and memory; writes docs/speed.md.
 
     python benchmarks/throughput.py --data ../shared/data
 
-Every part runs in a process of its own, and is kept in benchmarks/runs/throughput; a second call
-goes on. `--only forward training` measures some parts anew; `--only` alone just writes the page.
-Run it on a quiet machine: what is reported are ratios within one run.
+Every part runs in its own process and is kept in benchmarks/runs/throughput; a second call
+continues. `--only forward training` repeats these parts; `--only` alone only writes the page. Run
+it on an idle machine: the page reports ratios within one run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PAGE = (HERE / "speed_page.md").read_text(encoding="utf-8")
 
 
 def measure(bench: speed.Bench, name: str) -> None:
-    """Measure a part and keep its text and aims."""
+    """Measure a part; keep its text and targets."""
     text = PARTS[name](bench)
     part = {
         "text": text,
@@ -56,8 +56,8 @@ def measure(bench: speed.Bench, name: str) -> None:
 
 
 def page() -> str:
-    """Return the page of what has been measured."""
-    texts, aims = {}, []
+    """Return the page, from the parts that exist."""
+    texts, targets = {}, []
     for name in PARTS:
         path = KEPT / f"{name}.json"
         if not path.exists():
@@ -65,9 +65,12 @@ def page() -> str:
             continue
         part = json.loads(path.read_text(encoding="utf-8"))
         texts[name] = part["text"]
-        aims += part["targets"]
+        targets += part["targets"]
     return PAGE.format(
-        machine=machine(), targets=speed.markdown(aims) if aims else "", seed=speed.SEED, **texts
+        machine=machine(),
+        targets=speed.markdown(targets) if targets else "",
+        seed=speed.SEED,
+        **texts,
     )
 
 

@@ -1,9 +1,8 @@
-"""One encoder, changed in one thing: what each choice of the method is worth, at one budget.
+"""Variants of one encoder with single changes, at one budget: the effect of each choice.
 
-`Variant` trains an encoder by a plain loop on the package's own views and objective, so that any
-part can be exchanged. It stands behind the interface of all systems, and so goes through
-`pynapple_nuclr.evaluation.evaluate` like any other. What wins here moves into the package; what
-does not stays here, to be measured again.
+`Variant` trains an encoder with a simple loop on the package's own views and objective, so that any
+part can be replaced. It implements the interface of all systems, so `evaluate` takes it like any
+other. Changes that help move into the package; the others stay here, to be measured again.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ WARMUP = 50  # steps
 
 @dataclass
 class Variant(EmbeddingSystem):
-    """An encoder that is trained on the recordings of every fit, with parts exchanged.
+    """An encoder that is trained on the recordings of every fit, with parts replaced.
 
     Parameters
     ----------
@@ -43,25 +42,25 @@ class Variant(EmbeddingSystem):
     config : EncoderConfig
         Windows and size.
     pairs, batch_size : int
-        Pairs of views to train on, and in each step.
+        Pairs of views in total, and in each step.
     learning_rate : float
-        Of AdamW; warm-up and cosine.
+        Peak learning rate of AdamW; warm-up and cosine decay.
     views : ViewSettings
         How views are drawn.
     context : {"absolute", "relative"}
-        "relative": what a unit hears from its population is centred over the population, so
-        that context cannot shift all units of a session alike.
+        "relative": the output of population attention is centred over the population, so that
+        context cannot shift all units of a session equally.
     standardise : bool
         Standardise the embeddings within each population, inside the model.
-    listens_to : float
-        In training, a unit hears a random part of the population: this fraction at least.
+    population_kept : float
+        In training, a unit attends to a random part of the population: at least this fraction.
     across_recordings : bool
-        Units of other recordings in the step are negatives, too.
+        Also use units of other recordings in the step as negatives.
     objective : {"published", "infonce"}
         Decoupled with negatives within views, or plain InfoNCE between views.
     penalty : float
-        Weight of a penalty on the variance of the embedding between sessions, relative to that
-        within.
+        Weight of a penalty on the variance of the embedding between sessions, relative to the
+        variance within.
     precision : {"bfloat16", "float32"}
         Arithmetic of the encoder.
     """
@@ -74,7 +73,7 @@ class Variant(EmbeddingSystem):
     views: ViewSettings = field(default_factory=ViewSettings)
     context: str = "absolute"
     standardise: bool = False
-    listens_to: float = 1.0
+    population_kept: float = 1.0
     across_recordings: bool = False
     objective: str = "published"
     penalty: float = 0.0
@@ -83,13 +82,13 @@ class Variant(EmbeddingSystem):
     def __post_init__(self) -> None:
         self.modalities = (self.config.modality,)  # type: ignore[misc]
 
-    def but(self, name: str, **changes: Any) -> Variant:
-        """Return this system, changed."""
+    def with_changes(self, name: str, **changes: Any) -> Variant:
+        """Return a copy with these fields changed."""
         return replace(self, name=name, **changes)
 
     def candidates(self) -> list[Variant]:  # type: ignore[override]
-        """Return this one, and one that hears only a part of the population in training."""
-        return [self, replace(self, listens_to=0.5)]
+        """Return this system, and one that attends to part of the population in training."""
+        return [self, replace(self, population_kept=0.5)]
 
     def fit(self, recordings: Any, *, seed: int = 0, progress: bool = False) -> Variant:
         """Train an encoder on the recordings."""
@@ -121,10 +120,12 @@ class Variant(EmbeddingSystem):
         optimizer = torch.optim.AdamW(weights, lr=self.learning_rate)
         begun, steps = time.perf_counter(), max(self.pairs // self.batch_size, 1)
         for step in tqdm(range(steps), desc=self.name, disable=not progress):
-            progressed = step / steps
-            rise = min(1.0, (step + 1) / WARMUP, 10 * (progressed + 1 / steps))
+            progress_made = step / steps
+            rise = min(1.0, (step + 1) / WARMUP, 10 * (progress_made + 1 / steps))
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * progressed))
+                group["lr"] = (
+                    self.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * progress_made))
+                )
             value = self._loss(encoder, loss, next(batches))
             optimizer.zero_grad()
             value.backward()
@@ -155,12 +156,12 @@ class _VariedEncoder(Encoder):
         self.standardise = variant.standardise
         for block in self.spatiotemporal:
             attention = block.population.attention
-            attention.dropout = 1 - variant.listens_to
+            attention.dropout = 1 - variant.population_kept
             if variant.context == "relative":
                 attention.attend = _centred(attention.attend)
 
     def forward(self, patches: Tensor, population_sizes: list[int]) -> Tensor:
-        """Embed, and standardise within each population if asked to."""
+        """Embed, and standardise within each population if set."""
         x = super().forward(patches, population_sizes)
         if not self.standardise:
             return x
@@ -171,14 +172,14 @@ def _centred(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return attention whose result has mean zero over the units (the second axis)."""
 
     def attend_relative(qkv: Tensor, source: Tensor | None = None) -> Tensor:
-        mixed = attend(qkv, source)
-        return mixed - mixed.mean(dim=1, keepdim=True)
+        output = attend(qkv, source)
+        return output - output.mean(dim=1, keepdim=True)
 
     return attend_relative
 
 
 class _InfoNCE(ContrastiveLoss):
-    """Plain InfoNCE between views: the positive stays in the denominator, no negatives within."""
+    """Plain InfoNCE between views: the positive is in the denominator, no negatives within."""
 
     def __init__(self, variant: Variant) -> None:
         super().__init__(variant.config.dim)
@@ -186,13 +187,13 @@ class _InfoNCE(ContrastiveLoss):
     def _population(self, z1: Tensor, z2: Tensor, ids1: Tensor, ids2: Tensor) -> tuple[Tensor, int]:
         row1, row2 = (ids1[:, None] == ids2[None, :]).nonzero(as_tuple=True)
         across = z1 @ z2.T / self.temperature
-        there = F.cross_entropy(across[row1], row2, reduction="sum")
-        back = F.cross_entropy(across.T[row2], row1, reduction="sum")
-        return (there + back) / 2, len(row1)
+        forward = F.cross_entropy(across[row1], row2, reduction="sum")
+        backward = F.cross_entropy(across.T[row2], row1, reduction="sum")
+        return (forward + backward) / 2, len(row1)
 
 
 def _session_variance(populations: Sequence[Tensor]) -> Tensor:
-    """Return the variance between the means of sessions, in units of that within them."""
+    """Return the variance between the means of sessions, relative to the variance within them."""
     half = len(populations) // 2  # first views, then second views of the same sessions
     means = torch.stack([part.mean(0) for part in populations])
     means = (means[:half] + means[half:]) / 2
@@ -207,5 +208,5 @@ def _standardised(x: Tensor) -> Tensor:
 
 
 def _one_population(ids: Sequence[Tensor]) -> list[Tensor]:
-    """Return the ids of several populations as those of one, kept apart."""
+    """Return the ids of several populations as one list of unique ids."""
     return [torch.cat([one + number * 1_000_000 for number, one in enumerate(ids)])]

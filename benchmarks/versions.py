@@ -1,4 +1,4 @@
-"""With which versions the tests were run: `nox` calls this, and it writes docs/versions.md."""
+"""Write docs/versions.md: the versions the tests were run with. Called by `nox`."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ PAGE = ROOT / "docs" / "versions.md"
 EXTRAS = ("dask", "parquet", "spikeinterface", "zarr")
 
 TEXT = """\
-# Versions
+# Tested versions
 
-The tests of `make test`, run with the oldest and the newest of everything that `pyproject.toml`
-allows. Of Python, numpy, pynapple and torch nothing newer is allowed than what was tried; of the
-others what follows. Written by `nox` ({machine}).
+The tests of `make test`, run with the oldest and the newest versions that `pyproject.toml` allows.
+Python, numpy, pynapple and torch are limited to tested versions; the others have no upper bound.
+Written by `nox` ({machine}).
 
 {tests}
 
 {table}
 
-Listed is what the package asks for itself ("extra": only if it is asked for). Development goes on
-with the exact versions of `constraints.txt`, Python 3.11.
+The table lists direct dependencies ("extra": optional ones). Development uses the exact versions of
+`constraints.txt`, on Python 3.11.
 """
 
 
 def dependencies() -> dict[str, tuple[SpecifierSet, bool]]:
-    """Return what the package asks for: name → (versions that it allows, whether always)."""
+    """Return the dependencies: name → (allowed versions, whether required without an extra)."""
     found = {}
     for line in requires("pynapple-nuclr") or ():
         needed = Requirement(line)
@@ -50,7 +50,7 @@ def dependencies() -> dict[str, tuple[SpecifierSet, bool]]:
 
 
 def note(session: str, result: Path) -> None:
-    """Keep with what the tests were run, and what came of them."""
+    """Store the installed versions and the outcome of the tests."""
     suite = ElementTree.parse(result).getroot().find("testsuite")
     assert suite is not None
     failed = [
@@ -70,15 +70,15 @@ def note(session: str, result: Path) -> None:
 
 
 def check_lowest(installed: dict[str, str]) -> None:
-    """See that every lower bound is what was tried."""
+    """Check that every lower bound was tested."""
     for name, (allowed, _) in dependencies().items():
         lowest = next(one.version for one in allowed if one.operator == ">=")
         if installed[name].split(".")[: lowest.count(".") + 1] != lowest.split("."):
-            raise SystemExit(f"{name}>={lowest} is promised, and {installed[name]} was tried")
+            raise SystemExit(f"{name}>={lowest} is allowed, but {installed[name]} was tested")
 
 
 def page() -> None:
-    """Write the page from all notes."""
+    """Write the page from all stored results."""
     found: dict[str, dict[str, Any]] = {
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in NOTES.glob("*.json")
     }
@@ -99,8 +99,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["note", "page"])
     parser.add_argument("of", nargs="*", help="session and its JUnit file")
-    asked = parser.parse_args()
-    if asked.what == "note":
-        note(asked.of[0], Path(asked.of[1]))
+    arguments = parser.parse_args()
+    if arguments.what == "note":
+        note(arguments.of[0], Path(arguments.of[1]))
     else:
         page()

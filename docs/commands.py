@@ -1,4 +1,4 @@
-"""The reference of the command line, as Markdown, from the command itself."""
+"""Generate the reference of the command line as Markdown."""
 
 import re
 from collections.abc import Iterator
@@ -6,26 +6,26 @@ from typing import Any
 
 
 def describe(command: Any, name: str, parent: Any = None) -> Iterator[str]:
-    """Yield the lines of a command: what it does, how it is called, its options, those below it."""
+    """Yield the lines of a command: description, usage, options, subcommands."""
     context = command.make_context(name, [], parent, resilient_parsing=True)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     yield from (
         "#" * (1 + len(name.split())) + f" `{name}`",
         "",
-        *_in_words(command.help or ""),
+        *_help_lines(command.help or ""),
         "",
     )
     yield from ("```console", f"$ {usage}", "```", "")
     records = [param.get_help_record(context) for param in command.get_params(context)]
     yield from _table("argument or option", [record for record in records if record])
-    below = getattr(command, "commands", {})
-    yield from _table("command", [(each, _first(one.help)) for each, one in below.items()])
-    for each, one in below.items():
+    subcommands = getattr(command, "commands", {})
+    yield from _table("command", [(each, _first(one.help)) for each, one in subcommands.items()])
+    for each, one in subcommands.items():
         yield from describe(one, f"{name} {each}", context)
 
 
-def _in_words(help_text: str) -> list[str]:
-    """Return a help text with its examples as blocks of code."""
+def _help_lines(help_text: str) -> list[str]:
+    """Return a help text with its examples as code blocks."""
     text = re.sub(r"\[/?bold\]", "", help_text)
     call = r"nap-nuclr [^\n]*"
     return re.sub(

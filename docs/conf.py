@@ -1,4 +1,4 @@
-"""How the documentation is built: `make docs`. Nothing here needs a network."""
+"""Configuration of the documentation, built by `make docs` without a network."""
 
 import re
 import sys
@@ -24,22 +24,22 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
-highlight_language = "none"  # of blocks that do not say theirs
+highlight_language = "none"  # of code blocks without a language
 default_role = "py:obj"  # `embed` in a docstring is a link to its page
 toc_object_entries = False
 suppress_warnings = [
-    "myst-nb.lexer",  # without execution nobody knows a notebook's language
+    "myst-nb.lexer",  # unknown without execution
 ]
 add_module_names = False
 
-# A page for each public name. Docstrings say what a value may be, so signatures are short.
+# A page for each public name. Docstrings give the types, so signatures omit them.
 autosummary_generate = True
 autodoc_typehints = "none"
 python_maximum_signature_line_length = 80
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 
-# Pages with code run when they, or what they ran with, change: see `made_with`.
+# Notebooks run again when their code changes.
 myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
@@ -68,11 +68,11 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "method": []}  # they have no pages below them
+html_sidebars = {"index": [], "method": []}  # pages without subpages
 
 
 def write_generated_pages() -> None:
-    """Write the reference of the command from the command, and the layers from pyproject.toml."""
+    """Write the command-line reference, and the layers from pyproject.toml."""
     import layers
     from commands import describe
     from typer.main import get_command
@@ -85,8 +85,8 @@ def write_generated_pages() -> None:
         MADE.joinpath(f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def bring_tutorials() -> None:
-    """Copy the notebooks of `tutorials/` to where Sphinx finds them (git ignores the copies)."""
+def copy_tutorials() -> None:
+    """Copy the notebooks of `tutorials/` into `docs/` (git ignores the copies)."""
     copies = DOCS / "tutorials"
     copies.mkdir(exist_ok=True)
     pages = {page.name: page.read_bytes() for page in (DOCS.parent / "tutorials").glob("*.md")}
@@ -94,11 +94,11 @@ def bring_tutorials() -> None:
         copies.joinpath(name).unlink()
     for name, page in pages.items():
         copy = copies / name
-        if not copy.exists() or copy.read_bytes() != page:  # else Sphinx need not read it again
+        if not copy.exists() or copy.read_bytes() != page:  # otherwise Sphinx would read it again
             copy.write_bytes(page)
 
 
-def in_the_site(app: object, name: str, source: list[str]) -> None:
+def rewrite_links(app: object, name: str, source: list[str]) -> None:
     """Turn links between folders of the repository into links between pages of the site."""
     if name.startswith("tutorials/"):
         source[0] = source[0].replace("](../docs/", "](../")
@@ -106,15 +106,17 @@ def in_the_site(app: object, name: str, source: list[str]) -> None:
         source[0] = source[0].replace("](../tutorials/", "](tutorials/")
 
 
-def no_mail(app: object, what: str, name: str, thing: object, options: object, lines: list) -> None:
-    """Keep name@hash, an encoder's identity, from becoming an address of mail."""
+def quote_identities(
+    app: object, what: str, name: str, thing: object, options: object, lines: list
+) -> None:
+    """Quote name@hash, an encoder's identity, so that it does not become an e-mail link."""
     lines[:] = [re.sub(r"(?<!`)\b\w+@\w+\b(?!`)", r"``\g<0>``", line) for line in lines]
 
 
-def of_init(
+def signature_of_init(
     app: object, what: str, name: str, thing: type, options: object, *signature: str
 ) -> object:
-    """Show how `Encoder` is made: what it inherits from the hub hides it."""
+    """Show the signature of `Encoder.__init__`, which the hub's base class hides."""
     if what != "class" or signature[0] != "(*args, **kwargs)":
         return None
     from sphinx.util import inspect
@@ -126,12 +128,12 @@ def of_init(
 
 
 def setup(app):  # noqa: ANN001, ANN201
-    """Make what is made by code, before Sphinx looks for pages."""
+    """Write the generated pages before Sphinx looks for pages."""
     import method_figure
 
     method_figure.write(DOCS / "_static")
     write_generated_pages()
-    bring_tutorials()
-    app.connect("source-read", in_the_site)
-    app.connect("autodoc-process-docstring", no_mail)
-    app.connect("autodoc-process-signature", of_init)
+    copy_tutorials()
+    app.connect("source-read", rewrite_links)
+    app.connect("autodoc-process-docstring", quote_identities)
+    app.connect("autodoc-process-signature", signature_of_init)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-WIDTH, HEIGHT = 12.0, 7.3  # inches, and the units of every place below
+WIDTH, HEIGHT = 12.0, 7.3  # inches; all positions below use them
 UNITS, PATCHES = 6, 10
 LIGHT = {
     "paper": "#ffffff",
@@ -31,7 +31,7 @@ DARK = LIGHT | {
 
 
 class Page:
-    """A sheet to draw on, in inches, with one set of colours."""
+    """A figure without axes, in inches, with one set of colours."""
 
     def __init__(self, colours: dict) -> None:
         self.colours = colours
@@ -41,12 +41,12 @@ class Page:
         self.ax.set_axis_off()
 
     def text(self, x: float, y: float, words: str, size: float = 10, **how: object) -> None:
-        """Write words; `how` is that of matplotlib."""
+        """Write text; `how` are matplotlib's options."""
         how = {"color": self.colours["soft"], "ha": "center", "va": "center"} | how
         self.ax.text(x, y, words, fontsize=size, linespacing=1.35, **how)
 
     def heading(self, x: float, y: float, number: str, words: str) -> None:
-        """Write what a panel shows, behind its letter."""
+        """Write a panel's letter and title."""
         ink, how = self.colours["ink"], {"ha": "left", "va": "baseline", "weight": "bold"}
         self.text(x, y, number, 13, color=self.colours["mark"], **how)
         self.text(x + 0.27, y, words, 12.5, color=ink, **how)
@@ -58,7 +58,7 @@ class Page:
         self.ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=shape, **how))
 
     def arrow(self, start: tuple, end: tuple, **how: object) -> None:
-        """Draw an arrow from one place to another."""
+        """Draw an arrow between two points."""
         how = {"arrowstyle": "-|>", "color": self.colours["soft"], "linewidth": 1.4} | how
         self.ax.add_patch(
             FancyArrowPatch(start, end, mutation_scale=11, shrinkA=0, shrinkB=0, **how)
@@ -67,7 +67,7 @@ class Page:
     def cells(
         self, x: float, y: float, size: tuple, values: np.ndarray, colours: list, gap: float = 0.1
     ) -> None:
-        """Draw a matrix, its first row on top: a colour a row, a value (0 to 1) a cell."""
+        """Draw a matrix, its first row on top: one colour per row, one value (0 to 1) per cell."""
         rows, columns = values.shape
         width, height = size[0] / columns, size[1] / rows
         for i, j in np.ndindex(rows, columns):
@@ -159,7 +159,7 @@ def _encoder(page: Page) -> None:
 def _attention(
     page: Page, x: float, words: str, row: int | None = None, column: int | None = None
 ) -> None:
-    """Draw who listens to whom: a unit's patches (a row), or the units of a patch (a column)."""
+    """Draw what attends to what: a unit's patches (a row), or the units of a patch (a column)."""
     columns, width, height = 5, 0.86, 1.15
     values = np.full((UNITS, columns), 0.08)
     if row is not None:
@@ -183,12 +183,12 @@ def _embedding(page: Page, rng: np.random.Generator) -> None:
     values = rng.random((UNITS, 8)) ** 1.5
     page.cells(10.3, 4.75, (1.4, 1.6), values, page.colours["units"])
     page.text(
-        11.0, 4.53, "mean over patches,\nthen over windows:\none vector a unit", 9.5, va="top"
+        11.0, 4.53, "mean over patches,\nthen over windows:\none vector per unit", 9.5, va="top"
     )
 
 
 def _training(page: Page, rng: np.random.Generator) -> None:
-    page.heading(0.3, 3.28, "E", "Training, without labels: find yourself at another time")
+    page.heading(0.3, 3.28, "E", "Training, without labels: re-identify units at another time")
     first, second = [0, 1, None, 3, 4, 5], [0, 1, 2, 3, None, 5]
     for y, rows, name in ((1.85, first, "one window"), (0.45, second, "another")):
         page.raster(0.4, y, (2.1, 1.1), rows, rng)
@@ -224,19 +224,23 @@ def _training(page: Page, rng: np.random.Generator) -> None:
         page.ax.plot(x + (j + 0.5) * cell, y + 5 * cell + 0.12, "o", color=colour, markersize=7)
     page.text(x + 2.5 * cell, 2.88, "similarity", 9.5)
     page.text(
-        x + 2.5 * cell, 0.55, "same unit: up. Others of the\nsame recording: down", 9.5, va="top"
+        x + 2.5 * cell,
+        0.55,
+        "same unit: increase. Others of\nthe same recording: decrease",
+        9.5,
+        va="top",
     )
 
 
 def _labels(page: Page, rng: np.random.Generator) -> None:
-    page.heading(7.55, 3.28, "F", "Labels, only if you ask")
+    page.heading(7.55, 3.28, "F", "Labels (optional)")
     units = page.colours["units"]
     page.cells(7.65, 0.95, (1.0, 1.7), rng.random((UNITS, 6)) ** 1.5, units)
     page.text(8.15, 2.82, "embeddings", 9.5)
     page.arrow((8.75, 1.8), (9.08, 1.8))
     page.panel(9.12, 1.3, 0.86, 1.0, edgecolor=page.colours["line"])
     page.text(9.55, 1.8, "probe", 10.5, color=page.colours["ink"])
-    page.text(9.55, 1.15, "fitted to units\nthat you know", 9, va="top")
+    page.text(9.55, 1.15, "fitted to units\nwith known labels", 9, va="top")
     page.arrow((10.02, 1.8), (10.34, 1.8))
     page.text(11.05, 2.82, "predicted_cell_type", 9, family="monospace")
     labels = ["PV", "SST", "PV", "unknown", "VIP", "SST"]

@@ -11,11 +11,11 @@ import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.plotting.style import class_style
 
 INK, SOFT = "#1f2733", "#667080"
-SHOWN = nap.IntervalSet(100, 130)  # seconds of the recording to look at
+INTERVAL = nap.IntervalSet(100, 130)  # seconds of the recording that are drawn
 
 
 def label_a_new_mouse() -> nap.TsGroup:
-    """Return a simulated recording with cell types predicted by a probe that two others taught."""
+    """Return a simulated recording, with types predicted by a probe fitted on two others."""
     mice = nap_nuclr.simulate("context", n_units=90, duration=300, animals=3, seed=5)
     mice = {name: nap_nuclr.embed(units, progress=False) for name, units in mice.items()}
     units = mice.pop("animal2")
@@ -23,33 +23,33 @@ def label_a_new_mouse() -> nap.TsGroup:
 
 
 def draw_spikes(ax: Axes, units: nap.TsGroup) -> None:
-    """Draw what was recorded: a row of spikes for every unit."""
-    trains = units.restrict(SHOWN)
+    """Draw the spikes, one row per unit."""
+    trains = units.restrict(INTERVAL)
     for row, unit in enumerate(trains.index):
-        times = trains[unit].t - SHOWN.start[0]
+        times = trains[unit].t - INTERVAL.start[0]
         ax.plot(
             times, np.full(len(times), row), "|", color=INK, markersize=2.1, markeredgewidth=0.5
         )
     ax.set(
-        xlabel="time (s)", ylabel="unit", xlim=(0, SHOWN.tot_length()), ylim=(-2, len(units) + 1)
+        xlabel="time (s)", ylabel="unit", xlim=(0, INTERVAL.tot_length()), ylim=(-2, len(units) + 1)
     )
 
 
 def draw_rates(ax: Axes, units: nap.TsGroup) -> None:
-    """Draw what the labels show: the mean rate of each predicted type, beside its own mean."""
+    """Draw the rate of each predicted type, relative to its mean."""
     types = units.getby_category("predicted_cell_type")
     for i, (name, group) in enumerate(sorted(types.items())):
         rate = group.count(0.5).smooth(0.7).mean(axis=1)
-        part = rate.restrict(SHOWN)
+        part = rate.restrict(INTERVAL)
         ax.plot(
-            part.t - SHOWN.start[0],
+            part.t - INTERVAL.start[0],
             part.values / rate.values.mean(),
             color=class_style(i)[0],
             label=name,
             linewidth=1.8,
         )
     ax.axhline(1, color="#c3cad4", linewidth=0.8, zorder=0)
-    ax.set(xlabel="time (s)", ylabel="rate / mean rate", xlim=(0, SHOWN.tot_length()))
+    ax.set(xlabel="time (s)", ylabel="rate / mean rate", xlim=(0, INTERVAL.tot_length()))
     ax.set_ylim(0.4, 1.7)
 
 
@@ -67,7 +67,7 @@ def write(path: Path) -> float:
         axes[2].legend(
             *handles, frameon=False, fontsize=8.5, ncols=3, loc="upper center", columnspacing=1
         )
-        titles = ("spikes", "embed, annotate: predicted types", "and what they do")
+        titles = ("spikes", "embed, annotate: predicted types", "their firing rates")
         for ax, words in zip(axes, titles, strict=True):
             ax.set_title(words, loc="left", color=INK, weight="bold", fontsize=10)
         figure.savefig(path, dpi=160, facecolor="white")

@@ -1,4 +1,4 @@
-"""The examples of README and guide run as they are printed, on smaller recordings."""
+"""The examples of the README and the guide run as printed, on smaller recordings."""
 
 import functools
 import re
@@ -44,7 +44,7 @@ def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert {"map.png", "session_nuclr.nwb", "encoder"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_the_commands_of_the_readme_are_there():
+def test_the_commands_of_the_readme_exist():
     text = README.read_text(encoding="utf-8")
     shown = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     lines = "".join(block for language, block in shown if not language).splitlines()
@@ -65,7 +65,7 @@ def test_the_example_of_an_evaluation_runs(capsys):
     assert "shuffled labels" in capsys.readouterr().out
 
 
-def test_the_five_minute_start_runs(tmp_path, monkeypatch):
+def test_the_quickstart_runs(tmp_path, monkeypatch):
     small = functools.partial(nap_nuclr.simulate, n_units=40, duration=120)
     quick = functools.partial(nap_nuclr.pretrain, steps=1, progress=False)
     monkeypatch.setattr(nap_nuclr, "simulate", small)
@@ -92,9 +92,9 @@ def test_the_page_of_files_runs(tmp_path, monkeypatch):
     nap_nuclr.write_units(units, "session.nwb")
     quick = functools.partial(nap_nuclr.embed, progress=False)
     monkeypatch.setattr(nap_nuclr, "embed", quick)
-    here = [block for block in blocks_of(DOCS / "files.md") if runs_here(block)]
-    assert len(here) >= 3
-    for block in here:
+    local = [block for block in blocks_of(DOCS / "files.md") if runs_locally(block)]
+    assert len(local) >= 3
+    for block in local:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # short recordings are unlike those of the training
             exec(block, names)
@@ -106,6 +106,6 @@ def test_the_page_of_files_runs(tmp_path, monkeypatch):
     ]
 
 
-def runs_here(block):
-    """Leave out what needs a network, a sorting or an imaging file: other tests have them."""
+def runs_locally(block):
+    """Return whether a block needs no network, sorting or imaging file (others test those)."""
     return not re.search(r"https://|spikeinterface|imaging|encoder\.", block)

@@ -1,4 +1,4 @@
-"""The documentation site: every name has a page, every link an end, every number its source."""
+"""The documentation site: pages of public names, links, measured numbers, the build."""
 
 import re
 import runpy
@@ -39,7 +39,7 @@ def anchors(page):
 
 
 def listed():
-    """Return what `api.md` has a page for: module → names."""
+    """Return the names in `api_reference.md`: module → names."""
     names = {}
     for block in re.findall(
         r"```\{eval-rst\}\n(.*?)```", (DOCS / "api_reference.md").read_text(), re.S
@@ -57,7 +57,7 @@ def test_every_public_name_has_a_page():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_within_the_repository_lead_somewhere(page):
+def test_links_within_the_repository_exist(page):
     broken = []
     for link in LINK.findall(prose(page)):
         if link.startswith(("http://", "https://", "mailto:")):
@@ -69,7 +69,7 @@ def test_links_within_the_repository_lead_somewhere(page):
     assert broken == []
 
 
-def test_a_broken_link_would_be_found():
+def test_broken_links_are_found():
     here = DOCS / "faq.md"
     assert "how-many-units" in anchors(here)
     assert "how-many-apples" not in anchors(here)
@@ -79,7 +79,7 @@ def test_a_broken_link_would_be_found():
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", DOCS / "validation.md"], ids=lambda page: page.stem
 )
-def test_numbers_are_those_of_the_measurements(page):
+def test_quoted_numbers_are_measured(page):
     measured = "".join((DOCS / name).read_text(encoding="utf-8") for name in MEASURED)
     quoted = re.findall(r"(?<![\d.])0\.\d{3}(?!\d)", prose(page))
     assert len(quoted) >= 3

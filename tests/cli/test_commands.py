@@ -213,6 +213,7 @@ def test_info_about_a_file(recording, encoder):
     assert "no encoder" in error_of(run("info", "nowhere"))
 
 
+@pytest.mark.filterwarnings("ignore:.*the probe is not above chance")  # with so few units
 def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = {"encoder": encoder, "n_units": 40, "duration": 60.0, "progress": False}

@@ -55,6 +55,7 @@ __all__ = [
     "load_encoder",
     "load_probe",
     "load_published",
+    "load_reference",
     "plot_confidence",
     "plot_confusion",
     "plot_coverage",

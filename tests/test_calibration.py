@@ -29,9 +29,9 @@ CLASSES = np.array(["A", "B", "C"])
 def answers(n=3000, seed=0, sharpness=1.0):
     """Labels drawn from probabilities, and these probabilities, sharpened."""
     rng = np.random.default_rng(seed)
-    chances = rng.dirichlet([0.6] * 3, n)
-    labels = CLASSES[(rng.random((n, 1)) > chances.cumsum(axis=1)).sum(axis=1).clip(0, 2)]
-    return labels, with_temperature(chances, 1 / sharpness)
+    probabilities = rng.dirichlet([0.6] * 3, n)
+    labels = CLASSES[(rng.random((n, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(0, 2)]
+    return labels, with_temperature(probabilities, 1 / sharpness)
 
 
 def world(n_animals, seed, n_units=40, dim=24, shift=0.5):
@@ -52,11 +52,11 @@ TOO_SURE = LogisticRegression(C=1e4, max_iter=3000)
 
 
 def test_figures_are_those_of_scikit_learn():
-    labels, chances = answers(500, sharpness=2.0)
-    predicted = CLASSES[chances.argmax(axis=1)]
-    expected = brier_score_loss(labels, chances, labels=CLASSES, scale_by_half=False)
-    assert brier_score(labels, chances, CLASSES) == pytest.approx(expected)
-    assert macro_f1(labels, chances, CLASSES) == f1_score(labels, predicted, average="macro")
+    labels, probabilities = answers(500, sharpness=2.0)
+    predicted = CLASSES[probabilities.argmax(axis=1)]
+    expected = brier_score_loss(labels, probabilities, labels=CLASSES, scale_by_half=False)
+    assert brier_score(labels, probabilities, CLASSES) == pytest.approx(expected)
+    assert macro_f1(labels, probabilities, CLASSES) == f1_score(labels, predicted, average="macro")
 
 
 def test_calibrated_probabilities_have_a_small_error_and_sharpened_ones_a_large_one():
@@ -66,33 +66,33 @@ def test_calibrated_probabilities_have_a_small_error_and_sharpened_ones_a_large_
 
 
 def test_the_error_is_that_of_the_bins():
-    chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
-    error = expected_calibration_error(list("ABAA"), chances, ["A", "B"])
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    error = expected_calibration_error(list("ABAA"), probabilities, ["A", "B"])
     assert error == pytest.approx(0.5 * abs(0.5 - 0.9) + 0.5 * abs(0.5 - 0.6))
 
 
 def test_a_label_that_is_no_class_counts_as_wrong():
-    chances = [[1.0, 0.0], [0.0, 1.0]]
-    assert brier_score(["A", "Z"], chances, ["A", "B"]) == pytest.approx(1.0)
-    assert expected_calibration_error(["A", "Z"], chances, ["A", "B"]) == pytest.approx(0.5)
-    assert macro_f1(["A", "Z"], chances, ["A", "B"]) == pytest.approx(1 / 3)
+    probabilities = [[1.0, 0.0], [0.0, 1.0]]
+    assert brier_score(["A", "Z"], probabilities, ["A", "B"]) == pytest.approx(1.0)
+    assert expected_calibration_error(["A", "Z"], probabilities, ["A", "B"]) == pytest.approx(0.5)
+    assert macro_f1(["A", "Z"], probabilities, ["A", "B"]) == pytest.approx(1 / 3)
 
 
 def test_units_without_labels_or_probabilities_are_left_out():
-    labels, chances = answers(300)
-    some = chances.copy()
+    labels, probabilities = answers(300)
+    some = probabilities.copy()
     some[:5] = np.nan
     gaps = labels.astype(object)
     gaps[5:9] = [None, np.nan, "", "nan"]
     report = confidence_report(gaps, some, CLASSES)
     assert report.attrs == {"units": 291, "left_out": 9}
     assert report.drop_attrs().equals(
-        confidence_report(labels[9:], chances[9:], CLASSES).drop_attrs()
+        confidence_report(labels[9:], probabilities[9:], CLASSES).drop_attrs()
     )
 
 
 @pytest.mark.parametrize(
-    ("labels", "chances", "message"),
+    ("labels", "probabilities", "message"),
     [
         (["A"], [[0.5, 0.5]], r"shape \(1, 2\) for 1 labels and 3 classes"),
         (["A"], [[0.5, 0.2, 0.1]], "sum of 1"),
@@ -100,49 +100,49 @@ def test_units_without_labels_or_probabilities_are_left_out():
         ([None], [[0.5, 0.5, 0.0]], "none of 1 units"),
     ],
 )
-def test_what_is_no_answer_is_refused(labels, chances, message):
+def test_invalid_probabilities_are_refused(labels, probabilities, message):
     with pytest.raises(ValueError, match=message):
-        confidence_report(labels, chances, CLASSES)
+        confidence_report(labels, probabilities, CLASSES)
 
 
 # abstention
 
 
 def test_abstaining_helps_where_there_is_something_to_know_and_not_on_shuffled_labels():
-    labels, chances = answers()
-    half, every = confident_half(labels, chances, CLASSES)
+    labels, probabilities = answers()
+    half, every = confident_half(labels, probabilities, CLASSES)
     assert half > every + 0.1
     shuffled = np.random.default_rng(1).permutation(labels)
-    half, every = confident_half(shuffled, chances, CLASSES)
+    half, every = confident_half(shuffled, probabilities, CLASSES)
     assert abs(half - every) < 0.03
 
 
 def test_nothing_is_won_by_never_naming_a_rare_class():
     labels = np.repeat(["A", "B"], [90, 10])
-    chances = np.where((labels == "A")[:, None], [0.9, 0.1], [0.45, 0.55])
-    half, every = confident_half(labels, chances, ["A", "B"])
+    probabilities = np.where((labels == "A")[:, None], [0.9, 0.1], [0.45, 0.55])
+    half, every = confident_half(labels, probabilities, ["A", "B"])
     assert (half, every) == (0.5, 1.0)
 
 
 def test_coverage_runs_from_the_surest_to_all():
-    labels, chances = answers(1000)
-    report = confidence_report(labels, chances, CLASSES)
+    labels, probabilities = answers(1000)
+    report = confidence_report(labels, probabilities, CLASSES)
     assert report["coverage_units"].values.tolist() == list(range(50, 1001, 50))
     assert (np.diff(report["coverage_threshold"]) <= 0).all()
-    surest = chances.max(axis=1) >= float(report["coverage_threshold"].sel(coverage=0.25))
-    right = labels[surest] == CLASSES[chances[surest].argmax(axis=1)]
+    surest = probabilities.max(axis=1) >= float(report["coverage_threshold"].sel(coverage=0.25))
+    right = labels[surest] == CLASSES[probabilities[surest].argmax(axis=1)]
     assert float(report["coverage_accuracy"].sel(coverage=0.25)) == right.mean()
     assert float(report["coverage_macro_f1"][-1]) == float(report["macro_f1"])
     assert float(report["bin_units"].sum()) == 1000
 
 
 def test_the_order_of_the_units_does_not_matter_even_where_they_tie():
-    labels, chances = answers(400)
-    chances = chances.round(1)
-    chances /= chances.sum(axis=1, keepdims=True)
+    labels, probabilities = answers(400)
+    probabilities = probabilities.round(1)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     order = np.random.default_rng(0).permutation(400)
-    first = confidence_report(labels, chances, CLASSES)
-    again = confidence_report(labels[order], chances[order], CLASSES)
+    first = confidence_report(labels, probabilities, CLASSES)
+    again = confidence_report(labels[order], probabilities[order], CLASSES)
     for name in first:
         np.testing.assert_allclose(again[name], first[name], atol=1e-12)
 
@@ -161,25 +161,27 @@ def test_the_figure():
 
 
 def test_the_temperature_is_found_again():
-    labels, chances = answers(sharpness=3.0)
-    assert fit_temperature(labels, chances, CLASSES) == pytest.approx(3.0, rel=0.1)
-    labels, chances = answers(sharpness=0.5)
-    assert fit_temperature(labels, chances, CLASSES) == pytest.approx(0.5, rel=0.1)
+    labels, probabilities = answers(sharpness=3.0)
+    assert fit_temperature(labels, probabilities, CLASSES) == pytest.approx(3.0, rel=0.1)
+    labels, probabilities = answers(sharpness=0.5)
+    assert fit_temperature(labels, probabilities, CLASSES) == pytest.approx(0.5, rel=0.1)
 
 
 def test_few_right_answers_are_no_reason_to_be_sure_for_ever():
-    chances = np.tile([[0.8, 0.2], [0.2, 0.8]], (5, 1))
-    temperature = fit_temperature(["A", "B"] * 5, chances, ["A", "B"])
-    surest = with_temperature(chances, temperature).max()
+    probabilities = np.tile([[0.8, 0.2], [0.2, 0.8]], (5, 1))
+    temperature = fit_temperature(["A", "B"] * 5, probabilities, ["A", "B"])
+    surest = with_temperature(probabilities, temperature).max()
     assert surest == pytest.approx(6 / 7, abs=0.01)
 
 
 def test_classes_that_a_fold_did_not_know_say_nothing():
-    labels, chances = answers(400, sharpness=3.0)
-    temperature = fit_temperature(labels, chances, CLASSES)
+    labels, probabilities = answers(400, sharpness=3.0)
+    temperature = fit_temperature(labels, probabilities, CLASSES)
     more = np.tile([0.9, 0.1, np.nan], (50, 1))
-    told = fit_temperature(np.append(labels, ["C"] * 50), np.concatenate([chances, more]), CLASSES)
-    assert told == pytest.approx(temperature, rel=0.01)
+    found = fit_temperature(
+        np.append(labels, ["C"] * 50), np.concatenate([probabilities, more]), CLASSES
+    )
+    assert found == pytest.approx(temperature, rel=0.01)
     assert fit_temperature(["C"] * 50, more, CLASSES) == 1
 
 
@@ -201,7 +203,8 @@ def test_a_classifier_that_is_too_sure_becomes_calibrated_on_other_animals(probe
     x, labels, _ = world(30, seed=1)
     raw, calibrated = (probes[on].predict_proba(x) for on in (False, True))
     before, after = (
-        expected_calibration_error(labels, chances, CLASSES) for chances in (raw, calibrated)
+        expected_calibration_error(labels, probabilities, CLASSES)
+        for probabilities in (raw, calibrated)
     )
     assert before > 0.08
     assert after < before / 2
@@ -264,8 +267,8 @@ def test_calibration_of_units_recordings_and_columns_in_a_file(tmp_path):
     assert loaded.temperature_ == probe.temperature_ != 1
     assert loaded.cv_calibration_ == probe.cv_calibration_
     np.testing.assert_array_equal(loaded.predict_proba(units), probe.predict_proba(units))
-    told = probe.annotate(units)["predicted_cell_type_confidence"]
-    np.testing.assert_allclose(told, probe.predict_proba(units).max(axis=1))
+    found = probe.annotate(units)["predicted_cell_type_confidence"]
+    np.testing.assert_allclose(found, probe.predict_proba(units).max(axis=1))
     several = {f"r{i}": embedded(12, seed=i, separation=1.0) for i in range(3)}
     assert Probe("cell_type").fit(several, verbose=False).temperature_ != 1
 

@@ -178,9 +178,9 @@ def probes(folder):
 
     def read(folder):
         probe = load_probe(folder / "types.skops")
-        chances = probe.predict_proba(x)
-        assert chances.shape == (6, len(probe.classes_))
-        assert np.isfinite(chances).all()
+        probabilities = probe.predict_proba(x)
+        assert probabilities.shape == (6, len(probe.classes_))
+        assert np.isfinite(probabilities).all()
         assert set(probe.predict(x)) <= set(probe.classes_)
 
     return Kind(
@@ -241,7 +241,7 @@ def nwb_of_calcium(folder):
 
 
 def cached_recordings(folder):
-    """An entry of the cache that is damaged is made anew, or holds what was not touched."""
+    """An entry of the cache that is damaged is rebuilt, or holds what was not touched."""
     good = folder / "cached"
     good.mkdir()
     source = nap_nuclr.write_units(make_units(), folder / "day1.nwb")
@@ -284,7 +284,7 @@ def fuzz(name, seeds, work):
         failures = without_crashes_of_hdf5(name, failures, most=max(1, len(seeds) // 1000))
     assert not failures, f"{len(failures)} of {len(seeds)} {name}:\n" + "\n".join(failures[:20])
     assert outcomes["read"]  # else all is refused
-    assert outcomes["refused"] or name == "cached recordings"  # which are made anew
+    assert outcomes["refused"] or name == "cached recordings"  # which are rebuilt
 
 
 def without_crashes_of_hdf5(name, failures, most):

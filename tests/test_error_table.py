@@ -1,4 +1,4 @@
-"""The error table of the design, a test a row: what was found, what was expected, and the mend."""
+"""The error table of the design, a test a row: what was found, what was expected, and what to do."""
 
 import logging
 import warnings

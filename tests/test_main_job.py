@@ -24,11 +24,11 @@ def written(steinmetz_session, tmp_path_factory):
 def test_pynapple_loads_the_summary(written, steinmetz_session):
     units = nap.load_file(written)["units"]
     identity = nap_nuclr.load_encoder().identity
-    heard = units["nuclr_n_windows"].to_numpy() > 0
-    assert set(units["nuclr_encoder"][heard]) == {identity}
-    assert units["nuclr_stability"][heard].between(0, 1).mean() > 0.9
+    embedded_units = units["nuclr_n_windows"].to_numpy() > 0
+    assert set(units["nuclr_encoder"][embedded_units]) == {identity}
+    assert units["nuclr_stability"][embedded_units].between(0, 1).mean() > 0.9
     assert list(units["brain_area"]) == list(steinmetz_session["brain_area"])
-    assert (~heard).sum() >= (~(steinmetz_session["rate"] > 0)).sum()
+    assert (~embedded_units).sum() >= (~(steinmetz_session["rate"] > 0)).sum()
 
 
 def test_the_units_table_holds_the_vectors(written, steinmetz_session):

@@ -52,7 +52,7 @@ def pick(rng, values):
 
 def mutate_bytes(data: bytes, rng, other: bytes = b"") -> tuple[bytes, str]:
     """Damage bytes once to three times; `other` is a file of the same kind, to splice with."""
-    told = []
+    changes = []
     for _ in range(int(rng.integers(1, 4))):
         action = pick(rng, [_flip, _flip, _bits, _cut, _extend, _zero, _swap, _repeat, _insert])
         if other and rng.random() < 0.1:
@@ -60,8 +60,8 @@ def mutate_bytes(data: bytes, rng, other: bytes = b"") -> tuple[bytes, str]:
             data, what = data[:place] + other[place:], f"spliced with another at {place}"
         else:
             data, what = action(data, rng)
-        told.append(what)
-    return data, "; ".join(told)
+        changes.append(what)
+    return data, "; ".join(changes)
 
 
 def _block(data, rng):

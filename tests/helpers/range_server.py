@@ -84,7 +84,7 @@ def serving(folder: Path, *, ranges: bool = True):
 
 
 class Served:
-    """A server that runs; `sent` may be set to 0 to count anew."""
+    """A server that runs; `sent` may be set to 0 to restart the count."""
 
     def __init__(self, address: str, counter):
         self.address, self.counter = address, counter

@@ -23,7 +23,7 @@ import numpy as np
 LIMIT = 20.0  # s, for one read; the longest that ends takes less than one
 ADDRESSES = 1024**3  # bytes that a read, its threads too, may reserve beyond what is there
 SLACK = 16 * 1024**2  # bytes: code of libraries that only an error needs, and its message
-_RESET = "5"  # what tells Linux to measure the peak anew
+_RESET = "5"  # makes Linux restart the measurement of the peak
 
 
 class Kind(NamedTuple):
@@ -58,11 +58,11 @@ def try_all(make: Make, seeds: Sequence[int], work: Path) -> tuple[Counter[str],
     failures = []
     left = list(seeds)
     while left:
-        for seed, outcome, told in _apart(make, left, work / f"from_{left[0]}"):
+        for seed, outcome, detail in _apart(make, left, work / f"from_{left[0]}"):
             left.remove(seed)
             outcomes[outcome] += 1
             if outcome not in ("read", "refused"):
-                failures.append(f"seed {seed}: {outcome}: {told}")
+                failures.append(f"seed {seed}: {outcome}: {detail}")
     return outcomes, failures
 
 
@@ -126,10 +126,10 @@ def _try_each(kind: Kind, seeds: Sequence[int], work: Path, parent: Connection) 
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         parent.send((seed, what))
         problem, more = _try(kind.read, folder)
-        outcome, told = _judge(problem, folder)
+        outcome, detail = _judge(problem, folder)
         if more > used + 2 * size + SLACK:
-            outcome, told = "memory", f"{more / 1e6:.1f} MB for a file of {size / 1e6:.2f} MB"
-        parent.send((seed, outcome, f"{told}: {what}"))
+            outcome, detail = "memory", f"{more / 1e6:.1f} MB for a file of {size / 1e6:.2f} MB"
+        parent.send((seed, outcome, f"{detail}: {what}"))
     parent.send("done")
 
 
@@ -152,12 +152,12 @@ def _judge(problem: BaseException | None, folder: Path) -> tuple[str, str]:
     """Say whether files were read, or refused as they should be: by an error that names them."""
     if problem is None:
         return "read", ""
-    told = f"{type(problem).__name__}: {problem}"
+    detail = f"{type(problem).__name__}: {problem}"
     if not isinstance(problem, (ValueError, OSError)):
-        return "wrong error", told
-    if not any(path.name in told for path in (folder, *folder.rglob("*"))):
-        return "names no file", told
-    return "refused", told
+        return "wrong error", detail
+    if not any(path.name in detail for path in (folder, *folder.rglob("*"))):
+        return "names no file", detail
+    return "refused", detail
 
 
 def _fresh(good: Path, work: Path) -> Path:

@@ -39,7 +39,7 @@ def train(out, *, dropout=0.0, quiet_until=0.0, fail=None, own_seed=False, on_st
     """Train on two days; keep the weights that each process gets back.
 
     Before `quiet_until` (s) no unit fires; `fail` is the (rank, step) at which a process raises;
-    with `own_seed` the processes do not agree; `on_step` is told the number of every step.
+    with `own_seed` the processes do not agree; `on_step` is called with the number of every step.
     """
     torch.set_num_threads(1)
     config = EncoderConfig(

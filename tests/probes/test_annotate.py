@@ -32,12 +32,12 @@ def test_annotate_writes_columns_and_changes_no_input(modality):
     assert first == new
     assert set(result.metadata_columns) == {*before, *new}
     kinds, confidence = (result[name].to_numpy() for name in new)
-    heard = np.arange(21) != 4
+    embedded_units = np.arange(21) != 4
     assert kinds[4] == "unknown"
     assert np.isnan(confidence[4])
-    assert (kinds == units["cell_type"])[heard].mean() > 0.9
-    assert (confidence[heard] > 1 / 3).all()
-    assert (confidence[heard] <= 1).all()
+    assert (kinds == units["cell_type"])[embedded_units].mean() > 0.9
+    assert (confidence[embedded_units] > 1 / 3).all()
+    assert (confidence[embedded_units] <= 1).all()
     if modality == "spikes":
         assert set(result[result["predicted_cell_type"] == "PV"].index) <= set(units.index)
     else:
@@ -54,9 +54,9 @@ def test_threshold_and_probabilities():
     assert unknown.any()
     assert not unknown.all()
     np.testing.assert_array_equal(unknown, confidence < threshold)
-    chances = np.stack([result[f"predicted_cell_type_p_{kind}"] for kind in KINDS], axis=1)
-    np.testing.assert_allclose(chances, probe.predict_proba(units))
-    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    probabilities = np.stack([result[f"predicted_cell_type_p_{kind}"] for kind in KINDS], axis=1)
+    np.testing.assert_allclose(probabilities, probe.predict_proba(units))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
 def test_class_names_become_safe_columns_and_old_ones_go():
@@ -95,8 +95,8 @@ def test_predictions_survive_permuting_units():
     order = np.random.default_rng(0).permutation(30)
     whole = dataset(embedded(separation=1.0, silent=[7]))
     probe = fitted(standardize="recording")
-    chances = probe.predict_proba(whole)
-    np.testing.assert_allclose(probe.predict_proba(whole.isel(unit=order)), chances[order])
+    probabilities = probe.predict_proba(whole)
+    np.testing.assert_allclose(probe.predict_proba(whole.isel(unit=order)), probabilities[order])
     frame = embedded(separation=1.0, modality="calcium")
     calcium = probe.annotate(frame)["predicted_cell_type"]
     permuted = probe.annotate(frame[:, order])["predicted_cell_type"]

@@ -157,7 +157,7 @@ def test_a_class_of_one_animal_only_is_said():
 
 @pytest.mark.parametrize("column", ["animal", "subject"])
 def test_a_column_of_animals_is_used_by_itself(column, capsys):
-    # Two recordings of each animal, which it can be told by: leaving out recordings would leak.
+    # Two recordings of each animal, which identify it: leaving out recordings would leak.
     recordings = [
         embedded(12, seed=i, shift=9.0 * (i // 2), **{column: [f"m{i // 2}"] * 12})
         for i in range(4)

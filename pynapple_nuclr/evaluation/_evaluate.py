@@ -141,30 +141,30 @@ def evaluate(
         protocols: the left-out animal). Draw it with ``dataset.nuclr.plot()``, print it with
         ``dataset.nuclr.table()``.
 
-        ============================ =========================================================
-        ``macro_f1``                 of the pooled out-of-fold predictions, over all classes
-        ``macro_f1_fold``            of each fold or left-out animal, over the labels that occur
-                                     there
+        ============================== =========================================================
+        ``macro_f1``                   of the pooled out-of-fold predictions, over all classes
+        ``macro_f1_fold``              of each fold or left-out animal, over the labels that occur
+                                       there
         ``macro_f1_within_recording``  mean over recordings with at least two groups of 20 units,
-                                     over the labels present in each; chance: labels shuffled
-                                     within recordings
-        ``balanced_accuracy``        mean recall of the classes
-        ``top1``, ``top5``           share of units whose label is the first, among the first five
-                                     (NaN below six classes)
-        ``ece``, ``brier``,          calibration error, Brier score, and macro F1 of the more
-        ``macro_f1_confident_half``  confident half of the predicted units: see
-                                     `pynapple_nuclr.calibration`
-        ``coverage``                 share of the units with a prediction; others count as missed
-        ``confusion``                units: ``true_label`` × ``predicted_label``
-        ``n``                        units scored in each fold
-        ``seconds``                  of fitting and embedding
-        ``recording_decodability``   balanced accuracy of the probe in decoding the recording from
-                                     one unit's vector, beside ``recording_chance``
-        ``predicted``,               out-of-fold label ("" = none) and its probability, of every
-        ``confidence``               ``unit`` (coordinates ``recording``, ``unit_id``, ``label``,
-                                     ``animal``)
-        ``chosen``                   with `model_selection`: the settings chosen for each fold
-        ============================ =========================================================
+                                       over the labels present in each; chance: labels shuffled
+                                       within recordings
+        ``balanced_accuracy``          mean recall of the classes
+        ``top1``, ``top5``             share of units whose label is the first, among the first five
+                                       (NaN below six classes)
+        ``ece``, ``brier``,            calibration error, Brier score, and macro F1 of the more
+        ``macro_f1_confident_half``    confident half of the predicted units: see
+                                       `pynapple_nuclr.calibration`
+        ``coverage``                   share of the units with a prediction; others count as missed
+        ``confusion``                  units: ``true_label`` × ``predicted_label``
+        ``n``                          units scored in each fold
+        ``seconds``                    of fitting and embedding
+        ``recording_decodability``     balanced accuracy of the probe in decoding the recording from
+                                       one unit's vector, beside ``recording_chance``
+        ``predicted``,                 out-of-fold label ("" = none) and its probability, of every
+        ``confidence``                 ``unit`` (coordinates ``recording``, ``unit_id``, ``label``,
+                                       ``animal``)
+        ``chosen``                     with `model_selection`: the settings chosen for each fold
+        ============================== =========================================================
 
         Coordinates of ``system``: ``identity`` (name@hash), ``pretrained_on`` (what it was
         fitted on) and ``settings``. What a protocol does not have is NaN.

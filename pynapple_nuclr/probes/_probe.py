@@ -84,9 +84,6 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     cv_score_, cv_chance_, cv_chance_sd_ : float
         Cross-validated macro F1 of the pooled out-of-fold predictions; mean and standard
         deviation of the same with shuffled labels.
-    above_chance_ : bool
-        Whether the score is above chance by more than two standard deviations (or is 1). If not,
-        `fit` warns, and `annotate` calls every unit "unknown".
     cv_group_ : {"animal", "recording", "unit"}
         What the folds left out.
     cv_calibration_ : dict
@@ -145,7 +142,10 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
 
     @property
     def above_chance_(self) -> bool:
-        """Whether the cross-validated score is above that with shuffled labels."""
+        """Whether the score is above chance by more than two standard deviations (or is 1).
+
+        If not, `fit` warns, and `annotate` calls every unit "unknown".
+        """
         check_is_fitted(self)
         # Shuffles of a few units scatter too widely to speak against a perfect score.
         limit = self.cv_chance_ + 2 * np.nan_to_num(self.cv_chance_sd_)

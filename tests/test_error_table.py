@@ -1,4 +1,4 @@
-"""The error table of the design, a test a row: what was found, what was expected, and what to do."""
+"""The error table of the design, a test a row: found, expected, and what to do."""
 
 import logging
 import warnings

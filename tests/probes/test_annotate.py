@@ -188,8 +188,6 @@ def test_missing_features_are_noticed_before_anything_is_embedded(encoder, plain
     assert len(probe.annotate(plain, progress=False)) == 12
     bare = plain[plain.index]
     bare.drop_info("depth")
-    monkeypatch.setattr(
-        "pynapple_nuclr.embedding._embed.embed", lambda *_, **__: pytest.fail("embedded")
-    )
+    monkeypatch.setattr("pynapple_nuclr.embedding.embed", lambda *_, **__: pytest.fail("embedded"))
     with pytest.raises(ValueError, match="no metadata column 'depth'; it has: rate, kind"):
         probe.annotate(bare)

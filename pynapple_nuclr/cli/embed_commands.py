@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,12 +127,15 @@ def pretrain_command(
 ) -> None:
     """Train an encoder on unlabelled recordings; run again to resume.
 
+    Opening the files, measuring and saving count in --max-minutes.
+
     [bold]Examples[/bold]:
 
     nap-nuclr pretrain mouse*.nwb -o my_encoder --max-minutes 30
 
     nap-nuclr pretrain day1.nwb -o tuned --init my_encoder --steps 2000
     """
+    began = time.monotonic()
     sizes = drop_unset(
         dim=dim, bin_size=bin_size, patch_duration=patch_duration, window_duration=window_duration
     )
@@ -159,6 +163,8 @@ def pretrain_command(
     if sizes:  # the others are made to fit the recordings, as without sizes
         opened = open_recordings(recordings, by=by, cache=cache)
         config = replace(default_config(list(opened.values())), **sizes)
+    if max_minutes is not None:  # reading counts, and leaves a second at least
+        max_minutes = max(max_minutes - (time.monotonic() - began) / 60, min(max_minutes, 1 / 60))
     encoder = pretrain(
         recordings,
         config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,9 +21,18 @@ from pynapple_nuclr.familiarity import write_training_data
 from pynapple_nuclr.io.recording_cache import open_recordings
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.pretraining.distributed import pick_precision, quiet, start_trainer
-from pynapple_nuclr.pretraining.held_out_time import open_readers
-from pynapple_nuclr.pretraining.resume import resume_or_begin
-from pynapple_nuclr.pretraining.training_module import ContrastiveTraining, Schedule
+from pynapple_nuclr.pretraining.duplicate_units import warn_of_duplicate_units
+from pynapple_nuclr.pretraining.held_out_time import HeldOutCheck, open_readers
+from pynapple_nuclr.pretraining.resume import resume_or_begin, saved_run_settings
+from pynapple_nuclr.pretraining.schedule import Schedule
+from pynapple_nuclr.pretraining.step_threads import StepThreads, threads_restored
+from pynapple_nuclr.pretraining.time_budget import (
+    FEW_STEPS,
+    Sizes,
+    describe_choice,
+    fit_into_time,
+)
+from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.training_monitor import TrainingMonitor
 from pynapple_nuclr.pretraining.training_settings import (
     TrainingSettings,
@@ -78,10 +88,13 @@ def pretrain(
     steps : int, optional
         Steps to take at most.
     max_minutes : float, optional
-        Minutes to train at most. Default: 30 if `steps` is not given either.
+        Minutes from beginning to end at most, with opening, measuring and saving. Default: 30 if
+        `steps` is not given either. Where fewer than 200 steps fit, `batch_size` and
+        ``max_units`` become smaller unless they are given; on a CPU the steps use one thread
+        where that is faster. For results that repeat bit by bit give `steps` alone.
     batch_size : int, optional
         Pairs of windows a step, those of all processes together. Default: as published on a GPU
-        (128, calcium 16), 4 on a CPU.
+        (128, calcium 16), 4 on a CPU; that of the run that is resumed.
     seed : int
         Seed of weights, views and dropout.
     gaps : {"split", "join"}, optional
@@ -109,7 +122,7 @@ def pretrain(
         Show a progress bar with loss, held-out re-identification and time left.
     **training
         Settings of `TrainingSettings`: ``learning_rate``, ``max_view_distance``, ``max_units``,
-        ``holdout``, ``patience`` …
+        ``spikes_kept``, ``holdout``, ``patience`` …
 
     Returns
     -------
@@ -127,6 +140,12 @@ def pretrain(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the checkpoint is written.
 
+    Warns
+    -----
+    UserWarning
+        If units fire at the same times and are probably one neuron, or fewer than 50 steps fit
+        into the time.
+
     References
     ----------
     "Know Thyself by Knowing Others: Learning Neuron Identity from Population Context",
@@ -143,43 +162,95 @@ def pretrain(
     """
     for name, value in (("steps", steps), ("max_minutes", max_minutes), ("batch_size", batch_size)):
         check_positive(name, value)
+    began = time.monotonic()
     folder = None if out is None else Path(out)
     opened = open_recordings(recordings, by=by, cache=cache, cells=cells)
     encoder = _start(list(opened.values()), config, init, gaps, seed)
     config = encoder.config
     trainer = start_trainer(devices, pick_precision(precision, config.dim), folder)
-    settings = TrainingSettings.for_config(config, training)
-    training_data, held_out = open_readers(list(opened.values()), config, settings.holdout)
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    batch_size = batch_size or default_batch_size(config, accelerator)
-    batches = PairBatches(ViewSampler(training_data, settings, config.gaps, seed), batch_size)
-    batches.share = _share(trainer, batch_size)
-    schedule = Schedule(steps, default_minutes(steps, max_minutes), batches.steps_per_epoch())
-    run_settings = {
-        "config": config.to_dict(),
-        "settings": {k: v for k, v in asdict(settings).items() if k != "patience"},
-        "recordings": {name: _size(recording) for name, recording in opened.items()},
-        "batch_size": batch_size,
-        "seed": seed,
-        "init": encoder.card.get("fine_tuned_from"),
-    }
     first = trainer.is_global_zero
-    monitor = TrainingMonitor(held_out, folder, progress and first, run_settings)
-    trainer.callbacks.append(monitor)
-    with folder_lock(folder if first else None):
-        with torch.random.fork_rng():  # the caller's own draws go on as if nothing had been
-            torch.manual_seed(seed)  # the projector's weights
-            module = ContrastiveTraining(encoder, settings, schedule, seed)
-            checkpoint, step = resume_or_begin(folder, resume, monitor, module, first)
-            batches.position = module.position
-            if schedule.progress(step) < 1 and monitor.checks_without_gain < settings.patience:
-                step = _fit(trainer, module, batches, checkpoint, folder)
-        monitor.bar.close()
+    if first:
+        warn_of_duplicate_units(opened.values())
+    earlier = saved_run_settings(folder) if resume else {}
+    settings, usual, free = _sizes(config, training, batch_size, earlier)
+    training_data, held_out = open_readers(list(opened.values()), config, settings.holdout)
+    schedule = Schedule(steps, default_minutes(steps, max_minutes), began)
+    threads = StepThreads(schedule.seconds is not None and trainer.world_size == 1)
+    with folder_lock(folder if first else None), threads_restored(), torch.random.fork_rng():
+        torch.manual_seed(seed)  # the projector's weights
+        module = ContrastiveTraining(encoder, settings, schedule, seed)
+        sampler = ViewSampler(training_data, settings, config.gaps, seed)
+        # Before the training, whose end has to be on time.
+        write_training_data(encoder, list(opened.values()))
+        sizes, expected = usual, math.inf
+        if schedule.seconds and trainer.world_size == 1 and not earlier:
+            sizes, expected = fit_into_time(module, sampler, trainer, threads, sizes, free)
+            _warn_of_few_steps(expected, steps)
+            settings = replace(settings, max_units=sizes.max_units)
+            module.settings = sampler.settings = settings
+        batches = PairBatches(sampler, sizes.batch_size)
+        batches.share = _share(trainer, sizes.batch_size)
+        schedule.warmup = batches.steps_per_epoch()
+        run_settings = {
+            "config": config.to_dict(),
+            "settings": {k: v for k, v in asdict(settings).items() if k != "patience"},
+            "recordings": {name: _size(recording) for name, recording in opened.items()},
+            "batch_size": sizes.batch_size,
+            "seed": seed,
+            "init": encoder.card.get("fine_tuned_from"),
+        }
+        monitor = TrainingMonitor(
+            HeldOutCheck(held_out), folder, progress and first, run_settings, threads
+        )
+        trainer.callbacks.append(monitor)
+        if sizes != usual:
+            monitor.say(describe_choice(usual, sizes))
+        checkpoint, step = resume_or_begin(folder, resume, monitor, module, first)
+        batches.position = module.position
+        unfinished = schedule.progress(step) < 1 or step == 0
+        if unfinished and monitor.checks_without_gain < settings.patience:
+            step = _fit(trainer, module, batches, checkpoint, folder)
         encoder = _finish(module, monitor, opened, step)
         if folder is not None and first:
             save_encoder(encoder, folder)
         trainer.strategy.barrier()  # the encoder's files stand when any process goes on
+        monitor.close(_result(encoder.card["training"]))
+    if first and expected >= FEW_STEPS and schedule.seconds and schedule.progress(step) >= 1:
+        _warn_of_few_steps(step, steps)
     return encoder
+
+
+def _sizes(
+    config: EncoderConfig,
+    training: Mapping[str, Any],
+    batch_size: int | None,
+    earlier: Mapping[str, Any],
+) -> tuple[TrainingSettings, Sizes, set[str]]:
+    """Return settings, and sizes as given, else those of the run that is resumed, or the usual.
+
+    Returns
+    -------
+    (TrainingSettings, Sizes, set of str)
+        Third: which sizes were not given.
+    """
+    settings = TrainingSettings.for_config(config, dict(training))
+    free = {"max_units"} - training.keys() | ({"batch_size"} if batch_size is None else set())
+    if "max_units" in free:
+        settings = replace(settings, max_units=earlier.get("settings", {}).get("max_units"))
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    batch_size = batch_size or earlier.get("batch_size") or default_batch_size(config, accelerator)
+    return settings, Sizes(batch_size, settings.max_units), free
+
+
+def _warn_of_few_steps(fitting: float, steps: int | None) -> None:
+    """Warn where the time allows so few steps that next to nothing is learned."""
+    if fitting < min(FEW_STEPS, steps or FEW_STEPS):
+        warnings.warn(
+            f"only about {fitting:.0f} steps fit into max_minutes: this trains next to nothing; "
+            "give more minutes, a smaller max_units= or batch_size=, or a narrower encoder "
+            "(EncoderConfig(dim=…))",
+            stacklevel=3,
+        )
 
 
 def _share(trainer: pl.Trainer, batch_size: int) -> tuple[int, int]:
@@ -269,13 +340,25 @@ def _finish(
         "minutes": round(module.schedule.spent / 60, 1),
         "seed": monitor.run_settings["seed"],
         "best_held_out_reidentification": round(monitor.best, 4) if monitor.best >= 0 else None,
-        "chance_reidentification": _rounded(monitor.chance),
+        "chance_reidentification": _rounded(monitor.check.chance),
         "untrained_reidentification": _rounded(monitor.untrained),
         "torch": torch.__version__,
     }
     encoder.card["settings"] = monitor.run_settings["settings"]
-    write_training_data(encoder, list(recordings.values()))
     return encoder
+
+
+def _result(training: Mapping[str, Any]) -> str:
+    found, chance, untrained = (
+        training[f"{kind}_reidentification"] for kind in ("best_held_out", "chance", "untrained")
+    )
+    if found is None:
+        return f"{training['steps']} steps in {training['minutes']} min"
+    before = "" if untrained is None else f", untrained {untrained:.2g}"
+    return (
+        f"{training['steps']} steps in {training['minutes']} min: held-out re-identification "
+        f"{found:.2g} (chance {chance:.2g}{before})"
+    )
 
 
 def _rounded(value: float) -> float | None:

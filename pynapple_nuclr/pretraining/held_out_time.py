@@ -1,19 +1,26 @@
-"""What is trained on, and the blocks of time that are held out."""
+"""What is trained on, the blocks of time that are held out, and re-identification in them."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from pynapple_nuclr.checkpoints import Encoder
 from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.embedding.window_batches import embed_windows
 from pynapple_nuclr.recording import Recording
-from pynapple_nuclr.windows import PatchReader, open_patch_reader, windows_in
+from pynapple_nuclr.stability import reidentification
+from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile, windows_in
 
 # The ends of an epoch belong to it: blocks that touch are kept this far apart, in seconds.
 _APART = 1e-8
+_MOST_WINDOWS = 16  # of a held-out block, to keep a check short
+_MOST_RECORDINGS = 8
 
 
 def open_readers(
@@ -73,3 +80,80 @@ def _between(recording: Recording, start: float, end: float) -> np.ndarray[Any, 
     kept = high > low
     begin = recording.epochs[:, 0]
     return np.stack((begin + low, begin + high), axis=1)[kept]
+
+
+class HeldOutCheck:
+    """Re-identification between the halves of the held-out blocks, by up to 16 windows of each.
+
+    Parameters
+    ----------
+    readers : list of PatchReader
+        The blocks, of which up to 8 are used.
+
+    Attributes
+    ----------
+    seconds : float
+        What a measurement takes: the longer one of the last two.
+    """
+
+    def __init__(self, readers: Sequence[PatchReader]) -> None:
+        self.readers = _spread(readers, _MOST_RECORDINGS)
+        self.windows = _MOST_WINDOWS
+        self.seconds = 0.0
+        self._last = 0.0
+
+    def limit(self, encoder: Encoder, seconds: float) -> None:
+        """Use fewer windows, then fewer blocks, so that a check takes about so many seconds."""
+        if not self.readers:
+            return
+        begun = time.monotonic()
+        held_out_score(encoder, self.readers[0], windows=2)
+        affordable = int(2 * seconds / (time.monotonic() - begun))
+        self.readers = _spread(self.readers, max(affordable // 2, 1))
+        each = affordable // len(self.readers)
+        self.windows = min(max(each // 2 * 2, 2), _MOST_WINDOWS)
+
+    def measure(self, encoder: Encoder) -> float:
+        """Return the mean over the blocks; NaN: there are none."""
+        begun = time.monotonic()
+        scores = [held_out_score(encoder, reader, self.windows) for reader in self.readers]
+        took = time.monotonic() - begun
+        self.seconds, self._last = max(took, self._last), took
+        known = [score for score in scores if math.isfinite(score)]
+        return float(np.mean(known)) if known else math.nan
+
+    @property
+    def chance(self) -> float:
+        """Re-identification by guessing: one unit of each block."""
+        units = [reader.recording.n_units for reader in self.readers]
+        return float(np.mean([1 / n for n in units])) if units else math.nan
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run has to measure by, too."""
+        return {
+            "windows": self.windows,
+            "recordings": len(self.readers),
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Measure as the run did that is resumed."""
+        self.windows, self.seconds = state["windows"], state["seconds"]
+        self.readers = _spread(self.readers, state["recordings"])
+
+
+def held_out_score(encoder: Encoder, source: PatchReader, windows: int = _MOST_WINDOWS) -> float:
+    """Return the re-identification between the halves of a block of at least two windows."""
+    starts = tile(source).starts[:windows]
+    half = len(starts) // 2
+    device = next(encoder.parameters()).device
+    halves = [
+        embed_windows(encoder, source, part, device=device).mean
+        for part in (starts[:half], starts[half : 2 * half])
+    ]
+    return reidentification(*halves)
+
+
+def _spread(readers: Sequence[PatchReader], most: int) -> list[PatchReader]:
+    """Return so many readers at most, spread over all of them."""
+    return list(readers[:: -(-len(readers) // max(most, 1)) or 1])

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from torch.optim import Optimizer
 
 from pynapple_nuclr.atomic_files import remove_drafts
 from pynapple_nuclr.pretraining.training_checkpoints import read_checkpoint
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.training_monitor import CHECKS, LAST, METRICS, TrainingMonitor
+from pynapple_nuclr.windows import ViewSettings
 
 _log = logging.getLogger("pynapple_nuclr")
 
+_OLD = "last.ckpt"  # a pickle of versions before 0.2
+# Settings that were added since, with which older runs agree.
+_ADDED = {name: getattr(ViewSettings, name) for name in ("spikes_kept", "rate_matched")}
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -43,22 +49,43 @@ def resume_or_begin(
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, or of another run.
+        If the checkpoint is damaged, of another run, or of a version that wrote others.
     """
     if folder is None:
         return None, 0
     path = folder / LAST
+    if resume and not path.exists() and (folder / _OLD).exists():
+        raise ValueError(
+            f"{folder / _OLD} is the checkpoint of an older version, which cannot be continued; to "
+            "start again with the same folder give resume=False, or choose another out; to go on "
+            "from its weights, give the encoder that was saved there as init"
+        )
     step = _restore(path, monitor, module) if resume and path.exists() else None
     if first:
         _tidy(folder, step, monitor)
     return (None, 0) if step is None else (path, step)
 
 
+def saved_run_settings(folder: Path | None) -> dict[str, Any]:
+    """Return the settings of the run whose checkpoint is in a folder; {}: there is none.
+
+    A damaged one is not reported here, but when it is restored.
+    """
+    if folder is None or not (folder / LAST).exists():
+        return {}
+    try:
+        with safe_open(folder / LAST, framework="pt") as file:
+            saved = json.loads(file.metadata()["checkpoint"])["nuclr"]["run_settings"]
+        return {"batch_size": saved["batch_size"], "settings": saved["settings"]}
+    except Exception:  # damage has many names
+        return {}
+
+
 def _tidy(folder: Path, step: int | None, monitor: TrainingMonitor) -> None:
     """Remove what an earlier run wrote after its last checkpoint: those steps are repeated."""
     folder.mkdir(parents=True, exist_ok=True)
     if step is None:
-        for name in (LAST, METRICS):
+        for name in (LAST, METRICS, _OLD):
             (folder / name).unlink(missing_ok=True)
     remove_drafts(folder)
     for path in (folder / CHECKS).glob("step_*"):
@@ -73,6 +100,7 @@ def _restore(path: Path, monitor: TrainingMonitor, module: ContrastiveTraining) 
         checkpoint = read_checkpoint(path)
         saved, step = checkpoint["nuclr"], checkpoint["global_step"]
         before, now = saved["run_settings"], monitor.run_settings
+        before["settings"] = {**_ADDED, **before["settings"]}
         differing = sorted(key for key in now if not _same(now[key], before.get(key)))
         if not differing:
             _load(checkpoint, module)

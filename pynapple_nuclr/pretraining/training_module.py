@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,57 +12,11 @@ from torch import Tensor
 
 from pynapple_nuclr.checkpoints import Encoder
 from pynapple_nuclr.model import ContrastiveLoss
+from pynapple_nuclr.pretraining.schedule import Schedule
 from pynapple_nuclr.pretraining.training_settings import TrainingSettings
 from pynapple_nuclr.pretraining.view_batches import PairBatch
 
 _TOKENS_AT_ONCE = {"cpu": 20_000, "cuda": 1_000_000, "mps": 100_000}
-_WARMUP = 5
-
-
-class Schedule:
-    """How far the training has come, 0 to 1: by steps, by time, whichever is further.
-
-    Parameters
-    ----------
-    steps : int or None
-        Steps to take.
-    minutes : float or None
-        Minutes to train, those of earlier runs that this one resumes included.
-    warmup : int
-        Steps over which the learning rate rises.
-    """
-
-    def __init__(self, steps: int | None, minutes: float | None, warmup: int) -> None:
-        self.steps = steps
-        self.seconds = None if minutes is None else 60 * minutes
-        self.warmup = warmup
-        self.spent = 0.0  # seconds, by this and earlier runs
-        self._since = time.monotonic()
-
-    def start(self) -> None:
-        """Begin to count the time of this run."""
-        self._since = time.monotonic()
-
-    def lap(self) -> None:
-        """Add the time since the last call."""
-        now = time.monotonic()
-        self.spent += now - self._since
-        self._since = now
-
-    def progress(self, step: int) -> float:
-        """Return how far the training has come after `step` steps."""
-        by_steps = step / self.steps if self.steps else 0.0
-        by_time = self.spent / self.seconds if self.seconds else 0.0
-        return min(max(by_steps, by_time), 1.0)
-
-    def factor(self, step: int) -> float:
-        """Return the learning rate of a step as a fraction: linear warm-up, then cosine to 0.
-
-        A training shorter than five times the warm-up warms up over its first fifth.
-        """
-        rise = max((step + 1) / max(self.warmup, 1), self.progress(step) * _WARMUP)
-        rise = min(rise, 1.0)
-        return rise * 0.5 * (1 + math.cos(math.pi * self.progress(step)))
 
 
 class ContrastiveTraining(pl.LightningModule):

@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import signal
+import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from pynapple_nuclr.atomic_files import atomic_write
-from pynapple_nuclr.checkpoints import Encoder, save_encoder
-from pynapple_nuclr.embedding.window_batches import embed_windows
-from pynapple_nuclr.pretraining.training_module import ContrastiveTraining, Schedule
-from pynapple_nuclr.stability import reidentification
-from pynapple_nuclr.windows import PatchReader, tile
+from pynapple_nuclr.checkpoints import save_encoder
+from pynapple_nuclr.pretraining.held_out_time import HeldOutCheck
+from pynapple_nuclr.pretraining.step_threads import StepThreads
+from pynapple_nuclr.pretraining.time_budget import ENOUGH_STEPS
+from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
+from pynapple_nuclr.pretraining.view_batches import PairBatch
 
 LAST = "last.safetensors"
 METRICS = "metrics.csv"
 CHECKS = "checks"
 _SAVE_EVERY = 300.0  # seconds
 _SHOW_EVERY = 0.5
-_MOST_WINDOWS = 16  # of a held-out block, to keep a check short
-_MOST_RECORDINGS = 8
 _ROUNDING = 1e-9
 _EMPTY_EPOCHS = 3  # after which nothing is expected any more
+_STEPS_TIMED = 50  # of the last steps, whose median counts
+_FIRST_STEPS = 5  # after which the rest is estimated,
+_FIRST_SHARE = 0.05  # or this part of the time
+_CHECK_SHARE = 0.02  # of the time, for one check
+_CHECKS_SHARE = 0.15  # of the time, for all checks
+_UNSURE = 1.3  # the last check may take longer than the ones before
+_LATE = 1.05  # times the time limit, after which nothing is measured any more
+
+_log = logging.getLogger("pynapple_nuclr")
 
 
 class TrainingMonitor(pl.Callback):
@@ -43,24 +54,28 @@ class TrainingMonitor(pl.Callback):
 
     Parameters
     ----------
-    held_out : list of PatchReader
-        Blocks of time that are not trained on.
+    check : HeldOutCheck
+        Of blocks of time that are not trained on.
     out : Path or None
         Where checkpoints and metrics go.
     progress : bool
         Whether to show a bar.
     run_settings : dict
         What a resumed run must have in common with this one.
+    threads : StepThreads
+        Chooses the number of threads of the steps.
     """
 
     def __init__(
         self,
-        held_out: list[PatchReader],
+        check: HeldOutCheck,
         out: Path | None,
         progress: bool,
         run_settings: dict[str, Any],
+        threads: StepThreads,
     ) -> None:
-        self.held_out = held_out[:: -(-len(held_out) // _MOST_RECORDINGS) or 1]
+        self.check = check
+        self.threads = threads
         self.out = out
         self.run_settings = run_settings
         self.rows: list[dict[str, float]] = []
@@ -71,26 +86,39 @@ class TrainingMonitor(pl.Callback):
         self.next_check = 0.0
         self.saved_at = 0.0
         self.shown_at = 0.0
-        self.bar = tqdm(disable=not progress, desc="pretraining", unit="step", total=1.0)
-        self.bar.bar_format = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
+        self.bar = tqdm(
+            disable=not progress,
+            desc="pretraining",
+            total=1.0,
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}{postfix}",
+        )
         self.estimated = False
+        self.step_seconds: deque[float] = deque(maxlen=_STEPS_TIMED)
+        self.step_ended = 0.0
+        self.check_seconds = self.save_seconds = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count the time; do the check that an earlier run was stopped in."""
+        """Begin with the steps; do the check that an earlier run was stopped in."""
         self._agree(trainer, pl_module)
         _install_signal_handlers(trainer, pl_module)
         pl_module.last_epoch = pl_module.position[0]
-        pl_module.schedule.start()
-        self.saved_at = pl_module.schedule.spent
-        step = trainer.global_step
+        schedule, step = pl_module.schedule, trainer.global_step
         if step == 0 and trainer.is_global_zero:
-            self.untrained = self._reidentification(pl_module)
-        pl_module.schedule.lap()  # what it took counts
+            self._doing("measuring before training")
+            if schedule.seconds:
+                self.check.limit(pl_module.encoder, _CHECK_SHARE * schedule.seconds)
+            self.untrained = self.check.measure(pl_module.encoder)
+        schedule.start()
+        self._share_costs(trainer, pl_module)
+        self.saved_at = schedule.spent
         # A run that is made longer has gone less far than it had.
-        done = pl_module.schedule.progress(step)
+        done = schedule.progress(step)
         if self._due(step, done):
             self._check(trainer, pl_module, done)
-        self.next_check = min(self.next_check, done + 1 / pl_module.settings.checks)
+        first = self._between_checks(pl_module) if step == 0 and schedule.seconds else 0.0
+        self.threads.start()
+        self.next_check = max(min(self.next_check, done + 1 / pl_module.settings.checks), first)
+        self.step_ended = time.monotonic()
 
     def on_train_batch_end(
         self,
@@ -103,9 +131,12 @@ class TrainingMonitor(pl.Callback):
         """Show, check, save and stop where it is time to."""
         schedule, step = pl_module.schedule, trainer.global_step
         self._check_pairs_left(pl_module)
+        self._time_step(batch)
         done = schedule.progress(step)
-        self._show(pl_module, step, done)
-        if done >= 1 or self._due(step, done):
+        self._show(trainer, pl_module, step)
+        if done >= 1 and self.rows and self._too_late(pl_module):
+            self._save(trainer, pl_module)
+        elif done >= 1 or self._due(step, done):
             self._check(trainer, pl_module, done)
             self._save(trainer, pl_module)
         elif pl_module.stopping or schedule.spent - self.saved_at > _SAVE_EVERY:
@@ -113,6 +144,7 @@ class TrainingMonitor(pl.Callback):
         out_of_patience = self.checks_without_gain >= pl_module.settings.patience
         if done >= 1 or out_of_patience or pl_module.stopping:
             trainer.should_stop = True
+        self.step_ended = time.monotonic()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -130,6 +162,8 @@ class TrainingMonitor(pl.Callback):
             "run_settings": self.run_settings,
             "position": list(pl_module.position),
             "spent": pl_module.schedule.spent,
+            "setup": pl_module.schedule.setup,
+            "check": self.check.state(),
             "last_loss": pl_module.last_loss,
             "rows": self.rows,
             "best": self.best,
@@ -142,7 +176,9 @@ class TrainingMonitor(pl.Callback):
     def restore(self, module: ContrastiveTraining, saved: dict[str, Any]) -> None:
         """Continue where a checkpoint left off."""
         module.position = tuple(saved["position"])
-        module.schedule.spent = saved["spent"]
+        module.schedule.restore(saved["spent"], saved.get("setup", 0.0))
+        if "check" in saved:
+            self.check.restore(saved["check"])
         module.last_loss = saved["last_loss"]
         self.rows = saved["rows"]
         self.best, self.best_weights = saved["best"], saved["best_weights"]
@@ -188,29 +224,113 @@ class TrainingMonitor(pl.Callback):
             f"recordings {names} are too small or too quiet; lower min_units, or use longer windows"
         )
 
-    def _show(self, module: ContrastiveTraining, step: int, done: float) -> None:
-        self.bar.n = done
-        self.bar.set_postfix(
-            step=step,
-            loss=f"{module.last_loss:.3f}",
-            reid=f"{self.best:.3f}" if self.best >= 0 else "not yet measured",
+    def close(self, result: str) -> None:
+        """End the bar with what was reached."""
+        _log.info(result)
+        self.bar.n = self.bar.total
+        self.bar.set_postfix_str(result, refresh=False)
+        self._doing("pretraining")
+        self.bar.close()
+
+    def say(self, text: str) -> None:
+        """Log a line, and write it above the bar."""
+        _log.info(text)
+        if not self.bar.disable:
+            self.bar.write(text, file=sys.stderr)  # output of the command line stays clean
+
+    def _doing(self, what: str) -> None:
+        self.bar.set_description(what)
+
+    def _time_step(self, batch: PairBatch) -> None:
+        seconds = time.monotonic() - self.step_ended
+        self.step_seconds.append(seconds)
+        units = sum(len(pair.ids1) + len(pair.ids2) for pair in batch.pairs)
+        if units:
+            self.threads.add(seconds / units)
+
+    def _show(self, trainer: pl.Trainer, module: ContrastiveTraining, step: int) -> None:
+        schedule, seconds = module.schedule, median(self.step_seconds)
+        left = schedule.seconds_left(step, seconds)
+        reid = f"{self.best:.3f}" if self.best >= 0 else "not yet measured"
+        self.bar.n = min(schedule.share(step), 0.99)
+        self.bar.set_postfix_str(
+            f"{tqdm.format_interval(left)} left, step {step}, loss {module.last_loss:.3f}, "
+            f"held-out re-identification {reid}",
             refresh=False,
         )
         if time.monotonic() - self.shown_at > _SHOW_EVERY:
             self.shown_at = time.monotonic()
             self.bar.refresh()
-        if not self.estimated and step >= 5:
+        long = schedule.seconds and sum(self.step_seconds) > _FIRST_SHARE * schedule.seconds
+        if not self.estimated and (step >= _FIRST_STEPS or long):
             self.estimated = True
-            if not self.bar.disable:
-                self.bar.write(_estimate(module.schedule, step))
+            if trainer.is_global_zero:
+                self.say(self._estimate(step, seconds, left))
+
+    def _estimate(self, step: int, seconds: float, left: float) -> str:
+        """Return what will fit into the time, and what helps where that is little."""
+        steps = step + int(left / seconds)
+        pairs = self.run_settings["batch_size"]
+        text = (
+            f"{seconds:.2g} s a step ({torch.get_num_threads()} CPU threads): about {steps} steps "
+            f"in all, {steps * pairs} pairs of views, {left / 60:.1f} min"
+        )
+        if steps >= ENOUGH_STEPS:
+            return text
+        most = self.run_settings["settings"]["max_units"]
+        return (
+            f"{text}; fewer than {ENOUGH_STEPS} steps teach little: more fit with a smaller "
+            f"max_units (now {most or 'all units'}) or batch_size (now {pairs}), a narrower "
+            "encoder (dim), or more time"
+        )
+
+    def _between_checks(self, module: ContrastiveTraining) -> float:
+        """Return the progress from one check to the next: rarer where they take long."""
+        apart = 1 / module.settings.checks
+        if module.schedule.seconds:
+            cost = (self.check_seconds + self.save_seconds) / module.schedule.seconds
+            apart = max(apart, cost / _CHECKS_SHARE)
+        return apart
+
+    def _too_late(self, module: ContrastiveTraining) -> bool:
+        """Return whether the time is over without a last check, which was slower than thought."""
+        schedule = module.schedule
+        return schedule.seconds is not None and (
+            schedule.spent + self.check_seconds > _LATE * schedule.seconds
+        )
+
+    def _share_costs(self, trainer: pl.Trainer, module: ContrastiveTraining) -> None:
+        """Give all processes the times of the first one, so that they do the same at each step."""
+        schedule = module.schedule
+        own = (
+            schedule.spent,
+            schedule.setup,
+            self.untrained,
+            self.check.seconds,
+            self.save_seconds,
+            median(self.step_seconds or [0.0]),
+        )
+        (
+            schedule.spent,
+            schedule.setup,
+            self.untrained,
+            self.check_seconds,
+            self.save_seconds,
+            step_seconds,
+        ) = trainer.strategy.broadcast(own)
+        # Two files are written at the end, a checkpoint and the encoder.
+        schedule.reserve = _UNSURE * self.check_seconds + 2 * self.save_seconds + step_seconds / 2
 
     def _check(self, trainer: pl.Trainer, module: ContrastiveTraining, done: float) -> None:
         """Measure re-identification between the halves of the held-out blocks."""
         score, step = float("nan"), trainer.global_step
+        self._doing("measuring")
         if trainer.is_global_zero:
-            score = self._reidentification(module)
+            score = self.check.measure(module.encoder)
+        self._doing("pretraining")
         module.schedule.lap()
         score = trainer.strategy.broadcast(score)
+        self._share_costs(trainer, module)
         row = {
             "step": step,
             "progress": done,
@@ -229,21 +349,12 @@ class TrainingMonitor(pl.Callback):
         self.best = self.best if unknown else max(score, self.best)
         self.checks_without_gain = 0 if gained else self.checks_without_gain + 1
         self.rows = [*self.rows, row]
-        self.next_check = done + 1 / module.settings.checks
+        apart = self._between_checks(module)
+        self.next_check = done + apart
+        if module.schedule.seconds and self.next_check > 1 - apart / 2:
+            self.next_check = 1.0  # the last check is close
         if trainer.is_global_zero:
             self.write_metrics()
-
-    def _reidentification(self, module: ContrastiveTraining) -> float:
-        """Return the mean over the held-out blocks; NaN: there are none."""
-        scores = [held_out_score(module.encoder, reader) for reader in self.held_out]
-        known = [score for score in scores if math.isfinite(score)]
-        return float(np.mean(known)) if known else math.nan
-
-    @property
-    def chance(self) -> float:
-        """Re-identification by guessing: one unit of each held-out block."""
-        units = [reader.recording.n_units for reader in self.held_out]
-        return float(np.mean([1 / n for n in units])) if units else math.nan
 
     def _keep(self, module: ContrastiveTraining, step: int) -> None:
         if module.settings.keep_checks and self.out is not None:
@@ -254,24 +365,14 @@ class TrainingMonitor(pl.Callback):
         self.saved_at = module.schedule.spent
         if self.out is None:
             return
+        begun = time.monotonic()
         if trainer.is_global_zero:
             with atomic_write(self.out / LAST) as draft:
                 trainer.save_checkpoint(draft)
         else:
             trainer.save_checkpoint(self.out / LAST)  # takes part, and writes nothing
         trainer.strategy.barrier()
-
-
-def held_out_score(encoder: Encoder, source: PatchReader) -> float:
-    """Return the re-identification between the halves of a block of at least two windows."""
-    starts = tile(source).starts[:_MOST_WINDOWS]
-    half = len(starts) // 2
-    device = next(encoder.parameters()).device
-    halves = [
-        embed_windows(encoder, source, part, device=device).mean
-        for part in (starts[:half], starts[half : 2 * half])
-    ]
-    return reidentification(*halves)
+        self.save_seconds = max(self.save_seconds, time.monotonic() - begun)
 
 
 def _install_signal_handlers(trainer: pl.Trainer, module: ContrastiveTraining) -> None:
@@ -290,12 +391,3 @@ def _install_signal_handlers(trainer: pl.Trainer, module: ContrastiveTraining) -
     signal.signal(signal.SIGTERM, stop)
     if trainer.world_size > 1:
         signal.signal(signal.SIGINT, stop)
-
-
-def _estimate(schedule: Schedule, step: int) -> str:
-    each = schedule.spent / step
-    left = [] if schedule.steps is None else [(schedule.steps - step) * each]
-    if schedule.seconds is not None:
-        left.append(schedule.seconds - schedule.spent)
-    minutes = min(left) / 60
-    return f"{each:.2f} s a step: at most {minutes:.1f} min, {60 * minutes / each:.0f} steps"

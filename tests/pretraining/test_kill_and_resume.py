@@ -13,7 +13,7 @@ import torch
 import training_job
 from tally import counts
 
-from pynapple_nuclr.pretraining import training_monitor
+from pynapple_nuclr.pretraining import held_out_time
 from pynapple_nuclr.pretraining.training_checkpoints import read_checkpoint
 
 RUN = {"steps": 14, "checks": 5, "batch_size": 4, "dropout": 0.2, "keep_checks": True}
@@ -150,7 +150,7 @@ def test_sigterm_ends_the_training_after_the_step(whole, tmp_path):
 @pytest.mark.parametrize("moment", ["in a check", "between the weights of a step", "in a save"])
 def test_ctrl_c_at_an_awkward_moment(whole, tmp_path, monkeypatch, moment):
     where = {
-        "in a check": (training_monitor, "held_out_score"),
+        "in a check": (held_out_time, "held_out_score"),
         "between the weights of a step": (torch.optim.AdamW, "step"),
         "in a save": (pl.Trainer, "save_checkpoint"),
     }[moment]

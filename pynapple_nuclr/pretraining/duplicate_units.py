@@ -1,0 +1,89 @@
+"""A warning of units that occur twice: training would push apart what is one neuron."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+
+from pynapple_nuclr.leakage import DuplicatePair, find_duplicate_units
+from pynapple_nuclr.recording import Recording
+
+_log = logging.getLogger("pynapple_nuclr")
+
+_MOST_SPIKES = 1_000_000  # of a recording that are looked at
+_MOST_SECONDS = 20.0  # of all recordings together
+_NAMED = 5
+_LISTED = 20
+_WITHIN = 5e-4  # s, between spikes that coincide
+_ROUNDING = 1e-9
+_SURE = 50  # spikes that would follow so closely by chance: that none does is no chance
+
+
+def warn_of_duplicate_units(recordings: Iterable[Recording], stacklevel: int = 3) -> None:
+    """Warn of recordings with units that fire at the same times, once for each of them."""
+    begun = time.monotonic()
+    for recording in recordings:
+        if time.monotonic() - begun > _MOST_SECONDS:
+            _log.info("duplicate units were not looked for from %r on: no time", recording.name)
+            return
+        if recording.modality == "spikes":
+            stretch = _stretch(recording)
+            pairs = (
+                [] if _has_coarse_times(stretch) else find_duplicate_units(stretch, within=_WITHIN)
+            )
+            # So many pairs are no sorting error: times that were made from counts in bins.
+            if 0 < len(pairs) <= recording.n_units:
+                warnings.warn(_text(recording, pairs), UserWarning, stacklevel=stacklevel)
+
+
+def _text(recording: Recording, pairs: list[DuplicatePair]) -> str:
+    left_out: list[int] = []
+    for first, second, _ in pairs:
+        if first not in left_out and second not in left_out:
+            left_out.append(second)
+    named = [f"{first} and {second} ({share:.0%})" for first, second, share in pairs[:_NAMED]]
+    more = f", and {len(pairs) - _NAMED} more pairs" if len(pairs) > _NAMED else ""
+    ids = f"[{', '.join(map(str, sorted(left_out)))}]"
+    if len(left_out) > _LISTED:
+        ids = "[p.second for p in pynapple_nuclr.leakage.find_duplicate_units(units)]"
+    return (
+        f"recording {recording.name!r}: units {', '.join(named)}{more} share spikes within "
+        "0.5 ms (share of the unit with fewer spikes) and are probably one neuron, sorted twice; "
+        "training would take them for different neurons. Leave one of each pair out: "
+        f"units[~np.isin(units.index, {ids})]"
+    )
+
+
+def _has_coarse_times(recording: Recording) -> bool:
+    """Return whether the times lie on a grid so coarse that many spikes coincide on it."""
+    times = np.sort(recording.times)
+    apart = np.diff(times)
+    apart = apart[apart > _ROUNDING]
+    expected = len(times) ** 2 / recording.duration * _WITHIN  # spikes that follow so closely
+    return bool(expected > _SURE and not (apart < _WITHIN).any())
+
+
+def _stretch(recording: Recording) -> Recording:
+    """Return the middle of a recording of very many spikes."""
+    n_spikes = int(recording.counts.sum())
+    if n_spikes <= _MOST_SPIKES:
+        return recording
+    middle = float(recording.times[n_spikes // 2])  # in time, but for its interval's order
+    half = recording.duration * _MOST_SPIKES / n_spikes / 2
+    start, stop = middle - half, middle + half
+    times, units = recording.between(start, stop)
+    counts = np.bincount(units, minlength=recording.n_units)
+    return Recording(
+        name=recording.name,
+        unit_ids=recording.unit_ids,
+        metadata=recording.metadata,
+        epochs=np.array([[start, stop]]),
+        modality="spikes",
+        times=times[np.lexsort((times, units))],
+        begins=np.array([start]),
+        offsets=np.append(0, np.cumsum(counts)),
+    )

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import speed
+import speed_budget
 import speed_embedding
 import speed_training
 from page import machine
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[speed.Bench], str]] = {
     "reading": speed_training.reading,
     "memory": speed_training.larger_than_memory,
     "processes": speed_training.two_processes,
+    "budget": speed_budget.time_limits,
     "anytime": speed_embedding.anytime,
     "context": speed_embedding.contexts,
     "joined": speed_embedding.joined_sessions,

@@ -1,4 +1,4 @@
-"""POYO: what a decoder of spikes has to know about each unit."""
+"""POYO: vectors of units, learned by a decoder of spikes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pynapple_nuclr.baselines.poyo.targets import (
     tasks_of,
     trials_of,
 )
-from pynapple_nuclr.baselines.poyo.vector_learning import Course, VectorLearner
+from pynapple_nuclr.baselines.poyo.vector_learning import VectorLearner
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import Recording, as_recordings
@@ -56,17 +56,17 @@ class Poyo(EmbeddingSystem):
     - one learned token beside the spikes of a window instead of a start and an end token for each
       unit, of which there would be more than spikes in 0.4 s of Neuropixels;
     - a unit's vector is its deviation from one that all units share and learn. It begins at 0, not
-      at random, so that what tells units apart comes from their spikes alone, and decays, so that
-      units with little information stay together;
+      at random, so that differences between units come from their spikes alone, and decays, so
+      that units with little information stay together;
     - rotary periods go from a hundredth of the window to twice its length.
 
     Parameters
     ----------
     behaviour : mapping
         Recording name → IntervalSet, whose metadata columns are the targets of each interval (a
-        trial, for example). Strings, and numbers of at most 10 distinct values, are classes to
-        tell apart; other numbers are standardised and regressed. A column with one value only is
-        left out, and so are missing values (None, NaN, "") and classes that `fit` has not seen.
+        trial, for example). Strings, and numbers of at most 10 distinct values, are classes;
+        other numbers are standardised and regressed. A column with one value only is left out,
+        and so are missing values (None, NaN, "") and classes that `fit` did not get.
     dim, heads, depth : int
         Width of all vectors, heads of attention, blocks of attention among latent tokens.
     latent_times, latents_per_time : int
@@ -126,7 +126,6 @@ class Poyo(EmbeddingSystem):
 
     name: ClassVar[str] = "poyo-style"
     modalities: ClassVar[tuple[str, ...]] = ("spikes",)
-    _readings: ClassVar[int] = 1  # windows made of the same stretch of time
 
     behaviour: Mapping[str, nap.IntervalSet] | None = None
     dim: int = 64
@@ -153,7 +152,7 @@ class Poyo(EmbeddingSystem):
         return [self, replace(self, unit_decay=0.0 if self.unit_decay else 1.0)]
 
     def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Poyo:
-        """Train the network and the vectors of all units; parameters as `EmbeddingSystem.fit`."""
+        """Train the network and the vectors of all units; see `EmbeddingSystem.fit`."""
         checked = as_recordings(self.check_recordings(recordings))
         self.seed_ = seed
         self._prepare(list(checked.values()))
@@ -165,7 +164,6 @@ class Poyo(EmbeddingSystem):
                 "at least, to decode one unit's population from another's"
             )
         seconds = float(np.median(np.concatenate([windows.lengths for windows in read.values()])))
-        course = replace(self._course(), network_rate=self.learning_rate, holdout=self.holdout)
         with torch_seed(seed):
             network = SpikeDecoder(
                 self.tasks_,
@@ -176,8 +174,8 @@ class Poyo(EmbeddingSystem):
                 latents=(self.latent_times, self.latents_per_time),
                 dropout=self.dropout,
             )
-            learner = VectorLearner(network, list(read.values()), course, seed)
-            self.history_ = learner.run(progress=progress)
+            learner = VectorLearner(network, list(read.values()), self, seed)
+            self.history_ = learner.run(self.batch_size, progress=progress)
         self.network_, self.n_recordings_ = network, len(read)
         self.vectors_ = dict(zip(read, learner.of_units(), strict=True))
         return self
@@ -185,7 +183,7 @@ class Poyo(EmbeddingSystem):
     def embed(self, recordings: Recordings) -> dict[str, Floats]:
         """Return the vectors of units; new recordings are identified, each by itself.
 
-        Parameters and returns as `EmbeddingSystem.embed`; NaN for units that fire in no window.
+        As `EmbeddingSystem.embed`; NaN for units that fire in no window.
         """
         checked = as_recordings(self.check_recordings(recordings))
         return vectors_in_unit_order(checked, self.vectors_, self._identify)
@@ -196,21 +194,10 @@ class Poyo(EmbeddingSystem):
         if not len(windows):
             return np.full((recording.n_units, self.dim), np.nan)
         # What a recording of training got: as many steps, and as many windows in each.
-        course = replace(self._course(), batch_size=-(-self.batch_size // self.n_recordings_))
         with torch_seed(self.seed_):
-            learner = VectorLearner(self.network_, [windows], course, self.seed_)
-            learner.run()
+            learner = VectorLearner(self.network_, [windows], self, self.seed_, frozen=True)
+            learner.run(-(-self.batch_size // self.n_recordings_))
         return learner.of_units()[0]
-
-    def _course(self) -> Course:
-        return Course(
-            self.steps,
-            self.batch_size,
-            self.max_spikes,
-            vector_rate=self.unit_learning_rate,
-            vector_decay=self.unit_decay,
-            readings=self._readings,
-        )
 
     def _prepare(self, recordings: Sequence[Recording]) -> None:
         """Decide what is decoded."""
@@ -285,7 +272,6 @@ class UnitEmbeddingDecoder(Poyo):
     """
 
     name: ClassVar[str] = "unit_embedding_decoder"
-    _readings: ClassVar[int] = 2  # either half of the units
 
     config: EncoderConfig | None = None
     components: int = 3
@@ -322,4 +308,5 @@ class UnitEmbeddingDecoder(Poyo):
             query_times=np.tile((np.arange(patches) + 0.5) * length, (readings, 1)),
             targets={"population": scores.reshape(2 * windows, patches, -1)[:readings]},
             n_units=recording.n_units,
+            readings=2,
         )

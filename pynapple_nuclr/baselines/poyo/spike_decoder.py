@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 class SpikeWindows:
     """The windows of one recording as spikes, and the targets of each."""
 
-    # times, rows: (spikes,): Time since the start of the window in seconds, and the row of the
-    # unit, window after window
-    times: NDArray[np.float32]
-    rows: NDArray[np.int64]
-    # (windows + 1,): where the spikes of each window begin; the last entry is the number of spikes
-    ends: NDArray[np.int64]
-    lengths: NDArray[np.float64]  # (windows,): duration of each window, in seconds
+    times: NDArray[np.float32]  # (spikes,): seconds since the start of the window
+    rows: NDArray[np.int64]  # (spikes,): row of the unit
+    ends: NDArray[
+        np.int64
+    ]  # (windows + 1,): where the spikes of each window begin, and the last end
+    lengths: NDArray[np.float64]  # (windows,): seconds
     query_times: NDArray[np.float64]  # (windows, queries): times of what is to be decoded
     # Name of the task → (windows, queries) classes, or (windows, queries, outputs) numbers
     targets: Targets
-    n_units: int  # Units of the recording, those that are silent included
+    n_units: int  # units of the recording, those that are silent included
+    readings: int = 1  # consecutive windows of the same time, which are held out together
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -81,17 +81,13 @@ def spikes_in(
 class WindowBatch:
     """Windows of several recordings, padded; axes (windows, spikes) and (windows, queries)."""
 
-    # rows, times, present: (windows, spikes): Row of the unit among those of all recordings;
-    # seconds; False where padded
-    rows: Tensor
-    times: Tensor
-    present: Tensor
-    # lengths, sessions: (windows,): Seconds, and the index of the recording
-    lengths: Tensor
-    sessions: Tensor
+    rows: Tensor  # (windows, spikes): row of the unit among those of all recordings
+    times: Tensor  # (windows, spikes): seconds
+    present: Tensor  # (windows, spikes): False where padded
+    lengths: Tensor  # (windows,): seconds
+    sessions: Tensor  # (windows,): index of the recording
     query_times: Tensor  # (windows, queries): seconds
-    # Name of the task → Tensor (windows, queries) or (windows, queries, outputs)
-    targets: dict[str, Tensor]
+    targets: dict[str, Tensor]  # name of the task → (windows, queries) or (…, outputs)
 
 
 def read_batches(
@@ -154,7 +150,7 @@ class TimedAttention(nn.Module):
         source_rotation: Tensor,
         present: Tensor | None = None,
     ) -> Tensor:
-        """Let x (windows, tokens, dim) read from source (windows, others, dim).
+        """Return x (windows, tokens, dim) after it has read source (windows, others, dim).
 
         Rotations are complex: (windows, tokens or others, 1, head_dim / 2). `present` (windows,
         others) is False for what must not be read.

@@ -27,18 +27,17 @@ MISSING = -100
 """Class of a target that is not known (torch's own number for it)."""
 
 _FEW = 10  # distinct numbers, up to which they are classes
-_ROUNDING = 1e-6  # s, by which an interval may stand out of its epoch
+_ROUNDING = 1e-6  # s, by which an interval may be longer than its epoch
 
 
 @dataclass(frozen=True)
 class DecodingTask:
     """One thing to decode."""
 
-    name: str  # Name of the target
-    classes: tuple[Any, ...] = ()  # The labels to tell apart; empty for numbers
-    outputs: int = 1  # Width of the output: number of classes, or of numbers
-    # centre, scale: What numbers are standardised by
-    centre: float = 0.0
+    name: str  # of the target
+    classes: tuple[Any, ...] = ()  # empty for numbers
+    outputs: int = 1  # number of classes, or of numbers
+    centre: float = 0.0  # numbers are standardised by centre and scale
     scale: float = 1.0
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -54,13 +53,7 @@ class DecodingTask:
 def trials_of(
     recording: Recording, behaviour: Mapping[str, nap.IntervalSet] | None
 ) -> nap.IntervalSet:
-    """Return the intervals of a recording whose behaviour is known, within its epochs.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the recording has no behaviour, or none that can be decoded.
-    """
+    """Return the intervals of a recording whose behaviour is known, within its epochs."""
     name = recording.name
     trials = (behaviour or {}).get(name)
     if trials is None:
@@ -92,13 +85,7 @@ def trials_of(
 
 
 def tasks_of(columns: pd.DataFrame) -> list[DecodingTask]:
-    """Return what there is to decode of metadata columns (intervals of all recordings).
-
-    Raises
-    ------
-    ValueError
-        If every column has one value only.
-    """
+    """Return what there is to decode of metadata columns (intervals of all recordings)."""
     tasks = []
     for name in columns:
         known = columns[name][columns[name].notna() & ~columns[name].isin(["", "nan"])]

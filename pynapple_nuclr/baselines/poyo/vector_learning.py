@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,49 +22,35 @@ from pynapple_nuclr.baselines.poyo.targets import MISSING, DecodingTask
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pynapple_nuclr.baselines.poyo._poyo import Poyo
+
     Places = NDArray[np.int64]
 
 _DECAY = 0.01  # of the network's weights
 _WARM_UP = 0.1  # fraction of the steps
 _CLIP = 1.0
 _TO_CHECK = 64  # held-out windows at a time
-
-
-@dataclass(frozen=True)
-class Course:
-    """How vectors are learned."""
-
-    # steps, batch_size: Steps, and windows in each
-    steps: int
-    batch_size: int
-    max_spikes: int  # Most spikes that are read of a window
-    # vector_rate, network_rate: Largest step size of the vectors and of the network; 0 freezes the
-    # network
-    vector_rate: float
-    # Decay of the vectors, which pulls all units together (relative to the step size)
-    vector_decay: float
-    network_rate: float = 0.0
-    holdout: float = 0.0  # Fraction of the windows that are never trained on
-    # Consecutive windows that come from the same time: they are held out together
-    readings: int = 1
-    checks: int = 10  # How often the held-out windows are decoded
+_CHECKS = 10  # how often the held-out windows are decoded
 
 
 class VectorLearner:
     """Learn the vectors of the units and of the sessions, and the network unless it is frozen.
 
-    `seed` is that of the windows held out and of all windows and spikes drawn; weights and dropout
-    follow torch's own generator.
+    With a frozen network no window is held out. `seed` is that of the windows held out and of all
+    windows and spikes drawn; weights and dropout follow torch's own generator.
     """
 
     def __init__(
         self,
         network: SpikeDecoder,
         recordings: Sequence[SpikeWindows],
-        course: Course,
+        settings: Poyo,
         seed: int,
+        *,
+        frozen: bool = False,
     ) -> None:
-        self.network, self.recordings, self.course = network, list(recordings), course
+        self.network, self.recordings = network, list(recordings)
+        self.settings, self.frozen = settings, frozen
         self.offsets = np.cumsum([0, *(read.n_units for read in self.recordings)])
         dim = network.unit.shape[0]
         self.units = torch.zeros(int(self.offsets[-1]), dim, requires_grad=True)
@@ -73,10 +58,10 @@ class VectorLearner:
         self.rng = np.random.default_rng((seed, dim))
         self.training, self.held_out = self._split()
 
-    def run(self, *, progress: bool = False) -> list[dict[str, float]]:
-        """Learn, and return the course of it: step, seconds, loss, and how held-out windows do."""
-        course = self.course
-        windows = shuffled_batches(self.training, course.batch_size, self.rng)
+    def run(self, batch_size: int, *, progress: bool = False) -> list[dict[str, float]]:
+        """Learn from `batch_size` windows a step, and return `history_` of `Poyo`."""
+        steps = self.settings.steps
+        windows = shuffled_batches(self.training, batch_size, self.rng)
         batches = self._batches(windows, self.rng)
         history = fit_network(
             self.network,
@@ -84,21 +69,17 @@ class VectorLearner:
             next_loss=lambda: self._loss(next(batches)),
             check=lambda _: self._check(),
             plan=FitPlan(
-                "poyo",
-                course.steps,
-                max(course.steps // course.checks, 1),
-                warm_up=_WARM_UP * course.steps,
-                clip=_CLIP,
+                "poyo", steps, max(steps // _CHECKS, 1), warm_up=_WARM_UP * steps, clip=_CLIP
             ),
             progress=progress,
         )
-        if course.network_rate > 0:
+        if not self.frozen:
             self._centre()
         return history
 
     @torch.no_grad()
     def _centre(self) -> None:
-        """Hand what all vectors have in common to the network: new ones, too, begin from there."""
+        """Move what all vectors have in common to the network, where new ones begin, too."""
         for vectors, common in (
             (self.units, self.network.unit),
             (self.sessions, self.network.session),
@@ -118,27 +99,27 @@ class VectorLearner:
     def _split(self) -> tuple[Places, Places]:
         """Divide the windows into those of training and those held out."""
         training, held_out = [], []
+        share = 0.0 if self.frozen else self.settings.holdout
         for index, read in enumerate(self.recordings):
-            stretches = len(read) // self.course.readings
-            out = self.rng.permutation(stretches) < np.rint(self.course.holdout * stretches)
-            out = np.repeat(out, self.course.readings)
+            stretches = len(read) // read.readings
+            out = self.rng.permutation(stretches) < np.rint(share * stretches)
+            out = np.repeat(out, read.readings)
             places = np.stack([np.full(len(read), index), np.arange(len(read))], axis=1)
             training.append(places[~out])
             held_out.append(places[out])
         return np.concatenate(training), np.concatenate(held_out)
 
     def _batches(self, places: Iterator[Places], rng: np.random.Generator) -> Iterator[WindowBatch]:
-        largest = self.course.max_spikes
-        return read_batches(self.recordings, self.offsets, places, largest, rng)
+        most = self.settings.max_spikes
+        return read_batches(self.recordings, self.offsets, places, most, rng)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        rate = self.course.network_rate
-        self.network.requires_grad_(rate > 0)
-        decay = self.course.vector_decay
-        vectors = [self.units, self.sessions]
-        groups = [{"params": vectors, "lr": self.course.vector_rate, "weight_decay": decay}]
-        if rate > 0:
-            weights = list(self.network.parameters())
+        self.network.requires_grad_(not self.frozen)
+        # The decay of the vectors pulls all units together.
+        rate, decay = self.settings.unit_learning_rate, self.settings.unit_decay
+        groups = [{"params": [self.units, self.sessions], "lr": rate, "weight_decay": decay}]
+        if not self.frozen:
+            weights, rate = list(self.network.parameters()), self.settings.learning_rate
             groups.append({"params": weights, "lr": rate, "weight_decay": _DECAY})
         return torch.optim.AdamW(groups)
 

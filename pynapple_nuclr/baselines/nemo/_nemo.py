@@ -12,12 +12,7 @@ import pynapple as nap
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
-from pynapple_nuclr.baselines.nemo.autocorrelograms import (
-    Layout,
-    images,
-    lag_counts,
-    longest_lag,
-)
+from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts, longest_lag
 from pynapple_nuclr.baselines.nemo.contrastive_training import collect_material, train
 from pynapple_nuclr.baselines.nemo.networks import ViewEncoders, run_in_pieces
 from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
@@ -39,11 +34,11 @@ class Nemo(EmbeddingSystem):
     at the time (rows: quantiles of the instantaneous rate; columns: lags in log steps). Another
     reads its mean waveform. They are trained so that, among the units of a batch, each image finds
     its own waveform and the reverse (symmetric InfoNCE between projections, fixed temperature).
-    A unit's embedding joins the outputs of the two encoders, before the projectors.
-    Only units with a waveform are learned from, if any has one.
+    A unit's embedding joins the outputs of the two encoders, before the projectors. Only units
+    with a waveform are learned from, if any has one.
 
     Where no unit has a waveform the image has no partner, and learns from itself: the two views
-    are images of two random halves of the recording's time, blocks dealt again at every step. The
+    are images of two random halves of the recording's time, drawn again at every step. The
     embedding is then that of the image encoder alone.
 
     Parameters
@@ -155,16 +150,8 @@ class Nemo(EmbeddingSystem):
             self.networks_ = ViewEncoders(
                 self.rate_bins, self.lag_bins, self.samples_, self.dim, self.projection
             )
-            self.history_ = train(
-                self.networks_,
-                material,
-                np.random.default_rng((seed, 1)),
-                steps=self.steps,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                temperature=self.temperature,
-                progress=progress,
-            )
+            rng = np.random.default_rng((seed, 1))
+            self.history_ = train(self.networks_, material, self, rng, progress=progress)
         if material.waveforms is not None:
             self.absent_ = run_in_pieces(self.networks_.partner, material.waveforms).mean(axis=0)
         return self

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Counts = NDArray[np.float32]
     Indices = NDArray[np.int64]
 
-PARTS = 8  # of the time of a recording, between which its blocks are dealt
+PARTS = 8  # of the time of a recording, among which its blocks are divided
 _BLOCKS = 2 * PARTS  # into which a recording is cut, at least
 _BLOCK = 20.0  # longest lags, in a block at most
 _SMOOTHING = 0.25  # s, of the boxcar that gives the instantaneous firing rate
-_EDGE = 1e-9  # s, tolerance for times that stand on an edge
+_EDGE = 1e-9  # s, tolerance for times at an edge
 _SPIKES = 2**16  # spikes that are handled at a time, for memory's sake
 
 
@@ -33,11 +33,9 @@ _SPIKES = 2**16  # spikes that are handled at a time, for memory's sake
 class Layout:
     """The axes of the images, the same for all units of all recordings."""
 
-    longest: float  # Longest lag, in seconds
-    # rates, lags: Number of rows (quantiles of the instantaneous rate) and of columns (lags: one
-    # up to 1 ms, then in log steps)
-    rates: int
-    lags: int
+    longest: float  # longest lag, in seconds
+    rates: int  # rows: quantiles of the instantaneous rate
+    lags: int  # columns: one up to 1 ms, then in log steps
 
     @property
     def edges(self) -> Floats:
@@ -54,11 +52,10 @@ class Layout:
 class LagCounts:
     """What the images of a recording are made of, counted apart in parts of its time."""
 
-    # (units, parts, rates, lags): number of spikes at each lag, on either side, from the unit's
-    # own spikes of each rate
+    # Both (units, parts, rates, lags): spikes at each lag, on either side, from the unit's own
+    # spikes of each rate; and the seconds in which these could have been. pairs / room is a
+    # firing rate, without bias by the length of epochs.
     pairs: Counts
-    # (units, parts, rates, lags): seconds in which these could have been: pairs / room is a firing
-    # rate, without bias by the length of epochs
     room: Counts
     spikes: Floats  # (units, parts): number of spikes within the epochs
     seconds: Floats  # (units, parts): duration
@@ -79,14 +76,11 @@ class LagCounts:
 class _Spikes:
     """Spikes of some units, sorted by unit, then by time."""
 
-    # segment, part, unit: (spikes,): Index of the unit's block, of the part to which the block
-    # belongs, and of the unit
-    segment: Indices
-    part: Indices
-    unit: Indices
-    # since, until: (spikes,): Seconds from the start of the block, and to its end
-    since: Floats
-    until: Floats
+    segment: Indices  # (spikes,): index of the unit's block
+    part: Indices  # (spikes,): of the part to which the block belongs
+    unit: Indices  # (spikes,)
+    since: Floats  # (spikes,): seconds from the start of the block
+    until: Floats  # (spikes,): seconds to its end
 
 
 def longest_lag(recordings: Mapping[str, nap.TsGroup], at_most: float) -> float:
@@ -104,23 +98,10 @@ def longest_lag(recordings: Mapping[str, nap.TsGroup], at_most: float) -> float:
 def lag_counts(group: nap.TsGroup, layout: Layout, *, name: str = "recording") -> LagCounts:
     """Count a group's pairs of spikes by lag and instantaneous rate, once for each object.
 
-    The recording is cut into blocks, none across two epochs, which are dealt between `PARTS`
+    The recording is cut into blocks, none across two epochs, which are divided among `PARTS`
     parts. Neither pairs nor instantaneous rates reach across blocks. The rate at a spike is that
     of the unit's other spikes in a window around it, as far as the block reaches; the rows of an
     image are the quantiles of this rate among the unit's spikes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `pynapple_nuclr.recording.as_recording`; ValueError if its epochs have no duration.
-
-    Examples
-    --------
-    >>> import numpy as np, pynapple as nap
-    >>> from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts
-    >>> units = nap.TsGroup({7: nap.Ts(np.arange(0, 60, 0.1)), 9: nap.Ts([0.0, 60.0])})
-    >>> images(lag_counts(units, Layout(0.5, rates=2, lags=12))).shape
-    (2, 2, 12)
     """
     return memoize_per_object(group, layout, lambda: _count(as_recording(group, name=name), layout))
 
@@ -143,13 +124,9 @@ def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts
 def pool(counts: Sequence[LagCounts], units: Sequence[Indices]) -> LagCounts:
     """Return the counts of chosen units of several recordings, one after the other."""
     chosen = list(zip(counts, units, strict=True))
-    return LagCounts(
-        pairs=np.concatenate([c.pairs[u] for c, u in chosen]),
-        room=np.concatenate([c.room[u] for c, u in chosen]),
-        spikes=np.concatenate([c.spikes[u] for c, u in chosen]),
-        seconds=np.concatenate([c.seconds[u] for c, u in chosen]),
-        order=np.arange(sum(map(len, units))),
-    )
+    arrays = [(c.pairs[u], c.room[u], c.spikes[u], c.seconds[u]) for c, u in chosen]
+    pairs, room, spikes, seconds = (np.concatenate(one) for one in zip(*arrays, strict=True))
+    return LagCounts(pairs, room, spikes, seconds, np.arange(len(spikes)))
 
 
 def _count(recording: Recording, layout: Layout) -> LagCounts:

@@ -14,7 +14,6 @@ from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network
 from pynapple_nuclr.baselines.nemo.autocorrelograms import (
     PARTS,
     LagCounts,
-    Layout,
     images,
     lag_counts,
     pool,
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     import pynapple as nap
     from numpy.typing import NDArray
 
+    from pynapple_nuclr.baselines.nemo._nemo import Nemo
+    from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout
+
     Array = NDArray[np.float32]
     Indices = NDArray[np.int64]
 
@@ -46,11 +48,10 @@ _CHECKS = 20
 class Material:
     """The units to learn from, of all recordings, in an order that their data alone decide."""
 
-    counts: LagCounts  # What their images are made of
-    # (units, samples): their waveforms; None if no unit of any recording has one
-    waveforms: Array | None
+    counts: LagCounts  # what their images are made of
+    waveforms: Array | None  # (units, samples); None if no unit of any recording has one
     mean: Array  # (rates, lags): mean image
-    scale: float  # Standard deviation of all pixels around it
+    scale: float  # s.d. of all pixels around it
 
     def views(self, units: Indices, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return two views of units: image and waveform, or images of two random halves."""
@@ -67,13 +68,7 @@ class Material:
 def collect_material(
     recordings: Mapping[str, nap.TsGroup], layout: Layout, waveform: str | None
 ) -> Material:
-    """Collect the units that can be learned from: active, and with a waveform if any has one.
-
-    Raises
-    ------
-    ValueError
-        If they are fewer than 8, or their waveforms differ in length.
-    """
+    """Collect the units that can be learned from: active, and with a waveform if any has one."""
     names = sorted(recordings)  # neither the order of recordings nor that of units may matter
     counts = [lag_counts(recordings[name], layout, name=name) for name in names]
     waveforms = {
@@ -85,7 +80,8 @@ def collect_material(
     for name, counted in zip(names, counts, strict=True):
         usable = counted.active
         if waveforms:
-            usable = usable & _known(waveforms.get(name), len(usable))
+            own = waveforms.get(name, np.full((len(usable), 1), np.nan))
+            usable = usable & np.isfinite(own).all(axis=1)
         in_order = np.argsort(counted.order)
         chosen.append(in_order[usable[in_order]])
     pooled = pool(counts, chosen)
@@ -101,13 +97,6 @@ def collect_material(
         mean=whole.mean(axis=0),
         scale=max(float((whole - whole.mean(axis=0)).std()), 1e-6),
     )
-
-
-def _known(waveforms: Array | None, n_units: int) -> NDArray[np.bool_]:
-    """Return which units (units,) have a waveform."""
-    if waveforms is None:
-        return np.zeros(n_units, dtype=bool)
-    return np.asarray(np.isfinite(waveforms).all(axis=1))
 
 
 def _join(waveforms: Mapping[str, Array], chosen: Mapping[str, Indices]) -> Array | None:
@@ -126,15 +115,12 @@ def _join(waveforms: Mapping[str, Array], chosen: Mapping[str, Indices]) -> Arra
 def train(
     networks: ViewEncoders,
     material: Material,
+    settings: Nemo,
     rng: np.random.Generator,
     *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    temperature: float,
     progress: bool,
 ) -> list[dict[str, float]]:
-    """Train networks in place, keep those of the best check, and return the course of it.
+    """Train networks in place, keep those of the best check, and return the history.
 
     A tenth of the units are held out; the best check is that of the lowest loss among them.
     """
@@ -145,37 +131,26 @@ def train(
     to_check = material.views(held_out, rng)
 
     def next_loss() -> Tensor:
-        views = material.views(rng.permutation(units)[:batch_size], rng)
-        return _loss(networks, views, temperature)
+        image, partner = material.views(rng.permutation(units)[: settings.batch_size], rng)
+        partner = (augment_images if networks.alike else augment_waveforms)(partner)
+        one, two = networks(augment_images(image), partner)
+        return matching_loss(similarities(one, two, settings.temperature))
 
     def check(_: nn.Module) -> dict[str, float]:
-        return _check(networks, to_check, temperature) if n_held_out else {}
+        if not n_held_out:
+            return {}
+        one, two = networks(*to_check)
+        logits = similarities(one, two, settings.temperature)
+        return {
+            "held_out_loss": float(matching_loss(logits)),
+            "held_out_accuracy": matching_accuracy(logits),
+        }
 
     return fit_network(
         networks,
-        [torch.optim.AdamW(networks.parameters(), lr=learning_rate)],
+        [torch.optim.AdamW(networks.parameters(), lr=settings.learning_rate)],
         next_loss,
         check,
-        FitPlan("nemo", steps, check_every=max(1, steps // _CHECKS), keep_best=True),
+        FitPlan("nemo", settings.steps, max(1, settings.steps // _CHECKS), keep_best=True),
         progress=progress,
     )
-
-
-def _loss(networks: ViewEncoders, views: tuple[Tensor, Tensor], temperature: float) -> Tensor:
-    """Return the loss of augmented views."""
-    image, partner = views
-    partner = augment_images(partner) if networks.alike else augment_waveforms(partner)
-    one, two = networks(augment_images(image), partner)
-    return matching_loss(similarities(one, two, temperature))
-
-
-def _check(
-    networks: ViewEncoders, views: tuple[Tensor, Tensor], temperature: float
-) -> dict[str, float]:
-    """Measure how well views of units held out are matched."""
-    one, two = networks(*views)
-    logits = similarities(one, two, temperature)
-    return {
-        "held_out_loss": float(matching_loss(logits)),
-        "held_out_accuracy": matching_accuracy(logits),
-    }

@@ -20,41 +20,12 @@ if TYPE_CHECKING:
 def read_waveforms(
     group: nap.TsGroup, setting: str, *, name: str = "recording"
 ) -> Waveforms | None:
-    """Read the mean waveform of every unit from the metadata of a group.
+    """Read the mean waveform (units, samples) of every unit, scaled to a peak of 1.
 
-    Parameters
-    ----------
-    group : TsGroup
-        Units whose metadata have a column `setting` or ``{setting}_mean`` that holds an array a
-        unit, (samples,) or, as NWB has it, (samples, channels), of which the channel with the
-        largest peak-to-peak amplitude is taken; or else numbered columns ``{setting}_0``,
-        ``{setting}_1`` and so on, one a sample.
-    setting : str
-        Start of the columns' names.
-    name : str
-        Name to use in errors.
-
-    Returns
-    -------
-    ndarray (units, samples) or None
-        Each scaled to a largest absolute value of 1; NaN rows for units that have none (missing,
-        not finite, or constant zero). None where there are no such columns, or no unit has any.
-
-    Raises
-    ------
-    ValueError
-        If a column holds something else, or units differ in their number of samples.
-
-    Examples
-    --------
-    >>> import numpy as np, pynapple as nap
-    >>> from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
-    >>> waveforms = {"waveform_mean": [np.array([0.0, -4.0, 2.0]), np.array([0.0, -1.0, 0.0])]}
-    >>> spikes = {3: nap.Ts([0.1, 0.4]), 5: nap.Ts([0.2, 0.3])}
-    >>> units = nap.TsGroup(spikes, metadata=waveforms)
-    >>> read_waveforms(units, "waveform")
-    array([[ 0. , -1. ,  0.5],
-           [ 0. , -1. ,  0. ]], dtype=float32)
+    From a metadata column `setting` or ``{setting}_mean``, an array a unit: (samples,) or, as NWB
+    has it, (samples, channels), of which the channel with the largest amplitude is taken; or from
+    numbered columns ``{setting}_0``, ``{setting}_1`` and so on, one a sample. NaN rows for units
+    that have none; None where no unit has any.
     """
     metadata = metadata_frame(group)
     for column in (setting, f"{setting}_mean"):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pynapple as nap
 from sklearn.base import clone
-from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
+from pynapple_nuclr.calibration import macro_f1_of_predictions
 from pynapple_nuclr.checkpoints import as_encoder
 from pynapple_nuclr.columns import add_columns, embeddings
 from pynapple_nuclr.embedding import embed
@@ -149,7 +149,7 @@ def _scores(
     def score(table: Any, taught: Any) -> float:
         classifier = clone(probe.estimator_).fit(table.loc[known].to_numpy(), taught)
         predicted = classifier.predict(table.loc[unknown].to_numpy())
-        return float(f1_score(labels.loc[unknown], predicted, average="macro"))
+        return macro_f1_of_predictions(labels.loc[unknown], predicted)
 
     taught = labels.loc[known].to_numpy()
     shuffled = [score(vectors, rng.permutation(taught)) for _ in range(_SHUFFLES)]

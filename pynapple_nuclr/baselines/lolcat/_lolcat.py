@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedShuffleSplit
 from torch import nn
 from torch.nn import functional as F
@@ -17,6 +16,7 @@ from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.baselines.base import LabelSystem, System
 from pynapple_nuclr.baselines.labels import classes_in, read_labels
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
+from pynapple_nuclr.calibration import macro_f1_of_predictions
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import as_recording
@@ -61,14 +61,9 @@ class _Network(nn.Module):
         )
 
     def forward(self, counts: Tensor, taken: Tensor) -> Tensor:
-        """Return the logits (units, classes).
+        """Return the logits (units, classes) of histograms `counts` (units, snippets, bins).
 
-        Parameters
-        ----------
-        counts : Tensor (units, snippets, bins)
-            Histograms.
-        taken : Tensor (units, snippets)
-            Which snippets take part: at least one of every unit.
+        `taken` (units, snippets) are the snippets that take part: at least one of every unit.
         """
         x = self.encode((counts.log1p() - self.mean) / self.deviation)
         scores = self.score(x).masked_fill(~taken[..., None], -torch.inf)
@@ -114,20 +109,19 @@ class Lolcat(LabelSystem):
     Departures from the paper and its published code (hence the row's name), which were made for
     calcium events in 3 s trials:
 
-    - snippets are the windows that the encoder reads, so that all systems see the same time;
+    - snippets are the windows that the encoder reads, so that all systems read the same time;
       where windows join trials, intervals within trials are counted;
     - bins in log steps from 1 ms to a window instead of one for every imaging frame: spikes need
       milliseconds, and long intervals no such detail;
     - log(1 + count) instead of the count, standardised by bin: bins that are almost always empty
-      would make outliers of units that the network has not seen;
+      would make outliers of units that the network was not trained on;
     - a cross-entropy balanced between the classes instead of batches balanced by sampling;
     - AdamW, dropout in the network, a running mean of the weights, and early stopping on 15 % of
       the labelled units, drawn from every class, which are not trained on. Where a class has
       less than four labelled units, none are held out and all steps are made.
 
-    As published: attention by a two-layer score (PReLU) of each
-    snippet, values by an MLP, heads concatenated, and a random fraction of a unit's snippets left
-    out at each step.
+    As published: attention by a two-layer score (PReLU) of each snippet, values by an MLP, heads
+    concatenated, and a random fraction of a unit's snippets left out at each step.
 
     Parameters
     ----------
@@ -145,10 +139,8 @@ class Lolcat(LabelSystem):
         Largest fraction of a unit's snippets that is left out at a step; drawn for every unit.
     snippets : int
         Most snippets of a unit that are read at a step of the training; in prediction, all are.
-    steps : int
-        Most steps of the training.
-    batch_size : int
-        Units a step.
+    steps, batch_size : int
+        Most steps of the training, and units in each.
     learning_rate, weight_decay : float
         Of AdamW.
 
@@ -329,7 +321,7 @@ def _check(
     target = torch.from_numpy(units.target[held_out])
     return {
         "held_out_loss": float(F.cross_entropy(logits, target, weight)),
-        "held_out_f1": float(f1_score(target, logits.argmax(dim=1), average="macro")),
+        "held_out_f1": macro_f1_of_predictions(target, logits.argmax(dim=1)),
     }
 
 

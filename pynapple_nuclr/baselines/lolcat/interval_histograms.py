@@ -33,11 +33,6 @@ def interval_histograms(recording: Recording, config: EncoderConfig, bins: int) 
 
     Both spikes of an interval lie in the same window and the same epoch. The first of the bins
     ends at 1 ms, the others follow in log steps up to the duration of a window.
-
-    Raises
-    ------
-    ValueError
-        If the recording holds calcium, or has no room for a window.
     """
     source = open_patch_reader(recording, config)
     patches = tile(source).starts

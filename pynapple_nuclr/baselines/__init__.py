@@ -1,4 +1,4 @@
-"""Other ways of telling units apart, behind one interface: what our encoder is measured against."""
+"""Systems that describe or classify units, with one interface: with which ours is compared."""
 
 import lazy_loader
 

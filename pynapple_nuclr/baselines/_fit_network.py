@@ -26,20 +26,14 @@ if TYPE_CHECKING:
 class FitPlan:
     """How a network is trained."""
 
-    title: str  # Of the progress bar
-    steps: int  # Most steps
-    check_every: int  # Steps between two checks; the last step is always checked
-    # Steps in which the learning rate rises to its full value, after which it falls as a cosine to
-    # 0. Default: 0, a constant learning rate
-    warm_up: float = 0.0
-    # Largest norm of the gradient of each group of parameters. Default: no limit
-    clip: float = math.inf
-    # Memory of a running mean of the weights, at each step; the mean is checked and kept. Default:
-    # 0, the weights themselves
-    average: float = 0.0
-    keep_best: bool = False  # Keep the weights of the lowest ``held_out_loss``, not the last
-    # Checks without a lower ``held_out_loss``, after which the training stops
-    patience: int | None = None
+    title: str  # of the progress bar
+    steps: int  # at most
+    check_every: int  # steps between two checks; the last step is always checked
+    warm_up: float = 0.0  # steps until the full learning rate, then a cosine to 0; 0: constant
+    clip: float = math.inf  # largest norm of the gradient of each group of parameters
+    average: float = 0.0  # memory of a running mean of the weights, which is checked and kept
+    keep_best: bool = False  # the weights of the lowest ``held_out_loss``, not the last
+    patience: int | None = None  # checks without a lower ``held_out_loss`` before it stops
 
 
 def fit_network(
@@ -51,33 +45,18 @@ def fit_network(
     *,
     progress: bool = False,
 ) -> list[dict[str, float]]:
-    """Train a network in place, and return the course of it.
+    """Train a network in place; return ``step``, ``seconds``, ``loss`` and `check()` of each check.
 
-    Parameters
-    ----------
-    network : Module
-        What is trained, and whose weights are kept. Afterwards in evaluation mode.
-    optimizers : sequence of Optimizer
-        Of the network's parameters, and of others that are learned with them.
-    next_loss : callable
-        Draws the next batch and returns its loss.
-    check : callable
-        Takes the network (or its running mean) in evaluation mode, and returns what is measured on
-        held-out data; ``held_out_loss`` decides about the weights.
-    plan : FitPlan
-        How.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    list of dict
-        Of each check ``step``, ``seconds``, ``loss`` (mean since the check before), and what
-        `check` returned.
+    `next_loss` draws a batch and returns its loss; `check` takes the network (or its running mean)
+    in evaluation mode and measures it on held-out data, where ``held_out_loss`` decides about the
+    weights. The network is left in evaluation mode.
     """
-    checked = _averaged(network, plan.average) if plan.average else network
+    checked = network
+    if plan.average:
+        checked = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.average))
     schedules = [LambdaLR(one, lambda step: _rate(step, plan)) for one in optimizers]
-    best, losses, history = _Best(), [], []
+    best_score, best_weights, checks_since = math.inf, dict[str, Any](), 0
+    losses, history = list[float](), list[dict[str, float]]()
     began = time.perf_counter()
     network.train()
     for step in tqdm(range(1, plan.steps + 1), plan.title, unit="step", disable=not progress):
@@ -87,15 +66,20 @@ def fit_network(
         if step % plan.check_every and step != plan.steps:
             continue
         entry = {"step": step, "seconds": time.perf_counter() - began}
-        history.append(entry | {"loss": float(np.mean(losses))} | _check(checked, check))
+        checked.eval()
+        with torch.no_grad():
+            history.append(entry | {"loss": float(np.mean(losses))} | check(checked))
         losses = []
         network.train()
         # Without held-out data, or where the best is not asked for, the last weights are kept.
         score = history[-1].get("held_out_loss", -step) if plan.keep_best else -step
-        best.see(score, checked.module if isinstance(checked, AveragedModel) else checked)
-        if best.since == plan.patience:
+        checks_since += 1
+        if score < best_score or not best_weights:
+            kept = checked.module if isinstance(checked, AveragedModel) else checked
+            best_score, best_weights, checks_since = score, copy.deepcopy(kept.state_dict()), 0
+        if checks_since == plan.patience:
             break
-    network.load_state_dict(best.weights)
+    network.load_state_dict(best_weights)
     network.eval()
     return history
 
@@ -120,20 +104,6 @@ def torch_seed(seed: int) -> Iterator[None]:
         yield
 
 
-class _Best:
-    """The weights with the lowest score so far, and how many scores ago that was."""
-
-    def __init__(self) -> None:
-        self.score, self.since = math.inf, 0
-        self.weights: dict[str, Any] = {}
-
-    def see(self, score: float, network: nn.Module) -> None:
-        self.since += 1
-        if score < self.score or not self.weights:
-            self.score, self.since = score, 0
-            self.weights = copy.deepcopy(network.state_dict())
-
-
 def _step(
     next_loss: Callable[[], Tensor],
     optimizers: Sequence[Optimizer],
@@ -147,17 +117,14 @@ def _step(
     loss.backward()
     for optimizer, schedule in zip(optimizers, schedules, strict=True):
         if math.isfinite(clip):
-            _clip(optimizer, clip)
+            for (
+                group
+            ) in optimizer.param_groups:  # a sparse gradient is of a few rows: left as it is
+                dense = [p for p in group["params"] if p.grad is None or not p.grad.is_sparse]
+                torch.nn.utils.clip_grad_norm_(dense, clip)
         optimizer.step()
         schedule.step()
     return float(loss.item())
-
-
-def _clip(optimizer: Optimizer, largest: float) -> None:
-    """Limit the gradient of each group; sparse ones, of rows that were drawn, stay as they are."""
-    for group in optimizer.param_groups:
-        dense = [one for one in group["params"] if one.grad is None or not one.grad.is_sparse]
-        torch.nn.utils.clip_grad_norm_(dense, largest)
 
 
 def _rate(step: int, plan: FitPlan) -> float:
@@ -166,13 +133,3 @@ def _rate(step: int, plan: FitPlan) -> float:
         return 1.0
     cosine = (1 + math.cos(math.pi * step / plan.steps)) / 2
     return min((step + 1) / plan.warm_up, 1.0) * cosine
-
-
-def _averaged(network: nn.Module, memory: float) -> AveragedModel:
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(memory))
-
-
-@torch.no_grad()
-def _check(network: nn.Module, check: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
-    network.eval()
-    return check(network)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_EDGE = 1e-9  # s, tolerance for frames that stand on the edge of an epoch
+_EDGE = 1e-9  # s, tolerance for frames at the edge of an epoch
 _BLOCK = 2**14  # bins or frames that are read at a time
 _CONSTANT = 1e-9  # fraction of its power below which a unit's variance is rounding
 
@@ -47,13 +47,7 @@ class _Prior(LabelSystem):
     def fit(
         self, recordings: Recordings, labels: Labels, *, seed: int = 0, progress: bool = False
     ) -> Self:
-        """Keep the labels; see `LabelSystem.fit`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a recording has no labels in `labels`, or another number, or no unit has one.
-        """
+        """Keep the labels; see `LabelSystem.fit`."""
         self.labels_ = read_labels(self.check_recordings(recordings), labels)
         self.classes_ = classes_in(self.labels_)
         return self
@@ -61,12 +55,7 @@ class _Prior(LabelSystem):
     def predict_proba(self, recordings: Recordings) -> dict[str, Floats]:
         """Return the probability of each class (units, classes); see `LabelSystem`.
 
-        Recordings are known by their names. Those without a labelled unit get NaN.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a recording is none, or has another number of units than when it was fitted.
+        Recordings are identified by their names. Those without a labelled unit get NaN.
         """
         probabilities = {}
         for name, units in self.check_recordings(recordings).items():

@@ -1,4 +1,4 @@
-"""Statistics of single units: the baseline that every system has to beat."""
+"""Statistics of single units: the baseline with which every system is compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pynapple_nuclr.baselines.base import Recordings
     from pynapple_nuclr.recording import Recording
 
-_EDGE = 1e-9  # s, tolerance for times that stand on the edge of an epoch
+_EDGE = 1e-9  # s, tolerance for times at the edge of an epoch
 
 
 @dataclass

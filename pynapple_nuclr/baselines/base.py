@@ -44,7 +44,7 @@ class System(BaseEstimator, ABC):
     modalities : tuple of str
         What it can read: "spikes", "calcium". Default: both.
     history_ : list of dict
-        The course of its training, set by `fit`: ``step``, ``seconds``, ``loss`` and the like.
+        The history of its training, set by `fit`: ``step``, ``seconds``, ``loss`` and the like.
         Default: empty.
     """
 
@@ -54,7 +54,7 @@ class System(BaseEstimator, ABC):
 
     @classmethod
     def for_modality(cls, modality: Modality) -> Self:
-        """Return the system that a name stands for. Default: with its default arguments."""
+        """Return the system that a name means. Default: with its default arguments."""
         return cls()
 
     @property
@@ -78,7 +78,7 @@ class System(BaseEstimator, ABC):
     def settings(self) -> dict[str, Any]:
         """Return `name` and `get_params()` as plain values, for tables and to hash.
 
-        A value that JSON does not know is written as its ``identity``, if it has one, or else as a
+        A value that JSON does not have is written as its ``identity``, if it has one, or else as a
         hash of all that it holds. One that cannot be read (a lambda) gets another hash each time,
         so that no stored result is taken for its own.
 
@@ -103,7 +103,7 @@ class System(BaseEstimator, ABC):
     def check_recordings(self, recordings: Any) -> dict[str, Units]:
         """Return recordings by name, if they are pynapple objects that this system reads.
 
-        An evaluation hands over checked recordings; systems that are used by themselves call this.
+        An evaluation passes checked recordings; systems that are used by themselves call this.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class LabelSystem(System):
     uses_test_recording_labels : bool
         Whether it can only predict units whose recording has labelled units (a prior).
     classes_ : ndarray (classes,)
-        The labels it knows, sorted.
+        The labels that it can predict, sorted.
     """
 
     uses_test_recording_labels: ClassVar[bool] = False

@@ -21,11 +21,6 @@ def vectors_in_unit_order(
 
     `known` are those that training has learned, `learn` finds those of a new recording; both are
     in `Recording.order`.
-
-    Raises
-    ------
-    ValueError
-        If a recording of a known name has another number of units.
     """
     found = {}
     for name, recording in recordings.items():

@@ -17,34 +17,7 @@ if TYPE_CHECKING:
 
 
 def read_labels(recordings: Mapping[str, Units], labels: Any) -> dict[str, NDArray[np.str_]]:
-    """Check the labels of recordings: a string for every unit, "" where it is not known.
-
-    Parameters
-    ----------
-    recordings : mapping
-        Recording name → TsGroup or TsdFrame.
-    labels : mapping
-        Recording name → (units,) labels; "", None and NaN where unknown.
-
-    Returns
-    -------
-    dict
-        Name → (units,).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `labels` is no mapping, lacks a recording, has another number of units, or holds no
-        label at all.
-
-    Examples
-    --------
-    >>> import pynapple as nap
-    >>> from pynapple_nuclr.baselines.labels import read_labels
-    >>> units = nap.TsGroup({0: nap.Ts([0.1, 0.9]), 1: nap.Ts([0.2, 0.7])})
-    >>> read_labels({"a": units}, {"a": ["PV", None]})
-    {'a': array(['PV', ''], dtype='<U2')}
-    """
+    """Check the labels (units,) of each recording: texts, "" where missing ("", None or NaN)."""
     if not isinstance(labels, Mapping):
         raise TypeError(
             f"labels is a {type(labels).__name__}; expected a mapping recording name → labels"

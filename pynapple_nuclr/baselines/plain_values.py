@@ -1,4 +1,4 @@
-"""Values of any kind as JSON knows them, so that they can be hashed and shown in a table."""
+"""Values of any kind as plain values of JSON, so that they can be hashed and shown in a table."""
 
 from __future__ import annotations
 
@@ -41,15 +41,7 @@ class HasCard(Protocol):
 
 
 def as_plain_value(value: Any) -> Any:
-    """Return a value as JSON knows it; two values that differ never become the same.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from pynapple_nuclr.baselines.plain_values import as_plain_value
-    >>> as_plain_value({"dim": 64, "folders": (Path("a"), Path("b"))})
-    {'dim': 64, 'folders': ['a', 'b']}
-    """
+    """Return a value as a plain value of JSON; two values that differ never become the same."""
     value = value.item() if isinstance(value, np.generic) else value
     kind = type(value).__qualname__
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -14,19 +14,7 @@ GROUP = "pynapple_nuclr.systems"
 
 
 def find_system(name: str) -> type[System]:
-    """Return the class of a system.
-
-    Parameters
-    ----------
-    name : str
-        Of the entry point (in any case), or of the system in tables.
-
-    Raises
-    ------
-    ValueError
-        If no installed package has such a system.
-    TypeError
-        If the entry point leads to something else.
+    """Return the class of a system by its entry point (in any case), or its name in tables.
 
     Examples
     --------

@@ -14,19 +14,7 @@ _SAME_LENGTH = 1e-3  # s by which the lengths of trials may differ; calcium: a f
 
 
 def are_trials(recording: Recording) -> bool:
-    """Return whether the epochs are trials: at least ten, all of one length.
-
-    Examples
-    --------
-    >>> import pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.baselines.trials import are_trials
-    >>> from pynapple_nuclr.recording import as_recording
-    >>> for trials in (None, (20, 0.4, 2.0)):
-    ...     units = nap_nuclr.simulate("single", n_units=5, duration=9, trials=trials)
-    ...     are_trials(as_recording(units))
-    False
-    True
-    """
+    """Return whether the epochs are trials: at least ten, all of one length."""
     lengths = np.diff(recording.epochs, axis=1)
     frame = recording.frame_period if recording.modality == "calcium" else 0.0
     alike = np.ptp(lengths) <= max(_SAME_LENGTH, 1.01 * frame) if len(lengths) else False

@@ -33,9 +33,9 @@ class Neuprint(EmbeddingSystem):
     from what it did in the steps before, from what its population did (mean and standard deviation
     over the units, which depend neither on their number nor on their order), and from the unit's
     embedding. Network and embeddings are learned together by maximum likelihood: Poisson for
-    spike counts, Gaussian for traces. What the activity of unit and population cannot tell about
-    the next step, and stays the same, is left to the embedding. New units are described by
-    learning their embeddings alone, with the network frozen.
+    spike counts, Gaussian for traces. What does not follow from the activity of unit and
+    population, and stays the same, is left to the embedding. New units are described by learning
+    their embeddings alone, with the network frozen.
 
     A step is `bins` bins of spikes, or one frame. Segments of up to `past` steps lie within an
     epoch: nothing is predicted from the other side of a gap. The first step of a segment is
@@ -96,7 +96,7 @@ class Neuprint(EmbeddingSystem):
     - The summary of the population has no behaviour (running, pupil) and no mean of near units:
       behaviour and positions are not in all recordings. It is standardised over time.
     - Every step is predicted, from steps before it only. The published code masks a quarter of
-      the steps, and shows the population's summary of the very step.
+      the steps, and shows the population's summary of the same step.
     - Spike counts are Poisson; traces are Gaussian with a variance that is predicted, too.
     - Embeddings start at zero instead of at random, and have a standard normal prior, so that
       what the data do not determine is the same for all units and animals.
@@ -137,8 +137,7 @@ class Neuprint(EmbeddingSystem):
             raise ValueError(
                 f"Neuprint: network is {self.network!r}; expected one of {get_args(Network)}"
             )
-        sizes = ("dim", "hidden", "bins", "past", "steps", "visits", "learning_rate")
-        for name in sizes:
+        for name in ("dim", "hidden", "bins", "past", "steps", "visits", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"Neuprint: {name} is {getattr(self, name)}; expected more than 0")
         if self.hidden % HEADS:
@@ -177,8 +176,7 @@ class Neuprint(EmbeddingSystem):
     def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
         """Return the embeddings of units; those of new recordings are learned, each by itself.
 
-        Parameters and returns as `EmbeddingSystem.embed`; NaN for units that are silent (traces:
-        constant) in all windows.
+        As `EmbeddingSystem.embed`; NaN for units silent (traces: constant) in all windows.
         """
         if not hasattr(self, "network_"):
             raise ValueError("this Neuprint has learned nothing yet; call fit(recordings) first")

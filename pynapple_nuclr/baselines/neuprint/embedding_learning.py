@@ -51,7 +51,7 @@ class EmbeddingLearner:
     def run(
         self, steps: int, *, frozen: bool = False, progress: bool = False
     ) -> list[dict[str, float]]:
-        """Learn for some steps and return the course: `history_` of `Neuprint`."""
+        """Learn for some steps and return `history_` of `Neuprint`."""
         self.network.requires_grad_(not frozen)
         units = np.arange(self.pool.n_units)
         batches = shuffled_batches(units, self.units_a_step, self.rng)
@@ -85,10 +85,7 @@ class EmbeddingLearner:
         return loss + prior - prior.detach()
 
     def _held_out(self) -> tuple[SegmentBatch, float] | None:
-        """Draw what is checked, once for all; beside it the loss of each unit's mean rate.
-
-        Some units, in segments that are not trained on.
-        """
+        """Draw segments of some units that are not trained on; and the loss of their mean rates."""
         kept = np.repeat([len(part) > 0 for part in self.pool.checked], self.pool.sizes)
         rows = self.rng.permutation(np.flatnonzero(kept))[:_MOST_CHECKED]
         if not len(rows):

@@ -29,8 +29,7 @@ class Runs:
     """The activity of a recording, epoch by epoch."""
 
     places: Indices  # (units,): the place, in `Recording.order`, of every unit that is ever active
-    # (units, steps): what these did: spike counts, or traces standardised over all units and
-    # frames; an array for each epoch
+    # Of each epoch (units, steps): spike counts, or traces standardised over all units and frames
     activity: list[Floats]
 
     @property
@@ -44,11 +43,6 @@ def read_runs(recording: Recording, config: EncoderConfig, bins: int) -> Runs:
 
     A step is a number of `bins` of spikes (those left over at the end of an epoch are not used),
     or one frame of traces.
-
-    Raises
-    ------
-    ValueError
-        As `open_patch_reader` and `tile`; if no epoch holds a step.
     """
     source = open_patch_reader(recording, config)
     windows = tile(source).starts

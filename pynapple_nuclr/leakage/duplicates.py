@@ -102,19 +102,8 @@ def check_duplicate_units(
 ) -> None:
     """Refuse recordings that have units in common: one would be trained on, the other tested.
 
-    Parameters
-    ----------
-    hashes : mapping
-        Recording name → hashes of its units, equal only for the same unit.
-    evidence : str
-        In what the units are the same, for the error.
-    counted : bool
-        Whether a hash is a unit, so that the error says how many.
-
-    Raises
-    ------
-    LeakError
-        Naming the two recordings.
+    `hashes` (recording name → hashes) are equal only for the same unit; where each is one unit
+    (`counted`), the error has their number. `evidence`, for the error: in what they are the same.
     """
     for (one, own), (other, others) in combinations(hashes.items(), 2):
         if common := set(own).intersection(others):

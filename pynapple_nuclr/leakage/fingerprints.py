@@ -43,18 +43,7 @@ def passage_fingerprints(recording: Recording) -> frozenset[str]:
     Of all passages the 4,096 smallest hashes are kept, so that two recordings that share a part
     share some of them (min-wise hashing: Broder, "On the resemblance and containment of
     documents", 1997, doi:10.1109/SEQUEN.1997.666900), whatever the zero of their times.
-    Intervals count in microseconds; passages that hardly vary do not.
-
-    Examples
-    --------
-    >>> import pynapple as nap, pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.leakage.fingerprints import passage_fingerprints
-    >>> from pynapple_nuclr.recording import as_recording
-    >>> units = nap_nuclr.simulate("single", n_units=5, duration=60)
-    >>> part = units.restrict(nap.IntervalSet(20, 40))
-    >>> every, some = (passage_fingerprints(as_recording(u)) for u in (units, part))
-    >>> len(every & some) > 5
-    True
+    Intervals are in microseconds; passages that hardly vary are left out.
     """
     parts = _intervals if recording.modality == "spikes" else _runs_of_frames
     smallest = np.empty(0, dtype=np.uint64)
@@ -69,16 +58,6 @@ def unit_fingerprints(recording: Recording) -> frozenset[str]:
     Of its first 100 spikes, in microseconds, or of the first 1,000 frames of its trace: ids,
     metadata, the order and the other units do not matter. Units of fewer than 10 spikes, or that do
     not vary, have none.
-
-    Examples
-    --------
-    >>> import pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.leakage.fingerprints import unit_fingerprints
-    >>> from pynapple_nuclr.recording import as_recording
-    >>> units = nap_nuclr.simulate("single", n_units=5, duration=60)
-    >>> every, some = (unit_fingerprints(as_recording(u)) for u in (units, units[[3, 1]]))
-    >>> len(every), some < every
-    (5, True)
     """
     return frozenset(unit_hashes(recording).values())
 
@@ -88,18 +67,9 @@ def training_fingerprints(
 ) -> list[str]:
     """Return the fingerprints that identify an encoder's training recordings, also in part.
 
-    Parameters
-    ----------
-    recordings : iterable of Recording
-        The training recordings. Of each, the 32 smallest fingerprints of units and of passages are
-        kept; of more than 250 recordings fewer each, 4 at least.
-    card : mapping, optional
-        Card of the encoder from which the training began: its fingerprints are kept as well.
-
-    Returns
-    -------
-    list of str
-        Sorted; for ``card["fingerprints"]``.
+    Sorted, for ``card["fingerprints"]``. Of each recording the 32 smallest of units and of passages
+    are kept; of more than 250 recordings fewer each, 4 at least. Those on the `card` of the encoder
+    from which the training began are kept as well.
     """
     known, recordings = set(known_fingerprints(card or {})), list(recordings)
     kept = min(_KEPT, max(4, _MOST // (2 * max(len(recordings), 1))))
@@ -140,7 +110,7 @@ def _frames(recording: Recording) -> Iterator[tuple[int, NDArray[np.float32]]]:
 
 
 def _microseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    # Times at usual sampling rates stay away from this edge, so rounding errors change nothing.
+    # Times at usual sampling rates are far from this edge, so rounding errors change nothing.
     return np.floor(seconds * 1e6 + 0.1).astype(np.int64)
 
 

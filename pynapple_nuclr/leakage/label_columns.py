@@ -28,23 +28,15 @@ _NAMED = 5  # units, recordings or columns that an error names
 def label_revealing_columns(
     recordings: Mapping[str, Units], labels: Mapping[str, NDArray[Any]], target: str
 ) -> frozenset[str]:
-    """Return the metadata columns that systems must not see, because they reveal labels.
+    """Return the metadata columns that systems do not get, because they reveal the labels.
 
     These are the labels and their predictions; embeddings, whose encoder may have been trained on
     anything; every column with one value for each label (codes, ``is_pv``), over the labelled
     units of all recordings; and those of which each value occurs with one label only (``VISp5`` →
     ``VISp``), if the values are names: texts, and whole numbers that on average occur at least
     twice. In a column of several values per unit (one-hot) the whole row is the value. Floats that
-    merely vary with the labels, such as a depth, are features.
-
-    Parameters
-    ----------
-    recordings : mapping
-        Recording name → TsGroup or TsdFrame.
-    labels : mapping
-        Recording name → label of every unit (units,); "" where it is missing.
-    target : str
-        The column of the labels.
+    merely vary with the labels, such as a depth, are features. `labels` (units,) are "" where
+    missing; `target` is their column.
     """
     columns: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {}
     for name, units in recordings.items():
@@ -73,8 +65,8 @@ def string_values(settings: Any) -> set[str]:
 class HiddenRecordings(Mapping[str, Any]):
     """Names of recordings whose data raise a `LeakError` when they are read.
 
-    A system that is not trainable gets them: its one fit serves every fold, also those whose
-    animals it must not see.
+    A system that is not trainable gets them: its one fit is used in every fold, also those whose
+    animals must stay hidden.
     """
 
     def __init__(self, names: Sequence[str], system: str) -> None:

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
-from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.baselines.base import System
 from pynapple_nuclr.evaluation.arguments import as_several, check_counts, seeds_of
-from pynapple_nuclr.evaluation.fit_systems import Fits
 from pynapple_nuclr.evaluation.folds import check_animals, make_folds
-from pynapple_nuclr.evaluation.out_of_fold import Engine, Prediction
-from pynapple_nuclr.evaluation.results import (
-    attributes,
-    blank,
-    row_names,
-    scores_of,
-    system_coordinates,
-    write,
-)
-from pynapple_nuclr.evaluation.results_cache import open_store
-from pynapple_nuclr.evaluation.scoring import POOLED, most_likely
-from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
-from pynapple_nuclr.evaluation.systems import (
-    SHUFFLED,
-    resolve_systems,
-    shuffled_system,
-    supports_protocol,
-)
-from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
+from pynapple_nuclr.evaluation.points import Point, coordinates, fill
+from pynapple_nuclr.evaluation.results import attributes, blank, system_coordinates, write
+from pynapple_nuclr.evaluation.scoring import POOLED
+from pynapple_nuclr.evaluation.systems import resolve_systems
+from pynapple_nuclr.evaluation.task import PROTOCOLS, Protocol, Task, read_task
 
 _RUN = ("system", "protocol", "standardize", "seed")
 _VARIABLES = {
@@ -47,32 +30,6 @@ _VARIABLES = {
     "n": ("protocol", "seed", "fold"),
 }
 _NO_PREDICTION = "(none)"
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Which systems predict which folds of which protocol and seed, and how."""
-
-    task: Task
-    rows: dict[str, System]
-    folds: dict[tuple[Protocol, int], list[Fold]]
-    treatments: list[str]
-    n_shuffles: int  # with every seed
-
-    @property
-    def n_steps(self) -> int:
-        """How many folds will be predicted; those with shuffled labels count as one."""
-        per_fold = {
-            row: len(self.treatments) if isinstance(system, EmbeddingSystem) else 1
-            for row, system in self.rows.items()
-        }
-        steps = [
-            len(folds) * per_fold[row]
-            for row, system in self.rows.items()
-            for (protocol, _), folds in self.folds.items()
-            if supports_protocol(system, protocol)
-        ]
-        return sum(steps) + len(self.folds) * len(self.treatments) * (self.n_shuffles > 0)
 
 
 def evaluate(
@@ -198,18 +155,24 @@ def evaluate(
     for one in protocols:
         check_animals(task, one)
     rows = resolve_systems(systems, task.modality)
-    divided = {
-        (one, seed): make_folds(task, one, n_folds, seed) for one in protocols for seed in numbers
-    }
-    plan = _Plan(task, rows, divided, treatments, -(-n_shuffles // len(numbers)))
-    dataset = _blank(plan)
-    with (
-        open_store(cache) as store,
-        tqdm(total=plan.n_steps, disable=not progress, unit="fold") as bar,
-    ):
-        engine = Engine(task, Fits(task, store), model_selection == "nested", bar.update)
-        predictions = _fill(dataset, engine, plan, bar)
-        _fill_chance(dataset, engine, plan, bar)
+    points = [
+        Point({"protocol": one, "seed": seed}, make_folds(task, one, n_folds, seed))
+        for one in protocols
+        for seed in numbers
+    ]
+    shuffles_per_seed = -(-n_shuffles // len(numbers))
+    dataset = _blank(task, rows, points, treatments)
+    predictions = fill(
+        dataset,
+        task,
+        rows,
+        points,
+        nested=model_selection == "nested",
+        n_shuffles=shuffles_per_seed,
+        cache=cache,
+        progress=progress,
+    )
+    dataset["chosen"] = dataset["chosen"].astype(str)
     dataset = dataset.assign_coords(system_coordinates(rows, predictions))
     return dataset.assign_attrs(
         attributes(
@@ -218,29 +181,24 @@ def evaluate(
             model_selection=model_selection or "",
             n_folds=n_folds,
             seeds=numbers,
-            n_shuffles=plan.n_shuffles * len(numbers),
+            n_shuffles=shuffles_per_seed * len(numbers),
             history=json.dumps({row: own[0].history for row, own in predictions.items()}),
         )
     )
 
 
-def _blank(plan: _Plan) -> xr.Dataset:
+def _blank(
+    task: Task, rows: Mapping[str, System], points: Sequence[Point], treatments: Sequence[str]
+) -> xr.Dataset:
     """Return the table without scores: all coordinates, and how many units each fold tests."""
-    task = plan.task
-    names = [fold.name for folds in plan.folds.values() for fold in folds]
-    coords: dict[str, Sequence[Any]] = {
-        "system": row_names(plan.rows),
-        "protocol": list(dict.fromkeys(protocol for protocol, _ in plan.folds)),
-        "standardize": plan.treatments,
-        "seed": list(dict.fromkeys(seed for _, seed in plan.folds)),
-        "fold": list(dict.fromkeys(names)),
+    coords = coordinates(rows, points, treatments) | {
         "true_label": task.classes.tolist(),
         "predicted_label": [*task.classes, _NO_PREDICTION],
     }
     dataset = blank(coords, _VARIABLES)
-    for (protocol, seed), folds in plan.folds.items():
-        counts = {fold.name: int(fold.test.sum()) for fold in folds}
-        write(dataset, {"n": counts}, protocol=protocol, seed=seed)
+    for point in points:
+        counts = {fold.name: int(fold.test.sum()) for fold in point.folds}
+        write(dataset, {"n": counts}, **point.place)
     shape = [len(coords[dim]) for dim in _RUN]
     empty = np.full((*shape, len(task.scored)), "", dtype=task.classes.dtype)
     dataset["predicted"] = ((*_RUN, "unit"), empty)
@@ -254,63 +212,3 @@ def _blank(plan: _Plan) -> xr.Dataset:
         label=("unit", task.labels[units]),
         animal=("unit", task.animals[units]),
     )
-
-
-def _fill(
-    dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any
-) -> dict[str, list[Prediction]]:
-    """Write the scores of every system; return its predictions."""
-    of_systems: dict[str, list[Prediction]] = {}
-    for row, system in plan.rows.items():
-        bar.set_description(row)
-        for (protocol, seed), folds in plan.folds.items():
-            if not supports_protocol(system, protocol):
-                continue
-            predictions = engine.predict(system, folds, protocol, seed, plan.treatments)
-            of_systems.setdefault(row, []).extend(predictions.values())
-            for how, one in predictions.items():
-                place = {"system": row, "protocol": protocol, "standardize": how, "seed": seed}
-                write(dataset, scores_of(one.probabilities, plan.task, folds), **place)
-                write(dataset, {"seconds": one.seconds}, **place)
-                _write_units(dataset, one, plan.task, folds, place)
-                if isinstance(system, EmbeddingSystem):
-                    write(dataset, _decodability(engine, system, folds, how, seed), **place)
-    dataset["chosen"] = dataset["chosen"].astype(str)
-    return of_systems
-
-
-def _fill_chance(dataset: xr.Dataset, engine: Engine, plan: _Plan, bar: Any) -> None:
-    """Write the scores of the probe on shuffled labels."""
-    bar.set_description(SHUFFLED)
-    system = shuffled_system(plan.rows)
-    for (protocol, seed), folds in plan.folds.items():
-        for how in plan.treatments if plan.n_shuffles else ():
-            place = {"system": SHUFFLED, "protocol": protocol, "standardize": how, "seed": seed}
-            write(
-                dataset, chance_scores(engine, system, folds, how, seed, plan.n_shuffles), **place
-            )
-            bar.update()
-
-
-def _write_units(
-    dataset: xr.Dataset,
-    prediction: Prediction,
-    task: Task,
-    folds: Sequence[Fold],
-    place: dict[str, Any],
-) -> None:
-    predicted = most_likely(prediction.probabilities)[task.given]  # −1, the last, is ""
-    dataset["predicted"].loc[place] = np.append(task.classes, "")[predicted]
-    dataset["confidence"].loc[place] = prediction.probabilities.max(axis=1)[task.given]
-    for fold, chosen in zip(folds, prediction.chosen, strict=True):
-        dataset["chosen"].loc[{**place, "fold": fold.name}] = chosen
-
-
-def _decodability(
-    engine: Engine, system: EmbeddingSystem, folds: Sequence[Fold], standardize: str, seed: int
-) -> dict[str, float]:
-    """Return how well the recording can be decoded, mean over the fits of the folds."""
-    fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
-    predicted = [engine.probing.decode_recordings(fit.values, standardize) for fit in fits.values()]
-    found, chance = np.mean(predicted, axis=0)
-    return {"recording_decodability": found, "recording_chance": chance}

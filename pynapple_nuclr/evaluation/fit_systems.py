@@ -13,19 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.evaluation.results_cache import (
-    Store,
-    hash_array,
-    hash_columns,
-    hash_recording,
-    key_of,
-)
+from pynapple_nuclr.evaluation.results_cache import hash_array, hash_columns, hash_recording, key_of
 from pynapple_nuclr.leakage.label_columns import HiddenRecordings, string_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
+    from pynapple_nuclr.evaluation.results_cache import Store
     from pynapple_nuclr.evaluation.task import Task
 
 _FORMAT = "pynapple_nuclr fit 1"
@@ -33,39 +28,17 @@ _NOTES = ("seconds", "history", "identity")
 
 
 class Fit(NamedTuple):
-    """Vectors or probabilities of all units, by a fitted system.
+    """Vectors or probabilities of all units, by a fitted system."""
 
-    Attributes
-    ----------
-    values : ndarray (rows, features or classes)
-        float32; NaN for units without a vector or prediction.
-    seconds : float
-        Duration of fitting and predicting, when they were done.
-    history : list of dict
-        The history of the training.
-    identity : str
-        Name@hash of the encoder that was used, if the system has one.
-    key : str
-        Hash of all that it depends on.
-    """
-
-    values: NDArray[np.float32]
-    seconds: float
-    history: list[dict[str, float]]
-    identity: str
-    key: str
+    values: NDArray[np.float32]  # (rows, features or classes); NaN without vector or prediction
+    seconds: float  # duration of fitting and predicting, when they were done
+    history: list[dict[str, float]]  # of the training
+    identity: str  # name@hash of the encoder that was used, if the system has one
+    key: str  # hash of all that it depends on
 
 
 class Fits:
-    """The fits of systems to the recordings of a task.
-
-    Parameters
-    ----------
-    task : Task
-        The recordings.
-    store : Store
-        Keeps the fits.
-    """
+    """The fits of systems to the recordings of a task, kept in a store."""
 
     def __init__(self, task: Task, store: Store) -> None:
         self.task = task
@@ -153,7 +126,7 @@ class Fits:
             seconds = time.perf_counter() - begun
             notes: dict[str, Any] = {
                 "seconds": seconds,
-                "history": _plain_history(fresh),
+                "history": json.loads(json.dumps(fresh.history_, default=float)),
                 "identity": str(fresh.identity),
                 "name": system.name,
             }
@@ -217,8 +190,3 @@ def _named(system: System, visible: Sequence[str]) -> Iterator[None]:
         if sys.version_info >= (3, 11):  # earlier ones cannot add to an error
             error.add_note(f"while the system {system.name!r} was fitted on {', '.join(visible)}")
         raise
-
-
-def _plain_history(system: System) -> list[dict[str, float]]:
-    history = system.history_
-    return json.loads(json.dumps(history, default=float))

@@ -20,7 +20,7 @@ INNER = 3
 
 
 def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[Fold]:
-    """Divide the scored units as a protocol says."""
+    """Divide the scored units as a protocol requires."""
     everything = np.ones(len(task.scored), dtype=bool)
     names = tuple(task.units)
     if protocol == "transductive":
@@ -30,15 +30,15 @@ def make_folds(task: Task, protocol: Protocol, n_folds: int, seed: int) -> list[
     return [check_fold(task, fold) for fold in folds]
 
 
-def inner_folds(task: Task, fold: Fold, protocol: Protocol, seed: int) -> list[Fold]:
+def inner_folds(task: Task, fold: Fold, seed: int) -> list[Fold]:
     """Divide the training units of a fold once more, in the same way.
 
     Where only one animal is left to train on, the inner folds leave out units.
     """
     animals = np.unique(task.animals[task.scored][fold.train])
-    if protocol == "transductive" or len(animals) < 2:
+    if fold.protocol == "transductive" or len(animals) < 2:
         return _by_unit(task, fold.train, INNER, seed, fold.visible_recordings)
-    return _by_animal(task, fold.train, fold.visible_recordings, protocol, INNER)
+    return _by_animal(task, fold.train, fold.visible_recordings, fold.protocol, INNER)
 
 
 def check_animals(task: Task, protocol: Protocol) -> None:
@@ -51,13 +51,13 @@ def check_animals(task: Task, protocol: Protocol) -> None:
         found = f"only {str(animals[0])!r}" if animals[0] else "none is named"
         raise ValueError(
             f"protocol={protocol!r} leaves out animals, and needs labelled units of at least two; "
-            f"{found}. Say whose recordings they are: animals={{'recording': 'animal', …}}, or a "
-            "metadata column 'animal'"
+            f"{found}. Name the animal of each recording: animals={{'recording': 'animal', …}}, or "
+            "a metadata column 'animal'"
         )
-    lonely = [c for c in task.classes if len(np.unique(of_unit[task.labels[task.scored] == c])) < 2]
-    if lonely:
+    single = [c for c in task.classes if len(np.unique(of_unit[task.labels[task.scored] == c])) < 2]
+    if single:
         warnings.warn(
-            f"{task.target!r}: in one animal only: {', '.join(lonely)}. With that animal left out "
+            f"{task.target!r}: in one animal only: {', '.join(single)}. With that animal left out "
             "they cannot be predicted, and count as 0 in the macro F1",
             UserWarning,
             stacklevel=3,
@@ -92,7 +92,11 @@ def _by_animal(
     protocol: Protocol,
     at_most: int | None = None,
 ) -> list[Fold]:
-    """Leave out each animal in turn, or at most `at_most` parts of them."""
+    """Leave out each animal in turn, or at most `at_most` parts of them.
+
+    Not the folds of a probe (`probes.cross_validation`), which leave out at most ten groups of
+    balanced size: here every animal is one fold of the table, under its name.
+    """
     of_unit = task.animals[task.scored]
     animals = np.unique(of_unit[use])
     parts = [animals[i :: at_most or len(animals)] for i in range(at_most or len(animals))]

@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from pynapple_nuclr.baselines.base import System
 from pynapple_nuclr.evaluation.arguments import as_several, check_counts, seeds_of
-from pynapple_nuclr.evaluation.fit_systems import Fits
 from pynapple_nuclr.evaluation.folds import check_animals, make_folds
-from pynapple_nuclr.evaluation.out_of_fold import Engine, Prediction
-from pynapple_nuclr.evaluation.results import (
-    attributes,
-    blank,
-    row_names,
-    scores_of,
-    scores_only,
-    system_coordinates,
-    write,
-)
-from pynapple_nuclr.evaluation.results_cache import open_store
+from pynapple_nuclr.evaluation.points import Point, coordinates, fill
+from pynapple_nuclr.evaluation.results import attributes, blank, system_coordinates, write
 from pynapple_nuclr.evaluation.scoring import POOLED
-from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
-from pynapple_nuclr.evaluation.systems import (
-    SHUFFLED,
-    resolve_systems,
-    shuffled_system,
-    supports_protocol,
-)
+from pynapple_nuclr.evaluation.systems import resolve_systems
 from pynapple_nuclr.evaluation.task import PROTOCOLS, Fold, Protocol, Task, read_task
 
 _FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class _Point:
-    """One point of a curve: its position in the table, and its folds."""
-
-    place: Mapping[str, Any]
-    folds: list[Fold]
-
-    @property
-    def seed(self) -> int:
-        return int(self.place["seed"])
 
 
 def label_efficiency(
@@ -124,13 +94,16 @@ def label_efficiency(
                     for number, fold in enumerate(whole)
                 ]
                 place = {"seed": seed, "fraction": fraction, "draw": draw}
-                points.append(_Point(place, thinned))
+                points.append(Point(place, thinned))
     rows = resolve_systems(systems, task.modality)
-    curve = _curve(task, rows, points, which, standardize, n_shuffles, cache, progress)
-    shown = [np.mean([fold.train.sum() for fold in point.folds]) for point in points]
-    return _with_counts(curve, points, "n_labels", shown).assign_attrs(
-        attributes("label efficiency", task, protocol=which)
-    )
+    options = {"n_shuffles": n_shuffles, "cache": cache, "progress": progress}
+    curve = _curve(task, rows, points, standardize, **options)
+    dims = tuple(points[0].place)
+    curve["n_labels"] = (dims, np.zeros([curve.sizes[dim] for dim in dims]))
+    for point in points:
+        shown = np.mean([fold.train.sum() for fold in point.folds])
+        write(curve, {"n_labels": shown}, **point.place)
+    return curve.assign_attrs(attributes("label efficiency", task, protocol=which))
 
 
 def data_scaling(
@@ -193,7 +166,8 @@ def data_scaling(
     as_several("labels", labels, ("all", "same"))
     check_counts(n_orders=(n_orders, 1), n_shuffles=(n_shuffles, 0))
     task = read_task(recordings, target, animals)
-    check_animals(task, "inductive_zero_shot")
+    which: Protocol = "inductive_zero_shot"
+    check_animals(task, which)
     known = sorted(set(task.animals))
     most = len(known) - 1
     numbers = list(range(1, most + 1)) if n_animals is None else sorted(set(n_animals))
@@ -204,17 +178,17 @@ def data_scaling(
         )
     points = []
     for seed in seeds_of(seeds):
-        whole = make_folds(task, "inductive_zero_shot", 2, seed)
+        whole = make_folds(task, which, 2, seed)
         for order in range(n_orders):
             # The same order for every left-out animal: many of the sets then coincide.
             ordered = np.random.default_rng(order).permutation(known).tolist()
             for number in numbers:
                 fewer = [_fewer(fold, task, ordered, number, labels) for fold in whole]
                 place = {"seed": seed, "n_animals": number, "order": order}
-                points.append(_Point(place, fewer))
+                points.append(Point(place, fewer))
     rows = resolve_systems(systems, task.modality, priors=False)
-    which: Protocol = "inductive_zero_shot"
-    curve = _curve(task, rows, points, which, standardize, n_shuffles, cache, progress)
+    options = {"n_shuffles": n_shuffles, "cache": cache, "progress": progress}
+    curve = _curve(task, rows, points, standardize, **options)
     return curve.assign_attrs(attributes("data scaling", task, protocol=which, labels=labels))
 
 
@@ -241,55 +215,14 @@ def _fewer(fold: Fold, task: Task, ordered: Sequence[str], number: int, labels: 
 def _curve(
     task: Task,
     rows: Mapping[str, System],
-    points: Sequence[_Point],
-    protocol: Protocol,
+    points: Sequence[Point],
     standardize: str | Sequence[str],
-    n_shuffles: int,
-    cache: str | Path | None,
-    progress: bool,
+    **options: Any,
 ) -> xr.Dataset:
-    """Return the scores of every system at every point."""
+    """Return the scores of every system at every point; options as those of `fill`."""
     treatments = as_several("standardize", standardize, ("none", "recording"))
     dims = ("system", "standardize", *points[0].place)
-    coords = {
-        "system": row_names(rows),
-        "standardize": treatments,
-        **{dim: list(dict.fromkeys(p.place[dim] for p in points)) for dim in points[0].place},
-        "fold": list(dict.fromkeys(fold.name for p in points for fold in p.folds)),
-    }
     variables = {**dict.fromkeys(POOLED, dims), "macro_f1_fold": (*dims, "fold")}
-    dataset = blank(coords, variables)
-    chance = shuffled_system(rows)
-    total = len(points) * (len(rows) + bool(n_shuffles))
-    with open_store(cache) as store, tqdm(total=total, disable=not progress, unit="point") as bar:
-        engine = Engine(task, Fits(task, store))
-        of_systems: dict[str, list[Prediction]] = {}
-        for row, system in rows.items():
-            bar.set_description(row)
-            for point in points:
-                bar.update()
-                if not supports_protocol(system, protocol):
-                    continue
-                predictions = engine.predict(system, point.folds, protocol, point.seed, treatments)
-                of_systems.setdefault(row, []).extend(predictions.values())
-                for how, one in predictions.items():
-                    scores = scores_only(scores_of(one.probabilities, task, point.folds))
-                    write(dataset, scores, system=row, standardize=how, **point.place)
-        bar.set_description(SHUFFLED)
-        for point in points if n_shuffles else ():
-            bar.update()
-            for how in treatments:
-                scores = chance_scores(engine, chance, point.folds, how, point.seed, n_shuffles)
-                place = {"system": SHUFFLED, "standardize": how, **point.place}
-                write(dataset, scores_only(scores), **place)
-    return dataset.assign_coords(system_coordinates(rows, of_systems))
-
-
-def _with_counts(
-    dataset: xr.Dataset, points: Sequence[_Point], name: str, counts: Sequence[Any]
-) -> xr.Dataset:
-    dims = tuple(points[0].place)
-    dataset[name] = (dims, np.zeros([dataset.sizes[dim] for dim in dims]))
-    for point, count in zip(points, counts, strict=True):
-        dataset[name].loc[dict(point.place)] = count
-    return dataset
+    dataset = blank(coordinates(rows, points, treatments), variables)
+    predictions = fill(dataset, task, rows, points, **options)
+    return dataset.assign_coords(system_coordinates(rows, predictions))

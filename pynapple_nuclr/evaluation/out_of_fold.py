@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.evaluation.fit_systems import Fit, Fits
-    from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
+    from pynapple_nuclr.evaluation.task import Fold, Task
 
     Probabilities = NDArray[np.float64]
     # System, fold to predict, outer fold (the same outside nested validation).
@@ -34,21 +34,11 @@ _CURVE = 200  # points of a training history that are kept
 
 
 class Prediction(NamedTuple):
-    """What a system predicts of the units of all folds.
+    """What a system predicts of the units of all folds."""
 
-    Attributes
-    ----------
-    probabilities : ndarray (scored, classes)
-        Out-of-fold probabilities; NaN where there is no prediction.
-    chosen : list of str
-        For each fold the settings that nested validation chose ("" = there was no choice).
-    fits : dict
-        Hash → the fits that were used.
-    """
-
-    probabilities: Probabilities
-    chosen: list[str]
-    fits: dict[str, Fit]
+    probabilities: Probabilities  # (scored, classes), out of fold; NaN without a prediction
+    chosen: list[str]  # of each fold, the settings that nested validation chose; "" without choice
+    fits: dict[str, Fit]  # hash → the fits that were used
 
     @property
     def seconds(self) -> float:
@@ -65,24 +55,12 @@ class Prediction(NamedTuple):
 
 @dataclass
 class Engine:
-    """Predicts the units of folds by systems.
-
-    Parameters
-    ----------
-    task : Task
-        Units and labels.
-    fits : Fits
-        Fits the systems.
-    nested : bool
-        Whether to choose among a system's candidates inside the training units of each fold.
-    advance : callable
-        Called after every fold.
-    """
+    """Predicts the units of folds by systems."""
 
     task: Task
     fits: Fits
-    nested: bool = False
-    advance: Callable[[], Any] = lambda: None
+    nested: bool = False  # choose among candidates inside the training units of each fold
+    advance: Callable[[], Any] = lambda: None  # called after every fold
     probing: Probing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,19 +70,17 @@ class Engine:
         self,
         system: System,
         folds: Sequence[Fold],
-        protocol: Protocol,
         seed: int,
         standardize: Sequence[str],
     ) -> dict[str, Prediction]:
         """Return a prediction for each way to standardise; that of a `LabelSystem` for all."""
         if isinstance(system, EmbeddingSystem):
             return {
-                how: self._predict(system, folds, protocol, seed, self._with_probe(how, seed))
+                how: self._predict(system, folds, seed, self._with_probe(how, seed))
                 for how in standardize
             }
         if isinstance(system, LabelSystem):
-            predict = self._with_labels(seed)
-            prediction = self._predict(system, folds, protocol, seed, predict)
+            prediction = self._predict(system, folds, seed, self._with_labels(seed))
             return dict.fromkeys(standardize, prediction)
         raise TypeError(
             f"system {system.name!r} is a {type(system).__name__}; expected an EmbeddingSystem or "
@@ -117,9 +93,15 @@ class Engine:
         check_pretrained(system, self.task, fold)
         return self.fits.vectors(system, fold.visible_recordings, seed)
 
+    def fits_of(
+        self, system: EmbeddingSystem, folds: Sequence[Fold], seed: int
+    ) -> dict[tuple[str, ...], Fit]:
+        """Return the fits that these folds need, by their visible recordings."""
+        return {fold.visible_recordings: self.vectors(system, fold, seed) for fold in folds}
+
     def _with_probe(self, standardize: str, seed: int) -> Predict:
         def predict(system: Any, fold: Fold, outer: Fold) -> tuple[Probabilities, Fit]:
-            # Inner folds use the vectors of the outer fit: it saw no label, and no tested animal.
+            # Inner folds use the vectors of the outer fit: it got no label, and no tested animal.
             fit = self.vectors(system, outer, seed)
             return self.probing.predict(fit.values, fold, standardize), fit
 
@@ -153,7 +135,7 @@ class Engine:
         return fit.values[task.scored[fold.test]].astype(np.float64), fit
 
     def _predict(
-        self, system: System, folds: Sequence[Fold], protocol: Protocol, seed: int, predict: Predict
+        self, system: System, folds: Sequence[Fold], seed: int, predict: Predict
     ) -> Prediction:
         """Predict each fold's units by the candidate that is best inside its training units."""
         candidates = system.candidates() if self.nested else [system]
@@ -163,7 +145,7 @@ class Engine:
         for fold in folds:
             best = candidates[0]
             if len(candidates) > 1:
-                inner = inner_folds(self.task, fold, protocol, seed)
+                inner = inner_folds(self.task, fold, seed)
                 for part in inner:
                     check_inner(self.task, part, fold, system.name)
                 scores = [self._inner_f1(one, inner, fold, predict) for one in candidates]

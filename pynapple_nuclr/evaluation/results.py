@@ -14,14 +14,8 @@ import xarray as xr
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
-from pynapple_nuclr.evaluation.scoring import (
-    POOLED,
-    confusion,
-    f1_of_folds,
-    most_likely,
-    score,
-)
-from pynapple_nuclr.evaluation.systems import SHUFFLED, shuffled_system
+from pynapple_nuclr.evaluation.scoring import confusion, f1_of_folds, most_likely, score
+from pynapple_nuclr.evaluation.systems import shuffled_system
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +41,9 @@ def blank(
 
 
 def write(dataset: xr.Dataset, scores: Scores, **where: Any) -> None:
-    """Write scores at a position of a Dataset; those of folds at the folds' names."""
-    for name, value in scores.items():
+    """Write the scores that a Dataset has at a position; those of folds at the folds' names."""
+    for name in scores.keys() & dataset.data_vars.keys():
+        value = scores[name]
         place = {dim: at for dim, at in where.items() if dim in dataset[name].dims}
         if isinstance(value, Mapping):
             place["fold"], value = list(value), list(value.values())
@@ -83,11 +78,6 @@ def mean_of(several: Sequence[Scores]) -> Scores:
     return means
 
 
-def scores_only(scores: Scores, names: Sequence[str] = (*POOLED, "macro_f1_fold")) -> Scores:
-    """Return some of the scores."""
-    return {name: value for name, value in scores.items() if name in names}
-
-
 def system_coordinates(
     rows: Mapping[str, System], predictions: Mapping[str, Sequence[Prediction]]
 ) -> dict[str, Any]:
@@ -115,11 +105,6 @@ def _training_data(system: System) -> str:
     if isinstance(system, EmbeddingSystem):
         return "unlabelled recordings of the protocol"
     return "labelled units of the training folds"
-
-
-def row_names(rows: Mapping[str, System]) -> list[str]:
-    """Return the rows of the table."""
-    return [*rows, SHUFFLED]
 
 
 def attributes(kind: str, task: Task, **more: Any) -> dict[str, Any]:

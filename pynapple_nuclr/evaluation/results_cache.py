@@ -25,13 +25,7 @@ _TEXT = "_text"  # entry of the notes, as JSON
 
 
 class Store:
-    """Arrays in files, each named by the hash of what its content depends on.
-
-    Parameters
-    ----------
-    folder : Path
-        Created if absent.
-    """
+    """Arrays in files, each named by the hash of what its content depends on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,14 +62,7 @@ def open_store(folder: str | Path | None) -> Iterator[Store]:
 
 
 def key_of(ingredients: Any) -> str:
-    """Return the hash (sha256, hexadecimal) of plain values.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.evaluation.results_cache import key_of
-    >>> key_of({"seed": 0, "dim": 64}) == key_of({"dim": 64, "seed": 0})
-    True
-    """
+    """Return the hash (sha256, hexadecimal) of plain values, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,19 +79,6 @@ def hash_recording(units: Units) -> str:
     """Return the hash of a recording: spikes or traces, ids, time support; no metadata.
 
     Metadata of the time support (contrast, reward) count.
-
-    Examples
-    --------
-    >>> import pynapple as nap
-    >>> from pynapple_nuclr.evaluation.results_cache import hash_recording
-    >>> def units(spike, label):
-    ...     support = nap.IntervalSet(0, 1)
-    ...     spikes = {0: nap.Ts([0.1, spike])}
-    ...     return nap.TsGroup(spikes, time_support=support, metadata={"layer": [label]})
-    >>> hash_recording(units(0.5, "PV")) == hash_recording(units(0.5, "SST"))
-    True
-    >>> hash_recording(units(0.5, "PV")) == hash_recording(units(0.6, "PV"))
-    False
     """
     support = units.time_support
     parts = [np.asarray(unit_ids(units)), np.asarray(support.values)]

@@ -24,7 +24,7 @@ def plot_scores(scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None 
     Parameters
     ----------
     scores : Dataset
-        From `evaluate`; from `label_efficiency` and `data_scaling` it goes to their own figures.
+        From `evaluate`; those of `label_efficiency` and `data_scaling` have their own figures.
     score : str
         Which. With "macro_f1_fold" the single points are folds, or left-out animals; else seeds.
     ax : matplotlib Axes, optional

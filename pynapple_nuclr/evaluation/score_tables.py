@@ -95,7 +95,7 @@ def scores_table(
 
 
 def title_of(scores: xr.Dataset) -> str:
-    """Return the target and how much was scored, "" where the Dataset does not say it."""
+    """Return the target and how much was scored; "" where the Dataset has no such attributes."""
     about = scores.attrs
     if "target" not in about:
         return ""

@@ -40,30 +40,10 @@ POOLED = (
 
 
 def score(probabilities: Floats, y: Indices, recordings: NDArray[np.str_]) -> dict[str, float]:
-    """Score the predictions of all units together.
+    """Return the `POOLED` scores of the predictions of all units; `evaluate` describes them.
 
     A unit without a prediction (NaN) counts as missed: it lowers the recall of its class, and the
-    precision of none.
-
-    Parameters
-    ----------
-    probabilities : ndarray (units, classes)
-        Probabilities.
-    y : ndarray (units,)
-        Index of the true class.
-    recordings : ndarray (units,)
-        Recording of each.
-
-    Returns
-    -------
-    dict
-        ``macro_f1`` over all classes; ``macro_f1_within_recording``: mean over recordings with at
-        least two groups of 20 units of the macro F1 over the labels present there;
-        ``balanced_accuracy``, the mean recall of all classes; ``top1``, ``top5``: share of the
-        units whose class is the first, or among the first five (equal probabilities in random
-        order; NaN below six classes); ``ece``, ``brier`` and ``macro_f1_confident_half`` of the
-        predicted units, as in `pynapple_nuclr.calibration`; ``coverage``: share of the units with
-        a prediction.
+    precision of none. Equal probabilities are in random order for ``top5``.
     """
     n_classes = probabilities.shape[1]
     predicted = most_likely(probabilities)

@@ -33,13 +33,20 @@ def chance_scores(
     """
     task = engine.task
     recordings = task.recordings[task.scored]
+    fits = engine.fits_of(system, folds, seed)
+
+    def run(y: NDArray[np.intp]) -> dict[str, Any]:
+        predicted = [
+            engine.probing.predict(fits[fold.visible_recordings].values, fold, standardize, y)
+            for fold in folds
+        ]
+        return scores_of(pool(folds, predicted, len(task.classes)), task, folds, y)
+
     anywhere, inside = [], []
     for number in range(n_shuffles):
         rng = np.random.default_rng([seed, number])
-        y = rng.permutation(task.y)
-        anywhere.append(_run(engine, system, folds, standardize, seed, y))
-        y = shuffle_within(task.y, recordings, rng)
-        inside.append(_run(engine, system, folds, standardize, seed, y))
+        anywhere.append(run(rng.permutation(task.y)))
+        inside.append(run(shuffle_within(task.y, recordings, rng)))
     return mean_of(anywhere) | {
         "macro_f1_within_recording": mean_of(inside)["macro_f1_within_recording"]
     }
@@ -53,19 +60,3 @@ def shuffle_within(
     for name in np.unique(recordings):
         shuffled[recordings == name] = rng.permutation(y[recordings == name])
     return shuffled
-
-
-def _run(
-    engine: Engine,
-    system: EmbeddingSystem,
-    folds: Sequence[Fold],
-    standardize: str,
-    seed: int,
-    y: NDArray[np.intp],
-) -> dict[str, Any]:
-    fits = {fold.visible_recordings: engine.vectors(system, fold, seed) for fold in folds}
-    predicted = [
-        engine.probing.predict(fits[fold.visible_recordings].values, fold, standardize, y)
-        for fold in folds
-    ]
-    return scores_of(pool(folds, predicted, len(engine.task.classes)), engine.task, folds, y)

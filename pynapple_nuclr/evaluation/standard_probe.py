@@ -29,13 +29,7 @@ _FOLDS = 5
 
 
 class Probing:
-    """Trains the probe on the vectors of a task's units; the same training is done once.
-
-    Parameters
-    ----------
-    task : Task
-        Whose units they are.
-    """
+    """Trains the probe on the vectors of a task's units; the same training is done once."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -105,37 +99,10 @@ class Probing:
 def train_probe(
     x: NDArray[np.float64], y: NDArray[np.intp], x_test: NDArray[np.float64], n_classes: int
 ) -> Probabilities:
-    """Train the probe, and predict other units with it.
+    """Train the probe on x (units, features) and classes y (units,); predict (tested, classes).
 
-    Parameters
-    ----------
-    x : ndarray (units, features)
-        Vectors to learn from; rows with NaN are left out.
-    y : ndarray (units,)
-        Index of the class of each.
-    x_test : ndarray (tested units, features)
-        Vectors of the units to predict.
-    n_classes : int
-        All classes; those without a unit to learn from get probability 0.
-
-    Returns
-    -------
-    ndarray (tested units, classes)
-        NaN where the vector is; everywhere, if there is nothing to learn from.
-
-    Raises
-    ------
-    LeakError
-        If a class is `leak_checks.HIDDEN`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pynapple_nuclr.evaluation.standard_probe import train_probe
-    >>> x, y = np.array([[0.0], [0.2], [1.0], [1.2]]), np.array([0, 0, 2, 2])
-    >>> train_probe(x, y, np.array([[0.1], [np.nan]]), 3).round(1)
-    array([[0.7, 0. , 0.3],
-           [nan, nan, nan]])
+    Rows of x with NaN are left out; predictions are NaN where x_test is, and everywhere if there
+    is nothing to learn from. Classes without a unit to learn from get probability 0.
     """
     check_shown(y)
     predicted = np.full((len(x_test), n_classes), np.nan)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 Protocol: TypeAlias = Literal["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 
-PROTOCOLS: tuple[Protocol, ...] = (
-    "transductive",
-    "transductive_zero_shot",
-    "inductive_zero_shot",
-)
-"""Names of the protocols."""
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
 @dataclass(frozen=True)
@@ -41,48 +36,25 @@ class Task:
 
     Rows are the units of all recordings, sorted by the recording's name, each with its units in
     the given order.
-
-    Attributes
-    ----------
-    units : dict
-        Name → TsGroup or TsdFrame, sorted by name, without the columns that reveal the labels: a
-        system cannot read what it does not get.
-    modality : {"spikes", "calcium"}
-        Of the recordings.
-    target : str
-        Name of the labels.
-    labels, recordings, animals : ndarray (rows,)
-        Label ("" = missing), name of the recording, and animal ("" = unknown) of each unit.
-    unit_ids : ndarray (rows,)
-        As in the pynapple objects.
-    sorted_rows : ndarray (rows,)
-        The rows, each recording's sorted by their data alone: random draws in this order do not
-        depend on the order of the units.
-    scored : ndarray (scored,)
-        Rows that count in the scores, in that order: with a label, and with a spike (if spikes).
-    given : ndarray (scored,)
-        Index among the scored units of the first, second, … unit of the given objects.
-    n_silent : int
-        Labelled units that never fire, which are not scored.
-    hidden : frozenset of str
-        The columns that systems do not get.
-    fingerprints : dict
-        Name → fingerprints of the units, by which duplicates are recognised.
     """
 
+    # Sorted by name, without the columns that reveal the labels: a system cannot read these.
     units: dict[str, Units]
     modality: Modality
-    target: str
-    labels: NDArray[np.str_]
-    recordings: NDArray[np.str_]
-    animals: NDArray[np.str_]
-    unit_ids: NDArray[Any]
+    target: str  # name of the labels
+    labels: NDArray[np.str_]  # (rows,); "" where missing
+    recordings: NDArray[np.str_]  # (rows,)
+    animals: NDArray[np.str_]  # (rows,); "" where unknown
+    unit_ids: NDArray[Any]  # (rows,), as in the pynapple objects
+    # (rows,), each recording's sorted by their data alone: random draws in this order do not
+    # depend on the order of the units.
     sorted_rows: NDArray[np.intp]
+    # (scored,): rows that count in the scores, in that order: with a label and, of spikes, a spike
     scored: NDArray[np.intp]
-    given: NDArray[np.intp]
-    n_silent: int
-    hidden: frozenset[str]
-    fingerprints: dict[str, frozenset[str]]
+    given: NDArray[np.intp]  # (scored,): index among the scored units, in the given order of units
+    n_silent: int  # labelled units that never fire, which are not scored
+    hidden: frozenset[str]  # the columns that systems do not get
+    fingerprints: dict[str, frozenset[str]]  # of the units, by which duplicates are recognised
 
     @cached_property
     def classes(self) -> NDArray[np.str_]:
@@ -110,24 +82,13 @@ class Task:
 
 
 class Fold(NamedTuple):
-    """One part of the units, predicted from labels of the others.
+    """One part of the units, predicted from labels of the others."""
 
-    Attributes
-    ----------
-    name : str
-        The animal that is left out, or a number.
-    train, test : ndarray (scored,)
-        Which scored units show their label, and which are predicted.
-    visible_recordings : tuple of str
-        Recordings on which systems may be fitted.
-    protocol : {"transductive", "transductive_zero_shot", "inductive_zero_shot"}
-        What must stay hidden: labels of the tested units; of their animals; or all of these.
-    """
-
-    name: str
-    train: NDArray[np.bool_]
-    test: NDArray[np.bool_]
-    visible_recordings: tuple[str, ...]
+    name: str  # the animal that is left out, or a number
+    train: NDArray[np.bool_]  # (scored,): the units that show their label
+    test: NDArray[np.bool_]  # (scored,): the units that are predicted
+    visible_recordings: tuple[str, ...]  # on which systems may be fitted
+    # What must stay hidden: labels of the tested units; of their animals; or all of these
     protocol: Protocol
 
 
@@ -144,13 +105,16 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     missing = labels == ""
     silent = np.concatenate([_silent(one) for one in recordings.values()])
     sizes = [one.n_units for one in recordings.values()]
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    order = [
-        start + np.argsort(one.order())
-        for start, one in zip(starts, recordings.values(), strict=True)
-    ]
+    starts = dict(zip(recordings, np.cumsum(sizes) - sizes, strict=True))
+    order = [starts[name] + np.argsort(one.order()) for name, one in recordings.items()]
     rows = np.concatenate(order).astype(np.intp)
     counts = ~missing & ~silent
+    scored = rows[counts[rows]]
+    place = np.empty(len(rows), dtype=np.intp)
+    place[scored] = np.arange(len(scored))
+    as_given = np.concatenate(
+        [starts[name] + np.arange(recordings[name].n_units) for name in given]
+    )
     check_classes(np.array(np.concatenate(raw)[counts].tolist()), target, int(missing.sum()))
     frames = {name: metadata_frame(units) for name, units in given.items()}
     of_recording = recording_animals(frames, animals, target=target)
@@ -165,8 +129,8 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
         animals=np.repeat([of_recording[name] for name in recordings], sizes),
         unit_ids=_unit_ids(recordings),
         sorted_rows=rows,
-        scored=rows[counts[rows]],
-        given=_as_given(list(given), list(recordings), starts, sizes, rows, counts),
+        scored=scored,
+        given=place[as_given[counts[as_given]]],
         n_silent=int((~missing & silent).sum()),
         hidden=hidden,
         fingerprints=known,
@@ -237,22 +201,3 @@ def _unit_ids(recordings: Mapping[str, Recording]) -> NDArray[Any]:
     ids = [one.unit_ids for one in recordings.values()]
     kinds = {one.dtype.kind for one in ids}
     return np.concatenate(ids if kinds <= {"i", "u"} else [one.astype(str) for one in ids])
-
-
-def _as_given(
-    given: Sequence[str],
-    names: Sequence[str],
-    starts: Sequence[int],
-    sizes: Sequence[int],
-    rows: NDArray[np.intp],
-    counts: NDArray[np.bool_],
-) -> NDArray[np.intp]:
-    """Return the indices of scored units, in the order in which units were given."""
-    index = np.full(len(rows), -1, dtype=np.intp)
-    scored = rows[counts[rows]]
-    index[scored] = np.arange(len(scored))
-    spans = {
-        n: slice(start, start + size) for n, start, size in zip(names, starts, sizes, strict=True)
-    }
-    ordered = np.concatenate([index[spans[name]] for name in given])
-    return ordered[ordered >= 0]

@@ -130,7 +130,7 @@ def test_nested_choice_by_units_that_are_tested(monkeypatch, protocol, system):
         def candidates(self):
             return [self, system()]
 
-    def whole(task, fold, protocol, seed):
+    def whole(task, fold, seed):
         everything = np.ones_like(fold.train)
         return folds._by_unit(task, everything, 3, 0, fold.visible_recordings)
 
@@ -140,8 +140,8 @@ def test_nested_choice_by_units_that_are_tested(monkeypatch, protocol, system):
 
 
 def test_nested_choice_that_sees_more_than_its_fold(monkeypatch):
-    def sees_all(task, fold, protocol, seed):
-        parts = folds.inner_folds(task, fold, protocol, seed)
+    def sees_all(task, fold, seed):
+        parts = folds.inner_folds(task, fold, seed)
         return [
             part._replace(protocol="transductive", visible_recordings=tuple(task.units))
             for part in parts

@@ -90,10 +90,8 @@ def plot_label_efficiency(
     ----------
     scores : Dataset
         From `label_efficiency`.
-    score : str
-        Which.
-    ax : matplotlib Axes, optional
-        Where to draw. Default: a new figure.
+    score, ax
+        As in `plot_scores`.
 
     Returns
     -------
@@ -124,7 +122,7 @@ def plot_data_scaling(
     scores : Dataset
         From `data_scaling`.
     score, ax
-        As in `plot_label_efficiency`.
+        As in `plot_scores`.
 
     Returns
     -------

@@ -111,8 +111,7 @@ class Lolcat(LabelSystem):
 
     - snippets are the windows that the encoder reads, so that all systems read the same time;
       where windows join trials, intervals within trials are counted;
-    - bins in log steps from 1 ms to a window instead of one for every imaging frame: spikes need
-      milliseconds, and long intervals no such detail;
+    - bins in log steps from 1 ms to a window instead of one for every imaging frame;
     - log(1 + count) instead of the count, standardised by bin: bins that are almost always empty
       would make outliers of units that the network was not trained on;
     - a cross-entropy balanced between the classes instead of batches balanced by sampling;
@@ -127,12 +126,8 @@ class Lolcat(LabelSystem):
     ----------
     config : EncoderConfig, optional
         Where windows lie. Default: `pretraining.settings.default_config` of the recordings.
-    bins : int
-        Bins of a histogram.
-    dim : int
-        Width of a snippet's embedding, and of each head.
-    heads : int
-        Heads of attention.
+    bins, dim, heads : int
+        Bins of a histogram; width of a snippet's embedding, and of each head; heads of attention.
     dropout : float
         In the network.
     snippet_dropout : float
@@ -146,18 +141,17 @@ class Lolcat(LabelSystem):
 
     Attributes
     ----------
-    config_ : EncoderConfig
-        The windows.
-    network_ : torch.nn.Module
-        The network, at the step where the held-out units were classified best.
+    config_, network_ : EncoderConfig, torch.nn.Module
+        The windows; the network, at the step where the held-out units were classified best.
     history_ : list of dict
         ``step``, ``seconds``, ``loss`` (mean since the check before), ``held_out_loss`` and
         ``held_out_f1`` (macro).
 
     Raises
     ------
-    ValueError
-        If a parameter is out of range.
+    TypeError, ValueError
+        If a parameter is out of range; from `fit` if labels do not fit the recordings or hold less
+        than two classes, or a recording holds calcium or has no room for a window.
 
     References
     ----------
@@ -203,14 +197,7 @@ class Lolcat(LabelSystem):
     def fit(
         self, recordings: Recordings, labels: Labels, *, seed: int = 0, progress: bool = False
     ) -> Lolcat:
-        """Learn from labelled units; see `LabelSystem.fit`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If labels do not fit the recordings or hold less than two classes, a recording holds
-            calcium, or has no room for a window.
-        """
+        """Learn from labelled units; see `LabelSystem.fit`."""
         named = self.check_recordings(recordings)
         known = read_labels(named, labels)
         self.classes_ = classes_in(known)

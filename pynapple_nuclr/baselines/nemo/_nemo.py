@@ -64,12 +64,10 @@ class Nemo(EmbeddingSystem):
 
     Attributes
     ----------
-    layout_ : Layout
-        Rows and columns of the images, in seconds.
+    layout_, networks_ : Layout, ViewEncoders
+        Rows and columns of the images, in seconds; the encoders and projectors.
     samples_ : int or None
         Samples of a waveform; None if it was trained without.
-    networks_ : ViewEncoders
-        The encoders and projectors.
 
     Notes
     -----
@@ -79,13 +77,12 @@ class Nemo(EmbeddingSystem):
       the time.
     - An image shows the log of the firing rate at each lag: the pairs of spikes over the time in
       which they could have been, with one more spike at the unit's mean rate. Epochs are cut into
-      blocks (20 times the longest lag at most) and no pair spans two of them. The paper's
-      recordings are long and continuous; here trials of 0.4 s must give images without bias.
-    - Instantaneous rates leave out the spike itself, and what their window (250 ms, or the longest
-      lag if shorter) loses at the edge of a block: for the same reason.
-    - 40 columns instead of 101, and a budget of steps that a processor can afford. Strengths of
-      the augmentations (images: smoothing and shifting along the lags, scaling, noise, pixels set
-      to zero; waveforms: noise) are our own.
+      blocks (20 times the longest lag at most) and no pair spans two of them. Instantaneous rates
+      leave out the spike itself, and what their window (250 ms, or the longest lag if shorter)
+      loses at the edge of a block. So trials of 0.4 s give images without bias.
+    - 40 columns instead of 101, and fewer steps, for a processor. Strengths of the augmentations
+      (images: smoothing and shifting along the lags, scaling, noise, pixels set to zero;
+      waveforms: noise) are our own.
     - The weights kept are those of the lowest loss among a tenth of the units, held out.
 
     References

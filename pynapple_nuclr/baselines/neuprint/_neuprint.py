@@ -30,29 +30,22 @@ class Neuprint(EmbeddingSystem):
     """NeuPRINT: an embedding of each unit, learned by predicting what the unit does next.
 
     One network, shared by all units and animals, predicts the activity of a unit in the next step
-    from what it did in the steps before, from what its population did (mean and standard deviation
-    over the units, which depend neither on their number nor on their order), and from the unit's
-    embedding. Network and embeddings are learned together by maximum likelihood: Poisson for
-    spike counts, Gaussian for traces. What does not follow from the activity of unit and
-    population, and stays the same, is left to the embedding. New units are described by learning
-    their embeddings alone, with the network frozen.
-
-    A step is `bins` bins of spikes, or one frame. Segments of up to `past` steps lie within an
-    epoch: nothing is predicted from the other side of a gap. The first step of a segment is
-    predicted from the embedding alone. All embeddings start at zero.
+    from the unit's past, from the mean and standard deviation of its population, and from the
+    unit's embedding. Network and embeddings are learned together by maximum likelihood: Poisson
+    for spike counts, Gaussian for traces. New units are described by learning their embeddings
+    alone, with the network frozen. Segments of up to `past` steps lie within an epoch: nothing is
+    predicted from the other side of a gap, and the first step from the embedding alone.
 
     Parameters
     ----------
     network : {"transformer", "gru"}
-        What looks back in time: one causal layer of self-attention, as published, or a gated
+        What reads the past: one causal layer of self-attention, as published, or a gated
         recurrent unit.
-    dim : int
-        Width of an embedding.
-    hidden : int
-        Width of the network, a multiple of 2.
+    dim, hidden : int
+        Width of an embedding, and of the network (a multiple of 2).
     bins : int
-        Spikes: bins of ``config.bin_size`` that are summed up in a step. Two (40 ms) leave room
-        for the lags between units, and hold more than the few spikes of a single bin.
+        Spikes: bins of ``config.bin_size`` that are summed up in a step; a step of traces is one
+        frame. Two (40 ms) leave room for the lags between units.
     past : int
         Longest segment in steps. Where all epochs are shorter, theirs.
     steps : int
@@ -67,43 +60,35 @@ class Neuprint(EmbeddingSystem):
 
     Attributes
     ----------
-    config_ : EncoderConfig
-        The windows.
-    length_ : int
-        Steps of a segment.
-    network_ : Dynamics
-        What predicts.
+    config_, length_, network_ : EncoderConfig, int, Dynamics
+        The windows, the steps of a segment, and the network.
     vectors_ : dict
         Recording → embeddings (units, dim), in the order of `Recording.order`.
     history_ : list of dict
         ``step``; ``seconds``; ``loss``, minus the log likelihood of a step in nats;
         ``held_out_loss``, the same on the tenth of the segments that is not trained on;
-        ``held_out_gain``, how much lower it is than that of a model of nothing but the
-        unit's mean (traces: and variance).
+        ``held_out_gain``, how much lower it is than with the unit's mean (traces: and variance).
 
     Raises
     ------
     ValueError
-        If a setting is out of range. From `fit` and `embed`: as `as_recording`, or for epochs
-        too short for a window or a step. From `embed`: before `fit`, or for a recording of a
-        known name with another number of units.
+        If a setting is out of range; from `fit` and `embed` if an epoch is too short; from
+        `embed` before `fit`, or for a recording of a known name with another number of units.
 
     Notes
     -----
-    Departures from the paper and its published code, which were made for calcium imaging of one
-    area, hence the row's name:
+    Departures from the paper and its published code (hence the row's name):
 
-    - The summary of the population has no behaviour (running, pupil) and no mean of near units:
-      behaviour and positions are not in all recordings. It is standardised over time.
+    - The summary of the population is standardised over time and has no behaviour (running,
+      pupil) and no mean of near units, which are not in all recordings.
     - Every step is predicted, from steps before it only. The published code masks a quarter of
       the steps, and shows the population's summary of the same step.
     - Spike counts are Poisson; traces are Gaussian with a variance that is predicted, too.
     - Embeddings start at zero instead of at random, and have a standard normal prior, so that
       what the data do not determine is the same for all units and animals.
-    - Segments of 25 steps instead of 200, and a budget of steps that a processor can afford;
-      embeddings learn faster than the network, because each is seen in few of the steps.
-    - Units trained on keep what they learned in training. The published code learns the
-      embeddings of all units again with the network frozen, before it predicts their types.
+    - Segments of 25 steps instead of 200, and fewer steps, for a processor; embeddings learn
+      faster than the network, because each takes part in few of the steps.
+    - Units trained on keep their embeddings, which the published code learns once more.
 
     References
     ----------

@@ -43,21 +43,20 @@ class Poyo(EmbeddingSystem):
     Every spike is a token: the vector of its unit, at its time. A Perceiver reads the tokens of a
     window into latent tokens, and decodes the behaviour. One network is trained on all
     recordings; each unit and each recording has a vector of its own. A new recording is
-    identified: the network is frozen, and only the vectors of its units, and its own, are
-    learned, from its own behaviour. So `embed` needs the behaviour of new recordings, too.
+    identified: with the network frozen, only the vectors of its units, and its own, are learned,
+    from its own behaviour. So `embed` needs the behaviour of new recordings, too.
 
-    What departs from the paper:
+    Departures from the paper:
 
     - far fewer layers, latent tokens and steps, and AdamW in place of LAMB: for a processor;
     - a window is one interval of `behaviour` and is decoded once, at its middle, for each target
       (a query for each task, as in POYO+); published windows last 1 s, decoded at many times;
-    - of a window with more than `max_spikes` spikes so many are drawn at random, others each time:
-      this bounds the cost and replaces dropping whole units;
-    - one learned token beside the spikes of a window instead of a start and an end token for each
-      unit, of which there would be more than spikes in 0.4 s of Neuropixels;
-    - a unit's vector is its deviation from one that all units share and learn. It begins at 0, not
-      at random, so that differences between units come from their spikes alone, and decays, so
-      that units with little information stay together;
+    - of a window with more spikes than `max_spikes` so many are drawn at random, others each time,
+      instead of dropping whole units;
+    - one learned token beside the spikes of a window, not a start and an end token for each unit;
+    - a unit's vector is its deviation from one that all units share and learn. It begins at 0, so
+      that differences between units come from their spikes alone, and decays, so that units with
+      little information stay together;
     - rotary periods go from a hundredth of the window to twice its length.
 
     Parameters
@@ -87,12 +86,8 @@ class Poyo(EmbeddingSystem):
 
     Attributes
     ----------
-    tasks_ : list of DecodingTask
-        What is decoded.
-    network_ : SpikeDecoder
-        The network.
-    n_recordings_ : int
-        Recordings that it was trained on.
+    tasks_, network_, n_recordings_ : list of DecodingTask, SpikeDecoder, int
+        What is decoded, the network, and the number of recordings that it was trained on.
     vectors_ : dict
         Recording name → vectors of its units (units, dim), in the order of their data.
     history_ : list of dict
@@ -224,22 +219,20 @@ class Poyo(EmbeddingSystem):
 class UnitEmbeddingDecoder(Poyo):
     """POYO's network and vectors of units where no behaviour is known: this is not POYO.
 
-    What is decoded is the population itself. The units that fire are divided into two random
-    halves, and the spikes of either half are read to decode what the other does, at the middle of
-    each patch of each window. Of the other half, that is its projection onto the leading
-    directions that the halves share: the singular vectors of the covariance between the two
-    halves' standardised square-root counts in patches (shared variance components). Why so:
+    The units that fire are divided into two random halves, and the spikes of either half are read
+    to decode what the other does, at the middle of each patch of each window: its projection onto
+    the leading directions that the halves share, the singular vectors of the covariance between
+    their standardised square-root counts in patches (shared variance components). Why so:
 
-    - a half never decodes its own spikes, for which a vector need only name the unit, nor the
+    - a half decodes neither its own spikes, for which a vector need only name the unit, nor the
       private noise that principal components of one population would hold;
-    - the two halves' components pair off, so that one network has one meaning for both;
+    - the components of the two halves correspond to each other, so one network decodes both;
     - the sign of a component is such that the vectors' entries sum to more than 0: "active" means
       the same in all recordings, else vectors of different recordings could not be compared.
 
-    Components are scaled by the root of their share in the covariance, relative to the first;
-    those of noise weigh little. Everything is computed from the recording itself, so that new
-    recordings are identified by their spikes alone. Recordings in which less than two units fire
-    get no vectors (NaN).
+    Components are scaled by the root of their share in the covariance, relative to the first, so
+    that those of noise weigh little. New recordings are identified by their spikes alone. Those
+    in which less than two units fire get no vectors (NaN).
 
     Parameters
     ----------

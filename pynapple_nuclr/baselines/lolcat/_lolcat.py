@@ -141,8 +141,10 @@ class Lolcat(LabelSystem):
 
     Attributes
     ----------
-    config_, network_ : EncoderConfig, torch.nn.Module
-        The windows; the network, at the step where the held-out units were classified best.
+    config_ : EncoderConfig
+        The windows.
+    network_ : torch.nn.Module
+        The network, at the step where the held-out units were classified best.
     history_ : list of dict
         ``step``, ``seconds``, ``loss`` (mean since the check before), ``held_out_loss`` and
         ``held_out_f1`` (macro).

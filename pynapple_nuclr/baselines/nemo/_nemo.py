@@ -64,8 +64,10 @@ class Nemo(EmbeddingSystem):
 
     Attributes
     ----------
-    layout_, networks_ : Layout, ViewEncoders
-        Rows and columns of the images, in seconds; the encoders and projectors.
+    layout_ : Layout
+        Rows and columns of the images, in seconds.
+    networks_ : ViewEncoders
+        The encoders and projectors.
     samples_ : int or None
         Samples of a waveform; None if it was trained without.
 

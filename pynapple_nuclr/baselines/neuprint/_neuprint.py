@@ -60,8 +60,12 @@ class Neuprint(EmbeddingSystem):
 
     Attributes
     ----------
-    config_, length_, network_ : EncoderConfig, int, Dynamics
-        The windows, the steps of a segment, and the network.
+    config_ : EncoderConfig
+        The windows.
+    length_ : int
+        Steps of a segment.
+    network_ : Dynamics
+        The network.
     vectors_ : dict
         Recording → embeddings (units, dim), in the order of `Recording.order`.
     history_ : list of dict

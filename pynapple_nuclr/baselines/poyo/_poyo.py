@@ -86,8 +86,12 @@ class Poyo(EmbeddingSystem):
 
     Attributes
     ----------
-    tasks_, network_, n_recordings_ : list of DecodingTask, SpikeDecoder, int
-        What is decoded, the network, and the number of recordings that it was trained on.
+    tasks_ : list of DecodingTask
+        What is decoded.
+    network_ : SpikeDecoder
+        The network.
+    n_recordings_ : int
+        Recordings that it was trained on.
     vectors_ : dict
         Recording name → vectors of its units (units, dim), in the order of their data.
     history_ : list of dict

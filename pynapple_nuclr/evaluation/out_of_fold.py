@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pynapple_nuclr.evaluation.task import Fold, Task
 
     Probabilities = NDArray[np.float64]
-    # System, fold to predict, outer fold (the same outside nested validation).
-    Predict = Callable[[Any, Fold, Fold], tuple[Probabilities, Fit | None]]
 
 _CURVE = 200  # points of a training history that are kept
 
@@ -75,13 +73,9 @@ class Engine:
     ) -> dict[str, Prediction]:
         """Return a prediction for each way to standardise; that of a `LabelSystem` for all."""
         if isinstance(system, EmbeddingSystem):
-            return {
-                how: self._predict(system, folds, seed, self._with_probe(how, seed))
-                for how in standardize
-            }
+            return {how: self._predict(system, folds, seed, how) for how in standardize}
         if isinstance(system, LabelSystem):
-            prediction = self._predict(system, folds, seed, self._with_labels(seed))
-            return dict.fromkeys(standardize, prediction)
+            return dict.fromkeys(standardize, self._predict(system, folds, seed, ""))
         raise TypeError(
             f"system {system.name!r} is a {type(system).__name__}; expected an EmbeddingSystem or "
             "a LabelSystem"
@@ -99,26 +93,20 @@ class Engine:
         """Return the fits that these folds need, by their visible recordings."""
         return {fold.visible_recordings: self.vectors(system, fold, seed) for fold in folds}
 
-    def _with_probe(self, standardize: str, seed: int) -> Predict:
-        def predict(system: Any, fold: Fold, outer: Fold) -> tuple[Probabilities, Fit]:
+    def _predict_fold(
+        self, system: System, fold: Fold, outer: Fold, seed: int, standardize: str
+    ) -> tuple[Probabilities, Fit | None]:
+        """Return the probabilities (tested units, classes), and the fit if there was one.
+
+        `outer` is the fold that contains an inner one, or the same.
+        """
+        if isinstance(system, EmbeddingSystem):
             # Inner folds use the vectors of the outer fit: it got no label, and no tested animal.
             fit = self.vectors(system, outer, seed)
             return self.probing.predict(fit.values, fold, standardize), fit
-
-        return predict
-
-    def _with_labels(self, seed: int) -> Predict:
-        def predict(system: Any, fold: Fold, outer: Fold) -> tuple[Probabilities, Fit | None]:
-            check_fold(self.task, fold, system.name)
-            check_pretrained(system, self.task, outer)
-            return self._predict_from_labels(system, fold, seed)
-
-        return predict
-
-    def _predict_from_labels(
-        self, system: LabelSystem, fold: Fold, seed: int
-    ) -> tuple[Probabilities, Fit | None]:
-        """Return the probabilities (tested units, classes), and the fit if there was one."""
+        assert isinstance(system, LabelSystem)
+        check_fold(self.task, fold, system.name)
+        check_pretrained(system, self.task, outer)
         task = self.task
         of_unit = task.recordings[task.scored]
         rows = task.scored[fold.train & np.isin(of_unit, fold.visible_recordings)]
@@ -135,7 +123,7 @@ class Engine:
         return fit.values[task.scored[fold.test]].astype(np.float64), fit
 
     def _predict(
-        self, system: System, folds: Sequence[Fold], seed: int, predict: Predict
+        self, system: System, folds: Sequence[Fold], seed: int, standardize: str
     ) -> Prediction:
         """Predict each fold's units by the candidate that is best inside its training units."""
         candidates = system.candidates() if self.nested else [system]
@@ -148,9 +136,9 @@ class Engine:
                 inner = inner_folds(self.task, fold, seed)
                 for part in inner:
                     check_inner(self.task, part, fold, system.name)
-                scores = [self._inner_f1(one, inner, fold, predict) for one in candidates]
+                scores = [self._inner_f1(one, inner, fold, seed, standardize) for one in candidates]
                 best = candidates[int(np.argmax(scores))]
-            predicted, fit = predict(best, fold, fold)
+            predicted, fit = self._predict_fold(best, fold, fold, seed, standardize)
             predictions.append(predicted)
             chosen.append(_difference(best, candidates))
             if fit is not None:
@@ -159,11 +147,12 @@ class Engine:
         return Prediction(pool(folds, predictions, len(self.task.classes)), chosen, fits)
 
     def _inner_f1(
-        self, system: System, inner: Sequence[Fold], outer: Fold, predict: Predict
+        self, system: System, inner: Sequence[Fold], outer: Fold, seed: int, standardize: str
     ) -> float:
         """Return the macro F1 of the outer fold's training units, out of the inner folds."""
         y, n_classes = self.task.y[outer.train], len(self.task.classes)
-        predicted = pool(inner, [predict(system, fold, outer)[0] for fold in inner], n_classes)
+        parts = [self._predict_fold(system, one, outer, seed, standardize)[0] for one in inner]
+        predicted = pool(inner, parts, n_classes)
         return f1_of_present(y, most_likely(predicted[outer.train]))
 
 

@@ -18,49 +18,42 @@ _PEPPER = 0.05  # fraction of an image's pixels that are set to zero
 _AT_ONCE = 1024  # units that are encoded at a time
 
 
-class ImageEncoder(nn.Module):
-    """Two convolutions with pooling, then a perceptron: (units, rates, lags) → (units, dim)."""
-
-    def __init__(self, rates: int, lags: int, dim: int) -> None:
-        super().__init__()
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(1, 8, (3, 5), padding="same"),
-            nn.GELU(),
-            nn.AvgPool2d(2, ceil_mode=True),
-            nn.Conv2d(8, 16, (3, 5), padding="same"),
-            nn.GELU(),
-            nn.AvgPool2d(2, ceil_mode=True),
-            nn.Flatten(),
-        )
-        width = 16 * -(-rates // 4) * -(-lags // 4)
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU(), nn.Linear(dim, dim)
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Encode images (units, rates, lags)."""
-        return self.perceptron(self.convolutions(images[:, None]))
+def image_encoder(rates: int, lags: int, dim: int) -> nn.Sequential:
+    """Return two convolutions and a perceptron: (units, rates, lags) → (units, dim)."""
+    width = 16 * -(-rates // 4) * -(-lags // 4)
+    return nn.Sequential(
+        nn.Unflatten(1, (1, rates)),
+        nn.Conv2d(1, 8, (3, 5), padding="same"),
+        nn.GELU(),
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.Conv2d(8, 16, (3, 5), padding="same"),
+        nn.GELU(),
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.Flatten(),
+        nn.LayerNorm(width),
+        nn.Linear(width, dim),
+        nn.GELU(),
+        nn.Linear(dim, dim),
+    )
 
 
-class WaveformEncoder(nn.Module):
-    """A perceptron of two hidden layers: (units, samples) → (units, dim)."""
+def waveform_encoder(samples: int, dim: int) -> nn.Sequential:
+    """Return a perceptron of two hidden layers: (units, samples) → (units, dim)."""
+    return nn.Sequential(
+        nn.Linear(samples, 2 * dim),
+        nn.GELU(),
+        nn.Dropout(0.1),
+        nn.Linear(2 * dim, dim),
+        nn.GELU(),
+        nn.Dropout(0.1),
+        nn.LayerNorm(dim),
+        nn.Linear(dim, dim),
+    )
 
-    def __init__(self, samples: int, dim: int) -> None:
-        super().__init__()
-        self.perceptron = nn.Sequential(
-            nn.Linear(samples, 2 * dim),
-            nn.GELU(),
-            nn.Dropout(0.1),
-            nn.Linear(2 * dim, dim),
-            nn.GELU(),
-            nn.Dropout(0.1),
-            nn.LayerNorm(dim),
-            nn.Linear(dim, dim),
-        )
 
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """Encode waveforms (units, samples)."""
-        return self.perceptron(waveforms)
+def projector(dim: int, projection: int) -> nn.Sequential:
+    """Return what turns representations (units, dim) into those that are compared."""
+    return nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, projection))
 
 
 class ViewEncoders(nn.Module):
@@ -74,14 +67,10 @@ class ViewEncoders(nn.Module):
         self, rates: int, lags: int, samples: int | None, dim: int, projection: int
     ) -> None:
         super().__init__()
-        self.image = ImageEncoder(rates, lags, dim)
-        self.project_image = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, projection))
-        self.partner: nn.Module = WaveformEncoder(samples, dim) if samples else self.image
-        self.project_partner = (
-            nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, projection))
-            if samples
-            else self.project_image
-        )
+        self.image = image_encoder(rates, lags, dim)
+        self.project_image = projector(dim, projection)
+        self.partner = waveform_encoder(samples, dim) if samples else self.image
+        self.project_partner = projector(dim, projection) if samples else self.project_image
 
     @property
     def alike(self) -> bool:

@@ -1,4 +1,4 @@
-"""LOLCAT: intervals within snippets and epochs, and what its network tells from them."""
+"""LOLCAT: intervals within snippets and epochs, and what its network learns from them."""
 
 import numpy as np
 import pynapple as nap

@@ -79,7 +79,7 @@ def test_frames_of_two_epochs_are_two_runs_though_their_numbers_are_consecutive(
     support = nap.IntervalSet([0, 100], [1.75, 103.75])
     frame = nap.TsdFrame(t=times, d=traces, time_support=support)
     runs = read_runs(as_recording(frame), FRAMES, bins=2)
-    assert runs.places.tolist() == [1]  # a constant trace says nothing; its sum is the smaller
+    assert runs.places.tolist() == [1]  # a constant trace is left out; its sum is the smaller
     assert [run.shape for run in runs.activity] == [(1, 8), (1, 16)]
     assert np.concatenate(runs.activity, axis=1).std() == pytest.approx(1, abs=1e-3)
 

@@ -1,4 +1,4 @@
-"""Statistics and priors: what a unit alone says, and what the labels of its recording give away."""
+"""Statistics and priors: what a unit alone shows, and what the labels of its recording predict."""
 
 import gc
 import weakref

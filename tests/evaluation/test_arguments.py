@@ -1,4 +1,4 @@
-"""What an evaluation refuses, and how it says so."""
+"""What an evaluation refuses, and its messages."""
 
 import sys
 

@@ -44,7 +44,7 @@ def test_an_embedding_that_remembers_recordings_fails_only_where_it_never_saw_th
     dataset = evaluate(recordings, PROTOCOLS, [KnowsWhatItSaw()], standardize=["none", "recording"])
     seen = dataset["macro_f1"].sel(system="knows what it saw").isel(seed=0)
     assert (seen.sel(protocol=PROTOCOLS[:2]) == 1.0).all()
-    # All units of the animal left out look the same: it says one label, or by luck another.
+    # All units of the animal left out look the same: it predicts one label, or by luck another.
     by_animal = dataset["macro_f1_fold"].sel(system="knows what it saw", fold=["m0", "m1", "m2"])
     np.testing.assert_allclose(by_animal.sel(protocol="inductive_zero_shot"), 1 / 6)
     assert "cell_type" not in KnowsWhatItSaw.received
@@ -195,7 +195,7 @@ def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recordin
     for prior in ("prior: here", "prior: most common label"):
         assert f1(dataset, prior, protocol="transductive") == pytest.approx(0.75)
         within = dataset["macro_f1_within_recording"].sel(system=prior, protocol="transductive")
-        assert float(within.item()) == pytest.approx((6 / 7 + 0) / 2)  # says one label throughout
+        assert float(within.item()) == pytest.approx((6 / 7 + 0) / 2)  # predicts one label throughout
         assert np.isnan(f1(dataset, prior, protocol=ZERO_SHOT)).all()
         assert (dataset["predicted"].sel(system=prior, protocol=ZERO_SHOT) == "").all()
 
@@ -203,7 +203,7 @@ def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recordin
 def test_shuffles_within_recordings_keep_what_a_recording_gives_away():
     kinds = [("PV",) * 3 + ("SST",), ("SST",) * 3 + ("PV",)]
     recordings = {f"day_{i}": recording(i, 120, f"m{i}", kinds=one) for i, one in enumerate(kinds)}
-    for name, units in recordings.items():  # a vector that says the recording, and nothing else
+    for name, units in recordings.items():  # a vector of the recording, and nothing else
         units.set_info(day=np.full(len(units), float(name[-1])))
 
     class Day(Counting):
@@ -214,7 +214,7 @@ def test_shuffles_within_recordings_keep_what_a_recording_gives_away():
 
     dataset = evaluate(recordings, systems=[Day()], n_shuffles=5)
     predicted = dataset.sel(system="shuffled labels")
-    # It still says which label is frequent in a recording; shuffled anywhere, nothing.
+    # It still shows which label is frequent in a recording; shuffled anywhere, nothing.
     assert predicted["macro_f1_within_recording"].item() == pytest.approx(3 / 7, abs=0.01)
     assert predicted["macro_f1"].item() == pytest.approx(0.5, abs=0.08)
     assert dataset["macro_f1"].sel(system="day").item() == pytest.approx(0.75)

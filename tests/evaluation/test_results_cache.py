@@ -41,7 +41,7 @@ def run(tmp_path):
     return evaluate_
 
 
-def test_a_second_run_fits_nothing_and_says_the_same(run):
+def test_a_second_run_fits_nothing_and_gives_the_same(run):
     recordings = mice(3)
     first, fits, shown = run(recordings)
     assert (fits, shown) == (1 + 3, 5 + 3 + 3)
@@ -68,7 +68,7 @@ def test_a_changed_label_changes_scores_but_no_fit_of_an_embedding(run):
     assert (gap > 0.03).all()
 
 
-def test_changed_spikes_fit_anew(run):
+def test_changed_spikes_are_fitted_again(run):
     recordings = mice(3)
     run(recordings)
     recordings["day_0"] = recording(seed=77, animal="m0")
@@ -122,7 +122,7 @@ def test_an_interrupted_run_goes_on(run):
     np.testing.assert_array_equal(dataset["confidence"], fresh["confidence"])
 
 
-def test_a_file_that_was_cut_off_is_made_anew(run, tmp_path):
+def test_a_file_that_was_cut_off_is_made_again(run, tmp_path):
     recordings = mice(2)
     first, *_ = run(recordings, "transductive", [Counting()])
     (path,) = (

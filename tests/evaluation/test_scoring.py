@@ -43,7 +43,7 @@ def test_macro_f1_is_over_all_classes_and_that_of_folds_over_those_present():
     first = np.array([True, True, False, False])
     assert scores(predicted, y, 3)["macro_f1"] == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
     of_folds = f1_of_folds(sure(predicted, 3), y, [first, ~first])
-    assert of_folds == pytest.approx([1.0, 2 / 3])  # nothing is said of class 0 in the second
+    assert of_folds == pytest.approx([1.0, 2 / 3])  # class 0 is not predicted in the second
 
 
 def test_no_answer_is_missed_but_nobody_is_taken_for_another():
@@ -111,7 +111,7 @@ def test_the_confident_half():
     found = score(probabilities, y, np.repeat(HERE, 8))
     assert found["macro_f1_confident_half"] == 1.0
     assert found["macro_f1"] == pytest.approx(0.5)
-    probabilities[:4] = np.nan  # who says nothing is not confident
+    probabilities[:4] = np.nan  # without a prediction there is no confidence
     assert score(probabilities, y, np.repeat(HERE, 8))["macro_f1_confident_half"] == 0.0
 
 

@@ -92,7 +92,7 @@ def test_shuffled_labels_are_told_by_chance(name, tmp_path):
 
 def test_a_leak_would_be_seen_on_shuffled_labels():
     class Peeks(Counting):
-        """Knows the label of every third unit."""
+        """Has the label of every third unit."""
 
         name = "peeks"
 

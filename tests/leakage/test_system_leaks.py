@@ -88,7 +88,7 @@ def test_a_system_may_be_called_like_the_labels():
 
 
 def test_numbered_columns_of_a_setting_are_in_the_hash(tmp_path):
-    """Nemo's waveforms may stand in a column each: others make other vectors."""
+    """Nemo's samples may have a column each: others make other vectors."""
 
     @dataclass
     class Waves(Counting):
@@ -182,7 +182,7 @@ def test_traces_under_two_names():
 
 
 def pretrained(*recordings):
-    """An encoder whose card says that it was trained on these recordings."""
+    """An encoder whose card names these recordings as its training data."""
     known = training_fingerprints(as_recording(units) for units in recordings)
     return Encoder(TINY, card={"fingerprints": known})
 

@@ -42,10 +42,12 @@ def test_an_embedding_that_remembers_recordings_fails_only_where_it_never_saw_th
     KnowsWhatItSaw.truth = truth_of(recordings)
     KnowsWhatItSaw.received.clear()
     dataset = evaluate(recordings, PROTOCOLS, [KnowsWhatItSaw()], standardize=["none", "recording"])
-    seen = dataset["macro_f1"].sel(system="knows what it saw").isel(seed=0)
+    seen = dataset["macro_f1"].sel(system="remembers its training").isel(seed=0)
     assert (seen.sel(protocol=PROTOCOLS[:2]) == 1.0).all()
     # All units of the animal left out look the same: it predicts one label, or by luck another.
-    by_animal = dataset["macro_f1_fold"].sel(system="knows what it saw", fold=["m0", "m1", "m2"])
+    by_animal = dataset["macro_f1_fold"].sel(
+        system="remembers its training", fold=["m0", "m1", "m2"]
+    )
     np.testing.assert_allclose(by_animal.sel(protocol="inductive_zero_shot"), 1 / 6)
     assert "cell_type" not in KnowsWhatItSaw.received
     assert "animal" in KnowsWhatItSaw.received
@@ -195,7 +197,7 @@ def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recordin
     for prior in ("prior: here", "prior: most common label"):
         assert f1(dataset, prior, protocol="transductive") == pytest.approx(0.75)
         within = dataset["macro_f1_within_recording"].sel(system=prior, protocol="transductive")
-        assert float(within.item()) == pytest.approx((6 / 7 + 0) / 2)  # predicts one label throughout
+        assert float(within.item()) == pytest.approx((6 / 7 + 0) / 2)  # one label for all
         assert np.isnan(f1(dataset, prior, protocol=ZERO_SHOT)).all()
         assert (dataset["predicted"].sel(system=prior, protocol=ZERO_SHOT) == "").all()
 

@@ -95,7 +95,7 @@ class KnowsWhatItSaw(EmbeddingSystem):
     It knows the truth beforehand, and reads whatever label it is received.
     """
 
-    name: ClassVar[str] = "knows what it saw"
+    name: ClassVar[str] = "remembers its training"
     truth: ClassVar[dict] = {}
     received: ClassVar[set] = set()
 

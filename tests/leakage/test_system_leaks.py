@@ -88,7 +88,7 @@ def test_a_system_may_be_called_like_the_labels():
 
 
 def test_numbered_columns_of_a_setting_are_in_the_hash(tmp_path):
-    """Nemo's samples may have a column each: others make other vectors."""
+    """Nemo's waveforms may have a column for each sample; other ones make other vectors."""
 
     @dataclass
     class Waves(Counting):

@@ -31,8 +31,8 @@ class Nuclr(EmbeddingSystem):
     Parameters
     ----------
     encoder : Encoder, str or Path, optional
-        With neither `steps` nor `minutes`: the encoder to use as it is (default: the bundled
-        one). Else the one to fine-tune (default: random weights).
+        Without `steps`, the encoder to use as it is (default: the bundled one); else the one to
+        fine-tune (default: random weights).
     config : EncoderConfig, optional
         Windows and size of an encoder that is trained.
     steps : int, optional

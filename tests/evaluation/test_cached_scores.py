@@ -138,6 +138,7 @@ def test_settings_that_json_does_not_know_are_told_by_their_content():
     assert nobody_knows.settings() != nobody_knows.settings()
     assert Table(torch.eye(2)).settings()["vectors"].startswith("Tensor@")
     assert Table(np.int64(3)).settings()["vectors"] == 3
+    assert Table({"folders": (Path("a"), [1])}).settings()["vectors"] == {"folders": ["a", [1]]}
     assert Table(Counting()).settings()["vectors"] == {"Counting": Counting().settings()}
 
 

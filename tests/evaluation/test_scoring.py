@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from pynapple_nuclr.evaluation.scoring import f1_of_folds, macro_f1_within_recording, score
+from pynapple_nuclr.evaluation.standard_probe import train_probe
 from pynapple_nuclr.probes import Probe
 from pynapple_nuclr.probes.default_estimator import default_estimator
 
@@ -117,3 +118,10 @@ def test_the_confident_half():
 
 def test_the_probe_is_that_of_the_package():
     assert repr(default_estimator()) == repr(Probe("label")._new_estimator())
+
+
+def test_the_probe_predicts_no_class_that_it_was_not_trained_on():
+    x, y = np.array([[0.0], [0.2], [1.0], [1.2]]), np.array([0, 0, 2, 2])
+    predicted = train_probe(x, y, np.array([[0.1], [np.nan]]), 3)
+    assert predicted[0] == pytest.approx([0.7, 0.0, 0.3], abs=0.05)
+    assert np.isnan(predicted[1]).all()

@@ -1,4 +1,4 @@
-"""What NEMO learns from, and how."""
+"""The data that NEMO learns from, and its training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two encoders, what blurs their inputs in training, and how they are compared."""
+"""The two encoders, the augmentation of their inputs, and the loss that compares them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def similarities(one: Tensor, two: Tensor, temperature: float) -> Tensor:
 
 
 def matching_loss(logits: Tensor) -> Tensor:
-    """Return the symmetric InfoNCE: each unit is to find its partner among all, both ways."""
+    """Return the symmetric InfoNCE: the cross-entropy of finding each unit's partner, both ways."""
     own = torch.arange(len(logits))
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 

@@ -32,7 +32,7 @@ def find_system(name: str) -> type[System]:
     for point in points.values():  # only now: this loads all of them
         try:
             system = _load(point)
-        except Exception as error:  # a package of somebody else must not stop ours
+        except Exception as error:  # an error in another package must not stop ours
             logger.warning("the system %s (%s) is left out: %s", point.name, point.value, error)
             continue
         if system.name == name:

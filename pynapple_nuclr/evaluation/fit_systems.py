@@ -168,10 +168,10 @@ class Fits:
                 f"system {system.name!r} returned shape {probabilities.shape} for recording "
                 f"{name!r}; expected (units, {len(known)} classes)"
             )
-        foreign = sorted(set(known.tolist()) - set(self.task.classes.tolist()))
-        if foreign:
+        unknown = sorted(set(known.tolist()) - set(self.task.classes.tolist()))
+        if unknown:
             raise ValueError(
-                f"system {system.name!r} has {', '.join(map(repr, foreign))} among its classes_; "
+                f"system {system.name!r} has {', '.join(map(repr, unknown))} among its classes_; "
                 f"expected some of {', '.join(map(repr, self.task.classes.tolist()))}: let "
                 "classes_ hold the labels that fit got"
             )

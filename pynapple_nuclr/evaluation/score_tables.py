@@ -1,4 +1,4 @@
-"""Scores as tables for people: mean and spread."""
+"""Scores as tables: mean and spread."""
 
 from __future__ import annotations
 

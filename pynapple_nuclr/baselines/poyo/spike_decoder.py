@@ -211,7 +211,7 @@ class SpikeDecoder(nn.Module):
         that all units, and all recordings, share.
         """
         windows = len(batch.rows)
-        # Something to read where no unit fires; beside it, too, more spikes weigh more.
+        # One token where no unit fires; relative to it, more spikes weigh more.
         nothing = self.nothing.expand(windows, 1, -1)
         tokens = torch.cat([nothing, self.unit + units[batch.rows]], dim=1)
         when = self._rotation(torch.cat([batch.lengths[:, None] / 2, batch.times], dim=1))

@@ -310,10 +310,10 @@ def test_a_pretrained_recording_is_known_again_in_part():
     assert len(all_fingerprints(as_recording(regular))) == 1  # how they begin, all alike
 
 
-def test_an_encoder_that_does_not_tell_what_it_was_trained_on():
+def test_an_encoder_whose_card_does_not_name_its_training_data():
     recordings = mice(3)
     silent = Nuclr(Encoder(TINY, card={"training": {"recordings": 3}}))
-    with pytest.warns(UserWarning, match="has seen the animals left out"):
+    with pytest.warns(UserWarning, match="may have been trained on the animals left out"):
         evaluate(recordings, PROTOCOLS[2], [silent])
     evaluate(recordings, PROTOCOLS[:2], [silent])
     evaluate(recordings, PROTOCOLS[2], [Nuclr(Encoder(TINY))])  # never trained

@@ -82,7 +82,7 @@ def forty():
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_shuffled_labels_are_told_by_chance(name, tmp_path):
+def test_shuffled_labels_are_predicted_at_chance(name, tmp_path):
     system = build(name)
     for protocol in (PROTOCOLS[0], PROTOCOLS[2]):
         if supports_protocol(system, protocol):

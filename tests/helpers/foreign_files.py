@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import datetime, timezone
 
 import numpy as np
@@ -24,6 +25,28 @@ def trains(n=4, duration=20.0, seed=0):
     rng = np.random.default_rng(seed)
     rates = np.linspace(5, 20, n)
     return [np.sort(rng.uniform(0, duration, int(rate * duration))) for rate in rates]
+
+
+def quietly(function, *args, **kwargs):
+    """Return the result and the texts of the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = function(*args, **kwargs)
+    return result, [str(one.message) for one in caught if one.category is UserWarning]
+
+
+def units_file(path, times=None, *, change=None, **columns):
+    """Units with columns of one value each, and what `change` adds to the file."""
+    nwbfile = session()
+    for name in columns:
+        if name != "obs_intervals":
+            nwbfile.add_unit_column(name, name)
+    times = trains() if times is None else times
+    for i, one in enumerate(times):
+        nwbfile.add_unit(spike_times=one, **{name: col[i] for name, col in columns.items()})
+    if change is not None:
+        change(nwbfile)
+    return write(nwbfile, path)
 
 
 def add_electrodes(nwbfile, locations=("CA1", "CA1", "CA3", "CA3")):

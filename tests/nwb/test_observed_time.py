@@ -1,0 +1,179 @@
+"""When units were observed: intervals, invalid times, clocks, trials."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from foreign_files import quietly, trains, units_file
+
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.nwb.units import read_recording, read_units
+
+# --- observed time -------------------------------------------------------------------------------
+
+ALL = [[0.0, 20.0]]
+OBSERVED = {
+    # shift of the spikes, factor, intervals of each unit → which spikes are kept, what is said
+    "shifted by much": (50, 1, [ALL] * 4, lambda t, _: t > -1, "another clock"),
+    "in milliseconds": (0, 1000, [ALL] * 4, lambda t, _: t > -1, "another clock"),
+    "some seconds more": (0, 1, [[[0.0, 19.0]]] * 4, lambda t, _: t <= 19, "left out"),
+    "two without": (
+        0,
+        1,
+        [[[0.0, 10.0]], [[0.0, 10.0]], [], []],
+        lambda t, i: (t <= 10) | (i > 1),
+        "keep all",
+    ),
+    "one without, others between": (
+        0,
+        1,
+        [[[0.0, 5.0], [9.0, 20.0]]] * 3 + [[]],
+        lambda t, i: (t <= 5) | (t >= 9) | (i == 3),
+        "1 of 4 units have no obs_intervals",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+def test_spikes_outside_of_the_observed_time(tmp_path, name):
+    shift, factor, intervals, kept, words = OBSERVED[name]
+    times = [one * factor + shift for one in trains()]
+    path = units_file(
+        tmp_path / "x.nwb", times, obs_intervals=[np.reshape(one, (-1, 2)) for one in intervals]
+    )
+    units, said = quietly(read_units, path)
+    for i, one in enumerate(times):
+        np.testing.assert_allclose(units[i].t, one[kept(one, i)], atol=1e-9)
+    share = re.search(r"(\d+) of (\d+) spikes \(([\d.]+)%\)", " ".join(said))
+    assert share and float(share[3]) > 0
+    assert any(words in one for one in said)
+
+
+INVALID = {
+    "one": ([(5.0, 8.0)], [[0, 5], [8, 20]]),
+    "two, overlapping": ([(5.0, 8.0), (7.0, 9.0)], [[0, 5], [9, 20]]),
+    "at the start": ([(0.0, 4.0)], [[4, 20]]),
+    "without an end": ([(15.0, np.nan)], [[0, 15]]),
+}
+
+
+@pytest.mark.parametrize("tags", [False, True])
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_times_are_not_observed(tmp_path, name, tags):
+    rows, expected = INVALID[name]
+
+    def change(nwbfile):
+        for start, stop in rows:
+            more = {"tags": ["artefact"]} if tags else {}
+            nwbfile.add_invalid_time_interval(start_time=start, stop_time=stop, **more)
+
+    path = units_file(tmp_path / "x.nwb", change=change, obs_intervals=[ALL] * 4)
+    units, said = quietly(read_units, path)
+    np.testing.assert_allclose(units.time_support.values, expected)
+    assert sum("invalid_times" in one for one in said) == 1
+    for one in units.values():
+        assert all(((one.t >= start) & (one.t <= end)).any() for start, end in expected)
+
+
+def test_only_invalid_time_is_refused(tmp_path):
+    def change(nwbfile):
+        nwbfile.add_invalid_time_interval(start_time=-1.0, stop_time=99.0)
+
+    with pytest.raises(ValueError, match=r"x\.nwb: its invalid_times cover all"):
+        read_units(units_file(tmp_path / "x.nwb", change=change))
+
+
+# --- clocks --------------------------------------------------------------------------------------
+
+PARTS = {
+    "twice from 0": [(0, 20), (0, 20)],
+    "three times": [(0, 20), (0, 20), (0, 20)],
+    "shorter, then longer": [(0, 8), (0, 20)],
+    "back into the middle": [(0, 20), (10, 30)],
+}
+
+
+def parts_of(ranges, n=4):
+    rng = np.random.default_rng(1)
+    return [[np.sort(rng.uniform(*one, 200)) for one in ranges] for _ in range(n)]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_clock_that_starts_again(tmp_path, name):
+    parts = parts_of(PARTS[name])
+    path = units_file(tmp_path / "x.nwb", [np.concatenate(one) for one in parts])
+    for read in (read_units, read_recording, nap_nuclr.read_units):
+        with pytest.raises(
+            ValueError, match=r'x\.nwb: the clock starts again.* s, then .*clock="r'
+        ):
+            read(path)
+    units, said = quietly(read_units, path, clock="restart")
+    assert sum("one after the other" in one for one in said) == 1
+    assert len(units.time_support) == len(PARTS[name])
+    for i, one in enumerate(parts):
+        starts = np.searchsorted(units[i].t, units.time_support.start)
+        found = np.split(units[i].t, starts[1:])
+        for k, part in enumerate(one):
+            np.testing.assert_allclose(np.diff(found[k]), np.diff(part), atol=1e-8)
+
+
+def test_units_that_do_not_show_the_parts_are_said(tmp_path):
+    times = [np.concatenate(one) for one in parts_of([(0, 20), (0, 20)])]
+    path = units_file(tmp_path / "x.nwb", [*times, np.arange(30) / 2.0, np.empty(0)])
+    units, said = quietly(read_units, path, clock="restart")
+    assert len(units[4]) == 0 and any("unit 4" in one and "30 spikes" in one for one in said)
+
+
+@pytest.mark.parametrize("far", [1, 2, 150])
+def test_spikes_that_changed_places_are_sorted(tmp_path, far):
+    times = trains()
+    mixed = [one.copy() for one in times]
+    mixed[3][[10, 10 + far]] = mixed[3][[10 + far, 10]]
+    units, said = quietly(read_units, units_file(tmp_path / "x.nwb", mixed))
+    assert len(said) == 1 and "1 of 4 units are not in order" in said[0]
+    np.testing.assert_allclose(units[3].t, times[3], atol=1e-9)
+
+
+def test_an_unknown_clock_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="clock is 'again'; expected 'continuous' or 'restart'"):
+        read_units(units_file(tmp_path / "x.nwb"), clock="again")
+
+
+# --- trials --------------------------------------------------------------------------------------
+
+NO_TRIALS = {
+    "relative to each": [(0.0, 4.0)] * 40,
+    "relative, of any length": [(-1.0, 3.0 + i % 3) for i in range(40)],
+    "relative to a cue": [(0.1 * (7 * i % 5), 4.0) for i in range(40)],
+    "of no length": [(float(i), float(i)) for i in range(40)],
+    "all at 0": [(0.0, 0.0)] * 40,
+    "without an end": [(float(i), np.nan) for i in range(40)],
+    "reversed": [(i + 1.0, float(i)) for i in range(40)],
+    "of another clock": [(5000.0 + i, 5000.5 + i) for i in range(40)],
+}
+
+
+@pytest.mark.parametrize("name", NO_TRIALS)
+def test_trials_that_are_not_in_the_time_of_the_session(tmp_path, name):
+    def change(nwbfile):
+        for start, stop in NO_TRIALS[name]:
+            nwbfile.add_trial(start_time=start, stop_time=stop)
+
+    path = units_file(tmp_path / "x.nwb", change=change)
+    first = "{:g} to {:g}".format(*NO_TRIALS[name][0])
+    for read in (read_units, read_recording):
+        with pytest.raises(
+            ValueError, match=rf"x\.nwb.*'trials' begin with {first}.*expected start"
+        ):
+            read(path, epochs="trials")
+
+
+def test_trials_on_several_levels_are_read(tmp_path):
+    def change(nwbfile):
+        for start, stop in [(0.0, 20.0), (0.0, 10.0), (10.0, 20.0), (0.0, 5.0), (5.0, 10.0)]:
+            nwbfile.add_epoch(start_time=start, stop_time=stop)
+
+    path = units_file(tmp_path / "x.nwb", change=change, obs_intervals=[ALL] * 4)
+    np.testing.assert_allclose(read_units(path, epochs="epochs").time_support.values, ALL)

@@ -1,0 +1,166 @@
+"""Regions, texts, probes and animals of units, as laboratories write them."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pynapple as nap
+import pynwb
+import pytest
+from foreign_files import add_electrodes, quietly, session, trains, units_file, write
+
+from pynapple_nuclr.nwb.units import read_units, read_units_and_report
+from pynapple_nuclr.nwb.writing import write_units
+
+# --- brain regions -------------------------------------------------------------------------------
+
+REGIONS = {
+    # own column, electrodes of each unit, locations of the electrodes, of the group → region
+    "before a vague group": (
+        {},
+        [[0], [1]],
+        ["CA1", "VISp"],
+        "unknown",
+        ["CA1", "VISp"],
+    ),
+    "most common": ({}, [[0, 1, 2], [2, 3, 1]], ["CA1", "CA3", "CA1", "CA3"], "x", ["CA1", "CA3"]),
+    "vague electrodes": ({}, [[0, 1, 2], [3]], ["?", "CA3", "N/A", "none"], "HPC", ["CA3", "HPC"]),
+    "own first": (
+        {"brain_area": ["DG", "unknown"]},
+        [[0], [1]],
+        ["CA1", "CA3"],
+        "x",
+        ["DG", "CA3"],
+    ),
+    "acronym": ({"acronym": ["DG", ""]}, [[], [0, 1]], ["CA1", "CA1"], "x", ["DG", "CA1"]),
+    "peak channel": (
+        {"peak_channel_id": [12, 10]},
+        [[0, 1, 2], [0, 1, 2]],
+        ["CA1", "CA1", "VISp"],
+        "x",
+        ["VISp", "CA1"],
+    ),
+    "peak channel without electrodes": (
+        {"peak_channel_id": [11, 10]},
+        None,
+        ["CA1", "VISl"],
+        "unknown",
+        ["VISl", "CA1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_region_of_a_unit(tmp_path, name):
+    own, electrodes, locations, of_group, expected = REGIONS[name]
+    nwbfile = session()
+    group = nwbfile.create_electrode_group("A", "x", of_group, nwbfile.create_device("d"))
+    for i, place in enumerate(locations):
+        nwbfile.add_electrode(id=10 + i, location=place, group=group)
+    for column in own:
+        nwbfile.add_unit_column(column, column)
+    for i, times in enumerate(trains(2)):
+        more = {column: values[i] for column, values in own.items()}
+        if electrodes is not None:
+            more |= {"electrodes": electrodes[i], "electrode_group": group}
+        nwbfile.add_unit(spike_times=times, **more)
+    units, report = read_units_and_report(write(nwbfile, tmp_path / "x.nwb"))
+    assert units["location"].tolist() == expected
+    assert report.region is not None
+
+
+# --- texts and numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([b"PV", b"SST"], dtype=object),
+        np.array([b"PV", b"SST"], dtype="S3"),
+        np.array([b"PV", "SST"], dtype=object),
+        np.array([np.bytes_(b"PV"), np.bytes_(b"SST")], dtype=object),
+    ],
+    ids=["objects", "fixed length", "mixed", "numpy"],
+)
+def test_labels_that_are_bytes(tmp_path, labels):
+    units = nap.TsGroup({i: nap.Ts(one) for i, one in enumerate(trains(2))})
+    units["cell_type"] = labels
+    assert read_units(write_units(units, tmp_path / "x.nwb"))["cell_type"].tolist() == ["PV", "SST"]
+
+
+@pytest.mark.parametrize("length", [None, 5])
+@pytest.mark.parametrize("column", ["units/label", "general/extracellular_ephys/electrodes/label"])
+def test_texts_that_are_not_utf8(tmp_path, column, length):
+    nwbfile = session()
+    add_electrodes(nwbfile)
+    nwbfile.electrodes.add_column("label", "x", data=list("abcd"))
+    nwbfile.add_unit_column("label", "x")
+    for i, times in enumerate(trains()):
+        nwbfile.add_unit(spike_times=times, electrodes=[i], label="x")
+    path = write(nwbfile, tmp_path / "x.nwb")
+    values = ["caf\xe9".encode("latin-1"), b"ok", b"ok", b"ok"]
+    with h5py.File(path, "r+") as file:
+        attributes = dict(file[column].attrs)
+        del file[column]
+        file.create_dataset(column, data=values, dtype=h5py.string_dtype("utf-8", length))
+        file[column].attrs.update(attributes)
+    units, said = quietly(read_units, path)
+    assert len(units) == 4
+    if column == "units/label":
+        assert units["label"].tolist() == ["café", "ok", "ok", "ok"]
+        assert any("/units/label" in one and "Latin-1" in one for one in said)
+
+
+@pytest.mark.parametrize("wrong", [[np.nan], [np.inf, -np.inf], [np.nan] * 50])
+def test_spike_times_that_are_no_numbers(tmp_path, wrong):
+    times = [one.copy() for one in trains()]
+    times[2][: len(wrong)] = wrong
+    units, said = quietly(read_units, units_file(tmp_path / "x.nwb", times))
+    assert any(f"{len(wrong)} of " in one and "unit 2" in one for one in said)
+    np.testing.assert_allclose(units[2].t, trains()[2][len(wrong) :], atol=1e-9)
+
+
+# --- probes and animals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known_by", ["electrode_group", "electrodes", "both"])
+def test_probe_and_group_of_a_unit(tmp_path, known_by):
+    nwbfile = session()
+    groups = [
+        nwbfile.create_electrode_group(f"shank{i}", "x", "HPC", nwbfile.create_device(f"probe{i}"))
+        for i in range(2)
+    ]
+    for group in groups:
+        nwbfile.add_electrode(location="CA1", group=group)
+    for i, times in enumerate(trains(2)):
+        more = {"electrodes": [i], "electrode_group": groups[i]}
+        if known_by != "both":
+            more = {known_by: more[known_by]}
+        nwbfile.add_unit(spike_times=times, **more)
+    path = write(nwbfile, tmp_path / "x.nwb")
+    units, report = read_units_and_report(path)
+    assert units["electrode_group"].tolist() == ["shank0", "shank1"]
+    assert units["probe"].tolist() == ["probe0", "probe1"]
+    assert report.probe == "electrode groups: device"
+    again = read_units(write_units(units, tmp_path / "y.nwb"))
+    assert again["electrode_group"].tolist() == ["shank0", "shank1"]
+
+
+def test_units_on_several_groups_say_so(tmp_path):
+    nwbfile = session()
+    add_electrodes(nwbfile)
+    for times, electrodes in zip(trains(2), [[0, 1, 2], [3]], strict=True):
+        nwbfile.add_unit(spike_times=times, electrodes=electrodes)
+    units, said = quietly(read_units, write(nwbfile, tmp_path / "x.nwb"))
+    assert units["electrode_group"].tolist() == ["CA1 + CA3", "CA3"]
+    assert any("1 of 2 units have electrodes of several groups" in one for one in said)
+
+
+@pytest.mark.parametrize(("subject", "there"), [("m1", True), ("unknown", False), (None, False)])
+def test_the_subject_is_a_column(tmp_path, subject, there):
+    def change(nwbfile):
+        nwbfile.subject = pynwb.file.Subject(subject_id=subject, species="Mus musculus")
+
+    units = read_units(units_file(tmp_path / "x.nwb", change=change))
+    assert ("subject" in units.metadata_columns) is there
+    assert not there or set(units["subject"]) == {"m1"}

@@ -72,27 +72,41 @@ def read_units(
 ) -> nap.TsGroup:
     """Read sorted units, with the time in which they were observed and their metadata.
 
-    Of an NWB file it is like ``nap.load_file(source)["units"]``, except that the time support is
-    the file's ``obs_intervals``, where it has them; pynapple itself takes the time from the first
-    spike to the last, gaps between trials included. Metadata are the columns with one number,
-    truth value or text per unit, and the location of its electrodes. A column ``rate`` becomes
-    ``rate_``: pynapple has its own.
+    Like ``nap.load_file(source)["units"]``, except that the time support is the file's
+    ``obs_intervals``, where it has them, without its ``invalid_times``; pynapple itself takes the
+    time from the first spike to the last. Where units were observed at different times, it is
+    the time that all share, with a warning; if they share none, it is pynapple's. Units without
+    intervals keep all their spikes, and the time support is then that of the whole file. Spikes
+    outside of the intervals are left out, with a warning; unless they are so many that the
+    intervals must be of another clock, which are then not used.
+
+    Metadata are the columns with one number, truth value or text per unit, and:
+
+    - ``location``: the unit's own column of a brain region, else the region of its electrodes
+      (the peak channel, else the most common one), else that of its electrode group. Texts such
+      as "unknown" count as none.
+    - ``electrode_group`` and ``probe`` (the device), where known.
+    - ``subject``: the ``subject_id`` of the file.
+
+    A column ``rate`` becomes ``rate_``: pynapple has its own.
 
     Parameters
     ----------
     source : str or path
-        An NWB file with a units table, in HDF5 or (a folder) in Zarr; the address (http or
-        https) of a file in HDF5, for example of the DANDI archive, of which nothing but the
-        units table is read; a folder of phy or Kilosort; or any format that an installed
-        package registers.
+        An NWB file with a units table, in HDF5 or (a folder) in Zarr; the address (http, https,
+        s3 or ``dandi:DANDISET/path``) of a file in HDF5, of which nothing but the units table is
+        read; a folder of phy or Kilosort; or any format that an installed package registers.
     epochs : str or IntervalSet, optional
         Use only these epochs; or the name of a table of intervals in an NWB file, such as
         ``"trials"``.
     verbose : bool
         Print what was read: source, time support, columns, what was left out and why.
     **options
-        Of the format's reader, such as ``table=`` and ``clock=`` of NWB files: see
-        `pynapple_nuclr.nwb.units.read_units`. Of phy: ``sampling_frequency=``.
+        Of the format's reader. Of NWB: ``table``, which table of units, by name or place, such as
+        ``"processing/ecephys/sorted"`` (default: ``"units"``, or the only one of the file); and
+        ``clock``, for spike times that start again, as those of files joined without their times
+        do: "continuous" (default) is an error, with "restart" the parts follow one another with
+        a gap. Of phy: ``sampling_frequency`` in Hz.
 
     Returns
     -------
@@ -105,12 +119,14 @@ def read_units(
     ConnectionError
         If a server does not answer, or refuses.
     ImportError
-        If a package is missing that the format needs (hdf5plugin, hdf-zarr, SpikeInterface).
+        If a package is missing that the format needs (hdf5plugin, hdmf-zarr, SpikeInterface,
+        dandi).
     TypeError
         If `epochs` is neither intervals nor a name, or the reader has no such option.
     ValueError
-        If the file cannot be read, has no units with spikes, or no intervals of the name
-        `epochs`; if a server cannot send parts of a file.
+        If the file cannot be read, has no units with spikes or several tables of them, or no
+        intervals of the name `epochs`, or those are not in the session's time; if its clock
+        starts again; if a server cannot send parts of a file.
 
     Examples
     --------
@@ -137,6 +153,12 @@ def read_traces(
 ) -> nap.TsdFrame:
     """Read calcium traces, with the table of their ROIs as metadata.
 
+    Of several series ΔF/F is preferred, then fluorescence (corrected or denoised before raw),
+    then deconvolved events, as the words of their names say; neuropil, background and baseline
+    are read only by name. Of several series of one kind (one per imaging plane, say) it is the
+    first by name; the log names the others. The time support is when frames were taken, without
+    the file's ``invalid_times``.
+
     Parameters
     ----------
     source : str or path
@@ -147,23 +169,35 @@ def read_traces(
     verbose : bool
         Print what was read: source, time support, columns, what was left out and why.
     **options
-        Of the format's reader. Of NWB and Suite2p: ``cells``, "accepted" (default: without the
-        ROIs that the file rejects) or "all"; ``signal``, "dff", "fluorescence" or "events"
-        (default: the first of these that is there; "dff" is made of F and Fneu where there is
-        none). Of NWB also ``name`` of a series, and ``max_gap``: see
-        `pynapple_nuclr.nwb.traces.read_nwb_traces`. Of Suite2p ``frame_rate``.
+        Of the format's reader. Of NWB and Suite2p:
+
+        - ``cells``: "accepted" (default: without the ROIs that the file rejects, in the column
+          ``iscell``, ``Accepted`` and ``Rejected``, ``keep``, ``valid_roi``, ``status`` or one
+          like these, the first that is there in this order), "all", or the name of a column of
+          verdicts. The log says what was left out.
+        - ``signal``: "dff", "fluorescence", "events" or "background". "dff", where the file has
+          none, is F − 0.7 Fneu (of the same ROIs, if it is there and not yet removed), relative
+          to a running 8th percentile over 60 s.
+
+        Of NWB: ``name``, the series by its name or the part of its path that no other has, such
+        as ``"DfOverF/plane1"``; and ``max_gap``: where no frame was taken for longer than this
+        many frame periods (of 0.23 s at least), the time support has a gap. Of Suite2p:
+        ``frame_rate`` in Hz.
 
     Returns
     -------
     TsdFrame (frames, ROIs)
+        In the file's unit of measurement. Columns are the ids of the ROIs. Metadata are the
+        columns of the ROI table with one value per ROI, ``roi_table`` (its name), ``signal`` and
+        ``subject``, if known. ROIs that are NaN throughout are left out, with one warning.
 
     Raises
     ------
     FileNotFoundError, ConnectionError, ImportError, TypeError
         As `read_units`.
     ValueError
-        If the file has no such series, no ROI is a cell, or the series does not fit its ROIs or
-        times.
+        If the file has no such series or column, no ROI is a cell, or the series does not fit
+        its ROIs or times.
 
     Examples
     --------

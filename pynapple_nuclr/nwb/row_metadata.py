@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pynapple as nap
 
+from pynapple_nuclr.columns import is_missing_label
 from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.values import check_stored, decode, has_any_length, read_values
 
@@ -86,6 +87,12 @@ def describe_units(units: Units, columns: Mapping[str, NDArray[Any]]) -> None:
     with warnings.catch_warnings():  # of names that are no attributes: get_info reads them
         warnings.simplefilter("ignore")
         units.set_info(named)
+
+
+def subject_of(nwbfile: Any) -> str:
+    """Return the ``subject_id`` of an open file; "" if it has none."""
+    subject = getattr(nwbfile.subject, "subject_id", None)
+    return "" if is_missing_label([subject])[0] else str(subject)
 
 
 def plain_values(values: Any) -> NDArray[Any] | None:

@@ -11,8 +11,14 @@ import numpy as np
 import pynapple as nap
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
-from pynapple_nuclr.nwb.observed_time import check_epochs, named_epochs
-from pynapple_nuclr.nwb.opening import open_nwb
+from pynapple_nuclr.nwb.observed_time import (
+    check_epochs,
+    intersect,
+    named_epochs,
+    without_invalid_times,
+)
+from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
+from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.read_report import ReadReport
 from pynapple_nuclr.nwb.roi_acceptance import (
     Verdict,
@@ -21,7 +27,7 @@ from pynapple_nuclr.nwb.roi_acceptance import (
     verdict_of_pair,
     verdicts,
 )
-from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns
+from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns, subject_of
 from pynapple_nuclr.nwb.trace_kinds import (
     check_signal,
     choose_series,
@@ -34,6 +40,8 @@ from pynapple_nuclr.nwb.values import check_stored, read_values
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -42,7 +50,7 @@ _CLOCK = 1e-9  # pynapple keeps times to the nanosecond
 
 
 def read_nwb_traces(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | OpenNWB,
     *,
     name: str | None = None,
     epochs: str | nap.IntervalSet | None = None,
@@ -51,69 +59,20 @@ def read_nwb_traces(
     max_gap: float = MAX_GAP,
     verbose: bool = False,
 ) -> nap.TsdFrame:
-    """Read the calcium traces of an NWB file, with the table of their ROIs as metadata.
-
-    Of several series ΔF/F is preferred, then fluorescence (corrected or denoised before raw),
-    then deconvolved events, as the words of their names say; neuropil, background and baseline
-    are read only by name. Of several series of one kind (one per imaging plane, say) it is the
-    first by name; the log names the others. Fluorescence is read as it is; ``signal="dff"``
-    makes ΔF/F of it.
-
-    Parameters
-    ----------
-    source : str or path
-        An NWB file with a ``RoiResponseSeries``, as in `read_units`.
-    name : str, optional
-        Which series: its name, or the part of its path that no other has, for example
-        ``"DfOverF"`` or ``"DfOverF/plane1"``.
-    epochs : str or IntervalSet, optional
-        Read only these epochs; or the name of a table of intervals in the file.
-    cells : str
-        "accepted" (default): without the ROIs that the ROI table rejects, in the column
-        ``iscell``, ``Accepted`` and ``Rejected``, ``keep``, ``valid_roi``, ``status`` or one
-        like these (the first that is there, in this order; see
-        `pynapple_nuclr.nwb.roi_acceptance`). "all": all ROIs. Or the name of a column of
-        verdicts. The log says what was left out.
-    signal : {"dff", "fluorescence", "events", "background"}, optional
-        Which kind of series to read. "dff", where the file has none: F − 0.7 Fneu (the neuropil
-        of the same ROIs, if it is there and not yet removed), relative to a running 8th
-        percentile over 60 s; the log says what was taken.
-    max_gap : float
-        Where no frame was taken for longer than this many frame periods (of 0.23 s at least),
-        the time support has a gap.
-    verbose : bool
-        Print what was read.
-
-    Returns
-    -------
-    TsdFrame (frames, ROIs)
-        In the file's unit of measurement. Columns are the ids of the ROIs. Metadata are the
-        columns of the ROI table with one value per ROI, ``roi_table`` (its name) and ``signal``.
-        ROIs that are NaN throughout are left out, with one warning.
-
-    Raises
-    ------
-    FileNotFoundError, ConnectionError, ImportError, TypeError
-        As `read_units`.
-    ValueError
-        If the file has no such series or column, no ROI is a cell, or the series does not fit
-        its ROIs or times.
-
-    Notes
-    -----
-    `embed` resamples to the frame rate of its encoder, so any frame rate can be read. Tested are
-    1.7, 4.28, 20 and 30 Hz.
-
-    Examples
-    --------
-    See `pynapple_nuclr.read_traces`.
-    """
+    """Read the calcium traces of an NWB file, as `pynapple_nuclr.read_traces` documents."""
     check_epochs(epochs)
-    with open_nwb(source) as (_, nwbfile):
-        options: dict[str, Any] = {"name": name, "cells": cells, "signal": signal}
-        options |= {"max_gap": max_gap, "verbose": verbose}
-        chosen = named_epochs(nwbfile, source, epochs)
-        return traces_of(nwbfile, source, epochs=chosen, **options)
+    with open_nwb(source) as file:
+        traces, report = traces_and_report(
+            file,
+            name=name,
+            epochs=named_epochs(file.nwbfile, file, epochs),
+            cells=cells,
+            signal=signal,
+            max_gap=max_gap,
+        )
+    if verbose:
+        print(report)
+    return traces
 
 
 def signal_of(traces: nap.TsdFrame) -> str | None:
@@ -122,28 +81,8 @@ def signal_of(traces: nap.TsdFrame) -> str | None:
     return str(kinds.pop()) if len(kinds) == 1 else None
 
 
-def traces_of(
-    nwbfile: Any,
-    source: Any,
-    *,
-    name: str | None = None,
-    epochs: nap.IntervalSet | None = None,
-    cells: str | None = "accepted",
-    signal: str | None = None,
-    max_gap: float = MAX_GAP,
-    verbose: bool = False,
-) -> nap.TsdFrame:
-    """Read traces from an open file, as `read_nwb_traces` does."""
-    options: dict[str, Any] = {"name": name, "cells": cells, "signal": signal, "max_gap": max_gap}
-    traces, report = traces_and_report(nwbfile, source, epochs=epochs, **options)
-    if verbose:
-        print(report)
-    return traces
-
-
 def traces_and_report(
-    nwbfile: Any,
-    source: Any,
+    file: OpenNWB,
     *,
     name: str | None = None,
     epochs: nap.IntervalSet | None = None,
@@ -153,6 +92,7 @@ def traces_and_report(
 ) -> tuple[nap.TsdFrame, ReadReport]:
     """Return the traces of an open file, and what was read of it."""
     check_signal(signal)
+    nwbfile, source, notes = file.nwbfile, str(file), ReadNotes(file)
     found = roi_responses(nwbfile)
     is_made = signal == "dff" and not any(kind_of(one) == "dff" for one in found.values())
     path, series = choose_series(found, source, name, "fluorescence" if is_made else signal)
@@ -169,7 +109,7 @@ def traces_and_report(
     columns = one_value_each(columns)
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
-    support = time_support(times, epochs, where, max_gap)
+    support = without_invalid_times(nwbfile, _time_support(times, epochs, where, max_gap), notes)
     first, last = np.searchsorted(times, (support.start[0] - _CLOCK, support.end[-1] + _CLOCK))
     frames, neuropil = slice(first, last), None
     if is_made:  # of all frames: the baseline of an epoch begins before it
@@ -192,10 +132,12 @@ def traces_and_report(
     ours = {"signal": "dff" if is_made else kind_of(series), "roi_table": table.name}
     describe_units(traces, {key: np.repeat(value, kept.sum()) for key, value in ours.items()})
     describe_units(traces, {key: values[kept] for key, values in columns.items()})
-    more = {"series": path, "signal": ours["signal"]}
+    if (subject := subject_of(nwbfile)) and "subject" not in columns:
+        describe_units(traces, {"subject": np.full(kept.sum(), subject, dtype=object)})
+    more = {"series": path, "signal": ours["signal"], "subject": subject or "none"}
     if is_made:
         more["dF/F made of"] = " - 0.7 x ".join(filter(None, (path, neuropil)))
-    return traces, report_of(source, table.name, traces, verdict, alive, more)
+    return traces, report_of(source, table.name, traces, verdict, alive, more, notes.left_out)
 
 
 def report_of(
@@ -205,11 +147,12 @@ def report_of(
     verdict: Verdict,
     alive: NDArray[np.bool_],
     more: dict[str, str],
+    left_out: Sequence[str] = (),
 ) -> ReadReport:
     """Return what was read of a file of traces."""
     rejected, dead = int((~verdict.kept).sum()), int((verdict.kept & ~alive).sum())
-    left_out = [f"{rejected} ROIs rejected by {verdict.column!r}"] if rejected else []
-    left_out += [f"{dead} ROIs: NaN throughout"] if dead else []
+    rois = [f"{rejected} ROIs rejected by {verdict.column!r}"] if rejected else []
+    rois += [f"{dead} ROIs: NaN throughout"] if dead else []
     return ReadReport(
         source=str(source),
         table=table,
@@ -218,7 +161,7 @@ def report_of(
         time_from="the times of frames",
         region="location" if "location" in traces.metadata_columns else None,
         acceptance=verdict.column,
-        left_out=tuple(left_out),
+        left_out=(*rois, *left_out),
         more=more | ({"remarks": "; ".join(verdict.remarks)} if verdict.remarks else {}),
     )
 
@@ -319,7 +262,7 @@ def _times(series: Any, where: str, n_frames: int) -> NDArray[np.float64]:
     return times
 
 
-def time_support(
+def _time_support(
     times: NDArray[np.float64], epochs: nap.IntervalSet | None, where: str, max_gap: float
 ) -> nap.IntervalSet:
     """Return when frames were taken: interruptions are gaps."""
@@ -328,9 +271,7 @@ def time_support(
     lasting = ends > starts
     support = nap.IntervalSet(starts[lasting], ends[lasting])
     if epochs is not None:
-        with warnings.catch_warnings():  # pynapple warns of an empty intersection; we raise
-            warnings.simplefilter("ignore")
-            support = support.intersect(epochs)
+        support = intersect(support, epochs)
     if not len(support):
         raise ValueError(
             f"{where} has no two frames in a row in the chosen epochs; its {len(times)} frames "

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.columns import is_missing_label
 from pynapple_nuclr.nwb.neuron_tables import UNITS_TABLE, choose_units, location, units_tables
 from pynapple_nuclr.nwb.observed_time import (
     check_epochs,
@@ -22,7 +21,7 @@ from pynapple_nuclr.nwb.observed_time import (
 from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
 from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.read_report import ReadReport
-from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns
+from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns, subject_of
 from pynapple_nuclr.nwb.spike_trains import Clock, check_clock, clean_trains
 from pynapple_nuclr.nwb.trace_kinds import roi_responses
 from pynapple_nuclr.nwb.traces import traces_and_report
@@ -40,41 +39,7 @@ def read_recording(
     signal: str | None = None,
     verbose: bool = False,
 ) -> nap.TsGroup | nap.TsdFrame:
-    """Read what an NWB file recorded: its units, or its calcium traces if it has no units.
-
-    Parameters
-    ----------
-    source : str or path
-        As `read_units`.
-    epochs : str or IntervalSet, optional
-        As `read_units`.
-    table, clock, verbose
-        As `read_units`.
-    cells, signal : str, optional
-        Of calcium, as `pynapple_nuclr.nwb.traces.read_nwb_traces`.
-
-    Returns
-    -------
-    TsGroup or TsdFrame
-        As `read_units` or `read_traces` return it.
-
-    Raises
-    ------
-    FileNotFoundError, ConnectionError, ImportError, TypeError
-        As `read_units`.
-    ValueError
-        If it holds neither units with spikes nor traces of ROIs; as `read_units`.
-
-    Examples
-    --------
-    >>> import tempfile, pynapple as nap
-    >>> from pynapple_nuclr import write_units
-    >>> from pynapple_nuclr.nwb.units import read_recording
-    >>> units = nap.TsGroup({3: nap.Ts([0.1, 0.7]), 8: nap.Ts([0.5, 0.9])})
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     type(read_recording(write_units(units, f"{folder}/day1.nwb"))).__name__
-    'TsGroup'
-    """
+    """Read units, or calcium traces if there are none: see `pynapple_nuclr.read_recording`."""
     options: dict[str, Any] = {"cells": cells, "signal": signal}
     recording, report = read_recording_and_report(
         source, epochs=epochs, table=table, clock=clock, **options
@@ -101,7 +66,7 @@ def read_recording_and_report(
             return _units(file, epochs, table, clock)
         if roi_responses(file.nwbfile):
             chosen = named_epochs(file.nwbfile, file, epochs)
-            return traces_and_report(file.nwbfile, file, epochs=chosen, **calcium)
+            return traces_and_report(file, epochs=chosen, **calcium)
     raise ValueError(
         f"{source} has neither units with spikes nor traces of ROIs (RoiResponseSeries); expected "
         "a file of sorted units or of extracted calcium traces"
@@ -116,77 +81,7 @@ def read_units(
     clock: Clock = "continuous",
     verbose: bool = False,
 ) -> nap.TsGroup:
-    """Read the units of an NWB file with the time in which they were observed.
-
-    Like ``nap.load_file(source)["units"]``, except that the time support is the file's
-    ``obs_intervals``, where it has them, without its ``invalid_times``; pynapple itself takes the
-    time from the first spike to the last. Where units were observed at different times, it is
-    the time that all share, with a warning; if they share none, it is pynapple's. Units without
-    intervals keep all their spikes, and the time support is then that of the whole file. Spikes
-    outside of the intervals are left out, with a warning; unless they are so many that the
-    intervals must be of another clock, which are then not used.
-
-    Metadata are the columns with one number, truth value or text per unit, and:
-
-    - ``location``: the unit's own column of a brain region, else the region of its electrodes
-      (the peak channel, else the most common one), else that of its electrode group. Texts such
-      as "unknown" count as none.
-    - ``electrode_group`` and ``probe`` (the device), where known.
-    - ``subject``: the ``subject_id`` of the file.
-
-    A column ``rate`` becomes ``rate_``: pynapple has its own.
-
-    Parameters
-    ----------
-    source : str or path
-        An NWB file with a units table, in HDF5 or (a folder) in Zarr; or the address (http,
-        https, s3 or ``dandi:DANDISET/path``) of a file in HDF5, of which nothing but the units
-        table is read. Or a file opened with `open_nwb`.
-    epochs : str or IntervalSet, optional
-        Use only these epochs; or the name of a table of intervals in the file, such as
-        ``"trials"``.
-    table : str, optional
-        Which table of units, by name or place, such as ``"processing/ecephys/sorted"``. Default:
-        ``"units"``, or the only one of the file.
-    clock : {"continuous", "restart"}
-        What to do with spike times that start again, as those of files joined without their
-        times do. "continuous": an error. "restart": the parts follow one another with a gap, and
-        the time support is from the first spike to the last of each part.
-    verbose : bool
-        Print what was read: time support, columns, what was left out and why.
-
-    Returns
-    -------
-    TsGroup
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ConnectionError
-        If a server does not answer, or refuses.
-    ImportError
-        If it is Zarr and hdmf-zarr is not installed, or of DANDI and dandi is not.
-    TypeError
-        If `epochs` is neither intervals nor a name.
-    ValueError
-        If it is no NWB file, has no units with spikes or several tables of them, or no intervals
-        of the name `epochs`, or those are not in the session's time; if its clock starts again;
-        if a server cannot send parts of a file.
-
-    Examples
-    --------
-    >>> import tempfile, pynapple as nap, pynapple_nuclr as nap_nuclr
-    >>> trials = nap.IntervalSet([0, 10], [1, 11])
-    >>> units = nap.TsGroup({3: nap.Ts([0.1, 0.7, 10.2])}, time_support=trials)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = nap_nuclr.write_units(units, f"{folder}/day1.nwb")
-    ...     nap_nuclr.read_units(path).time_support
-      index    start    end
-          0        0      1
-          1       10     11
-    shape: (2, 2), time unit: sec.
-    """
+    """Read the units of an NWB file, as `pynapple_nuclr.read_units` documents."""
     units, report = read_units_and_report(source, epochs=epochs, table=table, clock=clock)
     if verbose:
         print(report)
@@ -205,12 +100,6 @@ def read_units_and_report(
     check_clock(clock)
     with open_nwb(source) as file:
         return _units(file, epochs, table, clock)
-
-
-def subject_of(nwbfile: Any) -> str:
-    """Return the ``subject_id`` of an open file; "" if it has none."""
-    subject = getattr(nwbfile.subject, "subject_id", None)
-    return "" if is_missing_label([subject])[0] else str(subject)
 
 
 def _units(

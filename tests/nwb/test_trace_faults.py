@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import pynwb
 import pytest
-from foreign_files import add_traces, roi_table, session, write
+from foreign_files import add_traces, quietly, roi_table, session, write
 
 from pynapple_nuclr import read_recording, read_traces
 
@@ -14,12 +15,14 @@ HERE = [True, False, True]
 ANY = np.random.default_rng(0).uniform(1, 2, (40, 3))
 
 
-def imaged(path, columns=None, series=(("DfOverF", "traces"),), **options):
+def imaged(path, columns=None, series=(("DfOverF", "traces"),), change=None, **options):
     """A file of three ROIs, and series (container, name) of which each has its own values."""
     nwbfile = session()
     table = roi_table(nwbfile, 3, columns=columns)
     for i, (container, name) in enumerate(series):
         add_traces(nwbfile, table, ANY + 10 * i, container=container, name=name, **options)
+    if change is not None:
+        change(nwbfile)
     return write(nwbfile, path)
 
 
@@ -185,3 +188,60 @@ def test_a_baseline_that_is_not_positive_has_no_dff(tmp_path):
     with pytest.warns(UserWarning, match=r"baseline that is not positive|NaN throughout") as caught:
         read_traces(path, signal="dff")
     assert len(caught) == 2
+
+
+INVALID = {  # intervals of a recording of 0 to 3.9 s → what is left
+    "one": ([(1.0, 2.0)], [[0, 1], [2, 3.9]]),
+    "two, overlapping": ([(1.0, 2.0), (1.5, 3.0)], [[0, 1], [3, 3.9]]),
+    "at the start": ([(0.0, 1.0)], [[1, 3.9]]),
+    "without an end": ([(2.0, np.nan)], [[0, 2]]),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_times_are_no_time_of_traces(case, tmp_path, capsys):
+    rows, expected = INVALID[case]
+
+    def change(nwbfile):
+        for start, stop in rows:
+            nwbfile.add_invalid_time_interval(start_time=start, stop_time=stop)
+
+    path = imaged(tmp_path / "x.nwb", change=change)
+    for read in (read_traces, read_recording):
+        traces, said = quietly(read, path, verbose=True)
+        np.testing.assert_allclose(traces.time_support.values, expected)
+        assert sum("invalid_times" in one for one in said) == 1
+        assert "s: invalid_times of the file" in capsys.readouterr().out
+        frames = np.round(traces.t * 10).astype(int)
+        np.testing.assert_allclose(traces.values, ANY[frames])
+        inside = [any(a <= t <= b for a, b in expected) for t in np.arange(40) / 10]
+        assert frames.tolist() == np.flatnonzero(inside).tolist()
+
+
+def test_traces_of_invalid_time_only_are_refused(tmp_path):
+    def change(nwbfile):
+        nwbfile.add_invalid_time_interval(start_time=-1.0, stop_time=99.0)
+
+    with pytest.raises(ValueError, match=r"x\.nwb: its invalid_times cover all of the 3\.9 s"):
+        read_traces(imaged(tmp_path / "x.nwb", change=change))
+
+
+@pytest.mark.parametrize(("subject", "there"), [("m1", True), ("unknown", False), (None, False)])
+def test_the_subject_is_a_column_of_traces(tmp_path, capsys, subject, there):
+    def change(nwbfile):
+        nwbfile.subject = pynwb.file.Subject(subject_id=subject, species="Mus musculus")
+
+    path = imaged(tmp_path / "x.nwb", change=change)
+    for read in (read_traces, read_recording):
+        traces = read(path, verbose=True)
+        assert ("subject" in traces.metadata_columns) is there
+        assert not there or set(traces["subject"]) == {"m1"}
+        assert f"subject: {'m1' if there else 'none'}" in capsys.readouterr().out
+
+
+def test_a_subject_of_each_roi_stays(tmp_path):
+    def change(nwbfile):
+        nwbfile.subject = pynwb.file.Subject(subject_id="m1", species="Mus musculus")
+
+    path = imaged(tmp_path / "x.nwb", {"subject": ["a", "b", "c"]}, change=change)
+    assert read_traces(path)["subject"].tolist() == ["a", "b", "c"]

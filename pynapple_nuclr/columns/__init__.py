@@ -16,6 +16,7 @@ from pynapple_nuclr.columns.animals import ANIMAL_COLUMNS, recording_animals, un
 from pynapple_nuclr.columns.metadata import metadata_frame
 from pynapple_nuclr.columns.missing import (
     MISSING_LABELS,
+    UNKNOWN,
     as_texts,
     is_missing,
     is_missing_label,
@@ -34,6 +35,7 @@ __all__ = [
     "MISSING_LABELS",
     "PREDICTED",
     "SUMMARIES",
+    "UNKNOWN",
     "as_texts",
     "check_name",
     "check_prefix",

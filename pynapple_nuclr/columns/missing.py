@@ -11,15 +11,18 @@ import pandas as pd
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-MISSING_LABELS = ("", "nan", "unknown", "n/a", "none", "root", "void", "?")
+_BLANK = ("", "nan")  # pynapple turns ["PV", np.nan] into texts, and so NaN into "nan"
+
+UNKNOWN = "unknown"
+"""What `Probe.annotate` calls silent units, and units of too low a confidence."""
+
+MISSING_LABELS = (*_BLANK, UNKNOWN, "n/a", "none", "root", "void", "?")
 """Texts that are no label, in any case; None and NaN never are. ("root" and "void" are what
 brain atlases write outside their regions.)"""
 
 
 def is_missing(values: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
     """Return which values are not there: None, NaN, "" and "nan".
-
-    pynapple turns ``["PV", np.nan]`` into strings, and so NaN into "nan".
 
     Examples
     --------
@@ -28,7 +31,7 @@ def is_missing(values: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
     array([False,  True,  True,  True,  True, False])
     """
     series = pd.Series(list(np.asarray(values, dtype=object)), dtype=object)
-    return (series.isna() | series.isin(["", "nan"])).to_numpy(dtype=bool)
+    return (series.isna() | series.isin(_BLANK)).to_numpy(dtype=bool)
 
 
 def is_missing_label(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.columns import UNKNOWN
 from pynapple_nuclr.plotting.style import LETTER, colour_bar, counted, new_axes, title
 from pynapple_nuclr.plotting.unit_columns import (
-    UNKNOWN,
     in_order,
     read_column,
     read_labels,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.columns import UNKNOWN
 from pynapple_nuclr.plotting.style import (
     GREY,
     LETTER,
@@ -19,7 +20,6 @@ from pynapple_nuclr.plotting.style import (
     title,
 )
 from pynapple_nuclr.plotting.unit_columns import (
-    UNKNOWN,
     directions,
     read_column,
     read_labels,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pynapple_nuclr.columns import UNKNOWN
 from pynapple_nuclr.plotting.style import (
     COLOURS,
     GREY,
@@ -17,7 +18,7 @@ from pynapple_nuclr.plotting.style import (
     legend_beside,
     mark,
 )
-from pynapple_nuclr.plotting.unit_columns import UNKNOWN, Labels, is_number, read_labels
+from pynapple_nuclr.plotting.unit_columns import Labels, is_number, read_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pynapple_nuclr.columns import PREDICTED, as_texts, embeddings, metadata_frame, vector_columns
+from pynapple_nuclr.columns import (
+    PREDICTED,
+    UNKNOWN,
+    as_texts,
+    embeddings,
+    metadata_frame,
+    vector_columns,
+)
 from pynapple_nuclr.stability import unit_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
-
-UNKNOWN = "unknown"
-"""Label that `Probe.annotate` gives to silent units and uncertain predictions."""
 
 
 class Labels(NamedTuple):

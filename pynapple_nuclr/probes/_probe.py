@@ -12,9 +12,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pynapple_nuclr.calibration import macro_f1_of_predictions, with_temperature
-from pynapple_nuclr.columns import MISSING_LABELS, check_name, is_embedded, is_missing_label
-from pynapple_nuclr.probes.annotation import (
+from pynapple_nuclr.columns import (
+    MISSING_LABELS,
     UNKNOWN,
+    check_name,
+    is_embedded,
+    is_missing_label,
+)
+from pynapple_nuclr.probes.annotation import (
     check_embedded,
     embed_for_probe,
     write_predictions,

@@ -11,6 +11,7 @@ import numpy as np
 from pynapple_nuclr.columns import (
     PREDICTED,
     SUMMARIES,
+    UNKNOWN,
     add_columns,
     as_texts,
     embeddings,
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
-
-UNKNOWN = "unknown"
-"""What a unit is called that is silent, or about which the probe is not sure enough."""
 
 
 def write_predictions(

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pynapple_nuclr.columns import PREDICTED, embeddings, is_missing, metadata_frame, vector_columns
-from pynapple_nuclr.plotting.unit_columns import (
+from pynapple_nuclr.columns import (
+    PREDICTED,
     UNKNOWN,
+    embeddings,
+    is_missing,
+    metadata_frame,
+    vector_columns,
+)
+from pynapple_nuclr.plotting.unit_columns import (
     Labels,
     column_names,
     directions,

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
+from pynapple_nuclr.columns import is_missing
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -88,7 +90,7 @@ def tasks_of(columns: pd.DataFrame) -> list[DecodingTask]:
     """Return what there is to decode of metadata columns (intervals of all recordings)."""
     tasks = []
     for name in columns:
-        known = columns[name][columns[name].notna() & ~columns[name].isin(["", "nan"])]
+        known = columns[name][~is_missing(columns[name])]
         values = sorted(known.unique().tolist(), key=lambda value: (str(type(value)), value))
         if pd.api.types.is_numeric_dtype(known) and len(values) > _FEW:
             tasks.append(

@@ -81,9 +81,7 @@ def time_limits(bench: Bench) -> str:
     """Compare the wall time with the limit, of all runs."""
     rows = [kept(minutes, loops) for minutes in MINUTES for loops in LOOPS]
     worst = max(row["wall time / limit"] for row in rows)
-    bench.add_target(
-        "wall time of `pretrain` over `max_minutes`, at most", worst, 1.10, least=False
-    )
+    bench.add_target("wall time of `pretrain` over `max_minutes`", worst, 1.10, least=False)
     return (
         f"{table(rows)}\n\nTwo simulated recordings of {_UNITS} units and {_SECONDS / 60:.0f} min, "
         "default encoder; opening, measuring and saving included."

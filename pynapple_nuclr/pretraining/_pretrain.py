@@ -175,7 +175,7 @@ def pretrain(
     settings, usual, free = _sizes(config, training, batch_size, earlier)
     training_data, held_out = open_readers(list(opened.values()), config, settings.holdout)
     schedule = Schedule(steps, default_minutes(steps, max_minutes), began)
-    threads = StepThreads(schedule.seconds is not None and trainer.world_size == 1)
+    threads = StepThreads(schedule.seconds is not None and trainer.world_size == 1, config.dim)
     with folder_lock(folder if first else None), threads_restored(), torch.random.fork_rng():
         torch.manual_seed(seed)  # the projector's weights
         module = ContrastiveTraining(encoder, settings, schedule, seed)

@@ -14,7 +14,7 @@ from pynapple_nuclr.recording import Recording
 
 _log = logging.getLogger("pynapple_nuclr")
 
-_MOST_SPIKES = 1_000_000  # of a recording that are looked at
+_MOST_SPIKES = 500_000  # of a recording that are looked at
 _MOST_SECONDS = 20.0  # of all recordings together
 _NAMED = 5
 _LISTED = 20

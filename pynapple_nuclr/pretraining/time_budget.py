@@ -19,8 +19,7 @@ ENOUGH_STEPS = 200
 FEW_STEPS = 50
 _SHARE_OF_STEPS = 0.8  # of the time that is left; the rest is for checks and saving
 _MARGIN = 1.25  # on the seconds of a step: the optimizer, and checks between steps
-_MEASURED_UNITS = 128  # of a view, at most: the measurement itself has to be short
-_SHORT = 0.02  # seconds of a pair by one thread, of which others can take nothing off
+_MEASURED_UNITS = 48  # of a view, at most: the measurement itself has to be short
 _WARMUP_UNITS = 16
 _MEASURED_SHARE = 0.02  # of the time, after which nothing is measured twice
 _PAIRS_TRIED = 50
@@ -89,7 +88,8 @@ def fit_into_time(
     (Sizes, float)
         The sizes, and how many steps fit.
     """
-    cost = measure_cost(module, sampler, trainer, threads)
+    threads.measure()
+    cost = measure_cost(module, sampler, trainer)
     schedule = module.schedule
     schedule.lap()
     if cost is None or schedule.seconds is None:
@@ -113,9 +113,8 @@ def measure_cost(
     module: ContrastiveTraining,
     sampler: ViewSampler,
     trainer: pl.Trainer,
-    threads: StepThreads,
 ) -> StepCost | None:
-    """Time a pair of views, forward and backward, at each number of threads; use the fastest.
+    """Time a pair of views, forward and backward.
 
     Returns
     -------
@@ -129,25 +128,16 @@ def measure_cost(
         return None
     module.to(trainer.strategy.root_device).train()
     limit = _MEASURED_SHARE * (module.schedule.seconds or np.inf)
-    seconds: dict[int, float] = {}
     _time_pair(module, _cut(pair, _WARMUP_UNITS), trainer)  # the first call of all takes longer
     pair = _cut(pair, _MEASURED_UNITS)
-    for turn in range(2):
-        for number in list(threads.numbers) or [torch.get_num_threads()]:
-            torch.set_num_threads(number)
-            took = _time_pair(module, pair, trainer)
-            seconds[number] = min(took, seconds.get(number, took))
-            if number == 1 and took < _SHORT:
-                threads.numbers = [1]
-                break
-        if turn == 0 and time.monotonic() - begun > limit:
-            break
-    threads.use_fastest(seconds)
+    seconds = _time_pair(module, pair, trainer)
+    if time.monotonic() - begun < limit:
+        seconds = min(seconds, _time_pair(module, pair, trainer))
     module.zero_grad(set_to_none=True)
     module.cpu()
     n_units = np.array([sampler.readers[index].recording.n_units for index, *_ in positions])
     return StepCost(
-        (min(seconds.values()) + reading) / (len(pair.ids1) + len(pair.ids2)),
+        (seconds + reading) / (len(pair.ids1) + len(pair.ids2)),
         n_units * np.mean(sampler.settings.units_kept),
     )
 

@@ -103,6 +103,7 @@ class TrainingMonitor(pl.Callback):
         _install_signal_handlers(trainer, pl_module)
         pl_module.last_epoch = pl_module.position[0]
         schedule, step = pl_module.schedule, trainer.global_step
+        self.threads.measure()
         if step == 0 and trainer.is_global_zero:
             self._doing("measuring before training")
             if schedule.seconds:
@@ -116,7 +117,6 @@ class TrainingMonitor(pl.Callback):
         if self._due(step, done):
             self._check(trainer, pl_module, done)
         first = self._between_checks(pl_module) if step == 0 and schedule.seconds else 0.0
-        self.threads.start()
         self.next_check = max(min(self.next_check, done + 1 / pl_module.settings.checks), first)
         self.step_ended = time.monotonic()
 
@@ -328,6 +328,8 @@ class TrainingMonitor(pl.Callback):
         if trainer.is_global_zero:
             score = self.check.measure(module.encoder)
         self._doing("pretraining")
+        if done < 1:
+            self.threads.measure()
         module.schedule.lap()
         score = trainer.strategy.broadcast(score)
         self._share_costs(trainer, module)

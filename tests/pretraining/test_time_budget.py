@@ -117,20 +117,38 @@ def two_threads():
         yield
 
 
-def test_a_slow_step_lets_threads_be_measured_again(two_threads):
-    threads = StepThreads(True)
-    threads.use_fastest({1: 1.0, 2: 0.5})
-    assert torch.get_num_threads() == 2
-    for _ in range(20):
-        threads.add(1.0)
-    threads.add(30.0)  # the cores have become busy
-    for cost in (2.0, 30.0, 2.0, 20.0):
+@pytest.mark.parametrize(("several", "chosen"), [(0.5, 2), (0.9, 1), (30.0, 1)])
+def test_several_threads_are_used_where_they_are_much_faster(
+    two_threads, monkeypatch, several, chosen
+):
+    monkeypatch.setattr(
+        StepThreads, "_time", lambda self, number, stop=0.0: 1.0 if number == 1 else several
+    )
+    StepThreads(True, 16).measure()
+    assert torch.get_num_threads() == chosen
+
+
+def test_a_slow_step_lets_threads_be_measured_again(two_threads, monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        StepThreads, "_time", lambda self, number, stop=0.0: measured.append(1) or 1
+    )
+    threads, inactive = StepThreads(True, 16), StepThreads(False, 16)
+    for cost in [1.0] * 20 + [2.0]:
         threads.add(cost)
-    assert torch.get_num_threads() == 1
-    inactive = StepThreads(False)
+    assert not measured
+    for cost in [30.0] + [1.0] * 6 + [30.0]:  # the second one soon after
+        threads.add(cost)
+    assert len(measured) == 2 and torch.get_num_threads() == 1
+    torch.set_num_threads(2)
     for cost in [1.0] * 20 + [30.0]:
         inactive.add(cost)
-    assert torch.get_num_threads() == 1
+    assert len(measured) == 2 and torch.get_num_threads() == 2
+
+
+def test_operations_are_timed_at_either_number(two_threads):
+    StepThreads(True, 16).measure()
+    assert torch.get_num_threads() in (1, 2)
 
 
 @pytest.mark.filterwarnings("ignore:only about")

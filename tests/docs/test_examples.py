@@ -108,4 +108,4 @@ def test_the_page_of_files_runs(tmp_path, monkeypatch):
 
 def runs_locally(block):
     """Return whether a block needs no network, sorting or imaging file (others test those)."""
-    return not re.search(r"https://|spikeinterface|imaging|encoder\.", block)
+    return not re.search(r"https://|spikeinterface|imaging|suite2p|encoder\.", block)

@@ -32,39 +32,7 @@ def expected_calibration_error(
 
     Units are sorted by the probability of their most probable class into bins of equal width; the
     result is the mean over bins of |accuracy − mean confidence|, weighted by their units.
-
-    Parameters
-    ----------
-    labels : array-like (units,)
-        True labels.
-    probabilities : array-like (units, classes)
-        Probability of each class.
-    classes : array-like (classes,)
-        The classes. A unit of a class that is not among them counts as wrong.
-    bins : int
-        Number of bins from 0 to 1.
-
-    Returns
-    -------
-    float
-        0 (calibrated) to 1.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, rows do not sum to 1, or no unit is left.
-
-    References
-    ----------
-    Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017,
-    arXiv:1706.04599.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.calibration import expected_calibration_error
-    >>> always_sure = [[1.0, 0.0]] * 4
-    >>> expected_calibration_error(["PV", "PV", "PV", "SST"], always_sure, ["PV", "SST"])
-    0.25
+    `labels` (units,), `probabilities` (units, classes), `classes` (classes,).
     """
     predictions = _checked(labels, probabilities, classes)
     confidence, accuracy, units = _reliability(predictions, bins)
@@ -73,29 +41,7 @@ def expected_calibration_error(
 
 
 def brier_score(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> float:
-    """Return the mean squared distance between probabilities and what was true.
-
-    Parameters
-    ----------
-    labels, probabilities, classes
-        As in `expected_calibration_error`. A label that is not among the classes has had the
-        probability 0.
-
-    Returns
-    -------
-    float
-        0 (sure and right) to 2 (sure and wrong): the sum over all classes, not halved for two.
-
-    References
-    ----------
-    Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.calibration import brier_score
-    >>> brier_score(["PV", "SST"], [[0.5, 0.5], [0.5, 0.5]], ["PV", "SST"])
-    0.5
-    """
+    """Return the mean squared distance between probabilities and what was true."""
     predictions = _checked(labels, probabilities, classes)
     truth = predictions.labels[:, None] == predictions.classes
     squares = ((predictions.probabilities - truth) ** 2).sum(axis=1)
@@ -103,25 +49,7 @@ def brier_score(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike)
 
 
 def macro_f1(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> float:
-    """Return the macro F1 of the most probable classes.
-
-    Parameters
-    ----------
-    labels, probabilities, classes
-        As in `expected_calibration_error`.
-
-    Returns
-    -------
-    float
-        Averaged over the classes that occur among the labels or the predictions.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.calibration import macro_f1
-    >>> round(macro_f1(["PV", "SST", "SST"], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]],
-    ...     ["PV", "SST"]), 3)
-    0.667
-    """
+    """Return the macro F1 of the most probable classes."""
     return _f1_of_surest(_checked(labels, probabilities, classes), 1.0)[0]
 
 
@@ -133,25 +61,7 @@ def macro_f1_of_predictions(
 ) -> float:
     """Return the macro F1 of predicted labels: the package's one definition of it.
 
-    Parameters
-    ----------
-    labels, predicted : array-like (units,)
-        True and predicted labels. A prediction that is none of the classes is only wrong.
-    classes : array-like (classes,), optional
-        Averaged over these; one without units and predictions counts as 0. Default: those that
-        occur among the labels or the predictions.
-    sample_weight : array-like (units,), optional
-        Weights of the units.
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.calibration import macro_f1_of_predictions
-    >>> macro_f1_of_predictions(["PV", "SST"], ["PV", "SST"], ["PV", "SST", "VIP", "NDNF"])
-    0.5
+    `labels, predicted` (units,), `classes` (classes,), `sample_weight` (units,).
     """
     return float(
         f1_score(
@@ -173,24 +83,6 @@ def confident_half(
     Both are averages over the same classes: one of which the half holds nothing counts as 0, so
     that nothing is won by never naming a rare class. Units that are as sure as the last of the
     half belong to it.
-
-    Parameters
-    ----------
-    labels, probabilities, classes
-        As in `expected_calibration_error`.
-
-    Returns
-    -------
-    (float, float)
-        Of the confident half, and of all.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.calibration import confident_half
-    >>> probabilities = [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]]
-    >>> confident_half(["PV", "SST", "SST", "PV"], probabilities,
-    ...     ["PV", "SST"])
-    (1.0, 0.5)
     """
     predictions = _checked(labels, probabilities, classes)
     return _f1_of_surest(predictions, 0.5)[0], _f1_of_surest(predictions, 1.0)[0]
@@ -258,33 +150,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayL
     The temperature T that makes probabilities ∝ p^(1/T) most likely. Each label counts as
     (n + 1)/(n + 2), where its class has n units, and the rest is shared among the other classes:
     few units, all of them right, are no reason to be sure for ever.
-
-    Parameters
-    ----------
-    labels : array-like (units,)
-        Labels of units that the classifier was not fitted to.
-    probabilities : array-like (units, classes)
-        Its probabilities; NaN for a class that it was not fitted on. Units of such a class are
-        left out.
-    classes : array-like (classes,)
-        The classes.
-
-    Returns
-    -------
-    float
-        Above 1: too sure; below 1: not sure enough; 1 where there is nothing to learn from.
-
-    References
-    ----------
-    Guo et al., ICML 2017, arXiv:1706.04599; the smoothed labels: Platt, "Probabilistic outputs
-    for support vector machines", 1999.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.calibration import fit_temperature
-    >>> too_sure = [[0.99, 0.01]] * 70 + [[0.01, 0.99]] * 30
-    >>> fit_temperature(["PV", "SST"] * 50, too_sure, ["PV", "SST"]) > 10
-    True
+    `labels` (units,), `probabilities` (units, classes), `classes` (classes,).
     """
     values = np.asarray(probabilities, dtype=np.float64)
     own = as_texts(labels)[:, None] == as_texts(classes)
@@ -308,15 +174,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayL
 
 
 def with_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Return probabilities ∝ p^(1/T) (units, classes); the order of the classes stays.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pynapple_nuclr.calibration import with_temperature
-    >>> with_temperature(np.array([[0.9, 0.1]]), 2.0)
-    array([[0.75, 0.25]])
-    """
+    """Return probabilities ∝ p^(1/T) (units, classes); the order of the classes stays."""
     if temperature == 1:
         return probabilities
     return np.asarray(softmax(np.log(np.clip(probabilities, _TINY, None)) / temperature, axis=1))

@@ -86,19 +86,7 @@ def embeddings(units: Units, prefix: str = "nuclr", *, name: str = "recording") 
 
 
 def unit_coordinates(metadata: pd.DataFrame) -> dict[str, tuple[str, NDArray[Any]]]:
-    """Turn metadata into coordinates on the dimension ``unit`` of an xarray object.
-
-    Parameters
-    ----------
-    metadata : DataFrame
-        A row per unit.
-
-    Returns
-    -------
-    dict
-        Name → (``"unit"``, values). A column called as a dimension or variable of `encode`
-        (``unit``, ``stability``, ``start``, …) gets a trailing underscore.
-    """
+    """Turn metadata into coordinates on the dimension ``unit`` of an xarray object."""
     coordinates = {}
     for name, column in metadata.items():
         values = column.to_numpy()

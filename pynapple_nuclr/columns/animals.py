@@ -26,45 +26,7 @@ ANIMAL_COLUMNS = ("animal", "animal_id", "subject", "subject_id", "mouse_id", "r
 def unit_animals(
     metadata: Mapping[str, pd.DataFrame], animals: Animals | None = None, *, target: str = ""
 ) -> dict[str, NDArray[np.str_]] | None:
-    """Return the animal of every unit.
-
-    Parameters
-    ----------
-    metadata : mapping
-        Recording name → its metadata, a row per unit (`metadata_frame`).
-    animals : mapping, list or str, optional
-        Recording name → its animal (or one for each of its units), one animal per recording, or
-        the metadata column that names it. Default: the first of `ANIMAL_COLUMNS` in which every
-        recording names an animal. All of them must have the same column, because two columns may
-        name one animal differently.
-    target : str
-        Column that will be predicted. If it names the animals itself, there are none to leave
-        out.
-
-    Returns
-    -------
-    dict or None
-        Recording name → animals (units,) as texts, so that 4, 4.0 and "4" are one animal. Where a
-        recording names one animal, its units without an entry belong to this one. None: no column
-        names them (one warning if only some recordings do).
-
-    Raises
-    ------
-    ValueError
-        If `animals` lacks a recording or is of another length, a recording lacks the column, or
-        has units without an animal beside units of several.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from pynapple_nuclr.columns import unit_animals
-    >>> day1 = pd.DataFrame({"animal": ["", ""], "subject": [4, 4]})
-    >>> day2 = pd.DataFrame({"animal": ["", ""], "subject": [4.0, None]})
-    >>> unit_animals({"day1": day1, "day2": day2})["day2"]
-    array(['4', '4'], dtype='<U1')
-    >>> unit_animals({"day1": day1, "day2": day2}, ["m1", "m2"])["day2"]
-    array(['m2', 'm2'], dtype='<U2')
-    """
+    """Return the animal of every unit."""
     if animals is None:
         animals = _animal_column(metadata, target)
     if animals is None:
@@ -79,30 +41,7 @@ def unit_animals(
 def recording_animals(
     metadata: Mapping[str, pd.DataFrame], animals: Animals | None = None, *, target: str = ""
 ) -> dict[str, str]:
-    """Return the one animal of each recording.
-
-    Parameters
-    ----------
-    metadata, animals, target
-        As in `unit_animals`.
-
-    Returns
-    -------
-    dict
-        Recording name → animal; "" for all where none is named.
-
-    Raises
-    ------
-    ValueError
-        As `unit_animals`, or if a recording has units of several animals.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from pynapple_nuclr.columns import recording_animals
-    >>> recording_animals({"day1": pd.DataFrame({"subject_id": ["m1", "m1"]})})
-    {'day1': 'm1'}
-    """
+    """Return the one animal of each recording."""
     of_units = unit_animals(metadata, animals, target=target)
     if of_units is None:
         return dict.fromkeys(metadata, "")

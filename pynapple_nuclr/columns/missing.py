@@ -22,14 +22,7 @@ brain atlases write outside their regions.)"""
 
 
 def is_missing(values: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
-    """Return which values are not there: None, NaN, "" and "nan".
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.columns import is_missing
-    >>> is_missing(["PV", None, float("nan"), "", "nan", 0])
-    array([False,  True,  True,  True,  True, False])
-    """
+    """Return which values are not there: None, NaN, "" and "nan"."""
     series = pd.Series(list(np.asarray(values, dtype=object)), dtype=object)
     return (series.isna() | series.isin(_BLANK)).to_numpy(dtype=bool)
 
@@ -39,29 +32,7 @@ def is_missing_label(
 ) -> NDArray[np.bool_]:
     """Return which units have no label: None, NaN, or one of `missing_labels`.
 
-    Parameters
-    ----------
-    labels : array-like (units,)
-        Of any type.
-    missing_labels : collection of str
-        Texts that are no label, compared without case and surrounding blanks.
-
-    Returns
-    -------
-    ndarray (units,)
-
-    Raises
-    ------
-    TypeError
-        If `missing_labels` is a text instead of several.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.columns import is_missing_label
-    >>> is_missing_label(["PV", "Unknown", "N/A", "?", None])
-    array([False,  True,  True,  True,  True])
-    >>> is_missing_label(["PV", "unknown", "MUA"], missing_labels=["MUA"])
-    array([False, False,  True])
+    `labels` (units,) → (units,).
     """
     if isinstance(missing_labels, str):
         raise TypeError(
@@ -79,25 +50,7 @@ def as_texts(
     """Return labels, or names of animals, as texts: "" where one is missing, 4.0 as "4".
 
     A missing value turns a column of whole numbers into floats, but its labels stay the same.
-
-    Parameters
-    ----------
-    labels : array-like (units,)
-        Of any type.
-    missing_labels : collection of str, optional
-        Texts that become "", as in `is_missing_label`. Default: "" and "nan".
-
-    Returns
-    -------
-    ndarray (units,)
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.columns import MISSING_LABELS, as_texts
-    >>> as_texts([4.0, float("nan"), 5, True, "L4"])
-    array(['4', '', '5', 'True', 'L4'], dtype='<U4')
-    >>> as_texts(["PV", "n/a"], MISSING_LABELS)
-    array(['PV', ''], dtype='<U2')
+    `labels` (units,) → (units,).
     """
     values = np.asarray(labels, dtype=object).tolist()
     if missing_labels is None:

@@ -25,29 +25,7 @@ _TAKEN |= {"window_embedding", "start"}
 
 
 def check_prefix(prefix: str, units: Units) -> None:
-    """Refuse a prefix that could not begin the names of metadata columns.
-
-    Parameters
-    ----------
-    prefix : str
-        What the new columns' names begin with.
-    units : TsGroup or TsdFrame
-        The object that gets them.
-
-    Raises
-    ------
-    ValueError
-        If it is no identifier, is an attribute of the object (``count``, ``rate``), begins as the
-        columns of a probe do, or makes names that a ``TsdFrame`` uses for its units.
-
-    Examples
-    --------
-    >>> import pynapple as nap
-    >>> from pynapple_nuclr.columns import check_prefix
-    >>> check_prefix("count", nap.TsGroup({0: nap.Ts([0.1, 0.7])}))
-    Traceback (most recent call last):
-    ValueError: prefix='count' is an attribute of pynapple's TsGroup; choose another name
-    """
+    """Refuse a prefix that could not begin the names of metadata columns."""
     check_name(prefix, "prefix", units)
     if prefix.startswith(PREDICTED.rstrip("_")):
         raise ValueError(f"prefix={prefix!r} begins as the columns of a probe do; choose another")
@@ -60,22 +38,7 @@ def check_prefix(prefix: str, units: Units) -> None:
 
 
 def check_name(value: Any, argument: str, units: Units | None = None) -> None:
-    """Refuse a name for columns that is no identifier or meets an attribute of the object.
-
-    Parameters
-    ----------
-    value : str
-        The name.
-    argument : str
-        Which argument it was, for the error.
-    units : TsGroup or TsdFrame, optional
-        The object that gets the columns. Default: any ``TsGroup``.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be used.
-    """
+    """Refuse a name for columns that is no identifier or meets an attribute of the object."""
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError(
             f"{argument}={value!r} is no identifier; expected letters, digits and underscores, "
@@ -92,29 +55,7 @@ def check_name(value: Any, argument: str, units: Units | None = None) -> None:
 
 
 def vector_columns(names: Iterable[str], prefix: str | None = None) -> list[str]:
-    """Return which of these names are columns of vectors, in the order of their dimensions.
-
-    Parameters
-    ----------
-    names : iterable of str
-        All names of metadata columns.
-    prefix : str, optional
-        Only those with this prefix. Default: those of every embedding among the names, which has
-        an encoder beside its vectors; a user's own ``layer2`` or ``band_1`` is none.
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.columns import vector_columns
-    >>> names = ["nuclr_encoder", "layer2", "band_1", "nuclr_10", "nuclr_0"]
-    >>> vector_columns(names)
-    ['nuclr_0', 'nuclr_10']
-    >>> vector_columns(names, "band")
-    ['band_1']
-    """
+    """Return which of these names are columns of vectors, in the order of their dimensions."""
     names = list(names)
     found = []
     for one in prefixes_of(names) if prefix is None else [prefix]:
@@ -128,12 +69,6 @@ def coordinate_name(column: str) -> str:
     """Return what a metadata column is called as a coordinate.
 
     A trailing underscore keeps it apart from the dimensions and variables of `encode`.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.columns import coordinate_name
-    >>> [coordinate_name(column) for column in ("depth", "stability", "stability_")]
-    ['depth', 'stability_', 'stability__']
     """
     return f"{column}_" if column.rstrip("_") in _TAKEN else column
 

@@ -135,13 +135,7 @@ def _place(name: str) -> int:
 
 
 def format_of(source: str | os.PathLike[str]) -> Format:
-    """Return the format of a file that is to be read, or was written.
-
-    Raises
-    ------
-    ValueError
-        If it is a folder of no known format.
-    """
+    """Return the format of a file that is to be read, or was written."""
     for one in formats().values():
         if one.matches(source):
             return one
@@ -152,13 +146,7 @@ def format_of(source: str | os.PathLike[str]) -> Format:
 
 
 def output_format(kind: str, source: str | os.PathLike[str] | None = None) -> Format:
-    """Return the format to write: that of the name `kind`; of Zarr files "nwb" means Zarr.
-
-    Raises
-    ------
-    ValueError
-        If no format of this name can be written.
-    """
+    """Return the format to write: that of the name `kind`; of Zarr files "nwb" means Zarr."""
     known = {name: one for name, one in formats().items() if one.write is not None}
     if kind not in known:
         raise ValueError(f"kind is {kind!r}; expected one of {', '.join(map(repr, known))}")

@@ -32,29 +32,6 @@ def read_phy(
     All clusters that have spikes are read, whatever their group. SpikeInterface's own reader of
     these folders runs ``params.py`` and leaves out clusters that have no row in every table;
     here nothing is run, and such clusters have blanks.
-
-    Parameters
-    ----------
-    source : str or path
-        The folder, with ``spike_times.npy`` and ``spike_clusters.npy``.
-    sampling_frequency : float, optional
-        In Hz. Default: ``sample_rate`` in ``params.py``.
-    verbose : bool
-        Print what was read.
-
-    Returns
-    -------
-    TsGroup
-        Observed from the first spike to the last. Metadata are the columns of
-        ``cluster_info.tsv``, or of all other tables (.tsv, .csv) with a column ``cluster_id``;
-        phy's ``group`` (good, mua, noise) is also ``quality``, as SpikeInterface names it.
-
-    Raises
-    ------
-    ImportError
-        If SpikeInterface is not installed.
-    ValueError
-        If the folder does not say the sampling frequency, or its arrays do not fit together.
     """
     try:
         from spikeinterface.core import NumpySorting

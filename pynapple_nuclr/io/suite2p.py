@@ -39,31 +39,7 @@ def read_suite2p(
 ) -> nap.TsdFrame:
     """Read the traces of a folder of Suite2p, such as ``suite2p/plane0``.
 
-    Parameters
-    ----------
-    source : str or path
-        The folder of a plane, or the one above it if it has only one plane.
-    cells : str
-        "accepted": the ROIs that ``iscell.npy`` accepts; "all": all.
-    signal : {"fluorescence", "dff", "events", "background"}, optional
-        "fluorescence" (the default): ``F.npy`` as it is. "dff": F − 0.7 Fneu, relative to a
-        running 8th percentile over 60 s. "events": ``spks.npy``. "background": ``Fneu.npy``.
-    frame_rate : float, optional
-        Frames a second of this plane. Default: ``fs`` in ``ops.npy``.
-    verbose : bool
-        Print what was read.
-
-    Returns
-    -------
-    TsdFrame (frames, ROIs)
-        Columns are Suite2p's numbers of the ROIs, the first frame is at 0 s. Metadata: ``signal``,
-        ``roi_table``, ``iscell`` and ``iscell_probability``.
-
-    Raises
-    ------
-    ValueError
-        If there are several planes, a file is missing or does not fit the others, no ROI is
-        accepted, or the folder does not say the frame rate.
+    Returns (frames, ROIs).
     """
     folder = Path(source)
     if not (folder / "F.npy").is_file():

@@ -24,19 +24,6 @@ def plain_columns(properties: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     Blanks become "" among texts, NaN among numbers and truth values (which become 0 and 1).
     Bytes are decoded, categories and dates become texts, and a property of up to four values a
     unit a column each (``location_0``, …).
-
-    Parameters
-    ----------
-    properties : mapping
-        Name → values (units, …): arrays, lists, or pandas' Series and extension arrays.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from pynapple_nuclr.io.unit_properties import plain_columns
-    >>> columns = plain_columns({"quality": ["good", None], "n": pd.array([1, None], "Int64")})
-    >>> {name: values.tolist() for name, values in columns.items()}
-    {'quality': ['good', ''], 'n': [1.0, nan]}
     """
     columns: dict[str, NDArray[Any]] = {}
     left_out = []

@@ -29,28 +29,7 @@ def delta_f_over_f(
 
     The baseline crosses no interruption of the imaging. ROIs whose baseline is not positive
     throughout have no ΔF/F: they become NaN, with one warning.
-
-    Parameters
-    ----------
-    fluorescence, neuropil : ndarray (frames, ROIs)
-        Neuropil None: nothing is subtracted.
-    times : ndarray (frames,)
-        In seconds.
-    where : str
-        File and series, for messages.
-
-    Returns
-    -------
-    ndarray (frames, ROIs)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pynapple_nuclr.nwb.delta_f import delta_f_over_f
-    >>> fluorescence = np.full((100, 1), 10.0)
-    >>> fluorescence[50] = 15
-    >>> float(delta_f_over_f(fluorescence, None, np.arange(100) / 10, "day1.nwb").max())
-    0.5
+    `fluorescence, neuropil` (frames, ROIs), `times` (frames,) → (frames, ROIs).
     """
     from scipy.ndimage import percentile_filter
 

@@ -40,13 +40,7 @@ def _has_spikes(table: DynamicTable) -> bool:
 
 
 def choose_units(nwbfile: pynwb.NWBFile, path: object, name: str | None) -> DynamicTable:
-    """Return the table of units of this name or place; by default /units, or the only one.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or none is /units of several; it names those that there are.
-    """
+    """Return the table of units of this name or place; by default /units, or the only one."""
     tables = units_tables(nwbfile)
     places = [location(table) for table in tables]
     listed = ", ".join(map(repr, places)) or "none"

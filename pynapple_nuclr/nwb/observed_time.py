@@ -159,13 +159,7 @@ def intersect(one: nap.IntervalSet, other: nap.IntervalSet) -> nap.IntervalSet:
 def without_invalid_times(
     nwbfile: Any, support: nap.IntervalSet, notes: ReadNotes
 ) -> nap.IntervalSet:
-    """Return the time support without the file's own ``invalid_times``, said once.
-
-    Raises
-    ------
-    ValueError
-        If nothing is left.
-    """
+    """Return the time support without the file's own ``invalid_times``, said once."""
     table = nwbfile.invalid_times
     if table is None or not len(table.id):
         return support
@@ -207,14 +201,7 @@ def check_epochs(epochs: Any) -> None:
 def named_epochs(
     nwbfile: Any, source: Any, epochs: str | nap.IntervalSet | None
 ) -> nap.IntervalSet | None:
-    """Return epochs; those given by name from the tables of intervals of an open file.
-
-    Raises
-    ------
-    ValueError
-        If there are no intervals of that name, or they are empty, without an end, or in the time
-        of each trial instead of the session's.
-    """
+    """Return epochs; those given by name from the tables of intervals of an open file."""
     if not isinstance(epochs, str):
         return epochs
     from pynwb.epoch import TimeIntervals

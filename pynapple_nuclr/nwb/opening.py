@@ -65,34 +65,7 @@ def is_zarr(source: str | os.PathLike[str]) -> bool:
 
 @contextmanager
 def open_nwb(source: str | os.PathLike[str] | OpenNWB, mode: str = "r") -> Iterator[OpenNWB]:
-    """Open an NWB file with pynwb, which reads nothing but its table of contents.
-
-    Parameters
-    ----------
-    source : str or path
-        A file in HDF5, a folder in Zarr, or an address (http, https, s3 or DANDI's) of a file in
-        HDF5, of which only what is needed is read. A file that is open already is used as it is
-        and stays open.
-    mode : str
-        As of pynwb; an address can only be read.
-
-    Yields
-    ------
-    OpenNWB
-        Closed at the end: read all that you need before. Unpacks as ``io, nwbfile``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ConnectionError
-        If a server does not answer, or refuses.
-    ImportError
-        If it is Zarr and hdmf-zarr is not installed.
-    ValueError
-        If pynwb cannot read it, its data are packed with a filter that HDF5 has not here, or the
-        server cannot send parts of a file.
-    """
+    """Open an NWB file with pynwb, which reads nothing but its table of contents."""
     if isinstance(source, OpenNWB):
         yield source
         return
@@ -179,23 +152,7 @@ def _lacking_filter(file: Any) -> str | None:
 
 @contextmanager
 def errors_naming_file(source: str | os.PathLike[str], reader: str, kind: str) -> Iterator[None]:
-    """Let whatever a damaged or forged file makes of its readers be one error that names it.
-
-    Parameters
-    ----------
-    source : str or path
-        The file.
-    reader, kind : str
-        Who reads it, as what.
-
-    Raises
-    ------
-    OSError
-        In place of one that does not name the file.
-    ValueError
-        In place of any other error, but for those that name it, or say that a server or a
-        package is missing, or that the disk is full to which its parts are written.
-    """
+    """Let whatever a damaged or forged file makes of its readers be one error that names it."""
     try:
         yield
     except (ConnectionError, ImportError, Warning):
@@ -278,17 +235,7 @@ def _open_remote(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
 
 
 def resolve_address(source: str) -> str:
-    """Return the address (http or https) of a source that is on S3 or of the DANDI archive.
-
-    Raises
-    ------
-    ImportError
-        If it is of DANDI and the package dandi is not installed.
-    FileNotFoundError
-        If the archive has no such file.
-    ValueError
-        If a part of the address is missing.
-    """
+    """Return the address (http or https) of a source that is on S3 or of the DANDI archive."""
     if source.startswith("s3://"):
         bucket, _, key = source.removeprefix("s3://").partition("/")
         if not (bucket and key):

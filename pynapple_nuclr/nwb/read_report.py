@@ -31,19 +31,6 @@ class ReadReport:
         What was left out, how many, and why: a line each.
     more : mapping
         Further lines: name → text, such as ``{"signal": "dff"}``.
-
-    Examples
-    --------
-    >>> import pynapple as nap
-    >>> from pynapple_nuclr.nwb.read_report import ReadReport
-    >>> print(ReadReport("day1.nwb", "units", 42, nap.IntervalSet(0, 60), "obs_intervals",
-    ...     region="electrodes: location", left_out=("3 of 900 spikes: NaN",)))
-    day1.nwb: read 42 of table 'units'
-      time support: 60 s in 1 epoch, 0 to 60 s, from obs_intervals
-      region: electrodes: location
-      probe: none
-      acceptance: none
-      left out: 3 of 900 spikes: NaN
     """
 
     source: str

@@ -57,21 +57,6 @@ def accepted_rois(columns: Mapping[str, NDArray[Any]], n_rois: int) -> Verdict:
     Columns are looked for by name, in the order of `VERDICTS`; ``rejected`` counts with
     ``accepted``. Values may be truth values, 0 and 1, words, probabilities (compared with 0.5)
     or, as of Suite2p, a verdict and its probability. A column with other values decides nothing.
-
-    Parameters
-    ----------
-    columns : mapping
-        Name → values (ROIs,) or (ROIs, 2).
-    n_rois : int
-        Number of ROIs.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pynapple_nuclr.nwb.roi_acceptance import accepted_rois
-    >>> verdict = accepted_rois({"valid_roi": np.array(["True", "False"])}, 2)
-    >>> verdict.kept.tolist(), verdict.column
-    ([True, False], 'valid_roi')
     """
     found: list[tuple[str, NDArray[np.float64]]] = []
     remarks: list[str] = []

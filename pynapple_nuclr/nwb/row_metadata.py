@@ -26,16 +26,6 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
     Ragged columns, images, waveforms and references are not read at all; of one electrode a row,
     the electrode's own columns are. Where a row names an electrode that the table has not, such
     as -1, it has none (NaN or ""), with one warning a column.
-
-    Parameters
-    ----------
-    table : DynamicTable
-        Of an open file.
-
-    Returns
-    -------
-    dict
-        Name → values (rows,), in the order of the table.
     """
     from hdmf.common import DynamicTableRegion, VectorIndex
 

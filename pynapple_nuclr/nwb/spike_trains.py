@@ -41,13 +41,7 @@ def check_clock(clock: str) -> None:
 def clean_trains(
     trains: Trains, ids: NDArray[np.int64], clock: Clock, notes: ReadNotes
 ) -> SpikeTrains:
-    """Return finite spike times in order.
-
-    Raises
-    ------
-    ValueError
-        If the clock starts again and `clock` is "continuous".
-    """
+    """Return finite spike times in order."""
     trains = _without_nan(trains, ids, notes)
     unsorted = [i for i, train in enumerate(trains) if (np.diff(train) < 0).any()]
     if not unsorted:

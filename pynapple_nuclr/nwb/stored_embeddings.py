@@ -128,20 +128,7 @@ def _read_rois(
 
 
 def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
-    """Return what an NWB file says of its neurons, and whether they are embedded.
-
-    Returns
-    -------
-    dict
-        ``table`` (the name of the table of units, or of ROIs), ``units`` (how many), ``columns``
-        (names), ``labels`` (names of ``predicted_*`` columns) and ``embeddings``: prefix → how it
-        was made (version, encoder, date, settings).
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_units`.
-    """
+    """Return what an NWB file says of its neurons, and whether they are embedded."""
     with open_nwb(checked_source(path)) as (_, nwbfile):
         tables = neuron_tables.neuron_tables(nwbfile)
         if not tables:
@@ -163,27 +150,7 @@ def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
 
 
 def report_nwb(path: str | os.PathLike[str] | OpenNWB) -> ReadReport:
-    """Read an NWB file and return what was read of it, for ``nap-nuclr info``.
-
-    Returns
-    -------
-    ReadReport
-        Of its units; of its calcium traces if it has no units.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_units`.
-
-    Examples
-    --------
-    >>> import tempfile, pynapple as nap, pynapple_nuclr as nap_nuclr
-    >>> from pynapple_nuclr.nwb.stored_embeddings import report_nwb
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     units = nap.TsGroup({3: nap.Ts([0.1, 0.7])}, time_support=nap.IntervalSet(0, 1))
-    ...     report_nwb(nap_nuclr.write_units(units, f"{folder}/day1.nwb")).time_from
-    'obs_intervals'
-    """
+    """Read an NWB file and return what was read of it, for ``nap-nuclr info``."""
     return read_recording_and_report(checked_source(path))[1]
 
 

@@ -21,13 +21,7 @@ _EIGHTS = b"\x08\x08"  # addresses and lengths of eight bytes, as everybody writ
 
 
 def check_heaps(path: Path) -> None:
-    """Refuse a file with a heap that has no end: HDF5 2.0 would never return.
-
-    Raises
-    ------
-    ValueError
-        If an entry of a heap is empty, or leads out of it. Files over 200 MB are not looked at.
-    """
+    """Refuse a file with a heap that has no end: HDF5 2.0 would never return."""
     if not 100 < path.stat().st_size < _LARGEST:
         return
     with (
@@ -62,11 +56,6 @@ def check_lengths(dataset: Any) -> None:
     """Refuse a dataset with a text or array that is said to be longer than its file.
 
     HDF5 makes room for as many bytes, and then looks for them.
-
-    Raises
-    ------
-    ValueError
-        If there is one. Packed values and files elsewhere are not looked at.
     """
     path, size = Path(dataset.file.filename), dataset.file.id.get_filesize()
     if not path.is_file():

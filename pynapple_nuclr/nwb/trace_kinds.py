@@ -52,13 +52,7 @@ def kind_of(series: Any) -> Kind:
 def choose_series(
     found: dict[str, Any], source: Any, name: str | None = None, signal: str | None = None
 ) -> tuple[str, Any]:
-    """Return path and series: that of a name, or the first of the preferred (or given) kind.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or the name is that of several.
-    """
+    """Return path and series: that of a name, or the first of the preferred (or given) kind."""
     if not found:
         raise ValueError(
             f"{source} has no traces of ROIs (RoiResponseSeries with data); expected a file of "

@@ -22,14 +22,7 @@ _AT_ONCE = 2**26  # bytes of texts that are read before they are counted, if one
 
 
 def read_values(data: Any) -> NDArray[Any]:
-    """Read all values of a dataset, which must be there.
-
-    Raises
-    ------
-    ValueError
-        If it declares far more values than it holds bytes for, or its texts are together longer
-        than the file, as each row may point to the same long one.
-    """
+    """Read all values of a dataset, which must be there."""
     check_stored(data)
     values = _read_counted(data) if has_any_length(data) else np.asarray(data[:])
     if values.dtype.kind == "S" or (
@@ -87,13 +80,7 @@ def _read_counted(data: Any) -> NDArray[Any]:
 
 
 def read_ragged(index: Any) -> list[NDArray[Any]]:
-    """Read a ragged column by its index (VectorIndex): an array for each row.
-
-    Raises
-    ------
-    ValueError
-        As `read_values`, and if the ends of the rows go back, or beyond the values.
-    """
+    """Read a ragged column by its index (VectorIndex): an array for each row."""
     values, ends = read_values(index.target.data), read_values(index.data)
     limits = np.concatenate([[0], ends, [len(values)]])
     if ends.dtype.kind not in "iu" or (limits[1:] < limits[:-1]).any():

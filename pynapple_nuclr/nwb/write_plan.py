@@ -73,13 +73,7 @@ def plan_write(
     *,
     is_new: bool,
 ) -> WritePlan:
-    """Plan what is written for these units into a copy of an open file.
-
-    Raises
-    ------
-    ValueError
-        If the units are not those of the file.
-    """
+    """Plan what is written for these units into a copy of an open file."""
     table = neuron_tables.table_of(units, file.nwbfile, file)
     rows = neuron_tables.match_rows(units, table, file)
     notes = {"source": source_name(file), **(settings or {})}

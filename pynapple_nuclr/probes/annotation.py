@@ -36,26 +36,7 @@ def write_predictions(
 ) -> Units:
     """Return a new object with the columns that a probe writes.
 
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        What was predicted.
-    target : str
-        What is predicted.
-    classes : ndarray (classes,)
-        The labels.
-    probabilities : ndarray (units, classes)
-        Their probabilities; NaN for silent units.
-    threshold : float, optional
-        Units of a lower confidence are called "unknown".
-    with_probabilities : bool
-        Also a column per class.
-    prefix : str
-        Prefix of the vectors that were read.
-
-    Returns
-    -------
-    TsGroup or TsdFrame
+    `classes` (classes,), `probabilities` (units, classes).
     """
     column = f"{PREDICTED}{target}"
     confidence = probabilities.max(axis=1)
@@ -83,24 +64,7 @@ def _probability_columns(column: str, classes: NDArray[Any]) -> list[str]:
 
 
 def check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str, Any]) -> None:
-    """Refuse to annotate vectors that are not those asked for.
-
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        One embedded recording.
-    prefix : str
-        Prefix of its columns.
-    encoder : Encoder, str or Path, optional
-        Who should have made its vectors.
-    options : mapping
-        Options of `embed`.
-
-    Raises
-    ------
-    ValueError
-        If another encoder made them, or the options would have made others.
-    """
+    """Refuse to annotate vectors that are not those asked for."""
     steering = sorted(options.keys() - {"device", "progress"})
     if steering:
         raise ValueError(
@@ -127,33 +91,7 @@ def embed_for_probe(
     encoder: Any,
     options: Mapping[str, Any],
 ) -> Units:
-    """Embed units with the encoder that made a probe's training vectors.
-
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        One recording.
-    prefix : str
-        Prefix of the columns.
-    features : sequence of str
-        Metadata columns that the probe will need.
-    known : str, optional
-        Name@hash of that encoder; None for a probe that was fitted on arrays.
-    encoder : Encoder, str or Path, optional
-        The encoder or where it is; default: the `known` one, where it can be found.
-    options : mapping
-        More options of `embed`.
-
-    Returns
-    -------
-    TsGroup or TsdFrame
-
-    Raises
-    ------
-    ValueError
-        If `encoder` is another one, or there is none; if a feature is not there; if the options
-        choose the columns.
-    """
+    """Embed units with the encoder that made a probe's training vectors."""
     made = {f"{prefix}_{part}" for part in SUMMARIES}
     check_columns(list(metadata_frame(units)), [name for name in features if name not in made])
     chosen = sorted(options.keys() & {"columns", "prefix"})

@@ -57,13 +57,7 @@ class Score(NamedTuple):
 
 
 def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> None:
-    """Refuse labels that nothing can be learnt from; `n_unlabelled` other units have none.
-
-    Raises
-    ------
-    ValueError
-        If they are continuous, of fewer than two classes, or a class has fewer than two units.
-    """
+    """Refuse labels that nothing can be learnt from; `n_unlabelled` other units have none."""
     try:
         if len(labels):
             check_classification_targets(labels)
@@ -101,29 +95,7 @@ def cross_validate(
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
-    Parameters
-    ----------
-    estimator : classifier
-        Is cloned for every fold.
-    x : ndarray (units, columns)
-        What it reads.
-    labels, recordings : ndarray (units,)
-        Label and recording of each unit.
-    animals : ndarray (units,), optional
-        Animal of each unit. At least two: folds leave out animals. Else recordings, if every
-        class is in at least two of them; else units, stratified.
-    target : str
-        What the labels are called, in warnings.
-    calibrate : bool
-        Whether probabilities are calibrated. In each fold this is learnt from the units that
-        it trains on alone, again by leaving out animals, else recordings, else units.
-    n_shuffles : int
-        Number of runs with shuffled labels.
-
-    Returns
-    -------
-    Score
-        Folds and shuffles are seeded; shuffled labels use the same folds.
+    `x` (units, columns), `labels, recordings` (units,), `animals` (units,).
     """
     # Folds and shuffles go by the units' data: the order in which they are given does not matter.
     order = np.lexsort((*x.T, recordings, labels))
@@ -170,25 +142,7 @@ def calibrate_folds(
 ) -> NDArray[np.float64]:
     """Calibrate out-of-fold probabilities by data without the fold's labels.
 
-    Parameters
-    ----------
-    estimator, x, labels, recordings, animals
-        As in `cross_validate`.
-    folds : list of (ndarray, ndarray)
-        Indices of the units that are trained on and of those that are left out.
-    probabilities : ndarray (units, classes)
-        Probabilities; NaN for a class that a fold has not seen.
-
-    Returns
-    -------
-    ndarray (units, classes)
-        For each fold of the temperature that its units of training give, by leaving out their
-        animals, else recordings, else units.
-
-    Raises
-    ------
-    LeakError
-        If a fold trains on a unit that it leaves out.
+    `probabilities` (units, classes) → (units, classes).
     """
     check_apart(folds, "what calibrates the probe")
     calibrated = probabilities.copy()
@@ -208,21 +162,7 @@ def check_apart(
 ) -> None:
     """Refuse folds that train on what they leave out.
 
-    Parameters
-    ----------
-    folds : list of (ndarray, ndarray)
-        Indices of the units that are trained on and of those that are left out.
-    what : str
-        Would be fitted on them.
-    by : {"animal", "recording", "unit"}
-        What the folds leave out.
-    groups : ndarray (units,), optional
-        Animal or recording of each unit. Default: each unit is left out by itself.
-
-    Raises
-    ------
-    LeakError
-        Naming the fold, and units, animals or recordings that are on both sides.
+    `groups` (units,).
     """
     for number, (train, test) in enumerate(folds, start=1):
         sides = (train, test) if groups is None else (groups[train], groups[test])
@@ -287,11 +227,7 @@ def _out_of_fold(
 ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
     """Predict every unit by an estimator fitted on the other folds.
 
-    Returns
-    -------
-    (ndarray (units,), ndarray (units, classes) or None)
-        Labels, and probabilities of all classes: NaN for those that a fold has not seen; None if
-        the estimator gives none.
+    Returns (units,).
     """
     every = np.unique(labels)
     predicted = np.empty_like(labels)

@@ -50,18 +50,7 @@ def check_parameters(probe: Probe) -> None:
 
 
 def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
-    """Read units and their labels; see `Probe.fit` for the arguments.
-
-    Returns
-    -------
-    (Rows, str or None)
-        All units, and who made their vectors (None: arrays).
-
-    Raises
-    ------
-    ValueError
-        If a column or `y` is not there, or several encoders made the vectors.
-    """
+    """Read units and their labels; see `Probe.fit` for the arguments."""
     if are_recordings(recordings):
         recordings = as_vectors(recordings, probe.prefix)
         if y is not None:
@@ -92,27 +81,7 @@ def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[
 def rows_to_predict(
     probe: Probe, recordings: Any, y: Any = None, *, with_target: bool = False
 ) -> Rows:
-    """Read units that must look like those that the probe was trained on.
-
-    Parameters
-    ----------
-    probe : Probe
-        Fitted.
-    recordings, y
-        As in `Probe.score`.
-    with_target : bool
-        Also read the labels.
-
-    Returns
-    -------
-    Rows
-        All units, silent ones and those without a label included.
-
-    Raises
-    ------
-    ValueError
-        If a column is not there, or another encoder made the vectors.
-    """
+    """Read units that must look like those that the probe was trained on."""
     check_is_fitted(probe)
     if not are_recordings(recordings):
         rows = _array_rows(probe, validate_data(probe, recordings, dtype=np.float64, reset=False))

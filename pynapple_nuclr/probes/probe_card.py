@@ -67,17 +67,7 @@ def probe_html(probe: Probe) -> str:
 
 
 def probe_card(probe: Probe, source: str, trusted: Sequence[str]) -> str:
-    """Return the card (Markdown) that is saved beside a probe.
-
-    Parameters
-    ----------
-    probe : Probe
-        Fitted.
-    source : str
-        Where users load it from.
-    trusted : sequence of str
-        Types that they must trust.
-    """
+    """Return the card (Markdown) that is saved beside a probe."""
     facts = "\n".join(f"- {name}: {value}" for name, value in probe_facts(probe).items())
     argument = f", trusted={list(trusted)}" if trusted else ""
     return f"""\

@@ -92,15 +92,7 @@ def _check_arrays(path: Path) -> None:
 def read_probe(
     path: Path, trusted: Sequence[str] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `write_probe` wrote: parameters and fitted attributes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is truncated, a pickle, no probe, or holds types that are not trusted.
-    """
+    """Read what `write_probe` wrote: parameters and fitted attributes."""
     import skops.io
 
     if not path.is_file():

@@ -70,20 +70,7 @@ def _is_recording(one: Any) -> bool:
 
 
 def as_vectors(recordings: Any, prefix: str) -> dict[str, xr.DataArray]:
-    """Turn embedded recordings, or results of ``encode``, into labelled arrays.
-
-    Parameters
-    ----------
-    recordings : TsGroup, TsdFrame, Dataset, DataArray, list or mapping
-        One recording or several.
-    prefix : str
-        Prefix of the embedding's columns.
-
-    Returns
-    -------
-    dict
-        Recording name → DataArray (unit, feature), metadata as coordinates, ``attrs["encoder"]``.
-    """
+    """Turn embedded recordings, or results of ``encode``, into labelled arrays."""
     if isinstance(recordings, (xr.Dataset, xr.DataArray)):  # a Dataset is a mapping itself
         recordings = {recordings.attrs.get("recording", "recording"): recordings}
     return {name: _vectors(one, name, prefix) for name, one in name_recordings(recordings).items()}
@@ -109,13 +96,7 @@ def _vectors(one: Any, name: str, prefix: str) -> xr.DataArray:
 
 
 def common_encoder(recordings: dict[str, xr.DataArray], known: str | None = None) -> str:
-    """Return the one encoder that made all these vectors.
-
-    Raises
-    ------
-    ValueError
-        If there are two, or it is not the `known` one of the probe's training: naming both.
-    """
+    """Return the one encoder that made all these vectors."""
     made = {name: str(vectors.attrs["encoder"]) for name, vectors in recordings.items()}
     first = next(iter(made))
     for name, encoder in made.items():
@@ -139,28 +120,7 @@ def read_rows(
     standardize: bool = False,
     target: str | None = None,
 ) -> Rows:
-    """Collect embedding, features and labels of all units.
-
-    Parameters
-    ----------
-    recordings : dict
-        From `as_vectors`.
-    features : sequence of str
-        Metadata columns to join to the vectors.
-    standardize : bool
-        Standardise the vectors within each recording.
-    target : str, optional
-        Column of labels to read.
-
-    Returns
-    -------
-    Rows
-
-    Raises
-    ------
-    ValueError
-        If a column is not there or not numeric, or a feature is not finite.
-    """
+    """Collect embedding, features and labels of all units."""
     x: list[NDArray[np.float64]] = []
     has_embedding: list[NDArray[np.bool_]] = []
     row_hashes: list[NDArray[np.uint64]] = []
@@ -242,13 +202,7 @@ def z_score(x: NDArray[np.float64], has_embedding: NDArray[np.bool_]) -> NDArray
 
 
 def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
-    """Leave out units without a label or without an embedding, and warn of how many.
-
-    Raises
-    ------
-    ValueError
-        If labels mix strings and numbers.
-    """
+    """Leave out units without a label or without an embedding, and warn of how many."""
     missing = is_missing_label(rows.labels, missing_labels)
     silent = ~rows.has_embedding & ~missing
     if missing.any() or silent.any():

@@ -8,19 +8,7 @@ import numpy as np
 
 
 def check_trees(estimator: Any) -> None:
-    """Refuse scikit-learn's trees whose nodes would be read outside their arrays.
-
-    Parameters
-    ----------
-    estimator : object
-        A fitted estimator, and all that it holds.
-
-    Raises
-    ------
-    ValueError
-        If a tree has a child that is not a later node of it, splits by a column that its
-        estimator does not have, or a boosted ensemble has another number of trees than it states.
-    """
+    """Refuse scikit-learn's trees whose nodes would be read outside their arrays."""
     pending: list[tuple[Any, int | None]] = [(estimator, None)]
     done: set[tuple[int, int | None]] = set()
     while pending:

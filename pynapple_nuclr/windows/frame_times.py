@@ -33,21 +33,7 @@ def runs_of_frames(
 ) -> list[tuple[int, int]]:
     """Return the frames (first, until before last) between interruptions of the imaging.
 
-    Parameters
-    ----------
-    times : ndarray (frames,)
-        In seconds, sorted.
-    max_gap : float
-        The longest interval between frames, in frame periods, that is no interruption.
-    shortest_period : float
-        Shorter frame periods count as this long, in seconds: at 20 Hz three dropped frames are
-        no interruption to an encoder that reads 4 frames a second.
-
-    Examples
-    --------
-    >>> from pynapple_nuclr.windows.frame_times import runs_of_frames
-    >>> runs_of_frames([0.0, 0.5, 1.0, 2.0, 2.5, 60.0, 60.5])
-    [(0, 5), (5, 7)]
+    `times` (frames,).
     """
     intervals = np.diff(np.asarray(times, dtype=np.float64))
     longest = max_gap * (1 + _TOLERANCE) * np.maximum(frame_periods(times), shortest_period)

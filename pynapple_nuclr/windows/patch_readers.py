@@ -47,12 +47,7 @@ class SpikePatchReader:
     ) -> NDArray[np.float32]:
         """Return the counts of the patches that begin at `starts` (units, patches, bins).
 
-        Parameters
-        ----------
-        starts : ndarray (patches,)
-            In seconds.
-        units : ndarray, optional
-            Indices of the units to read, each once. Default: all.
+        `starts` (patches,).
         """
         n_units, features = self.recording.n_units, self.config.features
         units = np.arange(n_units) if units is None else units
@@ -106,13 +101,7 @@ PatchReader = SpikePatchReader | TracePatchReader
 
 
 def open_patch_reader(recording: Recording, config: EncoderConfig) -> PatchReader:
-    """Make a recording readable in the patches of an encoder's configuration.
-
-    Raises
-    ------
-    ValueError
-        If the encoder is for the other modality, or calcium traces have no scale.
-    """
+    """Make a recording readable in the patches of an encoder's configuration."""
     if recording.modality != config.modality:
         kinds = {"spikes": "spikes (a TsGroup)", "calcium": "calcium traces (a TsdFrame)"}
         raise ValueError(

@@ -44,16 +44,7 @@ class Tiling:
 def whole_patches(reader: PatchReader, phase: NDArray[Any] | float = 0) -> list[NDArray[Any]]:
     """Return the starts of the whole patches of each epoch, the first at `phase` into it.
 
-    Parameters
-    ----------
-    reader : PatchReader
-        The recording.
-    phase : float or ndarray (epochs,)
-        Seconds (spikes) or frames (calcium) to leave out at the start of each epoch.
-
-    Returns
-    -------
-    list of ndarray (patches of the epoch,)
+    `phase` (epochs,) → (patches of the epoch,).
     """
     first = reader.spans[:, 0] + phase
     lengths = (reader.spans[:, 1] - first) / reader.length
@@ -65,26 +56,7 @@ def whole_patches(reader: PatchReader, phase: NDArray[Any] | float = 0) -> list[
 
 
 def tile(reader: PatchReader, *, gaps: Gaps | None = None) -> Tiling:
-    """Place consecutive windows in a recording.
-
-    Parameters
-    ----------
-    reader : PatchReader
-        The recording.
-    gaps : {"split", "join"}, optional
-        Windows within one epoch, or of consecutive whole patches across epochs. Default: as
-        the encoder was trained.
-
-    Returns
-    -------
-    Tiling
-        At least one window.
-
-    Raises
-    ------
-    ValueError
-        If no epoch holds a patch, or there is no room for one window.
-    """
+    """Place consecutive windows in a recording."""
     gaps = check_gaps(gaps or reader.config.gaps)
     patches = whole_patches(reader)
     check_room(reader, patches, gaps)

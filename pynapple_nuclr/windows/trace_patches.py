@@ -69,12 +69,7 @@ class TracePatchReader:
     ) -> NDArray[np.float32]:
         """Return the frames of the patches that begin at `starts` (units, patches, frames).
 
-        Parameters
-        ----------
-        starts : ndarray (patches,)
-            Index of the first frame of each.
-        units : ndarray, optional
-            Indices of the units to read. Default: all.
+        `starts` (patches,).
         """
         frames = np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.length)
         values = _read_frames(self.recording, self.frames, frames)
@@ -91,13 +86,7 @@ class TracePatchReader:
 
 
 def open_traces(recording: Recording, config: EncoderConfig) -> TracePatchReader:
-    """Make calcium traces readable in the patches of an encoder's configuration.
-
-    Raises
-    ------
-    ValueError
-        If the traces have no scale.
-    """
+    """Make calcium traces readable in the patches of an encoder's configuration."""
     frames, spans = _resample(recording, config)
     scale = _scale(recording, frames, config)
     _warn_of_another_signal(recording, config)

@@ -186,13 +186,7 @@ class ViewSampler:
         candidates: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the patches and the indices of the units that take part in a view.
-
-        Raises
-        ------
-        ValueError
-            If they are not all finite: nothing else may reach the weights.
-        """
+        """Return the patches and the indices of the units that take part in a view."""
         low, high = self.settings.units_kept
         kept = int(np.ceil(rng.uniform(low, high) * len(candidates)))
         if self.settings.max_units is not None:

@@ -95,8 +95,12 @@ def confidence_report(
 
     Parameters
     ----------
-    labels, probabilities, classes
-        As in `expected_calibration_error`: predictions for units that nothing was fitted to.
+    labels : array-like (units,)
+        What they are; None, NaN or "" leaves a unit out.
+    probabilities : array-like (units, classes)
+        Predictions for units that nothing was fitted to; NaN leaves a unit out.
+    classes : array-like (classes,)
+        Name of each column.
 
     Returns
     -------

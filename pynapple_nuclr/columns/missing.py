@@ -30,10 +30,7 @@ def is_missing(values: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:
 def is_missing_label(
     labels: ArrayLike | Sequence[Any], missing_labels: Collection[str] = MISSING_LABELS
 ) -> NDArray[np.bool_]:
-    """Return which units have no label: None, NaN, or one of `missing_labels`.
-
-    `labels` (units,) → (units,).
-    """
+    """Return which units (units,) have no label: None, NaN, or one of `missing_labels`."""
     if isinstance(missing_labels, str):
         raise TypeError(
             f"missing_labels={missing_labels!r} is one text; expected several: [{missing_labels!r}]"

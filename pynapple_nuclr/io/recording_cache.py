@@ -11,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,6 @@ from pynapple_nuclr.io.formats import stem_of
 from pynapple_nuclr.nwb.opening import is_remote
 from pynapple_nuclr.recording import Recording, Units, as_recording, name_recordings
 from pynapple_nuclr.recording.memory_map import Mapped
-
-if TYPE_CHECKING:
-    pass
 
 RecordingLike: TypeAlias = Units | str | os.PathLike[str]
 """A population: an object, or the file that holds it."""

@@ -37,10 +37,7 @@ def read_suite2p(
     frame_rate: float | None = None,
     verbose: bool = False,
 ) -> nap.TsdFrame:
-    """Read the traces of a folder of Suite2p, such as ``suite2p/plane0``.
-
-    Returns (frames, ROIs).
-    """
+    """Read the traces (frames, ROIs) of a folder of Suite2p, such as ``suite2p/plane0``."""
     folder = Path(source)
     if not (folder / "F.npy").is_file():
         planes = _planes(folder)

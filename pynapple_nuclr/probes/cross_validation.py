@@ -140,10 +140,7 @@ def calibrate_folds(
     folds: Folds,
     probabilities: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Calibrate out-of-fold probabilities by data without the fold's labels.
-
-    `probabilities` (units, classes) → (units, classes).
-    """
+    """Calibrate out-of-fold probabilities (units, classes) by data without the fold's labels."""
     check_apart(folds, "what calibrates the probe")
     calibrated = probabilities.copy()
     for train, test in folds:
@@ -160,10 +157,7 @@ def calibrate_folds(
 def check_apart(
     folds: Folds, what: str, by: str = "unit", groups: NDArray[Any] | None = None
 ) -> None:
-    """Refuse folds that train on what they leave out.
-
-    `groups` (units,).
-    """
+    """Refuse folds that train on units, or on `groups` (units,), that they leave out."""
     for number, (train, test) in enumerate(folds, start=1):
         sides = (train, test) if groups is None else (groups[train], groups[test])
         both = np.intersect1d(*sides).tolist()
@@ -225,10 +219,7 @@ def _classes_in_one_group(labels: NDArray[Any], groups: NDArray[Any]) -> int:
 def _out_of_fold(
     estimator: Any, x: NDArray[np.float64], labels: NDArray[Any], folds: Folds
 ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-    """Predict every unit by an estimator fitted on the other folds.
-
-    Returns (units,).
-    """
+    """Return labels (units,) and probabilities (units, classes) by estimators of other folds."""
     every = np.unique(labels)
     predicted = np.empty_like(labels)
     probabilities = np.full((len(labels), len(every)), np.nan)

@@ -31,10 +31,7 @@ def frame_periods(times: NDArray[Any]) -> NDArray[np.float64]:
 def runs_of_frames(
     times: NDArray[Any], max_gap: float = MAX_GAP, shortest_period: float = SHORTEST_PERIOD
 ) -> list[tuple[int, int]]:
-    """Return the frames (first, until before last) between interruptions of the imaging.
-
-    `times` (frames,).
-    """
+    """Return the frames (first, until before last) between interruptions of the imaging."""
     intervals = np.diff(np.asarray(times, dtype=np.float64))
     longest = max_gap * (1 + _TOLERANCE) * np.maximum(frame_periods(times), shortest_period)
     cuts = (np.flatnonzero(intervals > longest) + 1).tolist()

@@ -45,10 +45,7 @@ class SpikePatchReader:
     def read(
         self, starts: NDArray[Any], units: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Return the counts of the patches that begin at `starts` (units, patches, bins).
-
-        `starts` (patches,).
-        """
+        """Return the counts of the patches that begin at `starts` (units, patches, bins)."""
         n_units, features = self.recording.n_units, self.config.features
         units = np.arange(n_units) if units is None else units
         row = np.full(n_units, -1)

@@ -67,10 +67,7 @@ class TracePatchReader:
     def read(
         self, starts: NDArray[Any], units: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Return the frames of the patches that begin at `starts` (units, patches, frames).
-
-        `starts` (patches,).
-        """
+        """Return the frames of the patches that begin at `starts` (units, patches, frames)."""
         frames = np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.length)
         values = _read_frames(self.recording, self.frames, frames)
         values = values if units is None else values[..., units]

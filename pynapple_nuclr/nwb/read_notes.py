@@ -11,25 +11,14 @@ _PACKAGE = str(Path(__file__).parents[1])
 
 
 class ReadNotes:
-    """What a reader has to say of one file, each thing once.
-
-    Attributes
-    ----------
-    source : str
-        The file.
-    left_out : list of str
-        What was left out and why.
-    columns : dict
-        ``"region"`` and ``"probe"`` → the columns that they were taken from.
-    time_from : str
-        What the time support was taken from.
-    """
+    """What a reader has to say of one file, each thing once."""
 
     def __init__(self, source: Any) -> None:
         self.source = str(source)
-        self.left_out: list[str] = []
+        self.left_out: list[str] = []  # what was left out and why
+        # "region" and "probe" → the columns that they were taken from
         self.columns: dict[str, str] = {}
-        self.time_from = ""
+        self.time_from = ""  # what the time support was taken from
 
     def warn(self, message: str, *, left_out: str | None = None) -> None:
         """Warn of something in this file, and note what was left out because of it."""

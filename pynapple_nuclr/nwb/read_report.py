@@ -10,38 +10,20 @@ import pynapple as nap
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What was read from a file: printed by ``verbose=True`` and by ``nap-nuclr info FILE``.
-
-    Parameters
-    ----------
-    source : str
-        The file.
-    table : str
-        Where the table of neurons is in the file, such as ``"units"``.
-    n_read : int
-        Neurons that were read.
-    time_support : IntervalSet
-        When they were observed.
-    time_from : str
-        What the time support was taken from, such as ``"obs_intervals"``.
-    region, probe, acceptance : str, optional
-        The columns that brain region, probe and the choice of cells were taken from. None: the
-        file has none.
-    left_out : tuple of str
-        What was left out, how many, and why: a line each.
-    more : mapping
-        Further lines: name → text, such as ``{"signal": "dff"}``.
-    """
+    """What was read from a file: printed by ``verbose=True`` and by ``nap-nuclr info FILE``."""
 
     source: str
-    table: str
-    n_read: int
-    time_support: nap.IntervalSet
-    time_from: str
+    table: str  # where the table of neurons is in the file, such as "units"
+    n_read: int  # neurons that were read
+    time_support: nap.IntervalSet  # when they were observed
+    time_from: str  # what the time support was taken from, such as "obs_intervals"
+    # the columns that brain region, probe and the choice of cells were taken from. None: the file
+    # has none
     region: str | None = None
     probe: str | None = None
     acceptance: str | None = None
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # what was left out, how many, and why: a line each
+    # further lines: name → text, such as `{"signal": "dff"}`
     more: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> dict[str, str]:

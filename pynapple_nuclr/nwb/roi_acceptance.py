@@ -34,20 +34,11 @@ _NO_VERDICT = r"|nan|none|na|unknown|undecided|unsorted|unlabell?ed|pending"
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which ROIs are cells, by which column, and what is to be said of it.
+    """Which ROIs are cells, by which column, and what is to be said of it."""
 
-    Attributes
-    ----------
-    kept : ndarray (ROIs,)
-        True for cells, and for ROIs without a verdict.
-    column : str or None
-        The column that decided; None: no column says it.
-    remarks : tuple of str
-        Columns that disagree, probabilities that were compared with 0.5.
-    """
-
-    kept: NDArray[np.bool_]
-    column: str | None
+    kept: NDArray[np.bool_]  # true for cells, and for ROIs without a verdict
+    column: str | None  # the column that decided; None: no column says it
+    # columns that disagree, probabilities that were compared with 0.5
     remarks: tuple[str, ...] = ()
 
 

@@ -32,36 +32,16 @@ class NewColumn:
 
 @dataclass(frozen=True)
 class WritePlan:
-    """What is written into a copy of a file.
+    """What is written into a copy of a file."""
 
-    Attributes
-    ----------
-    place : str
-        Where the table of neurons is, such as ``units``.
-    table_id : str
-        The ``object_id`` of that table.
-    columns : tuple of NewColumn
-        Columns to add; one of the same name is replaced.
-    outdated : tuple of str
-        Columns of an earlier embedding to remove.
-    units : TsGroup or TsdFrame
-        What the notes are about.
-    prefix : str
-        Of the columns, and in the name of the notes.
-    notes : mapping
-        Name → value, for ``processing/nuclr``.
-    is_new : bool
-        Whether the file is signed as made by this package.
-    """
-
-    place: str
-    table_id: str
-    columns: tuple[NewColumn, ...]
-    outdated: tuple[str, ...]
-    units: Units
-    prefix: str
-    notes: Mapping[str, object]
-    is_new: bool
+    place: str  # where the table of neurons is, such as `units`
+    table_id: str  # the `object_id` of that table
+    columns: tuple[NewColumn, ...]  # columns to add; one of the same name is replaced
+    outdated: tuple[str, ...]  # columns of an earlier embedding to remove
+    units: Units  # what the notes are about
+    prefix: str  # of the columns, and in the name of the notes
+    notes: Mapping[str, object]  # name → value, for `processing/nuclr`
+    is_new: bool  # whether the file is signed as made by this package
 
 
 def plan_write(

@@ -30,29 +30,18 @@ _INNER_FOLDS = 5
 
 
 class Score(NamedTuple):
-    """A cross-validated score.
+    """A cross-validated score."""
 
-    Attributes
-    ----------
-    f1, chance, chance_sd : float
-        Macro F1 of the pooled out-of-fold predictions; its mean and standard deviation with
-        shuffled labels.
-    by : {"animal", "recording", "unit"}
-        What each fold left out.
-    folds : int
-        Number of folds.
-    temperature : float
-        By how much the classifier is too sure, learnt from its out-of-fold probabilities.
-    calibration : dict
-        How far out-of-fold probabilities can be trusted; see `Probe`. Empty without any.
-    """
-
+    # macro F1 of the pooled out-of-fold predictions; its mean and standard deviation with
+    # shuffled labels
     f1: float
     chance: float
     chance_sd: float
-    by: str
-    folds: int
+    by: str  # {"animal", "recording", "unit"}: what each fold left out
+    folds: int  # number of folds
+    # by how much the classifier is too sure, learnt from its out-of-fold probabilities
     temperature: float
+    # how far out-of-fold probabilities can be trusted; see `Probe`. Empty without any
     calibration: dict[str, float]
 
 

@@ -27,30 +27,15 @@ if TYPE_CHECKING:
 
 
 class Rows(NamedTuple):
-    """The units of all recordings, one after the other.
+    """The units of all recordings, one after the other."""
 
-    Attributes
-    ----------
-    x : ndarray (units, columns)
-        Embedding and features.
-    has_embedding : ndarray (units,)
-        False for silent units, which have no embedding.
-    recordings : ndarray (units,)
-        Name of the recording of each.
-    labels : ndarray (units,)
-        Empty where none were asked for.
-    animals : ndarray (units,), optional
-        Animal of each.
-    row_hashes : ndarray (units,)
-        Hash of each unit's embedding, to find units that were in the training; empty for arrays,
-        in which few columns may well be equal.
-    """
-
-    x: NDArray[np.float64]
-    has_embedding: NDArray[np.bool_]
-    recordings: NDArray[Any]
-    labels: NDArray[Any] = np.empty(0)
-    animals: NDArray[Any] | None = None
+    x: NDArray[np.float64]  # (units, columns): embedding and features
+    has_embedding: NDArray[np.bool_]  # (units,): false for silent units, which have no embedding
+    recordings: NDArray[Any]  # (units,): name of the recording of each
+    labels: NDArray[Any] = np.empty(0)  # (units,): empty where none were asked for
+    animals: NDArray[Any] | None = None  # (units,): animal of each
+    # (units,): hash of each unit's embedding, to find units that were in the training; empty for
+    # arrays, in which few columns may well be equal
     row_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
 

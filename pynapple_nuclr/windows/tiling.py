@@ -27,18 +27,11 @@ _ROUNDING = 2e-6
 
 @dataclass(frozen=True)
 class Tiling:
-    """Windows of a recording.
+    """Windows of a recording."""
 
-    Attributes
-    ----------
-    starts : ndarray (windows, patches)
-        Where each patch begins: seconds (spikes) or frames (calcium).
-    unused_seconds : float
-        Time of the epochs that no window covers.
-    """
-
+    # (windows, patches): where each patch begins: seconds (spikes) or frames (calcium)
     starts: NDArray[Any]
-    unused_seconds: float
+    unused_seconds: float  # time of the epochs that no window covers
 
 
 def whole_patches(reader: PatchReader, phase: NDArray[Any] | float = 0) -> list[NDArray[Any]]:

@@ -24,21 +24,11 @@ _SAME_RATE, _JITTER = 0.01, 0.15
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames that an encoder reads, each a weighted sum of frames that were recorded.
+    """The frames that an encoder reads, each a weighted sum of frames that were recorded."""
 
-    Attributes
-    ----------
-    recorded : ndarray (terms, frames)
-        Index of the recorded frames.
-    weights : ndarray (terms, frames)
-        What each counts for.
-    times : ndarray (frames,)
-        Time of each frame, in seconds.
-    """
-
-    recorded: NDArray[np.int64]
-    weights: NDArray[np.float32]
-    times: NDArray[np.float64]
+    recorded: NDArray[np.int64]  # (terms, frames): index of the recorded frames
+    weights: NDArray[np.float32]  # (terms, frames): what each counts for
+    times: NDArray[np.float64]  # (frames,): time of each frame, in seconds
 
 
 @dataclass(frozen=True)

@@ -77,19 +77,11 @@ class ViewSettings:
 
 @dataclass(frozen=True)
 class ViewPair:
-    """Two views of one population.
+    """Two views of one population."""
 
-    Attributes
-    ----------
-    patches1, patches2 : ndarray (units of the view, patches, features)
-        What the encoder reads.
-    ids1, ids2 : ndarray (units of the view,)
-        Index of each unit in its recording.
-    """
-
-    patches1: NDArray[np.float32]
+    patches1: NDArray[np.float32]  # (units of the view, patches, features): what the encoder reads
     patches2: NDArray[np.float32]
-    ids1: NDArray[np.int64]
+    ids1: NDArray[np.int64]  # (units of the view,): index of each unit in its recording
     ids2: NDArray[np.int64]
 
 

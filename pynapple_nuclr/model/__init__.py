@@ -1,9 +1,11 @@
 """The network: layers, encoder network, objective, and the fast forward pass."""
 
 from pynapple_nuclr.model._contrastive_loss import ContrastiveLoss
+from pynapple_nuclr.model._fused import keep_freed_memory
 from pynapple_nuclr.model.network import Network
 
 __all__ = [
     "ContrastiveLoss",
     "Network",
+    "keep_freed_memory",
 ]

@@ -9,6 +9,7 @@ on some processors and applies GELU and gate while it writes the product.
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -204,8 +205,8 @@ class _TimeAttention:
 
     def __call__(self, x: Tensor, rotation: Tensor) -> Tensor:
         qkv = self.to_qkv(_normed(x, self.to_out.bias.dtype)).unflatten(-1, (3, self.heads, -1))
-        rows = Rotary.rotate(qkv, rotation[:, None]).permute(2, 0, 3, 1, 4).flatten(1, 2)
-        attended = attend(*rows).unflatten(0, (len(x), -1)).transpose(1, 2)
+        rows = Rotary.rotate(qkv, rotation[:, None]).permute(2, 0, 3, 1, 4)
+        attended = attend(*rows).transpose(1, 2)
         return self.to_out(Rotary.rotate(attended, rotation.conj()).flatten(2))
 
 
@@ -225,10 +226,9 @@ class _PopulationAttention:
         """Attend among the units of one population: (units, patches, heads, head_dim)."""
         patches = qkv.shape[1]
         if self.by_window:  # scores are summed over patches: one long vector a unit and head
-            rows = qkv.permute(2, 3, 0, 1, 4).flatten(3)
-            return _attend_units(*rows).unflatten(-1, (patches, -1)).permute(1, 2, 0, 3)
-        rows = qkv.permute(2, 1, 3, 0, 4).flatten(1, 2)
-        return _attend_units(*rows).unflatten(0, (patches, -1)).permute(2, 0, 1, 3)
+            rows = qkv.permute(2, 3, 0, 1, 4).flatten(3)[:, None]
+            return _attend_units(*rows)[0].unflatten(-1, (patches, -1)).permute(1, 2, 0, 3)
+        return _attend_units(*qkv.permute(2, 1, 3, 0, 4)).permute(2, 0, 1, 3)
 
     def project_out(self, attended: Tensor) -> Tensor:
         """Return the output (units, patches, dim) of some units."""
@@ -241,16 +241,16 @@ def _normed(x: Tensor, kind: torch.dtype) -> Tensor:
 
 
 def _attend_units(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attend along the units of (rows, units, features), by oneDNN where they are many."""
-    many = query.shape[1] >= _MANY
+    """Attend along units (batch, heads, units, features), by oneDNN where they are many."""
+    many = query.shape[2] >= _MANY
     if not (many and query.device.type == "cpu" and _onednn.is_available(query.dtype)):
         return attend(query, key, value)
     attended = torch.empty(query.shape, dtype=query.dtype)
     scale = query.shape[-1] ** -0.5
-    for row, (queries, keys, values) in enumerate(zip(query, key, value, strict=True)):
-        keys, values = keys.contiguous(), values.T.contiguous()
+    for row in itertools.product(*map(range, query.shape[:2])):
+        queries, keys, values = query[row], key[row].contiguous(), value[row].T.contiguous()
         for first in range(0, len(queries), _QUERIES):
             some = slice(first, first + _QUERIES)
             weights = _onednn.linear(queries[some] * scale, keys).softmax(-1)
-            attended[row, some] = _onednn.linear(weights, values)
+            attended[row][some] = _onednn.linear(weights, values)
     return attended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,13 +12,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pynapple_nuclr.config import AttentionScope
+from pynapple_nuclr.model import _fused
 
 # On the CPU. Up to this many tokens, plain matrix products are faster than PyTorch's attention.
-_FEW = 32
+FEW = 32
 # Attention scores that are computed together: 8 MB in float32, which fit into the cache.
 _SCORES = 2_000_000
 # Attention scores kept for the backward pass; beyond it they are computed a second time.
 _KEPT_SCORES = 20_000_000
+
+
+def _weights(*layers: nn.LayerNorm | nn.Linear) -> tuple[Tensor, ...]:
+    return tuple(weight for layer in layers for weight in (layer.weight, layer.bias))
 
 
 class Rotary(nn.Module):
@@ -73,6 +79,11 @@ class _Projections(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.to_qkv = nn.Linear(dim, 3 * heads * head_dim)
         self.to_out = nn.Linear(heads * head_dim, dim)
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Weights and biases, in the order of `_fused`."""
+        return _weights(self.norm, self.to_qkv, self.to_out)
 
     def _project_in(self, x: Tensor) -> Tensor:
         """Return query, key and value (batch, tokens, 3, heads, head_dim)."""
@@ -132,11 +143,13 @@ class PopulationAttention(_Projections):
         self.dropout = dropout
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Attend among tokens (patches, units, dim), within each of the populations of `sizes`."""
+        """Attend among units (units, patches, dim), within each of the populations of `sizes`."""
         attend_part = _attend_tokens if self.scope == "patch" else _attend_windows
-        parts = self._project_in(x).split(sizes, dim=1)
-        attended = [attend_part(part, self._kept_units(part.shape[1])) for part in parts]
-        return self._project_out(torch.cat(attended, dim=1))
+        attended = [
+            attend_part(part.transpose(0, 1), self._kept_units(len(part))).transpose(0, 1)
+            for part in self._project_in(x).split(sizes)
+        ]
+        return self._project_out(torch.cat(attended))
 
     def _kept_units(self, units: int) -> Tensor | None:
         """Draw the units that are attended to; None: all."""
@@ -168,12 +181,11 @@ def _attend_kept(query: Tensor, key: Tensor, value: Tensor, kept: Tensor | None)
     if kept is not None:
         kept = kept.to(key.device)
         key, value = key[:, :, kept], value[:, :, kept]
-    rows = [x.flatten(0, 1) for x in (query, key, value)]
-    return attend(*rows).unflatten(0, query.shape[:2])
+    return attend(query, key, value)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attend along the tokens of (rows, tokens, features), within each row; empty in, empty out.
+    """Attend along the tokens of (batch, heads, tokens, features); empty in, empty out.
 
     PyTorch's attention on the CPU is slow for few tokens and for bfloat16: there it is computed
     as matrix products, some rows at a time so that the scores stay in the cache.
@@ -181,16 +193,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if not query.numel():
         return query
     low = query.dtype == torch.bfloat16
-    if query.device.type != "cpu" or not (low or query.shape[1] <= _FEW):
-        return F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
-    scores = query.shape[1] * key.shape[1]
-    parts = [x.split(max(_SCORES // scores, 1)) for x in (query, key, value)]
-    stored = len(query) * scores <= _KEPT_SCORES or not torch.is_grad_enabled()
+    if query.device.type != "cpu" or not (low or query.shape[2] <= FEW):
+        return F.scaled_dot_product_attention(query, key, value)
+    scores = query.shape[2] * key.shape[2]
+    parts = [x.flatten(0, 1).split(max(_SCORES // scores, 1)) for x in (query, key, value)]
+    stored = query.shape[:2].numel() * scores <= _KEPT_SCORES or not torch.is_grad_enabled()
     attended = [
         _attention_bmm(*part) if stored else checkpoint(_attention_bmm, *part, use_reentrant=False)
         for part in zip(*parts, strict=True)
     ]
-    return attended[0] if len(attended) == 1 else torch.cat(attended)
+    rows = attended[0] if len(attended) == 1 else torch.cat(attended)
+    return rows.unflatten(0, query.shape[:2])
 
 
 def _attention_bmm(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -235,6 +248,11 @@ class FeedForward(nn.Module):
         self.out_proj = nn.Linear(4 * dim, dim)
         self.dropout = Dropout(dropout)
 
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Weights and biases, in the order of `_fused`."""
+        return _weights(self.norm, self.in_proj, self.out_proj)
+
     def forward(self, x: Tensor) -> Tensor:
         """Transform each token (…, dim) separately."""
         value, gate = self.in_proj(self.norm(x)).chunk(2, dim=-1)
@@ -264,8 +282,16 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, context: Tensor | list[int]) -> Tensor:
-        """Transform tokens (batch, tokens, dim); `context` is the attention's second argument."""
-        x = x + self.dropout(self.attention(x, context))
+        """Transform tokens (units, patches, dim); `context` is the attention's second argument."""
+        fused, attention = _fused.suits(x), self.attention
+        dropout = self.dropout.p if self.training else 0.0
+        if fused and isinstance(attention, Attention) and x.shape[1] <= FEW:
+            rotation = cast("Tensor", context)
+            x = _fused.time_attention(x, rotation, attention.heads, attention.weights, dropout)
+        else:
+            x = x + self.dropout(attention(x, context))
+        if fused:
+            return _fused.feed_forward(x, self.feed_forward.weights, dropout)
         return x + self.dropout(self.feed_forward(x))
 
 
@@ -285,7 +311,5 @@ class SpatiotemporalBlock(nn.Module):
 
     def forward(self, x: Tensor, sizes: list[int], rotation: Tensor) -> Tensor:
         """Transform tokens (units, patches, dim); `sizes` are the units of each population."""
-        # Units attend to each other within a patch: the patch becomes the batch axis.
-        x = self.population(x.transpose(0, 1), sizes).transpose(0, 1)
-        out: Tensor = self.time(x, rotation)
+        out: Tensor = self.time(self.population(x, sizes), rotation)
         return out

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pynapple_nuclr.checkpoints import Encoder
-from pynapple_nuclr.model import ContrastiveLoss
+from pynapple_nuclr.model import ContrastiveLoss, keep_freed_memory
 from pynapple_nuclr.pretraining.schedule import Schedule
 from pynapple_nuclr.pretraining.training_settings import TrainingSettings
 from pynapple_nuclr.pretraining.view_batches import PairBatch
@@ -55,6 +55,11 @@ class ContrastiveTraining(pl.LightningModule):
         self.step_done = True  # not in the midst of changing weights
         self.stop_asked = False  # by a signal to this process
         self.stopping = False  # by a signal to any
+
+    def on_fit_start(self) -> None:
+        """Prepare this process for many steps that allocate the same amounts of memory."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; norms and biases do not decay."""

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pynapple_nuclr.model import _onednn
+from pynapple_nuclr.model._bfloat16 import warn_if_emulated
 from pynapple_nuclr.model.layers import Rotary, attend
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class InferenceEngine:
         self.device = torch.device(device or encoder.read_in.weight.device)
         if self.device != encoder.read_in.weight.device:
             encoder = copy.deepcopy(encoder).to(self.device)
+        if kind == torch.bfloat16:
+            warn_if_emulated(self.device)
         self.dim = encoder.config.dim
         self.rotary = encoder.rotary
         self.read_in = _Linear(encoder.read_in, kind)

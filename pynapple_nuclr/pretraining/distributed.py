@@ -21,11 +21,11 @@ from lightning.pytorch.plugins.environments import (
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from pynapple_nuclr.model import has_native_bfloat16
 from pynapple_nuclr.pretraining.training_checkpoints import SafetensorsCheckpoints
 
 # A process that waits longer than this for another one ends with an error.
 _TIMEOUT = timedelta(minutes=30)
-_BFLOAT16 = ("avx512_bf16", "amx_tile")
 _WIDE = 64  # from this width on bfloat16 is faster on such a processor (docs/speed.md)
 
 
@@ -101,14 +101,8 @@ def pick_precision(precision: str, dim: int) -> str:
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(False)
     else:
-        native = _cpu_has_bfloat16() and dim >= _WIDE
+        native = has_native_bfloat16() and dim >= _WIDE
     return "bf16-mixed" if native else "32-true"
-
-
-def _cpu_has_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16 itself; torch has no public call for it."""
-    checks = (getattr(torch.cpu, f"_is_{what}_supported", None) for what in _BFLOAT16)
-    return any(check is not None and check() for check in checks)
 
 
 def find_launched() -> Launched | None:

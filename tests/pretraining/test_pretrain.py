@@ -291,5 +291,5 @@ def test_files_are_trained_on_as_objects_are(tmp_path):
 )
 def test_the_precision_suits_processor_and_width(precision, dim, native, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(distributed, "_cpu_has_bfloat16", lambda: native)
+    monkeypatch.setattr(distributed, "has_native_bfloat16", lambda: native)
     assert distributed.pick_precision(precision, dim) == expected

@@ -21,6 +21,7 @@ import speed
 import speed_budget
 import speed_embedding
 import speed_training
+import speed_widths
 from page import machine
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ KEPT = HERE / "runs" / "throughput"
 PARTS: dict[str, Callable[[speed.Bench], str]] = {
     "forward": speed.forward,
     "training": speed_training.steps,
+    "widths": speed_widths.widths,
     "curves": speed_training.loss_curves,
     "reading": speed_training.reading,
     "memory": speed_training.larger_than_memory,

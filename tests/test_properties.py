@@ -202,7 +202,9 @@ def test_every_frame_is_in_one_patch_at_most_and_none_crosses_a_gap(units, gaps)
     period = np.median(np.diff(units.t))  # for so long a frame stands
     assert (starts + 0.4 <= support.end[epoch] + 1.1 * period).all(), "a patch crosses a gap"
     assert gaps == "join" or (epoch == epoch[:, :1]).all(), "a window crosses a gap"
-    if abs(period - 0.1) < 1e-3:  # at the encoder's rate: as recorded
+    intervals = np.diff(units.t)[np.diff(np.searchsorted(support.end, units.t)) == 0]
+    complete = (intervals < 1.5 * period).all()  # a dropped frame is interpolated
+    if complete and abs(period - 0.1) < 1e-3:  # at the encoder's rate: as recorded
         rows = np.searchsorted(units.t, starts.ravel() - 1e-9)[:, None] + np.arange(4)
         assert len(np.unique(rows)) == rows.size
         of_frames = np.searchsorted(support.start - 1e-6, units.t[rows], side="right") - 1
@@ -210,8 +212,8 @@ def test_every_frame_is_in_one_patch_at_most_and_none_crosses_a_gap(units, gaps)
         read = tensor.transpose("window", "patch", "bin", "unit").values * tensor.attrs["scale"]
         recorded = units.values[rows.ravel()].astype("f4")
         np.testing.assert_allclose(read.reshape(recorded.shape), recorded, rtol=1e-5, atol=1e-6)
-    else:
-        assert (np.diff(starts.ravel()) > 0.4 - 1e-6).all()
+    else:  # complete pieces start at recorded times: with jitter, and rates within 1 %
+        assert (np.diff(starts.ravel()) > 0.396 - 0.1 * period).all()
 
 
 @over(

@@ -28,8 +28,13 @@ _Grads = tuple[Tensor | None, ...]
 
 
 def suits(x: Tensor) -> bool:
-    """Return whether the functions below are for this tensor: on the CPU, with gradients."""
-    return x.device.type == "cpu" and torch.is_grad_enabled()
+    """Return whether the functions below are for this tensor: on the CPU, with gradients.
+
+    Not under autocast: in bfloat16 a training of the bundled encoder got gradients that were not
+    finite, which the same layers in PyTorch's own operations did not.
+    """
+    in_autocast = torch.is_autocast_enabled("cpu")
+    return x.device.type == "cpu" and torch.is_grad_enabled() and not in_autocast
 
 
 def feed_forward(x: Tensor, weights: tuple[Tensor, ...], dropout: float) -> Tensor:

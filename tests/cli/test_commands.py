@@ -198,6 +198,7 @@ def test_info_about_a_file(recording, encoder):
 
 
 @pytest.mark.filterwarnings("ignore:.*the probe is not above chance")  # with so few units
+@pytest.mark.filterwarnings("ignore:.*trains next to nothing")  # in so few seconds
 def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = {"encoder": encoder, "n_units": 40, "duration": 60.0, "progress": False}

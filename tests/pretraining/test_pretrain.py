@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     tmp_path, monkeypatch, stopped_at
 ):
-    options = {"steps": 12, "seed": 5, "progress": False, "checks": 12}
+    options = {"steps": 12, "seed": 5, "progress": False, "checks": 12, "patience": 100}
     whole = pretrain(population(), TINY, out=tmp_path / "whole", **options)
 
     from pynapple_nuclr.pretraining.training_module import ContrastiveTraining

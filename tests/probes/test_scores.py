@@ -76,7 +76,11 @@ def test_scores_of_structure_and_of_noise():
     assert 0.1 < probe.cv_chance_ < 0.55
     noise = Probe("cell_type").fit(embedded(150, separation=0.0), verbose=False)
     assert abs(noise.cv_score_ - noise.cv_chance_) < 0.15
-    assert not noise.above_chance_ and probe.above_chance_
+    assert probe.above_chance_
+    # Two standard deviations: about one in twenty is above by chance.
+    noises = [embedded(150, separation=0.0, seed=seed) for seed in range(1, 5)]
+    above = [Probe("cell_type").fit(one, verbose=False).above_chance_ for one in noises]
+    assert sum(above) <= 1
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -98,7 +102,7 @@ def test_the_number_of_shuffles_is_a_parameter():
     assert probe.cv_chance_sd_ == 0
     for wrong in (0, 2.5, True, "many"):
         with pytest.raises(ValueError, match="n_shuffles="):
-            fitted(n_shuffles=wrong)
+            Probe("cell_type", n_shuffles=wrong).fit(embedded(), verbose=False)
 
 
 def test_folds_leave_out_animals_recordings_or_units():

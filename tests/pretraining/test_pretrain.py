@@ -73,6 +73,16 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert resumed.card["training"]["steps"] == 12
 
 
+def test_fine_tuning_in_bfloat16_keeps_weights_finite():
+    encoder = load_encoder()
+    recording = population(30, 60)
+    tuned = pretrain(
+        recording, init=encoder, steps=2, precision="bf16-mixed", holdout=0.0, progress=False
+    )
+    assert weights(tuned).isfinite().all()
+    assert not torch.equal(weights(tuned), weights(encoder))
+
+
 def test_a_run_that_is_made_longer_goes_on_being_checked(tmp_path):
     options = {"out": tmp_path, "progress": False, "checks": 5}
     pretrain(population(), TINY, steps=5, **options)

@@ -101,16 +101,9 @@ def embed(
         raise ValueError(f'columns is {columns!r}; expected "all" or "summary"')
     if isinstance(units, (nap.TsGroup, nap.TsdFrame)):
         check_prefix(prefix, units)
-    settings = EncodeSettings(
-        as_encoder(encoder, modality_of(units)),
-        gaps,
-        False,
-        Budget(max_windows, max_seconds, tolerance),
-        max_population,
-        device,
-        precision,
-        progress,
-    )
+    encoder = as_encoder(encoder, modality_of(units))
+    budget = Budget(max_windows, max_seconds, tolerance)
+    settings = EncodeSettings(encoder, gaps, budget, max_population, device, precision, progress)
     dataset = encode_units(units, epochs, by, settings)
     warn_about_silent_units(dataset, f"{prefix}_n_windows")
     summary = {

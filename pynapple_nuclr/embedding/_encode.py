@@ -127,15 +127,10 @@ def encode(
     >>> dataset["embedding"].dims, int(dataset["n_windows"].max())
     (('unit', 'feature'), 6)
     """
+    encoder = as_encoder(encoder, modality_of(units))
+    budget = Budget(max_windows, max_seconds, tolerance)
     settings = EncodeSettings(
-        as_encoder(encoder, modality_of(units)),
-        gaps,
-        return_windows,
-        Budget(max_windows, max_seconds, tolerance),
-        max_population,
-        device,
-        precision,
-        progress,
+        encoder, gaps, budget, max_population, device, precision, progress, return_windows
     )
     dataset = encode_units(units, epochs, by, settings)
     warn_about_silent_units(dataset, "n_windows")
@@ -147,12 +142,12 @@ class EncodeSettings(NamedTuple):
 
     encoder: Encoder
     gaps: Gaps | None
-    return_windows: bool
     budget: Budget
     max_population: int | None
     device: str
     precision: Precision
     progress: bool
+    return_windows: bool = False
 
 
 def encode_units(

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MAX_COMPARISON_UNITS = 200
+_COMPARISON_UNITS = 20
 
 
 def self_rank(
@@ -18,19 +18,19 @@ def self_rank(
     total: NDArray[np.float64] | None = None,
     count: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return how often each unit's embedding is nearer to its own mean than to other units'.
+    """Return how often each unit's embedding is nearer to its own mean than to those of like units.
 
     A unit's embedding in a window is compared (cosine, recording mean subtracted) with its own
     mean over its other windows, and with those of other units, likewise without that window.
-    The result is the mean percentile rank of its own among them.
+    The result is the mean percentile rank of its own among them. The other units are the 20 that
+    are most like it in activity: among all, an unusual firing rate alone would make a unit stable.
 
     Parameters
     ----------
     vectors : ndarray (windows, units, dim)
         Embeddings; NaN where a unit does not take part in a window.
     order : ndarray (units,)
-        Each unit's position when units are sorted by their data alone. Up to 200 comparison units
-        are drawn (seeded) from this order, so that the draw does not depend on the input's order.
+        Each unit's position when units are sorted by activity (firing rate, mean of the trace).
     total, count : ndarray (units, dim), ndarray (units,), optional
         Sum of the embeddings over all windows, and their number, where `vectors` holds only some
         of the windows. Default: those of `vectors`.
@@ -58,9 +58,7 @@ def self_rank(
     present, total, count = present[:, usable], total[usable], count[usable]
     # A window is left out of every mean that it is compared with: else it would match itself.
     centre = (total / count[:, None]).mean(axis=0)
-    comparison_units = np.random.default_rng(0).permutation(np.argsort(order[usable]))[
-        :_MAX_COMPARISON_UNITS
-    ]
+    comparison_units = _like_units(order[usable])
     ranks = np.zeros(len(usable))
     for window, here in zip(vectors, present, strict=True):
         current = np.where(here[:, None], window[usable], 0.0)
@@ -72,16 +70,31 @@ def self_rank(
     return result
 
 
+def _like_units(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the units nearest to each in `order` (units,), as indices (comparisons, units)."""
+    by_order = np.argsort(order)
+    n_units = len(order)
+    n_near = min(_COMPARISON_UNITS + 1, n_units)  # itself too
+    position = np.arange(n_units)
+    first = np.clip(position - n_near // 2, 0, n_units - n_near)
+    near = first + np.arange(n_near)[:, None]
+    near = near.T[near.T != position[:, None]].reshape(n_units, n_near - 1).T
+    like = np.empty_like(near)
+    like[:, by_order] = by_order[near]
+    return like
+
+
 def _percentile_ranks(
     current: NDArray[np.float64], others: NDArray[np.float64], comparison_units: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the percentile rank of each unit's own mean among those of others (units,)."""
-    own = (current * others).sum(axis=1, keepdims=True)
-    difference = own - current @ others[comparison_units].T
-    # Equal similarities count half; rounding must not decide between identical units.
-    wins = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
-    is_other = comparison_units != np.arange(len(current))[:, None]
-    return np.asarray((wins * is_other).sum(axis=1) / is_other.sum(axis=1))
+    own = (current * others).sum(axis=1)
+    wins = np.zeros(len(current))
+    for units in comparison_units:
+        difference = own - (current * others[units]).sum(axis=1)
+        # Equal similarities count half; rounding must not decide between identical units.
+        wins += np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
+    return wins / len(comparison_units)
 
 
 def reidentification(first: NDArray[Any], second: NDArray[Any]) -> float:

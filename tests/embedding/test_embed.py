@@ -160,7 +160,7 @@ def test_stability_is_one_for_constant_and_half_for_random_embeddings():
     assert abs(self_rank(noise + shared, order).mean() - 0.5) < 0.02
 
 
-def test_stability_is_nan_below_two_windows_and_without_rivals():
+def test_stability_is_nan_below_two_windows_and_without_another_unit():
     vectors = np.random.default_rng(0).normal(size=(3, 4, 8)).astype(np.float32)
     vectors[1:, 0] = np.nan
     vectors[:, 1] = np.nan
@@ -169,7 +169,20 @@ def test_stability_is_nan_below_two_windows_and_without_rivals():
     assert np.isnan(self_rank(vectors[:, 2:3], np.zeros(1, int))).all()
 
 
-def test_stability_has_at_most_two_hundred_rivals_and_ignores_the_order_of_units():
+def test_an_unusual_rate_alone_makes_no_unit_stable():
+    rng = np.random.default_rng(0)
+    log_rate = rng.normal(size=300)
+    by_rate_alone = np.zeros((20, 300, 8), dtype=np.float32)
+    by_rate_alone[:, :, 0] = log_rate + rng.normal(scale=0.3, size=(20, 300))
+    by_rate_alone[:, :, 1] = rng.normal(scale=0.3, size=(20, 300))
+    stability = self_rank(by_rate_alone, np.argsort(np.argsort(log_rate)))
+    # Compared with all other units: 0.67 for the half with usual rates, 0.79 for the others.
+    assert abs(stability.mean() - 0.5) < 0.05
+    usual = np.abs(log_rate) < np.median(np.abs(log_rate))
+    assert abs(stability[~usual].mean() - stability[usual].mean()) < 0.05
+
+
+def test_stability_ignores_the_order_of_units():
     rng = np.random.default_rng(0)
     vectors = (rng.normal(size=(10, 500, 8)) + rng.normal(size=(1, 500, 8))).astype(np.float32)
     place, order = rng.permutation(500), rng.permutation(500)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,8 @@ _Grads = tuple[Tensor | None, ...]
 
 
 def suits(x: Tensor) -> bool:
-    """Return whether the functions below are for this tensor: on the CPU, with gradients.
-
-    Not under autocast: in bfloat16 a training of the bundled encoder got gradients that were not
-    finite, which the same layers in PyTorch's own operations did not.
-    """
-    in_autocast = torch.is_autocast_enabled("cpu")
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not in_autocast
+    """Return whether the functions below are for this tensor: on the CPU, with gradients."""
+    return x.device.type == "cpu" and torch.is_grad_enabled()
 
 
 def feed_forward(x: Tensor, weights: tuple[Tensor, ...], dropout: float) -> Tensor:
@@ -148,36 +144,52 @@ def _norm_backward(
     return out
 
 
+def _own_types(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a pass choose its types itself, without autocast.
+
+    A backward pass too: Lightning calls it inside autocast, where `_complex` would return a copy
+    in float32, and what is written into that copy is lost.
+    """
+
+    @wraps(function)
+    def run(*inputs: Any) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return function(*inputs)
+
+    return run
+
+
 class _FeedForward(torch.autograd.Function):
     """x + dropout(out(dropout(gelu(gate) · value))), value and gate from the normalised x."""
 
     @staticmethod
+    @_own_types
     def forward(ctx: Any, x: Tensor, kind: torch.dtype, dropout: float, *weights: Tensor) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
-            inner, outer = _Dropout(dropout), _Dropout(dropout)
-            ctx.inner, ctx.outer, ctx.kind, ctx.weights = inner, outer, kind, weights
-            in_weight, in_bias, out_weight, out_bias = (w.to(kind) for w in weights[2:])
-            width = out_weight.shape[1]
-            out_weight = out_weight * inner.scale
-            tokens = x.flatten(0, -2)
-            out = torch.empty_like(tokens)
-            ctx.saved = []
-            for part in _parts(len(tokens)):
-                normed = _norm(tokens[part], *weights[:2])[0].to(kind)
-                value = _linear(normed, in_weight[:width], in_bias[:width])
-                gate = _linear(normed, in_weight[width:], in_bias[width:])
-                draws = inner.draw(value.shape)
-                gated = inner.drop_(F.gelu(gate).mul_(value), draws)
-                branch = _linear(gated, out_weight, out_bias)
-                outer_draws = outer.draw(branch.shape)
-                outer.drop_(branch, outer_draws)
-                torch.add(tokens[part], branch, alpha=outer.scale, out=out[part])
-                ctx.saved.append((value, gate, draws, outer_draws))
-            ctx.save_for_backward(x, *weights)
-            return out.view(x.shape)
+        inner, outer = _Dropout(dropout), _Dropout(dropout)
+        ctx.inner, ctx.outer, ctx.kind, ctx.weights = inner, outer, kind, weights
+        in_weight, in_bias, out_weight, out_bias = (w.to(kind) for w in weights[2:])
+        width = out_weight.shape[1]
+        out_weight = out_weight * inner.scale
+        tokens = x.flatten(0, -2)
+        out = torch.empty_like(tokens)
+        ctx.saved = []
+        for part in _parts(len(tokens)):
+            normed = _norm(tokens[part], *weights[:2])[0].to(kind)
+            value = _linear(normed, in_weight[:width], in_bias[:width])
+            gate = _linear(normed, in_weight[width:], in_bias[width:])
+            draws = inner.draw(value.shape)
+            gated = inner.drop_(F.gelu(gate).mul_(value), draws)
+            branch = _linear(gated, out_weight, out_bias)
+            outer_draws = outer.draw(branch.shape)
+            outer.drop_(branch, outer_draws)
+            torch.add(tokens[part], branch, alpha=outer.scale, out=out[part])
+            ctx.saved.append((value, gate, draws, outer_draws))
+        ctx.save_for_backward(x, *weights)
+        return out.view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @_own_types
     def backward(ctx: Any, grad: Tensor) -> _Grads:
         x, *weights = ctx.saved_tensors
         inner, outer, kind = ctx.inner, ctx.outer, ctx.kind
@@ -210,6 +222,7 @@ class _TimeAttention(torch.autograd.Function):
     """x + dropout(out(rotated back(attention of the rotated query, key and value)))."""
 
     @staticmethod
+    @_own_types
     def forward(
         ctx: Any,
         x: Tensor,
@@ -219,33 +232,33 @@ class _TimeAttention(torch.autograd.Function):
         dropout: float,
         *weights: Tensor,
     ) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
-            outer = _Dropout(dropout)
-            ctx.outer, ctx.kind, ctx.heads = outer, kind, heads
-            qkv_weight, qkv_bias, out_weight, out_bias = (w.to(kind) for w in weights[2:])
-            rows_rotation = rotation[:, 0]  # (tokens, head_dim / 2)
-            out = torch.empty(x.shape, dtype=x.dtype)
-            ctx.saved = []
-            for part in _parts(*x.shape[:2]):
-                normed = _norm(x[part], *weights[:2])[0].to(kind)
-                projected = _linear(normed, qkv_weight, qkv_bias).unflatten(-1, (3, heads, -1))
-                rows = _rotate_to_rows(projected, rows_rotation)
-                query, key, value = rows
-                scores = torch.bmm(query, key.transpose(1, 2)).mul_(query.shape[-1] ** -0.5)
-                shares = _softmax(scores)
-                attended = torch.bmm(shares, value)[None]
-                attended = _rotate_from_rows(attended, rows_rotation.conj(), heads)
-                attended = attended.flatten(2).to(kind)
-                branch = _linear(attended, out_weight, out_bias)
-                draws = outer.draw(branch.shape)
-                outer.drop_(branch, draws)
-                torch.add(x[part], branch, alpha=outer.scale, out=out[part])
-                ctx.saved.append((rows, shares, attended, draws))
-            ctx.save_for_backward(x, rotation, *weights)
-            return out
+        outer = _Dropout(dropout)
+        ctx.outer, ctx.kind, ctx.heads = outer, kind, heads
+        qkv_weight, qkv_bias, out_weight, out_bias = (w.to(kind) for w in weights[2:])
+        rows_rotation = rotation[:, 0]  # (tokens, head_dim / 2)
+        out = torch.empty(x.shape, dtype=x.dtype)
+        ctx.saved = []
+        for part in _parts(*x.shape[:2]):
+            normed = _norm(x[part], *weights[:2])[0].to(kind)
+            projected = _linear(normed, qkv_weight, qkv_bias).unflatten(-1, (3, heads, -1))
+            rows = _rotate_to_rows(projected, rows_rotation)
+            query, key, value = rows
+            scores = torch.bmm(query, key.transpose(1, 2)).mul_(query.shape[-1] ** -0.5)
+            shares = _softmax(scores)
+            attended = torch.bmm(shares, value)[None]
+            attended = _rotate_from_rows(attended, rows_rotation.conj(), heads)
+            attended = attended.flatten(2).to(kind)
+            branch = _linear(attended, out_weight, out_bias)
+            draws = outer.draw(branch.shape)
+            outer.drop_(branch, draws)
+            torch.add(x[part], branch, alpha=outer.scale, out=out[part])
+            ctx.saved.append((rows, shares, attended, draws))
+        ctx.save_for_backward(x, rotation, *weights)
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @_own_types
     def backward(ctx: Any, grad: Tensor) -> _Grads:
         x, rotation, *weights = ctx.saved_tensors
         outer, kind, heads = ctx.outer, ctx.kind, ctx.heads

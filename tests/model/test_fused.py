@@ -61,17 +61,23 @@ def test_a_training_step_is_that_of_the_plain_layers(
         assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
 
-def test_bfloat16_products_are_near_those_of_float32() -> None:
+@pytest.mark.parametrize("backward_in_autocast", [False, True])
+@pytest.mark.parametrize("rate", [0.1, 300.0])
+def test_bfloat16_gradients_are_near_those_of_float32(
+    backward_in_autocast: bool, rate: float
+) -> None:
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(dim=32, heads=4, head_dim=8, dropout=0.0)).train()
-    patches, direction = torch.randn(23, 10, 50), torch.randn(23, 32)
+    patches, direction = torch.poisson(torch.full((23, 10, 50), rate)), torch.randn(23, 32)
     weights = list(encoder.parameters())
     exact = torch.autograd.grad(encoder(patches, [11, 12]), weights, direction)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = encoder(patches, [11, 12]).float()
-    found = torch.autograd.grad(rough, weights, direction)
+        rough = encoder(patches, [11, 12])
+    assert rough.dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16, enabled=backward_in_autocast):
+        found = torch.autograd.grad(rough, weights, direction.bfloat16())
     a, b = (torch.cat([one.flatten().float() for one in many]) for many in (exact, found))
-    assert torch.cosine_similarity(a, b, dim=0) > 0.999
+    assert torch.cosine_similarity(a, b, dim=0) > 0.99
 
 
 def test_dropout_keeps_the_mean_and_follows_the_seed() -> None:

@@ -47,6 +47,7 @@ from recordings import (
     steinmetz,
     steinmetz_trials,
     two_probes,
+    with_column,
     worms,
 )
 
@@ -266,7 +267,7 @@ def tagged_cells(bench: Bench) -> str:
             joined([scores], ("macro_f1", "balanced_accuracy")),
         ]
     sourced = {
-        name: _with_column(units, "source", source_of(units)) for name, units in cells.items()
+        name: with_column(units, "source", source_of(units)) for name, units in cells.items()
     }
     scores = bench.run(sourced, "source", systems, protocol=PROTOCOLS[2], seeds=1)
     text += [
@@ -349,16 +350,8 @@ def _with_common_classes(
     labels = {name: np.asarray(worm["neuron_class"], str) for name, worm in recordings.items()}
     worms_with = Counter(one for own in labels.values() for one in set(own))
     return {
-        name: _with_column(
+        name: with_column(
             worm, "neuron_class", [one if worms_with[one] >= least else "" for one in labels[name]]
         )
         for name, worm in recordings.items()
     }
-
-
-def _with_column(units: Any, name: str, values: Any) -> Any:
-    """Return a new object with a metadata column: a value for each unit, or one for all."""
-    new = units[:] if isinstance(units, nap.TsdFrame) else units[list(units.index)]
-    n_units = len(new.metadata)
-    new.set_info({name: [values] * n_units if isinstance(values, str) else list(values)})
-    return new

@@ -10,6 +10,7 @@ Examples
 """
 
 from recordings.calcium import hippocampus, worms, worms_atanas, worms_kato, zebrafish
+from recordings.files import with_column
 from recordings.simulated import two_probes
 from recordings.spikes import head_direction, macaque, optotagged, rat_decisions, rats
 from recordings.steinmetz2019 import GROUPS, REGION, steinmetz, steinmetz_trials
@@ -26,6 +27,7 @@ __all__ = [
     "steinmetz",
     "steinmetz_trials",
     "two_probes",
+    "with_column",
     "worms",
     "worms_atanas",
     "worms_kato",

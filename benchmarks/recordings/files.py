@@ -41,3 +41,11 @@ def as_group(
         bypass_check=True,
         metadata=metadata,
     )
+
+
+def with_column(units: Any, name: str, values: Any) -> Any:
+    """Return a new object with a metadata column: a value for each unit, or one for all."""
+    new = units[:] if isinstance(units, nap.TsdFrame) else units[list(units.index)]
+    n_units = len(new.metadata)
+    new.set_info({name: [values] * n_units if isinstance(values, str) else list(values)})
+    return new

@@ -143,9 +143,9 @@ def macro_f1_within_recording(
     return float(np.mean(scores))
 
 
-def untrained(encoder: Any) -> Any:
+def untrained(encoder: Any, seed: int = 0) -> Any:
     """Return the same network with random weights."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return nap_nuclr.Encoder(encoder.config, name="untrained").eval()
 
 

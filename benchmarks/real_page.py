@@ -1,0 +1,111 @@
+"""The tables of the tasks on real recordings, and their page."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features import STATISTICS
+from intervals import Predictions, gain, interval
+from page import machine, markdown
+
+if TYPE_CHECKING:
+    from real_recordings import Result
+    from real_tasks import RealTask
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "real_recordings.md"
+TEMPLATE = HERE / "real_page.md"
+
+
+def part(task: RealTask, result: Result, free: Sequence[dict[str, str]], seeds: list[int]) -> str:
+    """Return the tables of a task."""
+    any_row = result.rows[STATISTICS]
+    n_labels = len(set(any_row.labels))
+    what = "recordings" if any_row.within else "animals or sessions"
+    lines = [
+        f"## {task.title}",
+        f"{task.note} {len(any_row.labels)} units, {n_labels} labels, "
+        f"{len(set(any_row.recordings))} recordings, {len(set(any_row.individuals.values()))} "
+        f"animals or sessions. Seeds {', '.join(map(str, seeds))}; "
+        f"{datetime.date.today().isoformat()}, {machine()}.",
+        markdown([_row(name, result) for name in result.rows]),
+        *_encoders(result),
+        f"Macro F1 of each of the {what}:",
+        markdown(_of_each(result)),
+        "Without labels:",
+        markdown(free),
+    ]
+    return "\n\n".join(lines)
+
+
+def _row(name: str, result: Result) -> dict[str, str]:
+    one, reference = result.rows[name], result.rows[STATISTICS]
+    low, high = interval(one.macro_f1(one.drawn))
+    row = {
+        "features": name,
+        "macro F1": f"{one.macro_f1()[0]:.3f}",
+        "95 %": f"{low:.2f} to {high:.2f}",
+        "accuracy": f"{one.accuracy()[0]:.3f}",
+        "minus statistics (95 %)": "",
+        "C, by inner folds": _chosen(result.chosen.get(name, Counter())),
+    }
+    if name != STATISTICS:
+        more, low, high = gain(one, reference)
+        row["minus statistics (95 %)"] = f"{more:+.3f} ({low:+.3f} to {high:+.3f})"
+    return row
+
+
+def _chosen(texts: Counter[str]) -> str:
+    """Return which C the folds chose: of one probe, or of two that were averaged."""
+    shown = [f"{words} ({times} ×)" for words, times in texts.most_common(3)]
+    return ", ".join(shown) + (", …" if len(texts) > len(shown) else "")
+
+
+def _encoders(result: Result) -> list[str]:
+    """Return which encoders were read, and the scores of what they have and have not seen."""
+    lines, rows = [], []
+    for row, several in result.encoders.items():
+        names = ", ".join(f"`{one.identity}`" for one in several)
+        lines.append(f"- {row}: {names}; {several[0].card.get('data', 'data not named')}")
+        seen = result.seen[row]
+        if len(set(seen.values())) > 1:
+            for name in (STATISTICS, row, f"statistics + {row}"):
+                rows.append({"features": name, **_seen_and_held_out(result.rows[name], seen)})
+    unknown = [row for row, seen in result.seen.items() if None in seen.values()]
+    if unknown:
+        lines.append(f"- Not known whether seen in pretraining: {', '.join(unknown)}.")
+    return ["\n".join(lines), *([markdown(rows)] if rows else [])]
+
+
+def _seen_and_held_out(one: Predictions, seen: dict[str, bool | None]) -> dict[str, str]:
+    texts = {}
+    for words, value in (("seen in pretraining (unlabelled)", True), ("held out", False)):
+        groups = [group for group, known in seen.items() if known is value]
+        named = ", ".join(groups) if len(groups) < 9 else f"{len(groups)} of them"
+        texts[f"{words}: {named}"] = f"{one.only(groups).macro_f1()[0]:.3f}"
+    return texts
+
+
+def _of_each(result: Result) -> list[dict[str, Any]]:
+    each = {name: one.of_each() for name, one in result.rows.items()}
+    any_row = result.rows[STATISTICS]
+    return [
+        {"": group, "units": int((any_row.groups == group).sum())}
+        | {name: f"{scores[group]:.2f}" for name, scores in each.items()}
+        for group in each[STATISTICS]
+    ]
+
+
+def replace(name: str, text: str) -> None:
+    """Replace the part of a task in the page, or add it."""
+    page = (PAGE if PAGE.exists() else TEMPLATE).read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    block = f"{begin}\n{text}\n{end}"
+    found = re.search(f"{re.escape(begin)}.*?{re.escape(end)}", page, re.DOTALL)
+    page = page.replace(found.group(), block) if found else f"{page.rstrip()}\n\n{block}\n"
+    PAGE.write_text(page, encoding="utf-8")

@@ -1,0 +1,226 @@
+"""The tasks on real recordings: what is predicted, and what is left out.
+
+Labels that a task does not use are blank, so that these units stay in the population.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recordings import (
+    macaque,
+    rat_decisions,
+    rats,
+    with_column,
+    worms,
+    worms_atanas,
+    worms_kato,
+    zebrafish,
+)
+
+LABEL = "label"
+"""The metadata column of the labels."""
+
+
+class Populations(NamedTuple):
+    """Recordings with labels, and what each recording is of."""
+
+    recordings: dict[str, Any]  # name → units with a column `LABEL`
+    left_out: dict[str, str]  # name → what is left out together with it; empty: units are
+    individuals: dict[str, str]  # name → the animal or session over which intervals are
+
+
+@dataclass(frozen=True)
+class RealTask:
+    """One question about real recordings.
+
+    Parameters
+    ----------
+    title : str
+        What is predicted, and from what.
+    read : callable
+        Folder of the data → `Populations`.
+    within : int
+        Units of a group, at least, where the probe is trained and tested within a recording; 0:
+        the probe is trained on other animals, sessions or laboratories.
+    note : str
+        What has to be known to read the scores.
+    """
+
+    title: str
+    read: Callable[[Path], Populations]
+    within: int = 0
+    note: str = ""
+
+
+def waveforms(data: Path) -> Populations:
+    """Narrow against broad waveforms of single units in striatum and frontal cortex."""
+
+    def label(units: Any) -> list[str]:
+        columns = (np.asarray(units[n]) for n in ("putative_type", "area_class", "is_single"))
+        return [
+            kind if single and area in ("striatum", "frontal_cortex") else ""
+            for kind, area, single in zip(*columns, strict=True)
+        ]
+
+    return _left_out_by_animal(rats(data), label)
+
+
+def area_classes(data: Path) -> Populations:
+    """Striatum, frontal cortex and tectum of the rats."""
+    return _left_out_by_animal(
+        rats(data), lambda units: np.where(units["area_class"] == "other", "", units["area_class"])
+    )
+
+
+def area_groups(data: Path) -> Populations:
+    """Regions of the rats, where a recording has several."""
+    return _within(rats(data), "area_group", RAT_UNITS)
+
+
+def decision_regions(data: Path) -> Populations:
+    """Regions of choice-selective units of rats in a task."""
+    return _left_out_by_animal(rat_decisions(data), lambda units: units["region"])
+
+
+def macaque_areas(data: Path) -> Populations:
+    """Areas of the macaque, each session left out."""
+    return _left_out(macaque(data), lambda units: units["region"], {}, {})
+
+
+def macaque_areas_within(data: Path) -> Populations:
+    """Areas of the macaque, where a session has several."""
+    return _within(macaque(data), "region", MACAQUE_UNITS)
+
+
+def zebrafish_regions(data: Path) -> Populations:
+    """Names of the regions of the zebrafish that most fish have."""
+    return _left_out_by_animal(_common(zebrafish(data), "region", 9), lambda units: units["region"])
+
+
+def worm_classes(data: Path) -> Populations:
+    """Classes of neurons that worms of both laboratories have."""
+    flavell, kato = worms(data) | worms_atanas(data), worms_kato(data)
+    labelled = {n: w for n, w in flavell.items() if any(w["neuron_class"])}
+    both = set.intersection(*(_present(some, "neuron_class") for some in (labelled, kato)))
+    recordings = labelled | kato
+    laboratory = {name: "Kato" if name in kato else "Flavell" for name in recordings}
+    return _left_out(
+        recordings,
+        lambda units: [one if one in both else "" for one in units["neuron_class"]],
+        laboratory,
+        {},
+    )
+
+
+RAT_UNITS, MACAQUE_UNITS = 20, 8
+
+TASKS = {
+    "a": RealTask(
+        "Rats: narrow against broad waveform, each rat left out",
+        waveforms,
+        note="Single units of striatum and frontal cortex; the waveform itself is not shown.",
+    ),
+    "b": RealTask(
+        "Rats: striatum, frontal cortex or tectum, each rat left out",
+        area_classes,
+        note=(
+            "Most rats have units of one class: it is partly a property of the recording, which "
+            "the recording's mean statistics show."
+        ),
+    ),
+    "c": RealTask(
+        "Rats: region within a recording",
+        area_groups,
+        RAT_UNITS,
+        "Recordings with two regions or more of 20 units; five folds over units.",
+    ),
+    "d": RealTask(
+        "Rats in a decision task: region, each rat left out",
+        decision_regions,
+        note="Trials of at most 0.8 s; only units selective for choice.",
+    ),
+    "e": RealTask(
+        "Macaque: area, each session left out",
+        macaque_areas,
+        note="One animal: the intervals are over sessions.",
+    ),
+    "e_within": RealTask(
+        "Macaque: area within a session",
+        macaque_areas_within,
+        MACAQUE_UNITS,
+        "Sessions with two areas or more of 8 units; five folds over units.",
+    ),
+    "f": RealTask(
+        "Zebrafish: name of the region, each fish left out",
+        zebrafish_regions,
+        note="The units are means over regions. Regions that at least half of the fish have.",
+    ),
+    "g": RealTask(
+        "Worms: class of the neuron, the other laboratory left out",
+        worm_classes,
+        note=(
+            "Classes that worms of both laboratories have. Dag et al. and Atanas et al. are of one "
+            "laboratory, Kato et al. of the other; the intervals are over worms. Where labels "
+            "of one laboratory are left, the inner folds are over its neurons."
+        ),
+    ),
+}
+"""Name on the command line → task."""
+
+
+def _left_out_by_animal(recordings: Mapping[str, Any], label: Callable[[Any], Any]) -> Populations:
+    animals = {name: str(np.asarray(one["subject"])[0]) for name, one in recordings.items()}
+    return _left_out(recordings, label, animals, animals)
+
+
+def _left_out(
+    recordings: Mapping[str, Any],
+    label: Callable[[Any], Any],
+    left_out: Mapping[str, str],
+    individuals: Mapping[str, str],
+) -> Populations:
+    """Label recordings; without a mapping each is left out, or resampled, by itself."""
+    itself = {name: name for name in recordings}
+    labelled = {name: _labelled(one, label(one)) for name, one in recordings.items()}
+    return Populations(labelled, dict(left_out) or itself, dict(individuals) or itself)
+
+
+def _within(recordings: Mapping[str, Any], column: str, least: int) -> Populations:
+    """Keep the recordings with two groups or more of this many units, and only their labels."""
+    kept = {}
+    for name, one in recordings.items():
+        values = np.asarray(one[column]).astype(str)
+        counts = Counter(values)
+        large = {value for value, count in counts.items() if count >= least and value}
+        if len(large) >= 2:
+            kept[name] = _labelled(one, [v if v in large else "" for v in values])
+    animals = {name: str(np.asarray(recordings[name]["subject"])[0]) for name in kept}
+    return Populations(kept, {}, animals)
+
+
+def _labelled(units: Any, labels: Any) -> Any:
+    """Return the units with their labels, and no other column that could reveal them."""
+    new = with_column(units, LABEL, list(map(str, labels)))
+    new.drop_info([name for name in new.metadata.columns if name not in (LABEL, "rate")])
+    return new
+
+
+def _present(recordings: Mapping[str, Any], column: str) -> set[str]:
+    """Return the values that occur in any of the recordings."""
+    return set().union(*(set(np.asarray(one[column])) for one in recordings.values())) - {""}
+
+
+def _common(recordings: Mapping[str, Any], column: str, least: int) -> dict[str, Any]:
+    """Blank the values that fewer than `least` recordings have."""
+    having = Counter(v for one in recordings.values() for v in set(np.asarray(one[column])))
+    return {
+        name: with_column(one, column, [v if having[v] >= least else "" for v in one[column]])
+        for name, one in recordings.items()
+    }

@@ -1,0 +1,159 @@
+"""The tasks on real recordings, here on small simulated ones."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import real_page
+import real_recordings
+import tuned_probe
+from features import Features
+from label_free import measures, reidentified
+from real_recordings import Bench, run
+from real_tasks import LABEL, TASKS, Populations, RealTask, _labelled, _within
+
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.evaluation.results_cache import Store
+from pynapple_nuclr.familiarity import record_training_data
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_choices():
+    """Two values of C, so that the tests take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuned_probe, "STRENGTHS", (0.1, 1.0))
+        yield
+
+
+@pytest.fixture(scope="module")
+def mice():
+    return nap_nuclr.simulate("single", n_units=24, duration=40, animals=3)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_config, mice):
+    """An encoder that says it was trained on the first of three mice."""
+    encoder = nap_nuclr.Encoder(tiny_config, name="tiny")
+    encoder.card["training"] = {"recordings": 1}
+    return record_training_data(encoder, dict([next(iter(mice.items()))]))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, encoder):
+    folder = tmp_path_factory.mktemp("kept")
+    features = Features(folder / "features", max_windows=4)
+    return Bench(Path("none"), features, Store(folder / "rows"), {"tiny": [encoder]}, [0])
+
+
+@pytest.fixture(scope="module")
+def left_out(mice):
+    labelled = {name: _labelled(one, one["cell_type"]) for name, one in mice.items()}
+    itself = {name: name for name in mice}
+    return RealTask("Mice", lambda _: Populations(labelled, itself, itself))
+
+
+@pytest.fixture(scope="module")
+def result(bench, left_out):
+    return run(bench, left_out)[0]
+
+
+ROWS = [
+    "rate alone",
+    "statistics",
+    "statistics + the recording's mean statistics",
+    "shuffled labels, statistics",
+    "untrained network",
+    "tiny",
+    "statistics + tiny",
+]
+
+
+def test_all_rows_are_there_and_statistics_tell_simulated_types(result):
+    assert list(result.rows) == ROWS  # no label of the animal is known: no priors
+    assert result.rows["statistics"].macro_f1()[0] > 0.9
+    assert result.rows["shuffled labels, statistics"].macro_f1()[0] < 0.7
+    assert sum(result.chosen["statistics"].values()) == 3
+
+
+def test_within_recordings_the_priors_are_there(bench, mice):
+    two = dict(list(mice.items())[:2])
+    for name, one in two.items():
+        one.set_info(subject=[name] * len(one))
+    task = RealTask("Within mice", lambda _: _within(two, "cell_type", 8), within=8)
+    result, populations = run(bench, task)
+    assert set(result.rows) == {*ROWS, "prior: most common label", "prior: correlated neighbours"}
+    assert set(result.rows["statistics"].of_each()) == set(two) == set(populations.recordings)
+
+
+def test_what_was_predicted_is_not_predicted_again(bench, left_out, result, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("evaluated again")
+
+    monkeypatch.setattr(real_recordings, "evaluate", refuse)
+    again, _ = run(bench, left_out)
+    assert again.chosen == result.chosen
+    for row in ROWS:
+        np.testing.assert_array_equal(again.rows[row].predicted, result.rows[row].predicted)
+
+
+def test_animals_of_the_pretraining_are_told_from_those_held_out(left_out, result, mice):
+    first, *others = mice
+    assert result.seen["tiny"] == {first: True, **dict.fromkeys(others, False)}
+    assert set(result.seen["untrained network"].values()) == {False}
+    text = real_page.part(left_out, result, [{"features": "none"}], [0])
+    assert f"seen in pretraining (unlabelled): {first}" in text
+    assert f"held out: {', '.join(others)}" in text
+
+
+def test_several_encoders_are_runs_of_one_row(bench, left_out, tiny_config):
+    two = {"two": [nap_nuclr.Encoder(tiny_config) for _ in range(2)]}
+    result, _ = run(replace(bench, encoders=two, seeds=[0, 1]), left_out)
+    assert len(result.rows["two"].predicted) == len(result.rows["untrained network"].predicted) == 2
+    assert len(result.rows["statistics"].predicted) == 1  # the folds are the same animals
+
+
+def test_labels_are_the_only_column_of_a_task(mice):
+    units = _labelled(next(iter(mice.values())), ["x"] * 24)
+    assert set(units.metadata.columns) <= {LABEL, "rate"}
+
+
+def test_the_page_replaces_the_part_of_a_task(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n", encoding="utf-8")
+    monkeypatch.setattr(real_page, "PAGE", page)
+    real_page.replace("a", "old")
+    real_page.replace("b", "other")
+    real_page.replace("a", r"new \1")
+    text = page.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert text.index(r"new \1") < text.index("other")
+    assert text.count("<!-- a -->") == 1
+
+
+def test_reidentification_among_units_of_like_rate():
+    rng = np.random.default_rng(0)
+    vectors, rate = rng.normal(size=(40, 8)), rng.normal(size=40)
+    assert reidentified(vectors, vectors, rate) == 1
+    only_rate = np.column_stack([rate, np.zeros(40)])
+    assert reidentified(only_rate, only_rate, rate, 5) < 0.5  # its direction says only its sign
+    unlike = rng.normal(size=(40, 8))
+    assert reidentified(vectors, unlike, rate) < 0.2
+
+
+def test_label_free_measures_are_of_statistics_and_every_encoder(bench, mice, encoder):
+    rows = measures(bench.features, {"tiny": [encoder]}, mice)
+    assert [row["features"] for row in rows] == ["statistics", "tiny"]
+    assert float(rows[0]["finds itself"]) > 0.2
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_every_task_has_labels_in_what_it_leaves_out(data_dir, name):
+    task = TASKS[name]
+    populations = task.read(data_dir)
+    labels = [set(np.asarray(one[LABEL])) - {""} for one in populations.recordings.values()]
+    assert len(set.union(*labels)) >= 2
+    assert set(populations.individuals) == set(populations.recordings)
+    assert bool(populations.left_out) != bool(task.within)
+    if task.within:
+        assert all(len(own) >= 2 for own in labels)

@@ -12,25 +12,29 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pynapple_nuclr.model import _onednn
+from pynapple_nuclr.model import _kernels, _onednn
 
 # Tokens computed together: few enough for the cache, enough for fast products.
-_TOKENS = 2_000
+_TOKENS = 5_000
 # glibc's numbers of these two options.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _Grads = tuple[Tensor | None, ...]
+_Pass = TypeVar("_Pass", bound=Callable[..., Any])
+_Angles = tuple[NDArray[Any], NDArray[Any]]
 
 
 def suits(x: Tensor) -> bool:
     """Return whether the functions below are for this tensor: on the CPU, with gradients."""
-    return x.device.type == "cpu" and torch.is_grad_enabled()
+    known = _product_type(x) in (torch.float32, torch.bfloat16)
+    return x.device.type == "cpu" and torch.is_grad_enabled() and known
 
 
 def feed_forward(x: Tensor, weights: tuple[Tensor, ...], dropout: float) -> Tensor:
@@ -53,18 +57,25 @@ def time_attention(
     return out
 
 
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Return x (…, features) with values dropped with probability p, the others scaled."""
+    out: Tensor = _DropValues.apply(x, p)
+    return out
+
+
 def _product_type(x: Tensor) -> torch.dtype:
     """Return the type of matrix products: autocast's, or that of x."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
-def _parts(rows: int, tokens: int = 1) -> Iterator[slice]:
-    """Cut rows of so many tokens into parts that fit into the cache."""
-    size = max(_TOKENS // tokens, 1)
-    return (slice(first, first + size) for first in range(0, rows, size))
+def _parts(tokens: int, together: int = 1) -> Iterator[slice]:
+    """Cut tokens into equal parts that fit into the cache, each a multiple of `together`."""
+    parts = max(-(-tokens // _TOKENS), 1)
+    size = max(-(-tokens // (parts * together)), 1) * together
+    return (slice(first, min(first + size, tokens)) for first in range(0, tokens, size))
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x @ weight.T + bias, by the faster library."""
     if _onednn.is_available(x.dtype):
         return _onednn.linear(x, weight, bias)
@@ -72,30 +83,43 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _Dropout:
-    """Random bytes, one for each value: those below `limit` drop it.
+    """Which values to drop: those whose random number, from seed and index, is below `limit`.
 
-    The probability is a multiple of 1/256. Values that are kept have to be multiplied by `scale`,
-    which is cheapest in the weights of a product before or after.
+    Values that are kept have to be multiplied by `scale`, which is cheapest in the weights of a
+    product before or after.
     """
 
     def __init__(self, p: float) -> None:
-        self.limit = min(round(256 * p), 255)
-        self.scale = 256 / (256 - self.limit)
+        self.limit = np.uint32(round(p * 2**32))
+        self.scale = 1 / (1 - p)
         # torch's seed decides, so that a resumed training draws the same.
-        seed = int(torch.randint(2**62, ())) if self.limit else 0
-        self._stream = np.random.SFC64(seed)
+        self.seed = np.uint32(int(torch.randint(2**32, ())) if p else 0)
 
-    def draw(self, shape: torch.Size) -> Tensor:
-        """Return random bytes; none if nothing is dropped."""
+    def drop_(self, x: Tensor, first: int) -> Tensor:
+        """Set the dropped values of x (tokens, features) to zero, in place if it is float32."""
         if not self.limit:
-            return torch.empty(0, dtype=torch.uint8)
-        words = self._stream.random_raw(-(-shape.numel() // 8))
-        return torch.from_numpy(words).view(torch.uint8)[: shape.numel()].view(shape)
+            return x
+        values = x.float()
+        _kernels.drop(values.numpy(), first, self.seed, self.limit)
+        return values.to(x.dtype)
 
-    def drop_(self, x: Tensor, draws: Tensor) -> Tensor:
-        """Set the dropped values of x to zero, in place."""
-        # Comparing floats is several times faster here than comparing bytes.
-        return x.mul_(draws.to(x.dtype).ge_(self.limit)) if self.limit else x
+
+class _DropValues(torch.autograd.Function):
+    """Dropout as a layer of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        ctx.dropout = _Dropout(p)
+        return _DropValues._drop(x, ctx.dropout)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> _Grads:
+        return _DropValues._drop(grad, ctx.dropout), None
+
+    @staticmethod
+    def _drop(x: Tensor, dropout: _Dropout) -> Tensor:
+        return dropout.drop_((x * dropout.scale).flatten(0, -2), 0).view(x.shape)
 
 
 class _Gradients:
@@ -104,39 +128,31 @@ class _Gradients:
     def __init__(self, weights: tuple[Tensor, ...]) -> None:
         self.sums = [torch.zeros_like(weight) for weight in weights]
 
-    def add(self, index: int, values: Tensor, rows: slice = slice(None)) -> None:
+    def add(self, index: int, values: Tensor) -> None:
         """Add to the gradient of a weight."""
-        self.sums[index][rows] += values
+        self.sums[index] += values
 
-    def add_linear(
-        self, index: int, grad: Tensor, x: Tensor, rows: slice = slice(None), scale: float = 1.0
-    ) -> None:
+    def add_linear(self, index: int, grad: Tensor, x: Tensor, scale: float = 1.0) -> None:
         """Add the gradients of a linear layer's weight and of its bias, which follows it."""
-        weight = self.sums[index][rows]
+        weight = self.sums[index]
         if grad.dtype == weight.dtype:
             weight.addmm_(grad.T, x, alpha=scale)
         else:
             weight.add_(grad.T @ x, alpha=scale)
-        self.sums[index + 1][rows] += grad.sum(0)
+        self.sums[index + 1] += grad.sum(0)
 
 
-def _norm(x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _norm(x: Tensor, scale: Tensor, shift: Tensor) -> list[Tensor]:
     """Return the normalised tokens, and the mean and inverse deviation of each."""
-    return torch.native_layer_norm(x, x.shape[-1:], scale, shift, 1e-5)
+    return list(torch.native_layer_norm(x, x.shape[-1:], scale, shift, 1e-5))
 
 
 def _norm_backward(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    deviation: Tensor,
-    weights: tuple[Tensor, ...],
-    gradients: _Gradients,
+    grad: Tensor, x: Tensor, norm: list[Tensor], weights: list[Tensor], gradients: _Gradients
 ) -> Tensor:
     """Return the gradient of a norm's input; add up those of its scale and shift."""
-    scale, shift = weights[:2]
     found = torch.ops.aten.native_layer_norm_backward(
-        grad.to(x.dtype), x, x.shape[-1:], mean, deviation, scale, shift, [True, True, True]
+        grad.to(x.dtype), x, x.shape[-1:], *norm, *weights[:2], [True, True, True]
     )
     gradients.add(0, found[1])
     gradients.add(1, found[2])
@@ -144,7 +160,7 @@ def _norm_backward(
     return out
 
 
-def _own_types(function: Callable[..., Any]) -> Callable[..., Any]:
+def _own_types(function: _Pass) -> _Pass:
     """Let a pass choose its types itself, without autocast.
 
     A backward pass too: Lightning calls it inside autocast, where `_complex` would return a copy
@@ -156,7 +172,7 @@ def _own_types(function: Callable[..., Any]) -> Callable[..., Any]:
         with torch.autocast("cpu", enabled=False):
             return function(*inputs)
 
-    return run
+    return cast("_Pass", run)
 
 
 class _FeedForward(torch.autograd.Function):
@@ -166,24 +182,23 @@ class _FeedForward(torch.autograd.Function):
     @_own_types
     def forward(ctx: Any, x: Tensor, kind: torch.dtype, dropout: float, *weights: Tensor) -> Tensor:
         inner, outer = _Dropout(dropout), _Dropout(dropout)
-        ctx.inner, ctx.outer, ctx.kind, ctx.weights = inner, outer, kind, weights
+        ctx.inner, ctx.outer, ctx.kind = inner, outer, kind
         in_weight, in_bias, out_weight, out_bias = (w.to(kind) for w in weights[2:])
-        width = out_weight.shape[1]
         out_weight = out_weight * inner.scale
         tokens = x.flatten(0, -2)
         out = torch.empty_like(tokens)
         ctx.saved = []
         for part in _parts(len(tokens)):
-            normed = _norm(tokens[part], *weights[:2])[0].to(kind)
-            value = _linear(normed, in_weight[:width], in_bias[:width])
-            gate = _linear(normed, in_weight[width:], in_bias[width:])
-            draws = inner.draw(value.shape)
-            gated = inner.drop_(F.gelu(gate).mul_(value), draws)
-            branch = _linear(gated, out_weight, out_bias)
-            outer_draws = outer.draw(branch.shape)
-            outer.drop_(branch, outer_draws)
+            normed, *norm = _norm(tokens[part], *weights[:2])
+            normed = normed.to(kind)
+            projected = _linear(normed, in_weight, in_bias)
+            gated = torch.empty((len(normed), out_weight.shape[1]))
+            place = part.start, inner.seed, inner.limit
+            _kernels.gate(projected.float().numpy(), *place, gated.numpy())
+            branch = _linear(gated.to(kind), out_weight, out_bias)
+            branch = outer.drop_(branch, part.start)
             torch.add(tokens[part], branch, alpha=outer.scale, out=out[part])
-            ctx.saved.append((value, gate, draws, outer_draws))
+            ctx.saved.append((part, norm, normed, projected))
         ctx.save_for_backward(x, *weights)
         return out.view(x.shape)
 
@@ -193,27 +208,23 @@ class _FeedForward(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> _Grads:
         x, *weights = ctx.saved_tensors
         inner, outer, kind = ctx.inner, ctx.outer, ctx.kind
-        in_weight, out_weight = weights[2].to(kind), weights[4].to(kind) * inner.scale
-        width = out_weight.shape[1]
-        value_rows, gate_rows = slice(None, width), slice(width, None)
+        in_columns = weights[2].to(kind).T.contiguous()
+        out_columns = (weights[4].to(kind) * inner.scale).T.contiguous()
         gradients = _Gradients(weights)
         tokens, grads = x.flatten(0, -2), grad.flatten(0, -2)
         out = torch.empty_like(tokens)
-        for part, kept in zip(_parts(len(tokens)), ctx.saved, strict=True):
-            value, gate, draws, outer_draws = kept
-            branch = outer.drop_((grads[part] * outer.scale).to(kind), outer_draws)
-            # What is dropped of the gated features passes no gradient to value and gate either.
-            gelu = inner.drop_(F.gelu(gate), draws)
-            gradients.add_linear(4, branch, gelu * value, scale=inner.scale)
-            gated = branch @ out_weight
-            gate = torch.ops.aten.gelu_backward(inner.drop_(gated * value, draws), gate)
-            value = gated.mul_(gelu)
-            normed, mean, deviation = _norm(tokens[part], *weights[:2])
-            normed = normed.to(kind)
-            gradients.add_linear(2, value, normed, value_rows)
-            gradients.add_linear(2, gate, normed, gate_rows)
-            back = torch.addmm(value @ in_weight[value_rows], gate, in_weight[gate_rows])
-            back = _norm_backward(back, tokens[part], mean, deviation, weights, gradients)
+        for part, norm, normed, projected in ctx.saved:
+            branch = outer.drop_((grads[part] * outer.scale).to(kind), part.start)
+            back = _linear(branch, out_columns)
+            gated, back_in = torch.empty(back.shape), torch.empty(projected.shape)
+            place = part.start, inner.seed, inner.limit
+            reads = projected.float().numpy(), *place, back.float().numpy()
+            _kernels.gate_backward(*reads, gated.numpy(), back_in.numpy())
+            gradients.add_linear(4, branch, gated.to(kind), inner.scale)
+            back_in = back_in.to(kind)
+            gradients.add_linear(2, back_in, normed)
+            back = _linear(back_in, in_columns)
+            back = _norm_backward(back, tokens[part], norm, weights, gradients)
             torch.add(grads[part], back, out=out[part])
         return out.view(x.shape), None, None, *gradients.sums
 
@@ -235,26 +246,25 @@ class _TimeAttention(torch.autograd.Function):
         outer = _Dropout(dropout)
         ctx.outer, ctx.kind, ctx.heads = outer, kind, heads
         qkv_weight, qkv_bias, out_weight, out_bias = (w.to(kind) for w in weights[2:])
-        rows_rotation = rotation[:, 0]  # (tokens, head_dim / 2)
-        out = torch.empty(x.shape, dtype=x.dtype)
+        angles = _cosines(rotation)
+        tokens = x.flatten(0, 1)
+        out = torch.empty_like(tokens)
         ctx.saved = []
-        for part in _parts(*x.shape[:2]):
-            normed = _norm(x[part], *weights[:2])[0].to(kind)
-            projected = _linear(normed, qkv_weight, qkv_bias).unflatten(-1, (3, heads, -1))
-            rows = _rotate_to_rows(projected, rows_rotation)
+        for part in _parts(len(tokens), x.shape[1]):
+            normed, *norm = _norm(tokens[part], *weights[:2])
+            normed = normed.to(kind)
+            projected = _linear(normed, qkv_weight, qkv_bias)
+            rows = _rotate_to_rows(projected, angles, heads)
             query, key, value = rows
-            scores = torch.bmm(query, key.transpose(1, 2)).mul_(query.shape[-1] ** -0.5)
-            shares = _softmax(scores)
+            shares = torch.bmm(query, key.transpose(1, 2))
+            _kernels.softmax(shares.numpy(), np.float32(query.shape[-1] ** -0.5))
             attended = torch.bmm(shares, value)[None]
-            attended = _rotate_from_rows(attended, rows_rotation.conj(), heads)
-            attended = attended.flatten(2).to(kind)
-            branch = _linear(attended, out_weight, out_bias)
-            draws = outer.draw(branch.shape)
-            outer.drop_(branch, draws)
-            torch.add(x[part], branch, alpha=outer.scale, out=out[part])
-            ctx.saved.append((rows, shares, attended, draws))
+            attended = _rotate_from_rows(attended, angles, heads).to(kind)
+            branch = outer.drop_(_linear(attended, out_weight, out_bias), part.start)
+            torch.add(tokens[part], branch, alpha=outer.scale, out=out[part])
+            ctx.saved.append((part, norm, normed, rows, shares, attended))
         ctx.save_for_backward(x, rotation, *weights)
-        return out
+        return out.view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -262,73 +272,55 @@ class _TimeAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> _Grads:
         x, rotation, *weights = ctx.saved_tensors
         outer, kind, heads = ctx.outer, ctx.kind, ctx.heads
-        qkv_weight, out_weight = weights[2].to(kind), weights[4].to(kind)
-        rows_rotation = rotation[:, 0]
+        qkv_columns, out_columns = (weights[i].to(kind).T.contiguous() for i in (2, 4))
+        angles = _cosines(rotation)
         gradients = _Gradients(weights)
-        out = torch.empty(x.shape, dtype=x.dtype)
-        for part, (rows, shares, attended, draws) in zip(
-            _parts(*x.shape[:2]), ctx.saved, strict=True
-        ):
+        tokens, grads = x.flatten(0, 1), grad.flatten(0, 1)
+        out = torch.empty_like(tokens)
+        for part, norm, normed, rows, shares, attended in ctx.saved:
             query, key, value = rows
-            branch = outer.drop_((grad[part] * outer.scale).to(kind), draws)
-            gradients.add_linear(4, branch.flatten(0, 1), attended.flatten(0, 1))
-            back = (branch @ out_weight).unflatten(-1, (1, heads, -1))
-            back = _rotate_to_rows(back, rows_rotation)[0]
-            scores = _softmax_backward(torch.bmm(back, value.transpose(1, 2)), shares)
-            scores.mul_(query.shape[-1] ** -0.5)
-            back = torch.stack(
-                (
-                    torch.bmm(scores, key),
-                    torch.bmm(scores.transpose(1, 2), query),
-                    torch.bmm(shares.transpose(1, 2), back),
-                )
-            )
-            back = _rotate_from_rows(back, rows_rotation.conj(), heads)
-            back = back.flatten(2).flatten(0, 1).to(kind)
-            tokens = x[part].flatten(0, 1)
-            normed, mean, deviation = _norm(tokens, *weights[:2])
-            gradients.add_linear(2, back, normed.to(kind))
-            back = _norm_backward(back @ qkv_weight, tokens, mean, deviation, weights, gradients)
-            torch.add(grad[part], back.view_as(grad[part]), out=out[part])
-        return out, None, None, None, None, *gradients.sums
+            branch = outer.drop_((grads[part] * outer.scale).to(kind), part.start)
+            gradients.add_linear(4, branch, attended)
+            (received,) = _rotate_to_rows(_linear(branch, out_columns), angles, heads)
+            scores = torch.bmm(received, value.transpose(1, 2))
+            scale = np.float32(query.shape[-1] ** -0.5)
+            _kernels.softmax_backward(scores.numpy(), shares.numpy(), scale)
+            back = torch.empty_like(rows)
+            torch.bmm(scores, key, out=back[0])
+            torch.bmm(scores.transpose(1, 2), query, out=back[1])
+            torch.bmm(shares.transpose(1, 2), received, out=back[2])
+            back = _rotate_from_rows(back, angles, heads).to(kind)
+            gradients.add_linear(2, back, normed)
+            back = _linear(back, qkv_columns)
+            back = _norm_backward(back, tokens[part], norm, weights, gradients)
+            torch.add(grads[part], back, out=out[part])
+        return out.view(x.shape), None, None, None, None, *gradients.sums
 
 
-def _rotate_to_rows(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate (units, tokens, n, heads, head_dim) → (n, units × heads, tokens, head_dim).
+def _cosines(rotation: Tensor) -> _Angles:
+    """Return cosine and sine of the angles, each (tokens, head_dim / 2)."""
+    cos, sin = torch.view_as_real(rotation[:, 0]).permute(2, 0, 1).float().contiguous().numpy()
+    return cos, sin
 
-    Float32 at least: few tokens attend to each other faster in it than in bfloat16.
+
+def _rotate_to_rows(x: Tensor, angles: _Angles, heads: int) -> Tensor:
+    """Rotate (units × tokens, n × heads × head_dim) → (n, units × heads, tokens, head_dim).
+
+    In float32: few tokens attend to each other faster in it than in bfloat16.
     """
-    units, tokens, n, heads, width = x.shape
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    rows = torch.empty((n, units, heads, tokens, width), dtype=x.dtype)
-    torch.mul(_complex(x).permute(2, 0, 3, 1, 4), rotation, out=_complex(rows))
+    tokens, width = angles[0].shape[0], 2 * angles[0].shape[1]
+    x = x.view(-1, tokens, x.shape[1] // (heads * width), heads, width)
+    rows = torch.empty((x.shape[2], len(x), heads, tokens, width))
+    _kernels.rotate_to_rows(x.float().numpy(), *angles, rows.numpy())
     return rows.flatten(1, 2)
 
 
-def _rotate_from_rows(rows: Tensor, rotation: Tensor, heads: int) -> Tensor:
-    """Rotate (n, units × heads, tokens, head_dim) → (units, tokens, n, heads, head_dim)."""
-    n, _, tokens, width = rows.shape
-    pairs = _complex(rows.unflatten(1, (-1, heads)))
-    x = torch.empty((pairs.shape[1], tokens, n, heads, width), dtype=rows.dtype)
-    torch.mul(pairs.permute(1, 3, 0, 2, 4), rotation[:, None, None], out=_complex(x))
-    return x
-
-
-def _complex(x: Tensor) -> Tensor:
-    """View interleaved pairs of the last axis as complex numbers."""
-    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis: for few columns several times faster than PyTorch's."""
-    exponentials = (scores - scores.amax(-1, keepdim=True)).exp_()
-    return exponentials.div_(exponentials.sum(-1, keepdim=True))
-
-
-def _softmax_backward(grad: Tensor, shares: Tensor) -> Tensor:
-    """Return the gradient of the scores."""
-    product = grad * shares
-    return product.sub_(shares * product.sum(-1, keepdim=True))
+def _rotate_from_rows(rows: Tensor, angles: _Angles, heads: int) -> Tensor:
+    """Rotate (n, units × heads, tokens, head_dim) back → (units × tokens, n × heads × head_dim)."""
+    n, count, tokens, width = rows.shape
+    x = torch.empty((count // heads, tokens, n, heads, width))
+    _kernels.rotate_from_rows(rows.unflatten(1, (-1, heads)).numpy(), *angles, x.numpy())
+    return x.flatten(2).flatten(0, 1)
 
 
 def keep_freed_memory() -> None:

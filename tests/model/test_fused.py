@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pynapple_nuclr import Encoder, EncoderConfig
-from pynapple_nuclr.model import _fused
+from pynapple_nuclr.model import _fused, _kernels
 from pynapple_nuclr.model.layers import Rotary
 
 DIM, HEADS, WIDTH, TOKENS = 6, 2, 4, 3
@@ -17,30 +19,78 @@ def _weights(*shapes: tuple[int, int]) -> list[Tensor]:
     sizes: list[tuple[int, ...]] = [(DIM,), (DIM,)]
     for out, features in shapes:
         sizes += [(out, features), (out,)]
-    return [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    return [torch.randn(size, requires_grad=True) for size in sizes]
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def _kept(dropout: float, *shape: int) -> Tensor:
+    """Return the factors of the next dropout that is drawn, of values (…, features)."""
+    drawn = _fused._Dropout(dropout)
+    return drawn.drop_(torch.full(shape, drawn.scale).flatten(0, -2), 0).view(shape)
+
+
+def _plain_feed_forward(x: Tensor, weights: list[Tensor], dropout: float) -> Tensor:
+    inner = _kept(dropout, *x.shape[:2], 4 * DIM)
+    outer = _kept(dropout, *x.shape)
+    normed = F.layer_norm(x, [DIM], *weights[:2])
+    value, gate = F.linear(normed, *weights[2:4]).chunk(2, dim=-1)
+    return x + outer * F.linear(inner * F.gelu(gate) * value, *weights[4:])
+
+
+def _plain_attention(x: Tensor, rotation: Tensor, weights: list[Tensor], dropout: float) -> Tensor:
+    outer = _kept(dropout, *x.shape)
+    normed = F.layer_norm(x, [DIM], *weights[:2])
+    qkv = F.linear(normed, *weights[2:4]).unflatten(-1, (3, HEADS, WIDTH))
+    query, key, value = Rotary.rotate(qkv, rotation[:, None]).permute(2, 0, 3, 1, 4)
+    attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    attended = Rotary.rotate(attended, rotation.conj()).flatten(2)
+    return x + outer * F.linear(attended, *weights[4:])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("part", [4, 1_000])
-def test_gradients_are_those_of_the_function(
-    dropout: float, part: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("layer", ["feed-forward", "attention"])
+def test_values_and_gradients_are_those_of_plain_operations(
+    layer: str, part: int, dropout: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_fused, "_TOKENS", part)
     torch.manual_seed(0)
-    x = torch.randn(3, TOKENS, DIM, dtype=torch.float64, requires_grad=True)
-    rotation = Rotary(TOKENS, WIDTH, 0.5).double().rotation(TOKENS)
-
-    def feed_forward(x: Tensor, *weights: Tensor) -> Tensor:
-        torch.manual_seed(1)
-        return _fused.feed_forward(x, weights, dropout)
-
-    def attention(x: Tensor, *weights: Tensor) -> Tensor:
-        torch.manual_seed(1)
-        return _fused.time_attention(x, rotation, HEADS, weights, dropout)
-
-    assert torch.autograd.gradcheck(feed_forward, (x, *_weights((8 * DIM, DIM), (DIM, 4 * DIM))))
+    x, direction = torch.randn(5, TOKENS, DIM, requires_grad=True), torch.randn(5, TOKENS, DIM)
+    rotation = Rotary(TOKENS, WIDTH, 0.5).rotation(TOKENS)
     wide = HEADS * WIDTH
-    assert torch.autograd.gradcheck(attention, (x, *_weights((3 * wide, DIM), (DIM, wide))))
+    if layer == "attention":
+        weights = _weights((3 * wide, DIM), (DIM, wide))
+        torch.manual_seed(1)
+        found = _fused.time_attention(x, rotation, HEADS, tuple(weights), dropout)
+        torch.manual_seed(1)
+        expected = _plain_attention(x, rotation, weights, dropout)
+    else:
+        weights = _weights((8 * DIM, DIM), (DIM, 4 * DIM))
+        torch.manual_seed(1)
+        found = _fused.feed_forward(x, tuple(weights), dropout)
+        torch.manual_seed(1)
+        expected = _plain_feed_forward(x, weights, dropout)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    gradients = torch.autograd.grad(found, [x, *weights], direction)
+    plain = torch.autograd.grad(expected, [x, *weights], direction)
+    for ours, theirs in zip(gradients, plain, strict=True):
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm() + 1e-6
+
+
+def test_the_gate_is_precise_at_small_and_large_values() -> None:
+    x = torch.linspace(-12, 12, 2_001)[:, None]
+    projected = torch.cat((torch.ones_like(x), x), dim=1)
+    no_dropout = 0, np.uint32(0), np.uint32(0)
+    gated, back = torch.empty_like(x), torch.empty_like(projected)
+    _kernels.gate(projected.numpy(), *no_dropout, gated.numpy())
+    exact = x.double().requires_grad_()
+    F.gelu(exact).sum().backward()
+    torch.testing.assert_close(gated.double(), F.gelu(exact).detach(), rtol=1e-6, atol=1e-6)
+    grad = torch.ones_like(x)
+    _kernels.gate_backward(
+        projected.numpy(), *no_dropout, grad.numpy(), gated.numpy(), back.numpy()
+    )
+    assert exact.grad is not None
+    torch.testing.assert_close(back[:, 1:].double(), exact.grad, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("scope", ["patch", "window"])
@@ -81,15 +131,20 @@ def test_bfloat16_gradients_are_near_those_of_float32(
 
 
 def test_dropout_keeps_the_mean_and_follows_the_seed() -> None:
+    x = torch.ones(1_000, 100, requires_grad=True)
     torch.manual_seed(0)
-    first, second = _fused._Dropout(0.2), _fused._Dropout(0.2)
+    first, second = _fused.dropout(x, 0.2), _fused.dropout(x, 0.2)
     torch.manual_seed(0)
-    again = _fused._Dropout(0.2)
-    shape = torch.Size([1_000, 100])
-    values = [one.drop_(torch.ones(shape), one.draw(shape)) for one in (first, second, again)]
-    assert torch.equal(values[0], values[2])
-    assert not torch.equal(values[0], values[1])
-    assert abs(float(values[0].mean()) * first.scale - 1) < 0.01
+    assert torch.equal(first, _fused.dropout(x, 0.2))
+    both = (first.detach() > 0).float().mul(second.detach() > 0).mean()
+    assert abs(float(both) - 0.8**2) < 0.01  # independent of each other
+    assert abs(float(first.detach().mean()) - 1) < 0.01
+    for axis in (0, 1):
+        shares = (first.detach() > 0).float().mean(axis)
+        binomial = (0.8 * 0.2 / (x.numel() / shares.numel())) ** 0.5
+        assert abs(float(shares.std()) / binomial - 1) < 0.25
+    (gradient,) = torch.autograd.grad(first.sum(), x)
+    assert torch.equal(gradient, first.detach())
 
 
 def test_no_units_pass_through() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pynapple as nap
 from numpy.typing import NDArray
 
-from pynapple_nuclr import Encoder, encode, unit_statistics
+from pynapple_nuclr import Encoder, encode, stability, unit_statistics
 from pynapple_nuclr.baselines import Statistics
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.evaluation.results_cache import Store, hash_recording, key_of
@@ -101,7 +102,7 @@ class Features:
                     "even": np.nanmean(windows[::2], axis=0),
                 }
 
-        return self._once([name, gaps, self.max_windows], units, compute)
+        return self._once([name, gaps, self.max_windows, _code(stability)], units, compute)
 
     def seen(self, name: str, units: Any) -> bool | None:
         """Return whether an encoder was trained on this recording; None if its card is silent."""
@@ -131,7 +132,9 @@ class Features:
                 for half, odd in (("odd", 1), ("even", 0))
             }
 
-        own = self._once(["halves", STATISTICS, self.max_windows, _source()], units, compute)
+        own = self._once(
+            ["halves", STATISTICS, self.max_windows, _code(_unit_statistics)], units, compute
+        )
         mean, sd = (f([own["odd"], own["even"]], axis=(0, 1)) for f in (np.mean, np.std))
         scale = np.where(sd > 0, sd, 1.0)
         return (own["odd"] - mean) / scale, (own["even"] - mean) / scale
@@ -140,7 +143,7 @@ class Features:
         def compute() -> Arrays:
             return {"values": Statistics().embed({"recording": units})["recording"]}
 
-        return self._once([STATISTICS, _source()], units, compute)["values"]
+        return self._once([STATISTICS, _code(_unit_statistics)], units, compute)["values"]
 
     def _once(self, what: Any, units: Any, compute: Any) -> Arrays:
         key = key_of([what, content(units)])
@@ -153,9 +156,9 @@ class Features:
         return self._known[key]
 
 
-def _source() -> str:
-    """Return the code of the statistics: what an older one computed is not used again."""
-    return inspect.getsource(_unit_statistics)
+def _code(module: ModuleType) -> str:
+    """Return the code of a module: what an older one computed is not used again."""
+    return inspect.getsource(module)
 
 
 def content(units: Any) -> str:

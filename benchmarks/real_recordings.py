@@ -54,6 +54,8 @@ class Bench:
         Folder of the recordings.
     features : Features
         Computes features and keeps them.
+    folder : Path
+        Keeps encoders that tasks train.
     store : Store
         Keeps the predictions of the rows.
     encoders : dict
@@ -66,6 +68,7 @@ class Bench:
 
     data: Path
     features: Features
+    folder: Path
     store: Store
     encoders: dict[str, list[Encoder]]
     seeds: list[int]
@@ -86,9 +89,12 @@ def run(bench: Bench, task: RealTask) -> tuple[Result, Populations]:
     """Predict the labels of a task by every row."""
     populations = task.read(bench.data)
     modality = modality_of(next(iter(populations.recordings.values())))
+    given = bench.encoders
+    if task.encoders:
+        given = task.encoders(populations.recordings, bench.seeds, bench.folder)
     encoders = {
         row: [one for one in several if one.config.modality == modality]
-        for row, several in bench.encoders.items()
+        for row, several in given.items()
     }
     encoders = {row: several for row, several in encoders.items() if several}
     first = next(iter(encoders.values()))[0]
@@ -233,13 +239,14 @@ def _joined(
     several: Sequence[Mapping[str, Any]], populations: Populations, task: RealTask
 ) -> Predictions:
     """Return the runs of a row together."""
-    return Predictions(
+    joined = Predictions(
         labels=several[0]["label"],
         recordings=several[0]["recording"],
         predicted=np.stack([one["predicted"] for one in several]),
         individuals=populations.individuals,
         within=bool(task.within),
     )
+    return joined.only(populations.scored) if populations.scored else joined
 
 
 def _seen(
@@ -250,6 +257,8 @@ def _seen(
     seen: dict[str, list[bool | None]] = {}
     for recording, units in populations.recordings.items():
         group = recording if rows.within else populations.individuals[recording]
+        if group not in rows.groups:
+            continue
         seen.setdefault(group, []).append(features.seen(name, units))
     return {group: None if None in each else any(each) for group, each in seen.items()}
 
@@ -283,6 +292,7 @@ def main() -> None:
     bench = Bench(
         data=arguments.data,
         features=Features(runs / "features", arguments.max_windows),
+        folder=runs / "encoders",
         store=Store(runs / "predictions"),
         encoders=encoders_of(arguments.encoder),
         seeds=arguments.seeds,
@@ -291,7 +301,12 @@ def main() -> None:
     for name in arguments.only:
         begun = time.perf_counter()
         result, populations = run(bench, TASKS[name])
-        free = measures(bench.features, result.encoders, populations.recordings)
+        scored = {
+            name: one
+            for name, one in populations.recordings.items()
+            if not populations.scored or populations.individuals[name] in populations.scored
+        }
+        free = measures(bench.features, result.encoders, scored)
         text = real_page.part(TASKS[name], result, free, bench.seeds)
         print(f"{text}\n\n({(time.perf_counter() - begun) / 60:.1f} minutes)\n", flush=True)
         if arguments.write:

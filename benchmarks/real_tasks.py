@@ -6,12 +6,13 @@ Labels that a task does not use are blank, so that these units stay in the popul
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from fish_scaling import TESTED, fish_encoders
 
 from recordings import (
     macaque,
@@ -34,6 +35,7 @@ class Populations(NamedTuple):
     recordings: dict[str, Any]  # name → units with a column `LABEL`
     left_out: dict[str, str]  # name → what is left out together with it; empty: units are
     individuals: dict[str, str]  # name → the animal or session over which intervals are
+    scored: tuple[str, ...] = ()  # individuals that count in the scores; empty: all of them
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,15 @@ class RealTask:
         the probe is trained on other animals, sessions or laboratories.
     note : str
         What has to be known to read the scores.
+    encoders : callable, optional
+        (recordings, seeds, folder) → row → encoders that the task trains. Default: those given.
     """
 
     title: str
     read: Callable[[Path], Populations]
     within: int = 0
     note: str = ""
+    encoders: Callable[[Mapping[str, Any], Sequence[int], Path], dict[str, list[Any]]] | None = None
 
 
 def waveforms(data: Path) -> Populations:
@@ -102,6 +107,13 @@ def macaque_areas_within(data: Path) -> Populations:
 def zebrafish_regions(data: Path) -> Populations:
     """Names of the regions of the zebrafish that most fish have."""
     return _left_out_by_animal(_common(zebrafish(data), "region", 9), lambda units: units["region"])
+
+
+def zebrafish_held_out(data: Path) -> Populations:
+    """Names of the regions of fish that no encoder was trained on, by labels of the others."""
+    all_fish = zebrafish_regions(data)
+    half = {name: "tested" if name in TESTED else "trained" for name in all_fish.recordings}
+    return all_fish._replace(left_out=half, scored=TESTED)
 
 
 def worm_classes(data: Path) -> Populations:
@@ -161,6 +173,16 @@ TASKS = {
         "Zebrafish: name of the region, each fish left out",
         zebrafish_regions,
         note="The units are means over regions. Regions that at least half of the fish have.",
+    ),
+    "f_scaling": RealTask(
+        "Zebrafish: name of the region, by the number of fish in pretraining",
+        zebrafish_held_out,
+        note=(
+            "Equally many pairs of views for every encoder, dim 64. Scored are four fish that no "
+            "encoder has seen; the probe is always trained on the labels of all fourteen others, "
+            "of which each seed takes the first in an order of its own for pretraining."
+        ),
+        encoders=fish_encoders,
     ),
     "g": RealTask(
         "Worms: class of the neuron, the other laboratory left out",

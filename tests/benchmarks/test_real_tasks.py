@@ -9,6 +9,7 @@ import real_page
 import real_recordings
 import tuned_probe
 from features import Features
+from fish_scaling import fish_encoders
 from label_free import measures, reidentified
 from real_recordings import Bench, run
 from real_tasks import LABEL, TASKS, Populations, RealTask, _labelled, _within
@@ -20,15 +21,15 @@ from pynapple_nuclr.familiarity import record_training_data
 
 @pytest.fixture(scope="module", autouse=True)
 def fewer_choices():
-    """Two values of C, so that the tests take seconds."""
+    """One value of C, so that the tests take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuned_probe, "STRENGTHS", (0.1, 1.0))
+        patch.setattr(tuned_probe, "STRENGTHS", (1.0,))
         yield
 
 
 @pytest.fixture(scope="module")
 def mice():
-    return nap_nuclr.simulate("single", n_units=24, duration=40, animals=3)
+    return nap_nuclr.simulate("single", n_units=24, duration=20, animals=3)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def encoder(tiny_config, mice):
 def bench(tmp_path_factory, encoder):
     folder = tmp_path_factory.mktemp("kept")
     features = Features(folder / "features", max_windows=4)
-    return Bench(Path("none"), features, Store(folder / "rows"), {"tiny": [encoder]}, [0])
+    return Bench(Path("none"), features, folder, Store(folder / "rows"), {"tiny": [encoder]}, [0])
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +158,22 @@ def test_every_task_has_labels_in_what_it_leaves_out(data_dir, name):
     assert bool(populations.left_out) != bool(task.within)
     if task.within:
         assert all(len(own) >= 2 for own in labels)
+
+
+def test_fish_of_the_test_are_in_no_training_of_the_scaling_curve(tmp_path):
+    names = ["fish01", "fish02", "fish15"]
+    simulated = nap_nuclr.simulate(
+        "single", n_units=14, duration=300, animals=3, modality="calcium", frame_rate=1.0
+    )
+    fish = dict(zip(names, simulated.values(), strict=True))
+    rows = fish_encoders(fish, [0], tmp_path, steps=2)
+    assert list(rows) == [
+        "pretrained on 1 fish",
+        "pretrained on 2 fish",
+        "2 fish, no population attention",
+    ]
+    features = Features(tmp_path / "features")
+    for row, (encoder,) in rows.items():
+        name = features.add(encoder)
+        assert not features.seen(name, fish["fish15"])
+        assert sum(features.seen(name, fish[one]) for one in names) == int("2" in row) + 1

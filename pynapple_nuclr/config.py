@@ -23,6 +23,7 @@ _CHOICES = {
 _OLD_NAMES = {"population_scores": "attention_scope"}  # in files of 0.1.0 and in every hash
 # Settings added later: at this value they are not part of the signature, so that hashes stay.
 _ADDED = {"attention_scope": "patch", "population_dropout": 0.0, "max_gap": 3.0}
+_ADDED["interval_bins"] = 0
 # Wide enough for any encoder of this kind, narrow enough that a forged file cannot ask for a
 # model that does not fit into memory.
 _LARGEST = {"dim": 4096, "heads": 64, "head_dim": 512, "temporal_layers": 64}
@@ -32,7 +33,7 @@ _LARGEST_PRODUCT = 100_000
 
 _OTHER_MODALITY = {
     "spikes": {"frame_rate", "patch_frames", "window_frames", "signal"},
-    "calcium": {"bin_size", "patch_duration", "window_duration"},
+    "calcium": {"bin_size", "patch_duration", "window_duration", "interval_bins"},
 }
 
 
@@ -46,6 +47,9 @@ class EncoderConfig:
         What the encoder was trained on.
     bin_size, patch_duration, window_duration : float
         Spikes: width of a bin, a patch (a token of one unit) and a window, in seconds.
+    interval_bins : int
+        Spikes: bins of each of two histograms of a patch's intervals between spikes, which are
+        joined to its counts (`pynapple_nuclr.windows.interval_histograms`); 0, as published: none.
     frame_rate : float
         Calcium: frames per second that the encoder reads; other recordings are resampled.
     patch_frames, window_frames : int
@@ -110,6 +114,7 @@ class EncoderConfig:
     attention_scope: AttentionScope = "patch"
     population_dropout: float = 0.0
     max_gap: float = 3.0
+    interval_bins: int = 0
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -124,7 +129,7 @@ class EncoderConfig:
         for name in ("patch_frames", "window_frames", "dim", "heads", "head_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"config.{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("temporal_layers", "spatiotemporal_layers"):
+        for name in ("temporal_layers", "spatiotemporal_layers", "interval_bins"):
             if getattr(self, name) < 0:
                 raise ValueError(f"config.{name} is {getattr(self, name)}; expected at least 0")
         if self.head_dim % 2:
@@ -182,10 +187,15 @@ class EncoderConfig:
         return self.window_frames // self.patch_frames
 
     @property
+    def bins(self) -> int:
+        """Bins of spike counts in a patch."""
+        return round(self.patch_duration / self.bin_size)
+
+    @property
     def features(self) -> int:
-        """Values in a patch: bins (spikes) or frames (calcium)."""
+        """Values in a patch: bins and those of two histograms (spikes), or frames (calcium)."""
         if self.modality == "spikes":
-            return round(self.patch_duration / self.bin_size)
+            return self.bins + 2 * self.interval_bins
         return self.patch_frames
 
     @property

@@ -171,6 +171,8 @@ def window_statistics(source: PatchReader, starts: NDArray[Any]) -> WindowStatis
     together: list[Floats] = []
     for window in starts[chosen.astype(np.int64)]:
         patches = source.read(window)
+        if source.config.modality == "spikes":
+            patches = patches[..., : source.config.bins]  # counts alone, without intervals
         present = source.present(patches)
         some = [slice(first, first + _UNITS) for first in range(0, len(patches), _UNITS)]
         of_some = [_sums(patches[units].astype(np.float64), present[units]) for units in some]

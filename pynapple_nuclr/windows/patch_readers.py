@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.windows.interval_histograms import interval_histograms
 from pynapple_nuclr.windows.trace_patches import TracePatchReader, open_traces
 
 if TYPE_CHECKING:
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
 # pynapple keeps times to the nanosecond: a spike on an edge belongs to the bin that it opens.
 EDGE = 0.5e-9
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """Keep each spike of a unit with the unit's probability."""
+
+    probabilities: NDArray[np.float64]  # (units of the recording,)
+    rng: np.random.Generator
+
+    def keep(self, units: NDArray[Any]) -> NDArray[np.bool_]:
+        """Draw which spikes stay; `units` (spikes,) says whose they are."""
+        return self.rng.random(len(units)) < self.probabilities[units]
 
 
 @dataclass(frozen=True)
@@ -43,24 +56,42 @@ class SpikePatchReader:
         return {}
 
     def read(
-        self, starts: NDArray[Any], units: NDArray[np.int64] | None = None
+        self,
+        starts: NDArray[Any],
+        units: NDArray[np.int64] | None = None,
+        *,
+        thinning: Thinning | None = None,
     ) -> NDArray[np.float32]:
-        """Return the counts of the patches that begin at `starts` (units, patches, bins)."""
-        n_units, features = self.recording.n_units, self.config.features
+        """Return the patches that begin at `starts` (units, patches, features).
+
+        Counts per bin, then the histograms of intervals, if the encoder reads them. With
+        `thinning`, of a random part of the spikes.
+        """
+        n_units, n_bins, n_intervals = (
+            self.recording.n_units,
+            self.config.bins,
+            self.config.interval_bins,
+        )
         units = np.arange(n_units) if units is None else units
         row = np.full(n_units, -1)
         row[units] = np.arange(len(units))
-        shape = (len(units), len(starts), features)
+        shape = (len(units), len(starts))
         cells = [np.empty(0, np.int64)]
+        intervals = np.zeros((*shape, 2 * n_intervals), dtype=np.float32)
         for first, last in self._stretches(starts):
             start, stop = starts[first] - self._edge, self._end(starts[last - 1]) - self._edge
             times, who = self.recording.between(start, stop)
-            bins = ((times - start) / self.config.bin_size).astype(np.int64)
-            bins = np.minimum(bins, (last - first) * features - 1) + first * features
             rows = row[who]
-            cells.append((rows * (len(starts) * features) + bins)[rows >= 0])
-        counts = np.bincount(np.concatenate(cells), minlength=int(np.prod(shape)))
-        return counts.reshape(shape).astype(np.float32)
+            read = rows >= 0 if thinning is None else (rows >= 0) & thinning.keep(who)
+            times, rows = times[read], rows[read]
+            bins = ((times - start) / self.config.bin_size).astype(np.int64)
+            bins = np.minimum(bins, (last - first) * n_bins - 1) + first * n_bins
+            cells.append(rows * (len(starts) * n_bins) + bins)
+            if n_intervals:
+                intervals += interval_histograms(times, rows, bins // n_bins, shape, n_intervals)
+        counts = np.bincount(np.concatenate(cells), minlength=shape[0] * shape[1] * n_bins)
+        patches = counts.reshape(*shape, n_bins).astype(np.float32)
+        return np.concatenate([patches, intervals], axis=2) if n_intervals else patches
 
     def _stretches(self, starts: NDArray[Any]) -> list[tuple[int, int]]:
         """Return which patches (first, last) follow on each other without a gap."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pynapple_nuclr.windows.patch_readers import PatchReader
+from pynapple_nuclr.windows.patch_readers import PatchReader, Thinning
 from pynapple_nuclr.windows.tiling import check_room, whole_patches
+from pynapple_nuclr.windows.trace_patches import TracePatchReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,19 +185,29 @@ class ViewSampler:
         if self.settings.max_units is not None:
             kept = min(kept, self.settings.max_units)
         ids = np.sort(candidates[rng.permutation(len(candidates))[:kept]])
-        patches = reader.read(starts, ids)
+        patches = self._read(reader, starts, ids, rng)
         if not np.isfinite(patches).all():
             raise ValueError(
                 f"recording {reader.recording.name!r}: NaN or infinity in the window at "
                 f"{reader.seconds(starts[:1])[0]:g} s, where there was none when it was opened; "
                 "were its file or arrays changed, or is its cache damaged (cache=)?"
             )
-        if self.settings.spikes_kept != (1, 1):
-            share = rng.uniform(*self.settings.spikes_kept, (len(ids), 1, 1))
-            patches = rng.binomial(patches.astype(np.int64), share).astype(np.float32)
         # Units that are silent in the view leave after the draw, as published.
         present = reader.present(patches)
         return (patches, ids) if present.all() else (patches[present], ids[present])
+
+    def _read(
+        self,
+        reader: PatchReader,
+        starts: NDArray[Any],
+        ids: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.float32]:
+        """Read the patches of some units, with all of their spikes or a random part of them."""
+        if self.settings.spikes_kept == (1, 1) or isinstance(reader, TracePatchReader):
+            return reader.read(starts, ids)
+        probabilities = rng.uniform(*self.settings.spikes_kept, reader.recording.n_units)
+        return reader.read(starts, ids, thinning=Thinning(probabilities, rng))
 
     def _within(
         self, reader: PatchReader, rng: np.random.Generator

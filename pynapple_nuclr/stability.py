@@ -77,11 +77,11 @@ def _like_units(order: NDArray[np.int64]) -> NDArray[np.int64]:
     n_near = min(_COMPARISON_UNITS + 1, n_units)  # itself too
     position = np.arange(n_units)
     first = np.clip(position - n_near // 2, 0, n_units - n_near)
-    near = first + np.arange(n_near)[:, None]
-    near = near.T[near.T != position[:, None]].reshape(n_units, n_near - 1).T
-    like = np.empty_like(near)
-    like[:, by_order] = by_order[near]
-    return like
+    near = first[:, None] + np.arange(n_near)
+    others = near[near != position[:, None]].reshape(n_units, n_near - 1)
+    like = np.empty_like(others)
+    like[by_order] = by_order[others]
+    return like.T
 
 
 def _percentile_ranks(

@@ -57,6 +57,10 @@ def fit_command(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Numeric column to join to the embedding; repeat."),
     ] = None,
+    inputs: Annotated[
+        Literal["auto", "embedding", "statistics", "both"] | None,
+        typer.Option(help="What describes a neuron; auto: the best (default: auto)."),
+    ] = None,
     standardize: Annotated[
         Literal["none", "recording"] | None,
         typer.Option(help="Standardise vectors within each (default: none)."),
@@ -108,7 +112,9 @@ def fit_command(
 
     from pynapple_nuclr.probes import Probe
 
-    settings = drop_unset(features=feature, standardize=standardize, calibrate=calibrate)
+    settings = drop_unset(
+        inputs=inputs, features=feature, standardize=standardize, calibrate=calibrate
+    )
     probe = Probe(target, estimator=_estimator(classifier), **settings)
     with collect_warnings(notes):
         probe.fit(recordings, animals=animals, verbose=False)
@@ -120,6 +126,8 @@ def fit_command(
         "units": probe.n_units_,
         "recordings": list(recordings),
         "encoder": probe.encoder_,
+        "inputs": probe.inputs_,
+        **{f"macro_f1_{name}": score for name, score in probe.cv_inputs_.items()},
         "macro_f1": probe.cv_score_,
         "chance": probe.cv_chance_,
         "chance_sd": probe.cv_chance_sd_,
@@ -142,7 +150,9 @@ def annotate_command(
     kind: Format = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help='Call neurons of a lower confidence "unknown" (default: none).'),
+        typer.Option(
+            help='Call neurons "unknown" below it: 0 like a guess, 1 certain (default: none).'
+        ),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write a column per class.")

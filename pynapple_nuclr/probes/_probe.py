@@ -7,33 +7,18 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pynapple_nuclr.calibration import macro_f1_of_predictions, with_temperature
-from pynapple_nuclr.columns import (
-    MISSING_LABELS,
-    UNKNOWN,
-    check_name,
-    is_embedded,
-    is_missing_label,
-)
-from pynapple_nuclr.probes.annotation import (
-    check_embedded,
-    embed_for_probe,
-    write_predictions,
-)
-from pynapple_nuclr.probes.cross_validation import check_classes, cross_validate, most_probable
-from pynapple_nuclr.probes.default_estimator import default_estimator
-from pynapple_nuclr.probes.inputs import (
-    check_parameters,
-    rows_to_predict,
-    training_rows,
-    warn_of_training_units,
-)
-from pynapple_nuclr.probes.probe_card import chance_text
-from pynapple_nuclr.probes.rows import labelled
+from pynapple_nuclr.columns import MISSING_LABELS, UNKNOWN, is_missing_label
+from pynapple_nuclr.probes.annotation import units_to_annotate, write_predictions
+from pynapple_nuclr.probes.cross_validation import most_probable
+from pynapple_nuclr.probes.fitting import fit_probe, new_estimator
+from pynapple_nuclr.probes.inputs import rows_to_predict, warn_of_training_units
+from pynapple_nuclr.probes.probe_card import chance_text, score_text
+from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.saving import ProbeFiles
 
 if TYPE_CHECKING:
@@ -44,7 +29,7 @@ if TYPE_CHECKING:
 
 def _gives_probabilities(probe: Probe) -> bool:
     fitted = getattr(probe, "estimator_", None)
-    return hasattr(probe._new_estimator() if fitted is None else fitted, "predict_proba")
+    return hasattr(new_estimator(probe) if fitted is None else fitted, "predict_proba")
 
 
 class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
@@ -57,9 +42,14 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     estimator : classifier, optional
         Default: ``StandardScaler`` and ``LogisticRegression(max_iter=1000,
         class_weight="balanced")``, the same probe as in our benchmarks.
+    inputs : {"auto", "embedding", "statistics", "both"}
+        What describes a unit: its embedding, its `unit_statistics`, or both. "auto" takes the one
+        whose out-of-fold predictions are best (the cross-validated score counts this choice: each
+        fold chooses without the units that it leaves out). Arrays and results of `encode` hold no
+        activity to compute statistics from: "auto" is then "embedding".
     features : sequence of str
-        Numeric metadata columns (waveform width, depth) to join to the embedding. With arrays
-        they are the last columns of ``X``.
+        Numeric metadata columns (waveform width, depth) to join to them. With arrays they are the
+        last columns of ``X``.
     standardize : {"none", "recording"}
         "recording": standardise the vectors within each recording, over all its embedded units,
         before the classifier. It reads no labels, but needs the population: predict whole
@@ -79,11 +69,13 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray (classes,)
-        The labels, sorted.
+    classes_, class_shares_ : ndarray (classes,)
+        The labels, sorted, and the share of each among the training units.
+    inputs_, cv_inputs_ : str, dict
+        The inputs that are used; those tried, and the cross-validated macro F1 of each.
     encoder_ : str or None
-        Who made the vectors of training, as name@hash (None: fitted on arrays). Vectors of
-        another encoder are refused.
+        Who made the vectors of training, as name@hash (None: fitted on arrays;
+        "unit_statistics"). Vectors of another encoder are refused.
     n_units_, n_features_in_, training_hashes_ : int, int, ndarray
         Units and columns of training; hashes of its embedded units.
     cv_score_, cv_chance_, cv_chance_sd_ : float
@@ -118,6 +110,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     >>> units = add_columns(units, vectors=vectors, summary=summary)
     >>> probe = Probe("cell_type").fit(units)
     cell_type: macro F1 1.00 by unit (5 folds), chance 0.50 ± 0.16, 20 units
+    inputs: embedding (macro F1: embedding 1.00, statistics 0.33, both 1.00)
     >>> units = probe.annotate(units)
     >>> pv = units[units["predicted_cell_type"] == "PV"]
     >>> len(pv)
@@ -129,6 +122,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         target: str,
         *,
         estimator: Any = None,
+        inputs: str = "auto",
         features: Any = (),
         standardize: str = "none",
         prefix: str = "nuclr",
@@ -138,6 +132,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     ) -> None:
         self.target = target
         self.estimator = estimator
+        self.inputs = inputs
         self.features = features
         self.standardize = standardize
         self.prefix = prefix
@@ -197,35 +192,9 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             If a column is not there, the vectors come from several encoders, or there are fewer
             than two classes, or than two units of a class.
         """
-        check_parameters(self)
-        rows, encoder = training_rows(self, recordings, y, animals)
-        n_units = len(rows.x)
-        rows = labelled(rows, self.target, self.missing_labels)
-        check_classes(rows.labels, self.target, n_units - len(rows.x))
-        self.encoder_ = encoder
-        self.classes_ = np.unique(rows.labels)
-        self.n_units_, self.n_features_in_ = rows.x.shape
-        self.training_hashes_ = np.unique(rows.row_hashes)
-        self.estimator_ = self._new_estimator().fit(rows.x, rows.labels)
-        score = cross_validate(
-            self._new_estimator(),
-            rows.x,
-            rows.labels,
-            rows.recordings,
-            rows.animals,
-            self.target,
-            self.calibrate,
-            self.n_shuffles,
-        )
-        self.cv_score_ = score.f1
-        self.cv_chance_, self.cv_chance_sd_ = score.chance, score.chance_sd
-        self.cv_group_, self.temperature_ = score.by, score.temperature
-        self.cv_calibration_ = score.calibration
+        n_folds = fit_probe(self, recordings, y, animals)
         if verbose:
-            print(
-                f"{self.target}: macro F1 {score.f1:.2f} by {score.by} ({score.folds} folds), "
-                f"chance {score.chance:.2f} ± {score.chance_sd:.2f}, {self.n_units_} units"
-            )
+            print(score_text(self, n_folds))
         if not self.above_chance_:
             warnings.warn(f"{chance_text(self)}; annotate will write 'unknown'", stacklevel=2)
         return self
@@ -308,6 +277,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             sample_weight = np.asarray(sample_weight)[
                 rows.has_embedding & ~is_missing_label(rows.labels, self.missing_labels)
             ]
+        warn_of_units_left_out(rows, self.target, self.missing_labels)
         rows = labelled(rows, self.target, self.missing_labels)
         warn_of_training_units(self, rows)
         predicted = most_probable(self.estimator_, rows.x)
@@ -330,7 +300,9 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             One recording; never changed. If it is not embedded, it is embedded first, with the
             encoder that made this probe's training vectors.
         threshold : float, optional
-            Units of a lower confidence are called "unknown".
+            Units whose confidence is not so far above a guess are called "unknown": 0 is as sure
+            as the predicted class's share of the training units (at least 1 / classes), 1 is
+            certain. With two classes of like share, 0.5 asks for a probability of 0.75.
         probabilities : bool
             Also write ``predicted_<target>_p_<class>``.
         encoder : Encoder or str, optional
@@ -365,25 +337,18 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         >>> units = add_columns(units, vectors=[[0.0], [0.4], [1.0], [1.4]],
         ...     summary={"nuclr_encoder": ["tiny@0a1b2c3d"] * 4})
         >>> probe = Probe("layer").fit(units, verbose=False)
-        >>> print(*probe.annotate(units, threshold=0.7)["predicted_layer"])
+        >>> print(*probe.annotate(units, threshold=0.4)["predicted_layer"])
         L4 unknown unknown L5
         """
         check_is_fitted(self)
         if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold={threshold!r}; expected a probability, 0 to 1")
+            raise ValueError(f"threshold={threshold!r}; expected a number from 0 to 1")
         if not hasattr(self, "predict_proba"):
             raise ValueError(
                 f"{self.estimator_!r} gives no probabilities; wrap it in scikit-learn's "
                 "CalibratedClassifierCV"
             )
-        embedded = is_embedded(units, self.prefix)
-        check_name(self.target, "target", units)
-        if embedded:
-            check_embedded(units, self.prefix, encoder, embedding)
-        else:
-            units = embed_for_probe(
-                units, self.prefix, self.features, self.encoder_, encoder, embedding
-            )
+        units = units_to_annotate(self, units, encoder, embedding)
         values = self.predict_proba(units)
         if not (force or self.above_chance_):
             warnings.warn(
@@ -393,8 +358,12 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             )
             threshold = np.inf
         return write_predictions(
-            units, self.target, self.classes_, values, threshold, probabilities, self.prefix
+            units,
+            self.target,
+            self.classes_,
+            values,
+            self.class_shares_,
+            threshold,
+            probabilities,
+            self.prefix,
         )
-
-    def _new_estimator(self) -> Any:
-        return default_estimator() if self.estimator is None else clone(self.estimator)

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.calibration import confidence_above_share
 from pynapple_nuclr.columns import (
     PREDICTED,
     SUMMARIES,
     UNKNOWN,
     add_columns,
     as_texts,
+    check_name,
     embeddings,
+    is_embedded,
     metadata_frame,
 )
 from pynapple_nuclr.probes.rows import check_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
     from pynapple_nuclr.recording import Units
 
@@ -30,19 +34,22 @@ def write_predictions(
     target: str,
     classes: NDArray[Any],
     probabilities: NDArray[np.float64],
+    shares: NDArray[np.float64],
     threshold: float | None,
     with_probabilities: bool,
     prefix: str,
 ) -> Units:
     """Return a new object with the columns that a probe writes.
 
-    `classes` (classes,), `probabilities` (units, classes).
+    `classes, shares` (classes,), `probabilities` (units, classes).
     """
     column = f"{PREDICTED}{target}"
     confidence = probabilities.max(axis=1)
     labels = as_texts(classes)[np.nan_to_num(probabilities).argmax(axis=1)]
+    surplus = confidence_above_share(probabilities, shares)
     # NaN is not above any threshold: silent units become unknown here.
-    labels = np.where(confidence >= (threshold or 0), labels, UNKNOWN)
+    is_sure = np.isfinite(surplus) if threshold is None else surplus >= threshold
+    labels = np.where(is_sure, labels, UNKNOWN)
     new = {column: labels, f"{column}_confidence": confidence}
     if with_probabilities:
         new |= zip(_probability_columns(column, classes), probabilities.T, strict=True)
@@ -63,7 +70,23 @@ def _probability_columns(column: str, classes: NDArray[Any]) -> list[str]:
     return names
 
 
-def check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str, Any]) -> None:
+def units_to_annotate(
+    probe: Probe, units: Units, encoder: Any, options: Mapping[str, Any]
+) -> Units:
+    """Return units that a probe can predict: embedded, if it needs an embedding."""
+    embedded = is_embedded(units, probe.prefix)  # refuses what is no pynapple object
+    check_name(probe.target, "target", units)
+    if probe.inputs_ == "statistics":
+        return units
+    if not embedded:
+        return _embed_for_probe(
+            units, probe.prefix, probe.features, probe.encoder_, encoder, options
+        )
+    _check_embedded(units, probe.prefix, encoder, options)
+    return units
+
+
+def _check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str, Any]) -> None:
     """Refuse to annotate vectors that are not those asked for."""
     steering = sorted(options.keys() - {"device", "progress"})
     if steering:
@@ -83,7 +106,7 @@ def check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str
         )
 
 
-def embed_for_probe(
+def _embed_for_probe(
     units: Units,
     prefix: str,
     features: Sequence[str],

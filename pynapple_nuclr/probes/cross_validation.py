@@ -43,6 +43,8 @@ class Score(NamedTuple):
     temperature: float
     # how far out-of-fold probabilities can be trusted; see `Probe`. Empty without any
     calibration: dict[str, float]
+    inputs: str  # the candidate chosen
+    inputs_f1: dict[str, float]  # macro F1 of the out-of-fold predictions from each candidate
 
 
 def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> None:
@@ -74,7 +76,7 @@ def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> N
 
 def cross_validate(
     estimator: Any,
-    x: NDArray[np.float64],
+    candidates: dict[str, NDArray[np.float64]],
     labels: NDArray[Any],
     recordings: NDArray[Any],
     animals: NDArray[Any] | None = None,
@@ -84,18 +86,28 @@ def cross_validate(
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
-    `x` (units, columns), `labels, recordings` (units,), `animals` (units,).
+    `candidates`: input → (units, columns), of which the one with the best out-of-fold predictions
+    is chosen; in the score, each fold chooses by the units of its training alone.
+    `labels, recordings` (units,), `animals` (units,).
     """
     # Folds and shuffles go by the units' data: the order in which they are given does not matter.
-    order = np.lexsort((*x.T, recordings, labels))
-    x, labels, recordings = x[order], labels[order], recordings[order]
+    columns = [column for x in candidates.values() for column in x.T]
+    order = np.lexsort((*columns, recordings, labels))
+    candidates = {name: x[order] for name, x in candidates.items()}
+    labels, recordings = labels[order], recordings[order]
     animals = None if animals is None else animals[order]
     by, folds, warning = _folds(labels, recordings, animals)
     left_out = {"animal": animals, "recording": recordings}.get(by)
     check_apart(folds, f"the probe of {target!r}", by, left_out)
     if warning:
-        warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=3)
+        warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=4)
+    inputs, inputs_f1 = _best_inputs(estimator, candidates, labels, folds)
+    x = candidates[inputs]
     predicted, probabilities = _out_of_fold(estimator, x, labels, folds)
+    if len(candidates) > 1:
+        predicted, probabilities = _choose_in_folds(
+            estimator, candidates, labels, recordings, animals, folds
+        )
     shuffled = [np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles)]
     chance = [macro_f1_of_predictions(y, _out_of_fold(estimator, x, y, folds)[0]) for y in shuffled]
     score = Score(
@@ -106,6 +118,8 @@ def cross_validate(
         len(folds),
         1.0,
         {},
+        inputs,
+        inputs_f1,
     )
     if probabilities is None:
         return score
@@ -118,6 +132,45 @@ def cross_validate(
         temperature=_temperature(labels, probabilities),
         calibration=_figures(labels, calibrated) | raw,
     )
+
+
+def _best_inputs(
+    estimator: Any,
+    candidates: dict[str, NDArray[np.float64]],
+    labels: NDArray[Any],
+    folds: Folds,
+) -> tuple[str, dict[str, float]]:
+    """Return the candidate with the best out-of-fold predictions, and the score of each."""
+    scores = {
+        name: macro_f1_of_predictions(labels, _out_of_fold(estimator, x, labels, folds)[0])
+        for name, x in candidates.items()
+    }
+    return max(scores, key=lambda name: scores[name]), scores  # the first of equal ones
+
+
+def _choose_in_folds(
+    estimator: Any,
+    candidates: dict[str, NDArray[np.float64]],
+    labels: NDArray[Any],
+    recordings: NDArray[Any],
+    animals: NDArray[Any] | None,
+    folds: Folds,
+) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    """Predict as `_out_of_fold`, from what the units of a fold's training alone choose."""
+    predicted = np.empty_like(labels)
+    probabilities = np.full((len(labels), len(np.unique(labels))), np.nan)
+    has_probabilities = True
+    for train, test in folds:
+        seen = (labels[train], recordings[train], None if animals is None else animals[train])
+        _, inner, _ = _folds(*seen, _INNER_FOLDS)
+        of_training = {name: x[train] for name, x in candidates.items()}
+        name, _ = _best_inputs(estimator, of_training, labels[train], inner)
+        of_fold, its_own = _out_of_fold(estimator, candidates[name], labels, [(train, test)])
+        predicted[test] = of_fold[test]
+        has_probabilities = its_own is not None
+        if its_own is not None:
+            probabilities[test] = its_own[test]
+    return predicted, probabilities if has_probabilities else None
 
 
 def calibrate_folds(
@@ -210,7 +263,7 @@ def _out_of_fold(
 ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
     """Return labels (units,) and probabilities (units, classes) by estimators of other folds."""
     every = np.unique(labels)
-    predicted = np.empty_like(labels)
+    predicted = np.full_like(labels, labels[0])  # what no fold leaves out
     probabilities = np.full((len(labels), len(every)), np.nan)
     with_probabilities = hasattr(estimator, "predict_proba")
     for train, test in folds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
@@ -16,13 +16,13 @@ from pynapple_nuclr.probes.rows import (
     animals_of,
     are_recordings,
     array_rows,
-    as_vectors,
     common_encoder,
     read_rows,
     row_animals,
     with_labels,
     without_nan,
 )
+from pynapple_nuclr.probes.unit_inputs import INPUTS, possible_inputs, read_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ def check_parameters(probe: Probe) -> None:
     check_name(probe.prefix, "prefix")
     if probe.standardize not in ("none", "recording"):
         raise ValueError(f"standardize={probe.standardize!r}; expected 'none' or 'recording'")
+    if probe.inputs not in ("auto", *INPUTS):
+        raise ValueError(f"inputs={probe.inputs!r}; expected 'auto' or one of {', '.join(INPUTS)}")
     if not isinstance(probe.calibrate, bool):
         raise ValueError(f"calibrate={probe.calibrate!r}; expected True or False")
     is_count = isinstance(probe.n_shuffles, (int, np.integer)) and probe.n_shuffles >= 1
@@ -49,17 +51,28 @@ def check_parameters(probe: Probe) -> None:
         raise LeakError(f"features names {probe.target!r}, the label to predict")
 
 
-def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[Rows, str | None]:
+class Training(NamedTuple):
+    """What a probe learns from."""
+
+    rows: dict[str, Rows]  # input ("embedding", "statistics", "both") → the same units
+    encoder: dict[str, str | None]  # input → who made the vectors
+
+
+def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> Training:
     """Read units and their labels; see `Probe.fit` for the arguments."""
     if are_recordings(recordings):
-        recordings = as_vectors(recordings, probe.prefix)
-        if y is not None:
-            recordings = with_labels(recordings, y, probe.target)
-        encoder = common_encoder(recordings)
-        rows = _read(probe, recordings, probe.target)
-        rows = rows._replace(animals=animals_of(recordings, animals, probe.target))
-        _check_duplicates(rows)
-        return rows, encoder
+        rows: dict[str, Rows] = {}
+        encoder: dict[str, str | None] = {}
+        inputs = possible_inputs(recordings, probe.inputs)
+        for name, vectors in read_vectors(recordings, probe.prefix, inputs).items():
+            named = vectors if y is None else with_labels(vectors, y, probe.target)
+            encoder[name] = common_encoder(named)
+            rows[name] = _read(probe, named, probe.target)
+            of_units = animals_of(named, animals, probe.target)
+            rows[name] = rows[name]._replace(animals=of_units)
+        if inputs[0] != "statistics":  # those of units with few spikes may well be equal
+            _check_duplicates(next(iter(rows.values())))
+        return Training(rows, encoder)
     if y is None:
         raise ValueError(
             f"recordings is a {type(recordings).__name__}; expected embedded pynapple objects or "
@@ -75,7 +88,9 @@ def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> tuple[
             "would be in the means of those trained on; standardise each recording yourself, with "
             "standardize='none', or fit embedded recordings"
         )
-    return _array_rows(probe, x)._replace(labels=labels, animals=of_rows), None
+    of_array = _array_rows(probe, x)._replace(labels=labels, animals=of_rows)
+    name = "embedding" if probe.inputs == "auto" else probe.inputs
+    return Training({name: of_array}, {name: None})
 
 
 def rows_to_predict(
@@ -89,7 +104,7 @@ def rows_to_predict(
             return rows
         check_consistent_length(rows.x, y)
         return rows._replace(labels=np.asarray(y, dtype=object))
-    recordings = as_vectors(recordings, probe.prefix)
+    recordings = read_vectors(recordings, probe.prefix, (probe.inputs_,))[probe.inputs_]
     common_encoder(recordings, probe.encoder_)
     if y is not None:
         recordings = with_labels(recordings, y, probe.target)

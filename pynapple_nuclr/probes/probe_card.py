@@ -30,11 +30,25 @@ def probe_facts(probe: Probe) -> dict[str, Any]:
         "macro F1": f"{probe.cv_score_:.2f} by {probe.cv_group_}",
         "chance": f"{probe.cv_chance_:.2f}{spread}",
         "units": probe.n_units_,
+        "inputs": probe.inputs_,
         "encoder": probe.encoder_ or "none (fitted on arrays)",
         "estimator": estimator,
         "features": ", ".join(probe.features) or "none",
         "standardize": probe.standardize,
     }
+
+
+def score_text(probe: Probe, n_folds: int) -> str:
+    """Return the cross-validated score in one line; in two where inputs were chosen."""
+    facts = probe_facts(probe)
+    line = (
+        f"{probe.target}: macro F1 {facts['macro F1']} ({n_folds} folds), chance "
+        f"{facts['chance']}, {probe.n_units_} units"
+    )
+    if len(probe.cv_inputs_) < 2:
+        return line
+    scores = ", ".join(f"{inputs} {score:.2f}" for inputs, score in probe.cv_inputs_.items())
+    return f"{line}\ninputs: {probe.inputs_} (macro F1: {scores})"
 
 
 def chance_text(probe: Probe) -> str:

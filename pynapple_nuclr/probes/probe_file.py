@@ -19,6 +19,7 @@ PARAMETERS = (
     "calibrate",
     "estimator",
     "features",
+    "inputs",
     "missing_labels",
     "n_shuffles",
     "prefix",
@@ -28,14 +29,17 @@ PARAMETERS = (
 """What a probe is made with."""
 
 FITTED = (
+    "class_shares_",
     "classes_",
     "cv_group_",
     "cv_calibration_",
     "cv_chance_",
     "cv_chance_sd_",
+    "cv_inputs_",
     "cv_score_",
     "encoder_",
     "estimator_",
+    "inputs_",
     "n_features_in_",
     "n_units_",
     "temperature_",
@@ -46,14 +50,24 @@ FITTED = (
 FILE = "probe.skops"
 """The probe's file in a folder or on the hub, beside its card README.md."""
 
-_FORMAT = "pynapple_nuclr probe 3"
-_OLD_FORMAT = "pynapple_nuclr probe 2"
+_FORMAT = "pynapple_nuclr probe 4"
 _OLD_NAMES = {"normalize": "standardize", "seen_": "training_hashes_"}
-# What files of the old format do not hold. Then, only "" and "nan" were missing labels.
-_ADDED: tuple[dict[str, Any], ...] = (
-    {"missing_labels": ("", "nan"), "n_shuffles": 5},
-    {"cv_chance_sd_": float("nan")},
+# What files of the old formats do not hold, parameters and fitted attributes. In format 2, only ""
+# and "nan" were missing labels.
+_ADDED_TO_3: tuple[dict[str, Any], ...] = (
+    {"inputs": "embedding"},
+    # zero: the share is then taken to be 1 / classes
+    {"inputs_": "embedding", "cv_inputs_": {}, "class_shares_": 0.0},
 )
+_ADDED_TO_2: tuple[dict[str, Any], ...] = (
+    _ADDED_TO_3[0] | {"missing_labels": ("", "nan"), "n_shuffles": 5},
+    _ADDED_TO_3[1] | {"cv_chance_sd_": float("nan")},
+)
+_ADDED = {
+    _FORMAT: ({}, {}),
+    "pynapple_nuclr probe 3": _ADDED_TO_3,
+    "pynapple_nuclr probe 2": _ADDED_TO_2,
+}
 # Beside what skops trusts by itself (scikit-learn's estimators, numpy): Python classes that hold
 # arrays and numbers, and trees, whose nodes `check_trees` looks at. Other compiled classes stay
 # out: forged numbers in them could crash the process.
@@ -114,13 +128,12 @@ def read_probe(
             raise ValueError(f"it holds a {type(content).__name__}")
         check_trees(content)
     parts: list[dict[str, Any]] = [content.get(part) or {} for part in ("params", "fitted")]
-    version = content.get("format")
-    if version == _OLD_FORMAT:
-        parts = [
-            added | {_OLD_NAMES.get(name, name): value for name, value in part.items()}
-            for added, part in zip(_ADDED, parts, strict=True)
-        ]
-    is_ours = version in (_FORMAT, _OLD_FORMAT)
+    added = _ADDED.get(content.get("format", ""), ({}, {}))
+    parts = [
+        extra | {_OLD_NAMES.get(name, name): value for name, value in part.items()}
+        for extra, part in zip(added, parts, strict=True)
+    ]
+    is_ours = content.get("format") in _ADDED
     if not is_ours or [set(part) for part in parts] != [set(PARAMETERS), set(FITTED)]:
         raise ValueError(f"{path} holds no probe; expected a file written by Probe.save")
     return parts[0], parts[1]

@@ -16,11 +16,9 @@ import xarray as xr
 from pynapple_nuclr.columns import (
     as_texts,
     coordinate_name,
-    embeddings,
     is_missing_label,
     unit_animals,
 )
-from pynapple_nuclr.recording import name_recordings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -52,32 +50,6 @@ def _is_recording(one: Any) -> bool:
     if isinstance(one, xr.DataArray):
         return "encoder" in one.attrs
     return isinstance(one, (nap.TsGroup, nap.TsdFrame, xr.Dataset))
-
-
-def as_vectors(recordings: Any, prefix: str) -> dict[str, xr.DataArray]:
-    """Turn embedded recordings, or results of ``encode``, into labelled arrays."""
-    if isinstance(recordings, (xr.Dataset, xr.DataArray)):  # a Dataset is a mapping itself
-        recordings = {recordings.attrs.get("recording", "recording"): recordings}
-    return {name: _vectors(one, name, prefix) for name, one in name_recordings(recordings).items()}
-
-
-def _vectors(one: Any, name: str, prefix: str) -> xr.DataArray:
-    if isinstance(one, (nap.TsGroup, nap.TsdFrame)):
-        return embeddings(one, prefix, name=name)
-    if not isinstance(one, (xr.Dataset, xr.DataArray)):
-        raise TypeError(
-            f"recording {name!r} is a {type(one).__name__}; expected an embedded TsGroup or "
-            "TsdFrame, or a result of encode"
-        )
-    if isinstance(one, xr.Dataset) and "embedding" not in one:
-        raise ValueError(f"recording {name!r} is a Dataset without a variable 'embedding'")
-    vectors = one if isinstance(one, xr.DataArray) else one["embedding"].assign_attrs(one.attrs)
-    if set(vectors.dims) != {"unit", "feature"} or "encoder" not in vectors.attrs:
-        raise ValueError(
-            f"recording {name!r} has dimensions {vectors.dims} and attributes "
-            f"{sorted(vectors.attrs)}; expected a result of encode: (unit, feature) and 'encoder'"
-        )
-    return vectors.transpose("unit", "feature")
 
 
 def common_encoder(recordings: dict[str, xr.DataArray], known: str | None = None) -> str:
@@ -186,21 +158,26 @@ def z_score(x: NDArray[np.float64], has_embedding: NDArray[np.bool_]) -> NDArray
     return (x - x[has_embedding].mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
 
-def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
-    """Leave out units without a label or without an embedding, and warn of how many."""
+def warn_of_units_left_out(
+    rows: Rows, target: str, missing_labels: Collection[str], stacklevel: int = 3
+) -> None:
+    """Warn of the units without a label or without an embedding, with their number."""
     missing = is_missing_label(rows.labels, missing_labels)
     silent = ~rows.has_embedding & ~missing
-    if missing.any() or silent.any():
-        counts = Counter(as_texts(rows.labels[missing]).tolist())
-        written = ", ".join(f"{text!r}: {n}" for text, n in counts.most_common() if text)
-        warnings.warn(
-            f"left out {missing.sum()} units without a label in {target!r}"
-            f"{f' ({written})' if written else ''} and {silent.sum()} silent units without an "
-            f"embedding, of {len(missing)}",
-            UserWarning,
-            stacklevel=3,
-        )
-    keep = ~missing & ~silent
+    if not (missing.any() or silent.any()):
+        return
+    counts = Counter(as_texts(rows.labels[missing]).tolist())
+    written = ", ".join(f"{text!r}: {n}" for text, n in counts.most_common() if text)
+    left_out = f"{missing.sum()} units without a label in {target!r}"
+    left_out += f" ({written})" if written else ""
+    if silent.any():
+        left_out += f" and {silent.sum()} silent units without an embedding"
+    warnings.warn(f"left out {left_out}, of {len(missing)}", UserWarning, stacklevel=stacklevel)
+
+
+def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
+    """Return the units with a label and an embedding."""
+    keep = ~is_missing_label(rows.labels, missing_labels) & rows.has_embedding
     labels = [one.decode() if isinstance(one, bytes) else one for one in rows.labels[keep].tolist()]
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"the labels in {target!r} are strings and numbers; expected one kind")

@@ -216,7 +216,8 @@ def test_a_probe_cross_validated_on_the_animals_of_its_training(monkeypatch, by)
     x, labels = rng.normal(size=(60, 2)), np.tile(["a", "b", "c"], 20)
     groups = np.repeat(["m0", "m1", "m2", "m3"], 15)
     given = (groups, groups if by == "animal" else None)
-    score = cross_validation.cross_validate(LogisticRegression(), x, labels, *given, "kind", True)
+    given = (LogisticRegression(), {"embedding": x}, labels, *given, "kind", True)
+    score = cross_validation.cross_validate(*given)
     assert (score.by, score.folds) == (by, 4)
     monkeypatch.setattr(
         cross_validation,
@@ -224,7 +225,7 @@ def test_a_probe_cross_validated_on_the_animals_of_its_training(monkeypatch, by)
         lambda labels, groups, most: cross_validation._of_units(labels),
     )
     with caught("the probe of 'kind'", f"in fold 1 on {by} m0, m1, m2, m3"):
-        cross_validation.cross_validate(LogisticRegression(), x, labels, *given, "kind", True)
+        cross_validation.cross_validate(*given)
     if by == "animal":
         with caught("the probe of 'kind'"):
             Probe("kind").fit(x, labels, animals=groups, verbose=False)

@@ -44,16 +44,32 @@ def test_annotate_writes_columns_and_changes_no_input(modality):
         assert result[:, result["predicted_cell_type"] == "PV"].shape[1] > 3
 
 
+def test_a_threshold_counts_from_the_share_of_the_class():
+    units = embedded(60, seed=6, separation=0.6)
+    kinds = np.where(units["cell_type"] == "PV", "PV", "other")  # a third, and two thirds
+    probe = Probe("cell_type", inputs="embedding").fit(units, kinds, verbose=False)
+    np.testing.assert_allclose(probe.class_shares_, [1 / 3, 2 / 3])
+    p = probe.predict_proba(units)
+    for threshold in (0.0, 0.3, 0.5):
+        labels = probe.annotate(units, threshold=threshold, force=True)["predicted_cell_type"]
+        # "other" is guessed right in 2/3 of cases; PV, by a balanced classifier, in 1/2.
+        sure = np.where(
+            p[:, 1] > 0.5, p[:, 1] >= 2 / 3 + threshold / 3, p[:, 0] >= (1 + threshold) / 2
+        )
+        np.testing.assert_array_equal(labels != "unknown", sure)
+
+
 def test_threshold_and_probabilities():
     units = embedded(30, seed=6, separation=2.0)
     probe = fitted()
-    threshold = float(np.median(probe.predict_proba(units).max(axis=1)))
+    likely = float(np.median(probe.predict_proba(units).max(axis=1)))
+    threshold = (likely - 1 / 3) / (1 - 1 / 3)  # each of the three classes is a third
     result = probe.annotate(units, threshold=threshold, probabilities=True)
     confidence = result["predicted_cell_type_confidence"]
     unknown = result["predicted_cell_type"] == "unknown"
     assert unknown.any()
     assert not unknown.all()
-    np.testing.assert_array_equal(unknown, confidence < threshold)
+    np.testing.assert_array_equal(unknown, confidence < likely - 1e-12)
     probabilities = np.stack([result[f"predicted_cell_type_p_{kind}"] for kind in KINDS], axis=1)
     np.testing.assert_allclose(probabilities, probe.predict_proba(units))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)

@@ -141,9 +141,11 @@ def test_files_of_the_second_format_are_read(tmp_path):
 
     probe = fitted()
     params, state = read_probe(_saved(probe, tmp_path))
-    old_params = {k: v for k, v in params.items() if k not in ("missing_labels", "n_shuffles")}
+    added = ("missing_labels", "n_shuffles", "inputs")
+    old_params = {k: v for k, v in params.items() if k not in added}
     old_params["normalize"] = old_params.pop("standardize")
-    old_state = {k: v for k, v in state.items() if k != "cv_chance_sd_"}
+    added = ("cv_chance_sd_", "inputs_", "cv_inputs_", "class_shares_")
+    old_state = {k: v for k, v in state.items() if k not in added}
     old_state["seen_"] = old_state.pop("training_hashes_")
     old = {"format": "pynapple_nuclr probe 2", "params": old_params, "fitted": old_state}
     (tmp_path / "old.skops").write_bytes(skops.io.dumps(old))
@@ -151,6 +153,7 @@ def test_files_of_the_second_format_are_read(tmp_path):
     units = embedded(seed=5)
     np.testing.assert_array_equal(loaded.predict_proba(units), probe.predict_proba(units))
     assert (loaded.standardize, loaded.above_chance_) == ("none", True)
+    assert (loaded.annotate(units, threshold=0.9)["predicted_cell_type"] == "unknown").any()
     np.testing.assert_array_equal(loaded.training_hashes_, probe.training_hashes_)
 
 

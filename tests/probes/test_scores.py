@@ -12,8 +12,9 @@ from pynapple_nuclr.probes import Probe
 
 def test_features_join_the_embedding():
     units = embedded(90, separation=0.0, width=np.array([0.1, 0.5, 0.9] * 30))
-    alone = Probe("cell_type").fit(units, verbose=False)
-    joined = Probe("cell_type", features=("width",)).fit(units, verbose=False)
+    alone = Probe("cell_type", inputs="embedding").fit(units, verbose=False)
+    joined = Probe("cell_type", inputs="embedding", features=("width",))
+    joined.fit(units, verbose=False)
     assert alone.cv_score_ < 0.7 < 0.95 < joined.cv_score_
     assert joined.n_features_in_ == DIM + 1
     assert joined.annotate(units)["predicted_cell_type"].tolist() == units["cell_type"].tolist()
@@ -59,13 +60,18 @@ def test_a_prefix():
     assert "nuclr_0" in probe.annotate(both).metadata_columns
 
 
-def test_the_score_is_printed_in_one_line_beside_chance(capsys):
+def test_the_score_is_printed_beside_chance_and_the_inputs(capsys):
     probe = Probe("cell_type").fit(embedded(seed=3))
-    line = capsys.readouterr().out
-    assert line == (
+    score, inputs = capsys.readouterr().out.splitlines()
+    assert score == (
         f"cell_type: macro F1 {probe.cv_score_:.2f} by unit (5 folds), chance "
-        f"{probe.cv_chance_:.2f} ± {probe.cv_chance_sd_:.2f}, 30 units\n"
+        f"{probe.cv_chance_:.2f} ± {probe.cv_chance_sd_:.2f}, 30 units"
     )
+    tried = ", ".join(f"{name} {f1:.2f}" for name, f1 in probe.cv_inputs_.items())
+    assert inputs == f"inputs: {probe.inputs_} (macro F1: {tried})"
+    assert list(probe.cv_inputs_) == ["embedding", "statistics", "both"]
+    Probe("cell_type", inputs="embedding").fit(embedded(seed=3))
+    assert len(capsys.readouterr().out.splitlines()) == 1
     Probe("cell_type").fit(embedded(seed=3), verbose=False)
     assert capsys.readouterr().out == ""
 

@@ -1,0 +1,124 @@
+"""What a probe reads of a unit: its embedding, its statistics, or both."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pynapple as nap
+import pytest
+from embedded_groups import DIM, dataset, embedded
+
+from pynapple_nuclr.columns import embeddings
+from pynapple_nuclr.features import unit_statistics
+from pynapple_nuclr.probes import Probe, load_probe
+
+
+def regular_and_irregular(n=24, seed=0, *, separation=0.0, with_embedding=True):
+    """Units that their firing tells apart, with vectors that do not (by default)."""
+    rng = np.random.default_rng(seed)
+    trains = {
+        i: nap.Ts(np.arange(0.001 * i, 20, 0.2) if i % 2 else np.sort(rng.uniform(0, 20, 100)))
+        for i in range(n)
+    }
+    kinds = np.array(["irregular", "regular"])[np.arange(n) % 2]
+    units = nap.TsGroup(trains, time_support=nap.IntervalSet(0, 20), metadata={"firing": kinds})
+    if not with_embedding:
+        return units
+    vectors = rng.normal(size=(n, DIM)) + separation * (np.arange(n) % 2)[:, None]
+    columns = {f"nuclr_{i}": column for i, column in enumerate(vectors.T)}
+    units.set_info({"nuclr_encoder": ["tiny@0a1b2c3d"] * n, **columns})
+    return units
+
+
+def test_auto_takes_what_predicts_best():
+    by_firing = Probe("firing").fit(regular_and_irregular(), verbose=False)
+    assert by_firing.inputs_ in ("statistics", "both")
+    assert by_firing.cv_inputs_["statistics"] > 0.9 > by_firing.cv_inputs_["embedding"]
+    by_vectors = Probe("cell_type").fit(embedded(), verbose=False)
+    assert by_vectors.inputs_ == "embedding"
+    assert by_vectors.cv_inputs_["embedding"] > by_vectors.cv_inputs_["statistics"]
+
+
+def test_each_fold_chooses_without_what_it_leaves_out():
+    """On noise, the best of three is above chance by choice alone; the score must not be."""
+    scores, best = [], []
+    for seed in range(8):
+        units = embedded(60, seed=seed, separation=0.0)
+        probe = Probe("cell_type", n_shuffles=1, calibrate=False).fit(units, verbose=False)
+        scores.append(probe.cv_score_)
+        best.append(max(probe.cv_inputs_.values()))
+    assert np.mean(scores) < np.mean(best)
+    assert np.mean(scores) < 0.4  # chance 0.33
+
+
+def test_a_probe_on_statistics_needs_no_embedding(tmp_path):
+    units = regular_and_irregular(with_embedding=False)
+    probe = Probe("firing", inputs="statistics").fit(units, verbose=False)
+    assert (probe.inputs_, probe.encoder_) == ("statistics", "unit_statistics")
+    assert probe.n_features_in_ == unit_statistics(units).shape[1]
+    probe.save(tmp_path / "firing.skops")
+    other = regular_and_irregular(seed=1, with_embedding=False)
+    annotated = load_probe(tmp_path / "firing.skops").annotate(other)
+    assert (annotated["predicted_firing"] == other["firing"]).mean() > 0.9
+    assert not [c for c in annotated.metadata_columns if c.startswith("nuclr")]
+
+
+def test_both_joins_the_statistics_to_the_embedding():
+    units = regular_and_irregular(separation=1.0)
+    probe = Probe("firing", inputs="both").fit(units, verbose=False)
+    x = np.column_stack([embeddings(units).values, unit_statistics(units)])
+    np.testing.assert_allclose(
+        probe.predict_proba(units),
+        Probe("firing").fit(x, list(units["firing"]), verbose=False).predict_proba(x),
+    )
+    assert probe.encoder_ == "tiny@0a1b2c3d"
+    with pytest.raises(ValueError, match=r"other@ffffffff.*tiny@0a1b2c3d"):
+        probe.predict(embedded(encoder="other@ffffffff"))
+
+
+def test_silent_units_have_no_statistics():
+    units = regular_and_irregular(with_embedding=False)
+    probe = Probe("firing", inputs="statistics").fit(units, verbose=False)
+    silent = nap.TsGroup(
+        {0: nap.Ts(np.arange(0.05, 20, 0.2)), 1: nap.Ts(np.empty(0))},
+        time_support=nap.IntervalSet(0, 20),
+    )
+    annotated = probe.annotate(silent)
+    assert annotated["predicted_firing"].tolist() == ["regular", "unknown"]
+
+
+def test_results_of_encode_and_arrays_hold_no_activity():
+    probe = Probe("cell_type").fit(dataset(embedded()), verbose=False)
+    assert (probe.inputs_, list(probe.cv_inputs_)) == ("embedding", ["embedding"])
+    with pytest.raises(TypeError, match="holds no activity"):
+        Probe("cell_type", inputs="both").fit(dataset(embedded()))
+    with pytest.raises(ValueError, match="inputs='vectors'"):
+        Probe("cell_type", inputs="vectors").fit(embedded())
+
+
+def test_calcium_has_statistics_too():
+    units = embedded(modality="calcium")
+    probe = Probe("cell_type", inputs="both").fit(units, verbose=False)
+    assert probe.n_features_in_ == DIM + unit_statistics(units).shape[1]
+
+
+def test_units_of_few_spikes_may_have_equal_statistics():
+    one_spike = {i: nap.Ts([1.0 + i]) for i in range(4)}
+    units = nap.TsGroup(one_spike, time_support=nap.IntervalSet(0, 20))
+    units["firing"] = ["a", "b"] * 2
+    with pytest.warns(UserWarning, match="not above chance"):
+        Probe("firing", inputs="statistics").fit({"m1": units, "m2": units}, verbose=False)
+
+
+def test_random_labels_are_unknown():
+    """Of 20 probes of random labels, at most one may pass for better than chance."""
+    unknown = []
+    for seed in range(20):
+        units = regular_and_irregular(40, seed=seed)
+        units["label"] = np.random.default_rng(seed).permutation(["VIP", "SST"] * 20)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            probe = Probe("label", calibrate=False).fit(units, verbose=False)
+            unknown.append(probe.annotate(units)["predicted_label"] == "unknown")
+    assert np.mean(unknown) >= 0.95

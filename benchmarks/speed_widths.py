@@ -1,86 +1,210 @@
-"""Training steps of narrow encoders: layers with their own backward pass against plain ones."""
+"""Training steps of narrow encoders: layers with their own backward pass against plain ones.
+
+python benchmarks/throughput.py --only widths overlay
+"""
 
 from __future__ import annotations
 
+import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from speed import SEED, Bench, activity, operations, table
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.model import _fused, keep_freed_memory
+from pynapple_nuclr.pretraining.training_settings import TrainingSettings
+from pynapple_nuclr.pretraining.view_batches import PairBatches
+from pynapple_nuclr.recording import as_recordings
+from pynapple_nuclr.windows import ViewSampler, open_patch_reader
 
-_UNITS = 128
+_UNITS, _PAIRS = 128, 4
+"""Units of a view, and pairs of views a step: what `pretrain` takes on a CPU by default."""
+
+_DIMS = (64, 128, 256)
 _TYPES = (torch.float32, torch.bfloat16)
 _TARGETS = {64: 0.5, 128: 0.6}
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
+_SECONDS = 6.0
+_STEPS = 150
 
 
 def widths(bench: Bench) -> str:
-    """Time a step of encoders of three widths, on one thread."""
+    """Time a step of encoders of three widths: on one thread, then on two cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
     squares = {kind: torch.randn(2048, 2048).to(kind) for kind in _TYPES}
     seconds = _processor_seconds({k: partial(torch.matmul, x, x) for k, x in squares.items()})
     peak = {kind: 2 * 2048**3 / spent / 1e9 for kind, spent in seconds.items()}
-    rows = [_row(bench, dim, kind, peak[kind]) for dim in (64, 128, 256) for kind in _TYPES]
+    rows = [_row(bench, dim, kind, peak) for dim in _DIMS for kind in _TYPES]
     torch.set_num_threads(threads)
     found = ", ".join(f"{str(kind)[6:]} {rate:.0f}" for kind, rate in peak.items())
     return (
         f"Instruction sets: {_instruction_sets()}. "
-        f"Peak of PyTorch's square products (2048), GFLOP/s: {found}.\n\n{table(rows)}"
+        f"Peak of PyTorch's square products (2048), GFLOP/s: {found}.\n\n{table(rows)}\n\n"
+        f"Pairs of views an hour on two cores (wall time of {_SECONDS:.0f} s):\n\n{_two_cores()}"
     )
 
 
-def _row(bench: Bench, dim: int, kind: torch.dtype, peak: float) -> dict[str, Any]:
+def _row(
+    bench: Bench, dim: int, kind: torch.dtype, peak: dict[torch.dtype, float]
+) -> dict[str, Any]:
     """Time the plain and the fused layers at one width."""
     config = nap_nuclr.EncoderConfig(dim=dim, heads=4, head_dim=dim // 4)
     step = _make_step(config, kind)
     spent = _processor_seconds({"plain": partial(_by_plain_layers, step), "fused": step})
-    work = 3 * 2 * operations(_UNITS, config)
+    work = 3 * 2 * operations(_UNITS, config) * _PAIRS
     row: dict[str, Any] = {"dim": dim, "products": str(kind)[6:]}
     for name, seconds in spent.items():
-        row[f"{name}: pairs/s"] = 1 / seconds
+        row[f"{name}: pairs/s"] = _PAIRS / seconds
         row[f"{name}: GFLOP/s"] = work / seconds
-        row[f"{name}: share of the peak"] = work / seconds / peak
-    if kind == torch.float32 and dim in _TARGETS:
-        share = row["fused: share of the peak"]
-        bench.add_target(f"step, dim {dim}, share of the float32 peak", share, _TARGETS[dim])
-    ratio = spent["plain"] / spent["fused"]
-    return row | {"ratio": ratio, "fused: pairs/h": round(3600 / spent["fused"])}
+        row[f"{name}: share of the float32 peak"] = work / seconds / peak[torch.float32]
+    share = row["fused: share of the float32 peak"]
+    if dim in _TARGETS:
+        name = f"step, dim {dim}, {row['products']}, share of the float32 peak"
+        bench.add_target(name, share, _TARGETS[dim])
+    return row | {"ratio": spent["plain"] / spent["fused"]}
 
 
-def _make_step(config: nap_nuclr.EncoderConfig, kind: torch.dtype) -> Callable[[], None]:
-    """Return a function that takes a step on one pair of views."""
-    torch.manual_seed(SEED)
-    encoder = nap_nuclr.Encoder(config).train()
-    objective = nap_nuclr.ContrastiveLoss(config.dim)
-    optimizer = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=5e-4)
-    patches, ids = activity(2 * _UNITS), [torch.arange(_UNITS)]
+def _two_cores() -> str:
+    """Measure pairs an hour: one process of two threads, and two processes of one thread."""
+    rows = []
+    for dim in _DIMS:
+        for kind in ("float32", "bfloat16"):
+            together = _rates(dim, kind, threads=2, processes=1)
+            apart = _rates(dim, kind, threads=1, processes=2)
+            rows.append(
+                {
+                    "dim": dim,
+                    "products": kind,
+                    "two threads": f"{together:.0f}",
+                    "two processes, both together": f"{apart:.0f}",
+                }
+            )
+    return table(rows)
 
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
-            x = encoder(patches, [_UNITS, _UNITS])
-        objective(x[:_UNITS].float(), x[_UNITS:].float(), ids, ids).backward()
-        optimizer.step()
 
-    return step
+def _rates(dim: int, kind: str, threads: int, processes: int) -> float:
+    """Return the pairs an hour of all processes, which run at the same time."""
+    call = [sys.executable, __file__, str(dim), kind, str(threads)]
+    running = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    return sum(float(one.communicate()[0].split()[-1]) for one in running)
 
 
-def _by_plain_layers(step: Callable[[], None]) -> None:
-    """Take a step with the layers written with PyTorch's own operations."""
-    suits = _fused.suits
-    _fused.suits = lambda x: False
-    try:
+def _rate(dim: int, kind: str, threads: int) -> float:
+    """Return the pairs an hour of this process, from the median step."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    config = nap_nuclr.EncoderConfig(dim=dim, heads=4, head_dim=dim // 4)
+    step = _make_step(config, getattr(torch, kind))
+    seconds: list[float] = []
+    while sum(seconds) < _SECONDS:
+        begun = time.perf_counter()
         step()
+        seconds.append(time.perf_counter() - begun)
+    return 3600 * _PAIRS / statistics.median(seconds[1:] or seconds)
+
+
+def _make_step(config: nap_nuclr.EncoderConfig, kind: torch.dtype) -> Callable[[], Any]:
+    """Return a function that takes a step on some pairs of views."""
+    take = _Step(config, kind)
+    ids = [torch.arange(_UNITS)] * _PAIRS
+    batch = activity(2 * _PAIRS * _UNITS), [_UNITS] * 2 * _PAIRS, ids, ids
+    return partial(take, *batch)
+
+
+class _Step:
+    """Encoder, objective and optimizer; a call takes a step and returns the loss."""
+
+    def __init__(self, config: nap_nuclr.EncoderConfig, kind: torch.dtype) -> None:
+        torch.manual_seed(SEED)
+        self.encoder = nap_nuclr.Encoder(config).train()
+        self.objective = nap_nuclr.ContrastiveLoss(config.dim)
+        weights = [*self.encoder.parameters(), *self.objective.parameters()]
+        self.optimizer = torch.optim.AdamW(weights, lr=5e-4)
+        self.low = kind == torch.bfloat16
+
+    def __call__(self, patches: torch.Tensor, sizes: list[int], ids1: Any, ids2: Any) -> float:
+        self.optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.low):
+            x = self.encoder(patches, sizes)
+        x1, x2 = x.float().split([sum(map(len, ids1)), sum(map(len, ids2))])
+        loss = self.objective(x1, x2, ids1, ids2)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+def overlay(bench: Bench) -> str:
+    """Train with fused and with plain layers on the same pairs; draw both curves."""
+    drawing, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained", sharey=True)
+    curves = {}
+    for axes, dropout in zip(panels, (0.0, 0.2), strict=True):
+        config = nap_nuclr.EncoderConfig(dim=64, heads=4, head_dim=16, dropout=dropout)
+        for layers, style in (("plain", "-"), ("fused", "--")):
+            curve = _curve(config, layers == "plain")
+            curves[layers, dropout] = curve
+            axes.plot(np.arange(1, _STEPS + 1), curve, style, label=layers, lw=1)
+        axes.set(xlabel="step", title=f"dropout {dropout:g}")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("loss")
+    panels[0].legend(frameon=False)
+    drawing.savefig(bench.docs / "_static" / "loss_overlay.png", dpi=150)
+    plt.close(drawing)
+    apart = np.abs(curves["plain", 0.0] - curves["fused", 0.0])
+    last = {name: float(curve[-50:].mean()) for name, curve in curves.items()}
+    means = abs(last["plain", 0.0] - last["fused", 0.0])
+    bench.add_target("mean loss, fused minus plain layers, no dropout", means, 0.02, least=False)
+    return (
+        f"![loss of fused and plain layers](_static/loss_overlay.png)\n\n"
+        f"Dim 64, float32, {_STEPS} steps of 2 pairs on four simulated recordings. Without "
+        "dropout the largest difference between the two losses of a step is "
+        f"{apart[:20].max():.1e} in the first 20 steps and {apart.max():.1e} in all: rounding "
+        "differs, and training enlarges small differences. With dropout the layers draw different "
+        f"random numbers. Mean loss of the last 50 steps, plain and fused: {last['plain', 0.0]:.3f} "
+        f"and {last['fused', 0.0]:.3f} without dropout, {last['plain', 0.2]:.3f} and "
+        f"{last['fused', 0.2]:.3f} with it."
+    )
+
+
+def _curve(config: nap_nuclr.EncoderConfig, plain: bool) -> np.ndarray:
+    """Return the losses of all steps."""
+    recordings = nap_nuclr.simulate("context", n_units=100, duration=600, animals=4, seed=SEED)
+    readers = [open_patch_reader(one, config) for one in as_recordings(recordings).values()]
+    settings = TrainingSettings.for_config(config, {})
+    every = PairBatches(ViewSampler(readers, settings, "split", SEED), 2)
+    batches = (batch.tensors(torch.device("cpu")) for batch in every if batch.pairs)
+    step = _Step(config, torch.float32)
+    with _plain_layers(plain):
+        return np.array([step(*batch) for batch in islice(batches, _STEPS)])
+
+
+@contextmanager
+def _plain_layers(active: bool = True) -> Iterator[None]:
+    """Use the layers written with PyTorch's own operations."""
+    suits = _fused.suits
+    if active:
+        _fused.suits = lambda x: False
+    try:
+        yield
     finally:
         _fused.suits = suits
+
+
+def _by_plain_layers(step: Callable[[], Any]) -> None:
+    with _plain_layers():
+        step()
 
 
 def _processor_seconds(calls: dict[Any, Callable[[], Any]], times: int = 6) -> dict[Any, float]:
@@ -100,3 +224,7 @@ def _instruction_sets() -> str:
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8").split() if info.exists() else []
     return ", ".join(flag for flag in _FLAGS if flag in flags) or "unknown"
+
+
+if __name__ == "__main__":
+    print(_rate(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[[speed.Bench], str]] = {
     "forward": speed.forward,
     "training": speed_training.steps,
     "widths": speed_widths.widths,
+    "overlay": speed_widths.overlay,
     "curves": speed_training.loss_curves,
     "reading": speed_training.reading,
     "memory": speed_training.larger_than_memory,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pynapple as nap
 import torch
 from page import markdown as markdown
 from reference_encoder import ReferenceEncoder
@@ -181,6 +182,29 @@ def cold_start(bench: Bench) -> str:
     rows.append({"fresh process": "import pynapple_nuclr, after pynapple", "s": own / 1000})
     rows.append({"fresh process": "first `embed`, torch and pynapple imported", "s": first})
     return table(rows)
+
+
+def statistics_of_units(bench: Bench) -> str:
+    """Time `unit_statistics` on one thread."""
+    rng = np.random.default_rng(SEED)
+    hour = 3600.0
+    times = [np.sort(rng.uniform(0, hour, rng.poisson(5 * hour))) for _ in range(1000)]
+    support = nap.IntervalSet(0, hour)
+    units = nap.TsGroup({i: nap.Ts(one) for i, one in enumerate(times)}, time_support=support)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    wall, processor = [], []
+    for _ in range(4):
+        begun = time.perf_counter(), time.process_time()
+        nap_nuclr.unit_statistics(units)
+        wall.append(time.perf_counter() - begun[0])
+        processor.append(time.process_time() - begun[1])
+    torch.set_num_threads(threads)
+    bench.add_target("`unit_statistics`, 1 h × 1,000 units, wall s", min(wall), 4, least=False)
+    return (
+        f"1 h × 1,000 units at 5 Hz, one thread: {min(wall):.2f} s of wall time, "
+        f"{min(processor):.2f} s of processor time (least of {len(wall)} calls)."
+    )
 
 
 def _python(code: str) -> str:

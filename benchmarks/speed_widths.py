@@ -5,11 +5,12 @@ python benchmarks/throughput.py --only widths overlay
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -35,6 +36,12 @@ _DIMS = (64, 128, 256)
 _TYPES = (torch.float32, torch.bfloat16)
 _TARGETS = {64: 0.5, 128: 0.6}
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
+_AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "NUMBA_CPU_NAME": "haswell",
+}
 _SECONDS = 6.0
 _STEPS = 150
 
@@ -42,19 +49,33 @@ _STEPS = 150
 def widths(bench: Bench) -> str:
     """Time a step of encoders of three widths: on one thread, then on two cores."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    squares = {kind: torch.randn(2048, 2048).to(kind) for kind in _TYPES}
-    seconds = _processor_seconds({k: partial(torch.matmul, x, x) for k, x in squares.items()})
-    peak = {kind: 2 * 2048**3 / spent / 1e9 for kind, spent in seconds.items()}
-    rows = [_row(bench, dim, kind, peak) for dim in _DIMS for kind in _TYPES]
+    alone = _one_thread(bench, _TYPES)
     torch.set_num_threads(threads)
-    found = ", ".join(f"{str(kind)[6:]} {rate:.0f}" for kind, rate in peak.items())
     return (
-        f"Instruction sets: {_instruction_sets()}. "
-        f"Peak of PyTorch's square products (2048), GFLOP/s: {found}.\n\n{table(rows)}\n\n"
+        f"Instruction sets: {_instruction_sets()}. {alone}\n\n"
         f"Pairs of views an hour on two cores (wall time of {_SECONDS:.0f} s):\n\n{_two_cores()}"
     )
+
+
+def emulated_avx2(bench: Bench) -> str:
+    """Repeat the float32 rows with all libraries limited to AVX2."""
+    call = [sys.executable, __file__, "float32"]
+    answer = subprocess.run(
+        call, check=True, capture_output=True, text=True, env={**os.environ, **_AVX2}
+    )
+    return answer.stdout.strip()
+
+
+def _one_thread(bench: Bench, types: Sequence[torch.dtype]) -> str:
+    """Return the peak and the table of steps on one thread."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    squares = {kind: torch.randn(2048, 2048).to(kind) for kind in types}
+    seconds = _processor_seconds({k: partial(torch.matmul, x, x) for k, x in squares.items()})
+    peak = {kind: 2 * 2048**3 / spent / 1e9 for kind, spent in seconds.items()}
+    rows = [_row(bench, dim, kind, peak) for dim in _DIMS for kind in types]
+    found = ", ".join(f"{str(kind)[6:]} {rate:.0f}" for kind, rate in peak.items())
+    return f"Peak of PyTorch's square products (2048), GFLOP/s: {found}.\n\n{table(rows)}"
 
 
 def _row(
@@ -172,9 +193,9 @@ def overlay(bench: Bench) -> str:
         "dropout the largest difference between the two losses of a step is "
         f"{apart[:20].max():.1e} in the first 20 steps and {apart.max():.1e} in all: rounding "
         "differs, and training enlarges small differences. With dropout the layers draw different "
-        f"random numbers. Mean loss of the last 50 steps, plain and fused: {last['plain', 0.0]:.3f} "
-        f"and {last['fused', 0.0]:.3f} without dropout, {last['plain', 0.2]:.3f} and "
-        f"{last['fused', 0.2]:.3f} with it."
+        "random numbers. Mean loss of the last 50 steps, plain and fused: "
+        f"{last['plain', 0.0]:.3f} and {last['fused', 0.0]:.3f} without dropout, "
+        f"{last['plain', 0.2]:.3f} and {last['fused', 0.2]:.3f} with it."
     )
 
 
@@ -227,4 +248,8 @@ def _instruction_sets() -> str:
 
 
 if __name__ == "__main__":
-    print(_rate(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    if len(sys.argv) == 2:
+        folder = Path(__file__).parent
+        print(_one_thread(Bench(data=folder, docs=folder), [getattr(torch, sys.argv[1])]))
+    else:
+        print(_rate(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

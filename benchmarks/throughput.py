@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[[speed.Bench], str]] = {
     "forward": speed.forward,
     "training": speed_training.steps,
     "widths": speed_widths.widths,
+    "avx2": speed_widths.emulated_avx2,
     "overlay": speed_widths.overlay,
     "curves": speed_training.loss_curves,
     "reading": speed_training.reading,
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[speed.Bench], str]] = {
     "context": speed_embedding.contexts,
     "joined": speed_embedding.joined_sessions,
     "large": speed_embedding.many_units,
+    "statistics": speed.statistics_of_units,
     "start": speed.cold_start,
 }
 PAGE = (HERE / "speed_page.md").read_text(encoding="utf-8")
@@ -69,7 +71,7 @@ def page() -> str:
             texts[name] = f"Not measured yet: `python benchmarks/throughput.py --only {name}`."
             continue
         part = json.loads(path.read_text(encoding="utf-8"))
-        texts[name] = part["text"]
+        texts[name] = f"{part['text']}\n\nMeasured on {part['date']}."
         targets += part["targets"]
     return PAGE.format(
         machine=machine(),

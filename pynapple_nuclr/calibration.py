@@ -6,18 +6,16 @@ without a label (None, NaN, "") or without probabilities (NaN) are left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
 from pynapple_nuclr.columns import as_texts
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 _BINS = 15
 _COVERAGE = np.arange(1, 21) / 20

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
 from pynapple_nuclr.calibration import macro_f1_of_predictions
-from pynapple_nuclr.checkpoints import as_encoder
+from pynapple_nuclr.checkpoints import Encoder, as_encoder
 from pynapple_nuclr.columns import add_columns, embeddings
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.features import unit_statistics
@@ -22,11 +23,6 @@ from pynapple_nuclr.plotting import plot_embedding
 from pynapple_nuclr.pretraining import pretrain
 from pynapple_nuclr.probes import Probe
 from pynapple_nuclr.simulation import simulate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.checkpoints import Encoder
 
 _SHUFFLES = 20
 _COLUMNS = ["predicted_cell_type", "predicted_cell_type_confidence"]

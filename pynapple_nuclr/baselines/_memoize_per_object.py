@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import weakref
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pynapple as nap
 
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 T = TypeVar("T")
 

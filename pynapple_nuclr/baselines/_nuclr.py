@@ -8,20 +8,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+import numpy as np
+from numpy.typing import NDArray
+
+from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings, System
 from pynapple_nuclr.checkpoints import Encoder, as_encoder
-from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.config import EncoderConfig, Modality
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.leakage.fingerprints import known_fingerprints
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.base import Recordings
-    from pynapple_nuclr.config import Modality
 
 
 @dataclass

@@ -7,31 +7,25 @@ compared with theirs.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
 
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
-from pynapple_nuclr.baselines.base import LabelSystem
+from pynapple_nuclr.baselines.base import Labels, LabelSystem, Recordings
 from pynapple_nuclr.baselines.labels import classes_in, read_labels
 from pynapple_nuclr.baselines.trials import are_trials
 from pynapple_nuclr.columns.metadata import unit_ids
 from pynapple_nuclr.config import EncoderConfig
-from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.recording import Recording, as_recording
 from pynapple_nuclr.windows import open_patch_reader
 from pynapple_nuclr.windows.tiling import whole_patches
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-    from typing_extensions import Self
-
-    from pynapple_nuclr.baselines.base import Labels, Recordings
-    from pynapple_nuclr.recording import Recording
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 _EDGE = 1e-9  # s, tolerance for frames at the edge of an epoch
 _BLOCK = 2**14  # bins or frames that are read at a time

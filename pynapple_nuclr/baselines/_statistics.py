@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pynapple_nuclr.baselines.base import EmbeddingSystem
+from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings
 from pynapple_nuclr.baselines.trials import are_trials
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.recording import as_recordings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.base import Recordings
-    from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.recording import Recording, as_recordings
 
 _EDGE = 1e-9  # s, tolerance for times at the edge of an epoch
 

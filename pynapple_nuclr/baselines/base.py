@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from typing_extensions import Self
 
 from pynapple_nuclr.baselines.plain_values import HasCard, as_plain_value
-from pynapple_nuclr.recording import modality_of, name_recordings
+from pynapple_nuclr.config import Modality
+from pynapple_nuclr.recording import Units, modality_of, name_recordings
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import Modality
-    from pynapple_nuclr.recording import Units
-
-    Recordings = Mapping[str, Units]
-    Labels = Mapping[str, NDArray[np.str_]]
-    Vectors = NDArray[np.float64]
+Recordings = Mapping[str, Units]
+Labels = Mapping[str, NDArray[np.str_]]
+Vectors = NDArray[np.float64]
 
 
 class System(BaseEstimator, ABC):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import as_texts
 from pynapple_nuclr.columns.metadata import unit_ids
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 
 def read_labels(recordings: Mapping[str, Units], labels: Any) -> dict[str, NDArray[np.str_]]:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 from tqdm import tqdm
@@ -20,11 +20,8 @@ from pynapple_nuclr.atomic_files import atomic_write, folder_lock, version_of
 from pynapple_nuclr.batch.files import embed_file
 from pynapple_nuclr.batch.plan import find_sources, plan_outputs, source_format
 from pynapple_nuclr.batch.reports import Report, as_table, blank_report, process
-from pynapple_nuclr.checkpoints import as_encoder, save_encoder
+from pynapple_nuclr.checkpoints import Encoder, as_encoder, save_encoder
 from pynapple_nuclr.nwb.opening import is_remote
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.checkpoints import Encoder
 
 _log = logging.getLogger("pynapple_nuclr")
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from pynapple_nuclr.atomic_files import write_together
 from pynapple_nuclr.config import EncoderConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 WEIGHTS = "model.safetensors"
 SETTINGS = "config.json"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from pynapple_nuclr.columns.metadata import stored_columns, unit_ids, with_metadata
 from pynapple_nuclr.columns.names import (
@@ -17,11 +18,7 @@ from pynapple_nuclr.columns.names import (
     prefixes_of,
     vector_index,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 logger = logging.getLogger("pynapple_nuclr")
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns.metadata import metadata_frame, stored_columns, unit_ids
 from pynapple_nuclr.columns.missing import is_missing
 from pynapple_nuclr.columns.names import coordinate_name, vector_columns
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 
 def is_embedded(units: Units, prefix: str = "nuclr") -> bool:

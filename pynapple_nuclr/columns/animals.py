@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns.missing import MISSING_LABELS, as_texts
 from pynapple_nuclr.columns.names import coordinate_name
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
 
 Animals: TypeAlias = Mapping[Any, Any] | Sequence[Any] | str
 """Recording name → animal (or one for each unit), one per recording, or a metadata column."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pynapple as nap
 
 from pynapple_nuclr.columns.metadata import unit_ids
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 PREDICTED = "predicted_"
 """What every column that a probe writes begins with."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.nwb.units import read_recording
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 _REGISTRY = Path(__file__).with_name("registry.json")
 _FOLDER_VARIABLE = "PYNAPPLE_NUCLR_DATA"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import numpy as np
 import pynapple as nap
@@ -19,9 +20,6 @@ from pynapple_nuclr.embedding._encode import (
 )
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.recording import modality_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UnitsT = TypeVar("UnitsT", nap.TsGroup, nap.TsdFrame)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pynapple as nap
 import xarray as xr
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pynapple_nuclr import __version__
@@ -24,16 +26,9 @@ from pynapple_nuclr.embedding._budget import Budget
 from pynapple_nuclr.embedding.window_batches import EmbeddedWindows, embed_windows, pick_device
 from pynapple_nuclr.familiarity import compare, warn_if_unfamiliar
 from pynapple_nuclr.model.inference import Precision
-from pynapple_nuclr.recording import as_recording, modality_of
+from pynapple_nuclr.recording import Recording, Units, as_recording, modality_of
 from pynapple_nuclr.stability import self_rank
 from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Recording, Units
 
 _log = logging.getLogger("pynapple_nuclr")
 

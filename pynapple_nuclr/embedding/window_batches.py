@@ -7,18 +7,16 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pynapple_nuclr.checkpoints import Encoder
 from pynapple_nuclr.embedding._budget import Budget, ConvergenceMonitor
 from pynapple_nuclr.model.inference import InferenceEngine, Precision
 from pynapple_nuclr.windows import PatchReader
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Small windows go through the network together, up to about this many tokens.
 _TOKENS = {"cpu": 4_000, "cuda": 400_000, "mps": 50_000}

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from pynapple_nuclr.evaluation.leak_checks import check_fold, hidden_recordings
 from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 INNER = 3
 """Folds inside the training units or animals, for nested validation."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
+from pynapple_nuclr.evaluation.fit_systems import Fit, Fits
 from pynapple_nuclr.evaluation.folds import inner_folds
 from pynapple_nuclr.evaluation.leak_checks import (
     check_fold,
@@ -19,14 +21,9 @@ from pynapple_nuclr.evaluation.leak_checks import (
 )
 from pynapple_nuclr.evaluation.scoring import f1_of_present, most_likely
 from pynapple_nuclr.evaluation.standard_probe import Probing, pool
+from pynapple_nuclr.evaluation.task import Fold, Task
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.evaluation.fit_systems import Fit, Fits
-    from pynapple_nuclr.evaluation.task import Fold, Task
-
-    Probabilities = NDArray[np.float64]
+Probabilities = NDArray[np.float64]
 
 _CURVE = 200  # points of a training history that are kept
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 from tqdm import tqdm
 
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
@@ -17,11 +18,7 @@ from pynapple_nuclr.evaluation.results_cache import open_store
 from pynapple_nuclr.evaluation.scoring import most_likely
 from pynapple_nuclr.evaluation.shuffled_labels import chance_scores
 from pynapple_nuclr.evaluation.systems import SHUFFLED, shuffled_system, supports_protocol
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
+from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
 
 
 class Point(NamedTuple):

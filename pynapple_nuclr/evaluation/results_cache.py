@@ -8,18 +8,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.columns.metadata import stored_columns, unit_ids
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 _TEXT = "_text"  # entry of the notes, as JSON
 

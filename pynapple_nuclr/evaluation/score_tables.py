@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    import xarray as xr
+import xarray as xr
 
 _TITLES = {
     "macro_f1": "macro F1",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.calibration import (
     brier_score,
@@ -14,11 +14,8 @@ from pynapple_nuclr.calibration import (
     macro_f1_of_predictions,
 )
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Indices = NDArray[np.intp]
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 FEWEST = 20
 """Units of a label that make it count within a recording."""

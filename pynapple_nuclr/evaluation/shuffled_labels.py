@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pynapple_nuclr.baselines.base import EmbeddingSystem
+from pynapple_nuclr.evaluation.out_of_fold import Engine
 from pynapple_nuclr.evaluation.results import mean_of, scores_of
 from pynapple_nuclr.evaluation.standard_probe import pool
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.base import EmbeddingSystem
-    from pynapple_nuclr.evaluation.out_of_fold import Engine
-    from pynapple_nuclr.evaluation.task import Fold
+from pynapple_nuclr.evaluation.task import Fold
 
 
 def chance_scores(

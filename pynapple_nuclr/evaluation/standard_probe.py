@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sklearn
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from pynapple_nuclr.evaluation.leak_checks import check_normaliser, check_shown, shown_labels
 from pynapple_nuclr.evaluation.results_cache import hash_array
+from pynapple_nuclr.evaluation.task import Fold, Task
 from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.rows import z_score
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.evaluation.task import Fold, Task
-
-    Probabilities = NDArray[np.float64]
+Probabilities = NDArray[np.float64]
 
 _PER_RECORDING = 200  # units, at most, to decode the recording
 _FOLDS = 5

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
 from pynapple_nuclr.baselines.registry import find_system
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.config import Modality
+from pynapple_nuclr.config import Modality
 
 DEFAULT_SYSTEMS = ("Nuclr", "Statistics")
 PRIORS = ("MostCommonLabel", "CorrelatedNeighbours")

@@ -6,24 +6,20 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import MISSING_LABELS, as_texts, metadata_frame, recording_animals
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
+from pynapple_nuclr.config import Modality
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
 from pynapple_nuclr.leakage.fingerprints import all_fingerprints, unit_hashes
 from pynapple_nuclr.leakage.label_columns import label_revealing_columns, listed
 from pynapple_nuclr.probes.cross_validation import check_classes
-from pynapple_nuclr.recording import Recording, as_recordings, name_recordings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import Modality
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Recording, Units, as_recordings, name_recordings
 
 Protocol: TypeAlias = Literal["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 

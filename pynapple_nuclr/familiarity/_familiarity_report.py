@@ -22,31 +22,23 @@ known) to 8 % (eight known) are warned of, of 150 none.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pynapple as nap
 import xarray as xr
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from pynapple_nuclr.checkpoints import as_encoder
+from pynapple_nuclr.checkpoints import Encoder, as_encoder
+from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.familiarity.training_reference import distances, read_reference, share_as_far
 from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, window_statistics
-from pynapple_nuclr.recording import as_recording, modality_of
-from pynapple_nuclr.windows import open_patch_reader, tile
+from pynapple_nuclr.recording import Units, as_recording, modality_of
+from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
 
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import Any
-
-    import pynapple as nap
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.checkpoints import Encoder
-    from pynapple_nuclr.config import Gaps
-    from pynapple_nuclr.recording import Units
-    from pynapple_nuclr.windows import PatchReader
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 MIN_FAMILIARITY = 0.01
 """Below this familiarity a recording counts as unlike those of training."""

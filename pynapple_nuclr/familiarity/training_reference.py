@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pynapple_nuclr.checkpoints import Encoder
+from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, window_statistics
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.leakage.fingerprints import training_fingerprints
 from pynapple_nuclr.recording import Recording, Units, as_recordings
 from pynapple_nuclr.windows import open_patch_reader, tile
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.checkpoints import Encoder
-    from pynapple_nuclr.config import EncoderConfig
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 _ENTRY = "familiarity"  # in the encoder's card
 _FORMAT = 1

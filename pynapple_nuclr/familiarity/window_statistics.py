@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from pynapple_nuclr.config import Modality
+from pynapple_nuclr.windows import PatchReader
 
-    from pynapple_nuclr.config import Modality
-    from pynapple_nuclr.windows import PatchReader
-
-    Floats = NDArray[np.float64]
-    Sums = dict[str, Floats]
+Floats = NDArray[np.float64]
+Sums = dict[str, Floats]
 
 WINDOWS = 64
 """How many windows of a recording are read, evenly spaced."""

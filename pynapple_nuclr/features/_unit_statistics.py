@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.recording import Recording, Units, as_recording
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 _EDGE = 1e-9  # s, tolerance for times on the edge of an epoch or of a window
 _REFRACTORINESS = 0.005  # s, the constant R of the revised local variation

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
 from pynapple_nuclr.nwb.row_metadata import describe_units
 from pynapple_nuclr.nwb.traces import choose_cells, one_value_each, report_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _FILES = {"fluorescence": "F.npy", "dff": "F.npy", "events": "spks.npy", "background": "Fneu.npy"}
 

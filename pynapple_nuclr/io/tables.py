@@ -6,16 +6,12 @@ import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pynapple_nuclr.atomic_files import atomic_write, check_output
 from pynapple_nuclr.columns import metadata_frame
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Units
-
+from pynapple_nuclr.recording import Units
 
 logger = logging.getLogger("pynapple_nuclr")
 

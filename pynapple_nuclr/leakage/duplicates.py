@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.leakage._leak_error import LeakError
 from pynapple_nuclr.leakage.fingerprints import unit_hashes
-from pynapple_nuclr.recording import Recording, as_recording
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Recording, Units, as_recording
 
 _BLOCK = 2**20  # spikes that are compared at a time
 _FEWEST = 10  # spikes of a unit; of fewer, some coincide by chance

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import PREDICTED, is_missing
 from pynapple_nuclr.columns.metadata import stored_columns
 from pynapple_nuclr.columns.names import is_member, prefixes_of
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.leakage import LeakError
+from pynapple_nuclr.recording import Units
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
-
-    Pairs = Sequence[tuple[Any, str]]  # value of a column and label of each unit
+Pairs = Sequence[tuple[Any, str]]  # value of a column and label of each unit
 
 _CONFIG = json.loads(EncoderConfig().signature()).keys()
 _NAMED = 5  # units, recordings or columns that an error names

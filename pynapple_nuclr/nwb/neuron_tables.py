@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
+import pynwb
+from hdmf.common import DynamicTable
+from numpy.typing import NDArray
+from pynwb.ophys import RoiResponseSeries
 
 from pynapple_nuclr.columns import SUMMARIES, metadata_frame
 from pynapple_nuclr.nwb.provenance import MODULE, notes_name
 from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.table_columns import MARK, Columns, encoders, predicted_from
-
-if TYPE_CHECKING:
-    import pynwb
-    from hdmf.common import DynamicTable
-    from numpy.typing import NDArray
-    from pynwb.ophys import RoiResponseSeries
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 UNITS_TABLE = "units_table"
 """The metadata column that names the table of units, where a file has several."""

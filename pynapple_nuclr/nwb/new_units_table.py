@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pynapple as nap
+import pynwb
 
 from pynapple_nuclr.nwb.table_columns import Columns, scatter_rows
-
-if TYPE_CHECKING:
-    import pynwb
 
 
 def build_table(units: nap.TsGroup, columns: Columns) -> pynwb.misc.Units:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
-from pynapple_nuclr.nwb.read_notes import warn_user
+from pynapple_nuclr.nwb.read_notes import ReadNotes, warn_user
 from pynapple_nuclr.nwb.values import read_ragged, read_values
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.nwb.read_notes import ReadNotes
 
 # Spikes outside of the observed time are of another clock if they are most of all, or if there
 # are many and much of the observed time has none, where at the rate of the rest some should be.

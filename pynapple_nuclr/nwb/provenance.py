@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pynapple as nap
+import pynwb
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.columns import is_missing, metadata_frame
 from pynapple_nuclr.nwb.values import read_values
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import pynwb
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 MODULE = "nuclr"
 """The processing module that holds the notes: a table for each embedded table and prefix."""

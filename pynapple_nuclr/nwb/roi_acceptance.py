@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 # Names of the columns that hold a verdict, without case and punctuation; the first that is there
 # decides. Suite2p; NeuroConv, CaImAn and Inscopix; CaImAn; Allen; EXTRACT and others.

@@ -5,19 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from numbers import Number
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
 from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.values import check_stored, decode, has_any_length, read_values
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 
 def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:

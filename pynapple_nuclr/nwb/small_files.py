@@ -6,18 +6,16 @@ import logging
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
+import h5py
 import numpy as np
+import pynwb
+from hdmf.common import DynamicTable
 
 from pynapple_nuclr.nwb.neuron_tables import keep_names, location, path_of, traces_of
 from pynapple_nuclr.nwb.provenance import MODULE
-
-if TYPE_CHECKING:
-    import h5py
-    import pynwb
-    from hdmf.common import DynamicTable
 
 logger = logging.getLogger("pynapple_nuclr")
 

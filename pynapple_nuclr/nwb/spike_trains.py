@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
-from pynapple_nuclr.nwb.read_notes import list_some
+from pynapple_nuclr.nwb.read_notes import ReadNotes, list_some
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.nwb.read_notes import ReadNotes
-
-    Trains: TypeAlias = list[NDArray[np.float64]]
+Trains: TypeAlias = list[NDArray[np.float64]]
 
 Clock: TypeAlias = Literal["continuous", "restart"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
+from hdmf.common import DynamicTable
 
 from pynapple_nuclr.atomic_files import existing_file
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, add_columns, is_missing
@@ -18,9 +19,6 @@ from pynapple_nuclr.nwb.provenance import read_provenance
 from pynapple_nuclr.nwb.read_report import ReadReport
 from pynapple_nuclr.nwb.units import read_recording_and_report, read_units
 from pynapple_nuclr.nwb.values import read_values
-
-if TYPE_CHECKING:
-    from hdmf.common import DynamicTable
 
 logger = logging.getLogger("pynapple_nuclr")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import (
     PREDICTED,
@@ -17,11 +18,7 @@ from pynapple_nuclr.columns import (
 )
 from pynapple_nuclr.nwb.unit_origin import GROUP_NAME
 from pynapple_nuclr.nwb.values import decode
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 MARK = "[pynapple-nuclr]"
 """Ends the description of every column that write_nwb writes."""

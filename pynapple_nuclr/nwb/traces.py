@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
 from pynapple_nuclr.nwb.observed_time import (
@@ -38,11 +40,6 @@ from pynapple_nuclr.nwb.trace_kinds import (
 )
 from pynapple_nuclr.nwb.values import check_stored, read_values
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 logger = logging.getLogger("pynapple_nuclr")
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
+from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.row_metadata import texts_of
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.nwb.read_notes import ReadNotes
-
-    Texts = NDArray[np.object_]
-    Rows = Sequence[NDArray[np.int64]]
+Texts = NDArray[np.object_]
+Rows = Sequence[NDArray[np.int64]]
 
 REGION_COLUMNS = (
     "location",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.text_heaps import check_lengths
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # What a file declares but does not hold costs it nothing, and a reader as much as is declared.
 _FREE = 2**16  # bytes that may be declared all the same: fill values of small columns

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pynapple_nuclr.nwb import neuron_tables
-from pynapple_nuclr.nwb.opening import is_remote, open_nwb
+from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, open_nwb
 from pynapple_nuclr.nwb.provenance import add_provenance, read_provenance, sign
 from pynapple_nuclr.nwb.table_columns import Columns, scatter_rows
-
-if TYPE_CHECKING:
-    import os
-
-    from pynapple_nuclr.nwb.opening import OpenNWB
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 
 @dataclass(frozen=True)

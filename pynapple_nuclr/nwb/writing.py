@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from uuid import uuid4
 
 import pynapple as nap
@@ -26,9 +26,7 @@ from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.small_files import copy_parts, kept_parts, link_rest, size_of
 from pynapple_nuclr.nwb.table_columns import embedding_columns, size_in_file, user_columns
 from pynapple_nuclr.nwb.write_plan import apply_plan, plan_write, source_name
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 Raw = Literal["copy", "link", "drop"]
 

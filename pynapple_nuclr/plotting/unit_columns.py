@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import (
     PREDICTED,
@@ -17,12 +18,8 @@ from pynapple_nuclr.columns import (
     metadata_frame,
     vector_columns,
 )
+from pynapple_nuclr.recording import Units
 from pynapple_nuclr.stability import unit_length
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
 
 
 class Labels(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold, StratifiedKFold
@@ -19,10 +20,7 @@ from pynapple_nuclr.calibration import (
 )
 from pynapple_nuclr.leakage import LeakError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 _FOLDS_OF_UNITS = 5
 _FOLDS_OF_GROUPS = 10

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 from pynapple_nuclr.columns import as_texts
-
-if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 _LIMITS = """\
 - It predicts only the classes above: a unit of any other class gets one of these.

@@ -6,12 +6,13 @@ import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
 import xarray as xr
+from numpy.typing import ArrayLike, NDArray
 
 from pynapple_nuclr.columns import (
     as_texts,
@@ -19,9 +20,6 @@ from pynapple_nuclr.columns import (
     is_missing_label,
     unit_animals,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 
 class Rows(NamedTuple):

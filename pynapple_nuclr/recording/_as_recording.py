@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
+from pynapple_nuclr.config import Modality
 from pynapple_nuclr.recording._recording import Recording
 from pynapple_nuclr.recording.spike_layout import pack_spikes, place_intervals
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import Modality
 
 _SLOWEST_FRAME = 5.0  # s: imaging of whole brains takes up to 3 s a frame; 200 Hz are 5 ms
 

@@ -7,15 +7,13 @@ of time is one slice of the array, a single read from disk, and no spike has to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 _SECONDS = 5.0  # of an interval: shorter ones are read with less around a window
 _FEWEST = (

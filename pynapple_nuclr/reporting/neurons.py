@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import (
     PREDICTED,
@@ -24,14 +26,9 @@ from pynapple_nuclr.plotting.unit_columns import (
     read_labels,
     read_predictions,
 )
+from pynapple_nuclr.recording import Units
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 MOST_LABELS = 64  # that colours and markers tell apart
 _BLOCK = 1_000  # units whose similarities to all others are computed at once

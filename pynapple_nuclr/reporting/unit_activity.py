@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.plotting.activity_panels import spread_windows
+from pynapple_nuclr.recording import Units
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 _WINDOWS = 20  # of a raster, at most
 _COLUMNS = 400  # of a raster or a trace: about as many as a card has pixels

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 MAX_GAP = 3.0  # frame periods: a longer interval between frames ends an epoch
 SHORTEST_PERIOD = 0.23  # s: a frame of the published encoder, for readers that know no other

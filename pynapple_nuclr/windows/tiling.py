@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pynapple as nap
 import xarray as xr
+from numpy.typing import NDArray
 
-from pynapple_nuclr.config import EncoderConfig
-from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.config import EncoderConfig, Gaps
+from pynapple_nuclr.recording import Units, as_recording
 from pynapple_nuclr.windows.patch_readers import PatchReader, open_patch_reader
-
-if TYPE_CHECKING:
-    import pynapple as nap
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import Gaps
-    from pynapple_nuclr.recording import Units
 
 # s, that a patch may miss at the end of its epoch: pynapple cuts a microsecond from an epoch that
 # touches the next, and floats of 1.7e9 s (since 1970) lie a quarter of one apart.

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.windows.frame_times import frame_periods, runs_of_frames
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import EncoderConfig
-    from pynapple_nuclr.recording import Recording
 
 _EDGE = 0.5e-9  # s, pynapple keeps times to the nanosecond
 # Frames count as taken at the encoder's rate if their mean rate, and each interval between two of

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedShuffleSplit
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, torch_seed
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
-from pynapple_nuclr.baselines.base import LabelSystem, System
+from pynapple_nuclr.baselines.base import Labels, LabelSystem, Recordings, System
 from pynapple_nuclr.baselines.labels import classes_in, read_labels
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
 from pynapple_nuclr.calibration import macro_f1_of_predictions
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import as_recording
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from pynapple_nuclr.baselines.base import Labels, Recordings
 
 _HELD_OUT = 0.15  # of the labelled units, for early stopping
 _FEWEST_HELD_OUT = 4  # labelled units of every class below which none are held out

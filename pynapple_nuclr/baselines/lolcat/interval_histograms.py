@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.windows import open_patch_reader, tile
 from pynapple_nuclr.windows.patch_readers import EDGE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import EncoderConfig
-    from pynapple_nuclr.recording import Recording
 
 _SHORTEST = 0.001  # s, the first edge between the bins
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, System
@@ -16,14 +17,10 @@ from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_c
 from pynapple_nuclr.baselines.nemo.contrastive_training import collect_material, train
 from pynapple_nuclr.baselines.nemo.networks import ViewEncoders, run_in_pieces
 from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
+from pynapple_nuclr.recording import Units
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
-
-    Recordings = Mapping[str, Units]
-    Array = NDArray[np.float32]
+Recordings = Mapping[str, Units]
+Array = NDArray[np.float32]
 
 
 @dataclass

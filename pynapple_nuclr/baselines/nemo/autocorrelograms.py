@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
-from pynapple_nuclr.recording import as_recording
+from pynapple_nuclr.recording import Recording, as_recording
 
-if TYPE_CHECKING:
-    import pynapple as nap
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Recording
-
-    Floats = NDArray[np.float64]
-    Counts = NDArray[np.float32]
-    Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Counts = NDArray[np.float32]
+Indices = NDArray[np.int64]
 
 PARTS = 8  # of the time of a recording, among which its blocks are divided
 _BLOCKS = 2 * PARTS  # into which a recording is cut, at least

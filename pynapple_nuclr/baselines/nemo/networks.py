@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _NOISE = 0.1  # s.d. of the noise on images (of unit variance) and on waveforms (of peak 1)
 _SCALING = 0.1  # largest relative change of an image's amplitude

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import metadata_frame
 
-if TYPE_CHECKING:
-    import pynapple as nap
-    from numpy.typing import NDArray
-
-    Waveforms = NDArray[np.float32]
+Waveforms = NDArray[np.float32]
 
 
 def read_waveforms(

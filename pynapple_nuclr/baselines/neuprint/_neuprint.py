@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, get_args
+from typing import ClassVar, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
-from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings, System
 from pynapple_nuclr.baselines.known_vectors import vectors_in_unit_order
 from pynapple_nuclr.baselines.neuprint.dynamics import HEADS, Dynamics, Network
 from pynapple_nuclr.baselines.neuprint.embedding_learning import EmbeddingLearner
 from pynapple_nuclr.baselines.neuprint.segments import Pool, Runs, cut_segments, read_runs
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
-from pynapple_nuclr.recording import as_recordings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.base import Recordings
-    from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.recording import Recording, as_recordings
 
 
 @dataclass

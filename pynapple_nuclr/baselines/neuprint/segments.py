@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.windows import open_patch_reader, tile
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from pynapple_nuclr.config import EncoderConfig
-    from pynapple_nuclr.recording import Recording
-
-    Floats = NDArray[np.float32]
-    Indices = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
 
 _HELD_OUT = 10  # one segment in so many
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
+from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
-from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings, System
 from pynapple_nuclr.baselines.known_vectors import vectors_in_unit_order
 from pynapple_nuclr.baselines.poyo.spike_decoder import SpikeDecoder, SpikeWindows, spikes_in
 from pynapple_nuclr.baselines.poyo.targets import (
@@ -28,12 +29,7 @@ from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import Recording, as_recordings
 from pynapple_nuclr.windows import open_patch_reader, tile
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.base import Recordings
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 @dataclass

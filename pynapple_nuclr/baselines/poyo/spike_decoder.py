@@ -9,23 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pynapple_nuclr.baselines.poyo.targets import DecodingTask
 from pynapple_nuclr.model.layers import FeedForward, Rotary
+from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.windows.patch_readers import EDGE
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Recording
-
-    Targets = dict[str, NDArray[Any]]
+Targets = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

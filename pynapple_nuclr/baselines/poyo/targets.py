@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pynapple as nap
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from pynapple_nuclr.columns import is_missing
+from pynapple_nuclr.recording import Recording
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Recording
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 MISSING = -100
 """Class of a target that is not known (torch's own number for it)."""

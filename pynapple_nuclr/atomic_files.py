@@ -32,16 +32,7 @@ def check_output(
     overwrite: bool = False,
     suffix: str | tuple[str, ...] = ".nwb",
 ) -> Path:
-    """Return where to write, default ``<source>_nuclr.nwb``; called before any long work.
-
-    Raises
-    ------
-    FileNotFoundError, FileExistsError, PermissionError
-        If its folder is missing; if it exists and `overwrite` is False; if nothing may be written
-        to its folder.
-    ValueError
-        If its name does not end in `suffix`, or in one of several.
-    """
+    """Return where to write, default ``<source>_nuclr.nwb``; OSError or ValueError if nowhere."""
     suffixes = (suffix,) if isinstance(suffix, str) else suffix
     if output is None and source is not None:
         output = source.with_name(f"{source.stem}_nuclr{suffixes[0]}")
@@ -67,13 +58,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 
 
 def copy_whole(source: Path, draft: Path, output: Path) -> None:
-    """Copy a file or a Zarr folder, if the disk has the space.
-
-    Raises
-    ------
-    OSError
-        If the disk has too little space: how much is needed and free, and how to need less.
-    """
+    """Copy a file or a Zarr folder; OSError, with the sizes, if the disk has too little space."""
     parts = source.rglob("*") if source.is_dir() else [source]
     size = sum(part.stat().st_size for part in parts if part.is_file())
     free = shutil.disk_usage(draft.parent).free
@@ -101,25 +86,10 @@ def _size_text(size: float) -> str:
 def atomic_write(output: Path, *, overwrite: bool | None = None) -> Iterator[Path]:
     """Yield a draft, a file or folder to write; without an error it then replaces `output`.
 
-    A file is replaced in one step. A folder takes two, as systems have no single one: the old one
-    is renamed to a sibling, then the new one takes its name. If the process is killed between the
-    two, `output` is missing, and `remove_drafts` (called by the next writer) puts it back.
-
-    Parameters
-    ----------
-    output : Path
-        What to replace.
-    overwrite : bool, optional
-        Whether `output` may exist at the end: no (False), or unchanged since the start (True).
-        Default: it is replaced in any case; of two writers the last one wins.
-
-    Raises
-    ------
-    FileExistsError, BlockingIOError
-        If another has written `output` meanwhile, up to a moment before the end, and `overwrite`
-        is given; it is as the other left it.
-    OSError
-        If the disk is full; `output` is as it was.
+    A folder is replaced in two steps: the old one is renamed, then the new one takes its name. If
+    the process is killed between them, `remove_drafts` (called by the next writer) puts the old one
+    back. `overwrite` says whether `output` may exist at the end: no (False), only unchanged since
+    the start (True), or in any case (None); else FileExistsError or BlockingIOError.
     """
     remove_drafts(output.parent, older=_STALE)
     before = version_of(output) if overwrite else None
@@ -142,12 +112,7 @@ def atomic_write(output: Path, *, overwrite: bool | None = None) -> Iterator[Pat
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files (name → content) of a folder, which belong together.
 
-    The first one takes its place when all are on the disk: who is stopped before changes nothing.
-
-    Raises
-    ------
-    OSError
-        If the disk is full; all is as it was.
+    They are renamed when all are on the disk: a writer that is stopped before changes nothing.
     """
     remove_drafts(folder, older=_STALE)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_DRAFTS) as drafts:
@@ -217,14 +182,7 @@ def check_space(output: Path, size: int) -> None:
 def folder_lock(folder: Path | None) -> Iterator[None]:
     """Lock a folder, made if absent, against other writers; None: no lock.
 
-    The lock ends with the process, however that ends; its file stays, and has no meaning.
-
-    Raises
-    ------
-    BlockingIOError
-        If another writer holds it.
-    PermissionError
-        If it, or the file of its lock, is another user's, and not for all to write.
+    BlockingIOError if another writer holds it. The lock ends with the process; its file stays.
     """
     if folder is None:
         yield

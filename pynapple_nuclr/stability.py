@@ -98,16 +98,9 @@ def _percentile_ranks(
 def reidentification(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Return how often a unit's nearest neighbour at another time is the unit itself.
 
-    Parameters
-    ----------
-    first, second : ndarray (units, features)
-        The same units, described from disjoint times. Units with NaN in either are left out.
-
-    Returns
-    -------
-    float
-        Top-1 accuracy by cosine similarity after subtracting the mean over units, averaged over
-        both directions. Chance is 1 / units; NaN below two units.
+    `first` and `second` (units, features) describe the same units at disjoint times; nearest by
+    cosine after subtracting the mean over units, both directions averaged. Chance is 1 / units; NaN
+    below two units without NaN.
     """
     present = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
     if present.sum() < 2:

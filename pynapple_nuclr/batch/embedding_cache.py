@@ -35,23 +35,9 @@ def embed_cached(
 ) -> Units:
     """Embed the units of a file, or take the embedding that an earlier call made of it.
 
-    A file that changed is embedded again, and so is one whose entry in the cache is damaged.
-    Recordings behind an address are not kept.
-
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        What the file holds.
-    source : str
-        The file.
-    encoder : Encoder, str or Path, optional
-        As for `embed`.
-    reading : mapping
-        Options with which `units` were read.
-    cache : str or Path, optional
-        Folder of the cache, which may be deleted. Default: in the user's cache.
-    **options
-        Options of `embed`.
+    `reading` are the options with which `units` were read from `source`, `options` those of
+    `embed`. A file that changed is embedded again, and so is one whose entry in the cache is
+    damaged. Recordings behind an address are not kept.
     """
     from pynapple_nuclr.checkpoints import as_encoder
     from pynapple_nuclr.embedding import embed

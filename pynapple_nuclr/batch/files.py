@@ -34,20 +34,8 @@ def embed_file(
 ) -> Report:
     """Embed a file and write its result, which is there whole or not at all.
 
-    Parameters
-    ----------
-    source, output
-        File, folder or address to read; file to write.
-    encoder : Encoder, str or Path, optional
-        As for `embed`.
-    reading : mapping
-        Options of `read_recording`.
-    raw, overwrite
-        As of `write_nwb`.
-    before_write : callable, optional
-        Is called with the report just before the result is written.
-    **options
-        Options of `embed`.
+    `reading` are options of `read_recording`, `options` those of `embed`; `before_write` is called
+    with the report just before the result is written.
     """
     from pynapple_nuclr.checkpoints import as_encoder
     from pynapple_nuclr.embedding import embed
@@ -156,24 +144,9 @@ def read_or_embed(
 ) -> Units:
     """Return the embedded units of a file: its own vectors, those in the cache, or new ones.
 
-    Parameters
-    ----------
-    source : str
-        NWB file or address.
-    reading : mapping
-        Options of `read_recording`.
-    column : str, optional
-        Metadata column that will be needed: without it nothing is embedded.
-    cache : str or Path, optional
-        Folder that keeps embeddings. Default: in the user's cache.
-    **options
-        Options of `embed`. The file's own vectors are used if these are `device` and `progress`
-        only, and the whole recording is read.
-
-    Raises
-    ------
-    ValueError
-        If the file has no such column.
+    `reading` are options of `read_recording`, `options` those of `embed`. The file's own vectors
+    are used if `options` are `device` and `progress` only, and the whole recording is read. Without
+    the metadata column `column` nothing is embedded: ValueError.
     """
     from pynapple_nuclr.batch.embedding_cache import embed_cached
     from pynapple_nuclr.columns import is_embedded

@@ -25,13 +25,8 @@ class Sources(NamedTuple):
 def find_sources(patterns: Sequence[str]) -> Sources:
     """Return the files that patterns name, each once, in the order given.
 
-    Results (``x_nuclr.nwb`` beside ``x.nwb``, both named) are left out: a pattern would else
-    count every neuron twice once its files are embedded.
-
-    Raises
-    ------
-    ValueError
-        If there is no pattern, or no file matches one.
+    Results (``x_nuclr.nwb`` beside ``x.nwb``, both named) are left out: a pattern would else count
+    every neuron twice once its files are embedded. ValueError if nothing matches.
     """
     if not patterns:
         raise ValueError("sources is empty; expected at least one file")
@@ -85,22 +80,10 @@ def name_recordings(sources: Sequence[str]) -> list[str]:
 def plan_outputs(sources: Sequence[str], output: Path | None, kind: str | None) -> dict[str, Path]:
     """Return source → file of its result.
 
-    Parameters
-    ----------
-    sources : sequence of str
-        The files to read.
-    output : Path or None
-        A file for one source, a folder for several (made later); None: beside each source, for
-        an address in the current folder.
-    kind : str or None
-        Name of a format that can be written; None: as `output` says, else "nwb" ("csv" for
-        traces of another format, which have no NWB file to be written into).
-
-    Raises
-    ------
-    ValueError
-        If the output is one file for several sources, is of no format that can be written, or
-        contradicts `kind`; if two results would be one file.
+    `output` is a file for one source, a folder for several (made later), or None: beside each
+    source, for an address in the current folder. `kind` is a format that can be written; by default
+    as `output` says, else "nwb" ("csv" for traces that come from no NWB file). ValueError if these
+    contradict each other, or two results would be one file.
     """
     if kind is not None:
         output_format(kind)

@@ -46,18 +46,8 @@ def process(
 ) -> Report:
     """Do the work on one file and report it, whatever goes wrong.
 
-    Parameters
-    ----------
-    source : str
-        The file.
-    work : callable
-        Returns the results: a part of the report.
-    results : sequence of str
-        What `work` returns beside the usual results.
-    keep_warnings, show
-        Keep warnings in the report; and call this with each, too.
-    reraise : bool
-        Raise errors that are not `EXPECTED`: their traceback is of use.
+    `work` returns a part of the report; `results` are its keys beside the usual ones. Warnings are
+    kept in the report, and `show` is called with each. `reraise`: errors that are not `EXPECTED`.
     """
     report = {**blank_report(source), **dict.fromkeys(results)}
     recording = record_warnings(report["warnings"], show) if keep_warnings else nullcontext()

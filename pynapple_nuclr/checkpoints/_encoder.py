@@ -224,13 +224,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
 def build_encoder(
     config: EncoderConfig, state: dict[str, Tensor], *, name: str, card: dict[str, Any]
 ) -> Encoder:
-    """Return an encoder with these weights, in evaluation mode.
-
-    Raises
-    ------
-    ValueError
-        If the weights do not fit the configuration, or are not finite.
-    """
+    """Return an encoder for evaluation; ValueError if weights do not fit or are not finite."""
     with torch.device("meta"):  # no random weights are drawn only to be replaced
         encoder = Encoder(config, name=name, card=card)
     try:

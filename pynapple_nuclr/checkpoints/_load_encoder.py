@@ -94,18 +94,7 @@ def as_encoder(encoder: Encoder | str | Path | None, modality: Modality = "spike
 
 
 def find_encoder(identity: str) -> Encoder:
-    """Return the encoder with an identity (name@hash).
-
-    Parameters
-    ----------
-    identity : str
-        As in the column ``nuclr_encoder``.
-
-    Raises
-    ------
-    ValueError
-        If neither this process nor the package holds it.
-    """
+    """Return the encoder with an identity (name@hash); ValueError if it is nowhere to be found."""
     encoder = encoder_in_use(identity)
     if encoder is not None:
         return encoder

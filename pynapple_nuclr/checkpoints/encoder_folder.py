@@ -25,22 +25,7 @@ _LARGEST_SETTINGS = 1_000_000  # bytes
 def write_folder(
     folder: Path, weights: Mapping[str, Tensor], settings: Mapping[str, Any], card: str
 ) -> None:
-    """Write an encoder's files, each whole or as it was before.
-
-    A failure or Ctrl-C while they are written leaves all as they were; only in the moment in which
-    they take their places, one after the other, could a stop leave new ones beside old ones.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if absent.
-    weights : mapping
-        Name → tensor.
-    settings : mapping
-        JSON-able.
-    card : str
-        Markdown, for people.
-    """
+    """Write the weights, settings (JSON) and card (Markdown) of an encoder, all or none."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": _FORMAT, **settings}, indent=2) + "\n"
     contents = {
@@ -52,15 +37,7 @@ def write_folder(
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the settings of an encoder's folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        If they are missing.
-    ValueError
-        If the file is no JSON, or not an encoder's, or its configuration cannot be.
-    """
+    """Read the settings of an encoder's folder; FileNotFoundError or ValueError if they are bad."""
     path = _existing(folder / SETTINGS)
     if path.stat().st_size > _LARGEST_SETTINGS:
         raise ValueError(f"{path} is larger than any encoder's settings")
@@ -78,15 +55,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Read weights after comparing their names and shapes with those expected.
-
-    Raises
-    ------
-    FileNotFoundError
-        If they are missing.
-    ValueError
-        If the file is damaged or of another kind, or holds other tensors.
-    """
+    """Read weights, once their names and shapes are those expected; else ValueError."""
     path = _existing(folder / WEIGHTS)
     try:
         with safe_open(path, framework="pt") as file:

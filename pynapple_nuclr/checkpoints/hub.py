@@ -15,23 +15,9 @@ def local_folder(
 ) -> Path:
     """Return the path of a file or folder on this machine, downloaded if it is on the hub.
 
-    Parameters
-    ----------
-    source : str or Path
-        A path that exists, or ``"owner/name"``.
-    files : sequence of str
-        The files to download.
-    what, written_by : str
-        "encoder" or "probe", and the function that writes its folder, for errors.
-    hub : dict
-        Passed to ``huggingface_hub.snapshot_download``: ``revision``, ``token``, …
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such path and no such repository, or the hub cannot be reached.
-    ValueError
-        If a revision is asked for of a path on this machine.
+    `source` is a path or ``"owner/name"``, of which `files` are downloaded; `what` and `written_by`
+    are words for errors. `hub` goes to ``huggingface_hub.snapshot_download``. FileNotFoundError if
+    there is neither; ValueError if a revision is asked for of a path.
     """
     name, revision = str(source), hub.get("revision")
     if Path(source).exists():

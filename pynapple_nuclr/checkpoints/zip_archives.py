@@ -8,11 +8,7 @@ from pathlib import Path
 def check_archive(path: Path) -> None:
     """Refuse an archive that is damaged, or would take more memory than disk.
 
-    Raises
-    ------
-    ValueError, zipfile.BadZipFile
-        If it is no zip, a checksum is wrong, names occur twice, or members are compressed (which
-        skops does not do), or overlap.
+    skops does not compress; so compressed members are refused, too.
     """
     from zipfile import ZIP_STORED, ZipFile
 

@@ -36,12 +36,7 @@ def run_batch(
     """Do the same for every file, past bad ones; print at the end what came of each.
 
     `work` returns the results of a file (which are named in `results`, beside the usual ones);
-    `lines` turns a good report into text.
-
-    Raises
-    ------
-    typer.Exit
-        With 1 if any file was bad, with 130 if Ctrl-C was pressed.
+    `lines` turns a good report into text. Exit code 1 if any file was bad, 130 after Ctrl-C.
     """
     reports: list[Report] = []
     stopped = ""
@@ -69,13 +64,7 @@ def run_batch(
 def read_all(
     sources: Sequence[str], read: Callable[[str], Units], *, progress: bool
 ) -> tuple[dict[str, Units], list[str]]:
-    """Return name → recording, and the warnings; a bad file ends the command.
-
-    Raises
-    ------
-    typer.Exit
-        As `run_batch`, after naming every bad file.
-    """
+    """Return name → recording, and the warnings; a bad file ends the command, once all are read."""
     recordings: dict[str, Units] = {}
     names = dict(zip(sources, plan.name_recordings(sources), strict=True))
 

@@ -12,13 +12,7 @@ _LARGEST = 64 * 1024**2  # bytes of a part that is unpacked here
 
 
 def summarize_probe(path: str) -> dict[str, Any]:
-    """Return target, classes, size, encoder and score of a saved probe.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `load_probe`.
-    """
+    """Return target, classes, size, encoder and score of a probe; errors as of `load_probe`."""
     try:
         found = _read(Path(path))
     except Exception:  # whatever is odd about it: the whole reader says what

@@ -16,21 +16,10 @@ _MIN_WINDOWS = 4  # below this, the standard error of a mean is not reliable
 class Budget:
     """How many windows to read at most, and when to stop.
 
-    Parameters
-    ----------
-    max_windows : int, optional
-        Windows to read at most.
-    max_seconds : float, optional
-        Stop after this many seconds of embedding; the current window is finished.
-    tolerance : float, optional
-        Stop when the standard error of every unit's mean embedding is below this fraction of its
-        distance from the mean of the population: its direction is then known to about this
-        many radians. At least four windows are read of every unit.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one of them is not a number, or not positive.
+    After `max_seconds` of embedding, the current window is finished. With `tolerance` reading stops
+    when the standard error of every unit's mean embedding is below this fraction of its distance
+    from the population's mean (about the error of its direction in radians), after at least four
+    windows.
     """
 
     max_windows: int | None = None
@@ -78,15 +67,7 @@ def golden_ratio_order(n: int) -> NDArray[np.int64]:
 
 @dataclass
 class ConvergenceMonitor:
-    """Tracks the mean embedding of every unit while windows are read.
-
-    Parameters
-    ----------
-    budget : Budget
-        When to stop.
-    units, dim : int
-        Size of the population and of the embedding.
-    """
+    """Tracks the mean embedding of every unit while windows are read."""
 
     budget: Budget
     units: int

@@ -60,29 +60,12 @@ def run_windows(
     max_population: int | None = None,
     advance: Callable[[int], Any] = lambda windows: None,
 ) -> Generator[Part, None, None]:
-    """Embed the units of each window.
+    """Yield window, indices of the units that take part (units,), and embeddings (units, dim).
 
-    Paramonitors
-    ----------
-    encoder : Encoder
-        The encoder; not changed.
-    source : PatchReader
-        The recording.
-    starts : ndarray (windows, patches)
-        Where the windows lie.
-    device, precision : str
-        Where and in what arithmetic to compute.
-    max_population : int, optional
-        Largest number of units in one attention population. A larger one is split at random,
-        differently in every window: cost then grows with the units, not with their square.
-    advance : callable
-        Called with the number of windows begun since the last call.
-
-    Yields
-    ------
-    (int, ndarray (units,), ndarray (units, dim))
-        The window, the indices of units that take part in it, and their embeddings. The parts of
-        a split population follow one another.
+    `starts` (windows, patches) are where windows lie. A population above `max_population` is split
+    at random, differently in every window, and its parts follow one another: cost then grows with
+    the units, not with their square. `advance` gets the number of windows begun since its last
+    call.
     """
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f'precision is {precision!r}; expected "float32" or "bfloat16"')
@@ -174,17 +157,8 @@ def _run(engine: InferenceEngine, batch: list[Part]) -> list[Part]:
 class EmbeddedWindows:
     """The embeddings of the units in the windows of a recording.
 
-    Attributes
-    ----------
-    total : ndarray (units, dim)
-        Sum of the embeddings.
-    count : ndarray (units,)
-        Windows in which each unit takes part.
-    vectors : ndarray (kept windows, units, dim)
-        Embeddings in the kept windows, in the order of time; NaN where a unit takes no part, or
-        the window was not read.
-    n_read : int
-        Windows that were read.
+    `total` (units, dim) sums them over the `count` (units,) windows in which a unit takes part;
+    `vectors` (kept windows, units, dim) are NaN where it takes no part or the window was not read.
     """
 
     total: NDArray[np.float64]
@@ -208,18 +182,9 @@ def embed_windows(
     keep: int = 0,
     **options: Any,
 ) -> EmbeddedWindows:
-    """Embed the units in each window, and sum over windows.
+    """Embed the units in each window, and sum over windows; `options` as of `run_windows`.
 
-    Paramonitors
-    ----------
-    encoder, source, starts
-        As for `run_windows`.
-    budget : Budget, optional
-        Which windows to read, in what order, and when to stop. Default: all.
-    keep : int
-        Number of windows whose embeddings are kept, evenly spaced.
-    **options
-        Passed on to `run_windows`.
+    `budget` says which windows to read (default: all); `keep` windows, evenly spaced, are kept.
     """
     budget = budget or Budget()
     order = budget.windows(len(starts))

@@ -50,18 +50,9 @@ _NAMED = 3  # deviations that a warning names
 class Comparison(NamedTuple):
     """How a recording compares with those of training.
 
-    Attributes
-    ----------
-    familiarity : float
-        Of the recording; NaN if the encoder does not know what it was trained on.
-    units : ndarray (units,)
-        Of each unit by itself; NaN for silent ones.
-    recordings : int
-        How many recordings of training it was compared with.
-    value, low, high : ndarray (properties,)
-        What was found, and where nearly all recordings of the same kind would lie (± 2 s.d.).
-    deviation : ndarray (properties,)
-        In s.d., on the properties' scales.
+    `familiarity` is NaN if the encoder does not know them, `units` (units,) NaN for silent ones. Of
+    each property: its `value`, `low` and `high`, between which nearly all `recordings` of the same
+    kind would lie (± 2 s.d.), and the `deviation` in s.d. on the property's scale.
     """
 
     familiarity: float

@@ -25,20 +25,11 @@ _QUANTILES = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.9
 
 
 class Reference(NamedTuple):
-    """The recordings of training; all but the last are (properties,), on the properties' scales.
+    """The recordings of training, on the properties' scales (properties,).
 
-    Attributes
-    ----------
-    recordings : int
-        How many there were.
-    mean, sd : ndarray
-        Over recordings (s.d.: NaN for one).
-    window_sd, unit_sd : ndarray
-        By how much a property varies for a single window, and for a single unit.
-    units_mean, units_sd : ndarray
-        Over the units, each described by itself.
-    distances : ndarray (quantiles,)
-        How far the units lie from their mean, see `distances`.
+    `mean` and `sd` are over recordings (s.d.: NaN for one), `units_mean` and `units_sd` over units;
+    `window_sd` and `unit_sd` say by how much a property varies for a single window and unit.
+    `distances` (quantiles,) is how far the units lie from their mean.
     """
 
     recordings: int

@@ -33,13 +33,8 @@ _UNCORRELATED = 32
 class Scale:
     """A scale on which a property differs by about as much everywhere.
 
-    Attributes
-    ----------
-    to, back : callable
-        From the property to the scale, and back.
-    spread : float
-        Usual s.d. between the sessions of one laboratory, on the scale: a little above what was
-        measured on 14 Neuropixels sessions, 7 worms and 56 sessions of calcium events.
+    `spread` is the usual s.d. between the sessions of one laboratory on it: a little above what was
+    measured on 14 Neuropixels sessions, 7 worms and 56 sessions of calcium events.
     """
 
     to: Callable[[Any], Any]
@@ -93,17 +88,9 @@ PROPERTIES: dict[str, dict[str, Scale]] = {
 class WindowStatistics:
     """Sums over the bins of every unit in every window that was read.
 
-    Attributes
-    ----------
-    modality : {"spikes", "calcium"}
-    window_seconds : float
-    sums : dict
-        Name → (windows, units).
-    together : ndarray (windows, 1 + parts, 2)
-        Sum of squares of the population's summed activity in bins and in patches: of all units,
-        and of each part of them.
-    parts : ndarray (units,)
-        The part that each unit is in; it does not depend on the order of the units.
+    `sums` are name → (windows, units). `together` (windows, 1 + parts, 2) are sums of squares of
+    the summed activity in bins and in patches: of all units, and of each part of them. `parts`
+    (units,) does not depend on the order of the units.
     """
 
     modality: Modality

@@ -102,16 +102,8 @@ def unit_statistics(units: Units, *, epochs: nap.IntervalSet | None = None) -> p
 class _Spikes:
     """The spikes within the epochs of some units, sorted by unit, then by time.
 
-    Attributes
-    ----------
-    times : ndarray (spikes,)
-        Seconds.
-    units, epochs : ndarray (spikes,)
-        Index of the unit, and of the epoch.
-    per_unit : ndarray (units,)
-        Number of spikes.
-    starts, lengths : ndarray (epochs,)
-        Start and duration of each epoch in seconds.
+    `times` in s, `units` and `epochs` (indices) are (spikes,); `per_unit` counts them; `starts` and
+    `lengths` (epochs,) are in s.
     """
 
     times: Floats

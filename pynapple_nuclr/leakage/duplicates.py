@@ -19,15 +19,7 @@ _ROUNDING = 1e-9  # seconds: 15 samples at 30 kHz are 0.5 ms
 
 
 class DuplicatePair(NamedTuple):
-    """Two units of a recording that are probably one neuron.
-
-    Attributes
-    ----------
-    first, second
-        Their ids.
-    share : float
-        Spikes of the one with fewer spikes that coincide with one of the other, from 0 to 1.
-    """
+    """Ids of two units that are probably one neuron, and their share of coincident spikes."""
 
     first: Any
     second: Any

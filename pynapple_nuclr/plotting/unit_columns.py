@@ -23,17 +23,7 @@ from pynapple_nuclr.stability import unit_length
 
 
 class Labels(NamedTuple):
-    """The labels of units.
-
-    Attributes
-    ----------
-    texts : ndarray (units,) of str
-        "" where there is none.
-    missing, unsure : ndarray (units,) of bool
-        Which have none, and which are called "unknown".
-    classes : list of str
-        All others, in natural order: "L2" before "L10".
-    """
+    """The labels of units: texts ("" for none), and classes in natural order ("L2", "L10")."""
 
     texts: NDArray[np.str_]
     missing: NDArray[np.bool_]

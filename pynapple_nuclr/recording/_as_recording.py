@@ -82,22 +82,8 @@ def as_recordings(
 ) -> dict[str, Recording]:
     """Check several pynapple objects: a list (names "0", "1", …) or a mapping name → object.
 
-    Parameters
-    ----------
-    recordings : TsGroup, TsdFrame, list or mapping
-        One population, or several.
-    by : str, optional
-        Metadata column by which each is split into populations, as `Recording.split` does.
-
-    Returns
-    -------
-    dict
-        Name → `Recording`, in the order given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `as_recording`, naming the recording; ValueError if there is none.
+    `by` is a metadata column by which each is split into populations, as `Recording.split` does.
+    Errors as of `as_recording`, naming the recording; ValueError if there is none.
     """
     whole = [as_recording(units, name=name) for name, units in name_recordings(recordings).items()]
     parts = whole if by is None else [part for one in whole for _, part in one.split(by)]
@@ -105,15 +91,7 @@ def as_recordings(
 
 
 def name_recordings(recordings: Any) -> dict[str, Any]:
-    """Give several objects names: a mapping keeps its own, a list gets "0", "1" and so on.
-
-    Raises
-    ------
-    TypeError
-        If `recordings` is neither an object, nor a list or mapping of them.
-    ValueError
-        If it is empty.
-    """
+    """Give several objects names: a mapping keeps its own, a list gets "0", "1" and so on."""
     # A TsGroup is itself a mapping (unit id → spikes): test for it first.
     if isinstance(recordings, (nap.TsGroup, nap.TsdFrame)):
         recordings = {"recording": recordings}

@@ -115,15 +115,7 @@ class Recording:
         return times, np.repeat(units, counts.sum(axis=0))
 
     def blocks_of_units(self, spikes: int, most: int | None = None) -> Iterator[tuple[int, int]]:
-        """Yield units (first, until) that have about so many spikes together, one at least.
-
-        Parameters
-        ----------
-        spikes : int
-            Spikes of a block at most, unless one unit has more.
-        most : int, optional
-            Units of a block at most.
-        """
+        """Yield units (first, until): one at least, `most` at most, of `spikes` at most."""
         stops = np.cumsum(self.counts.sum(axis=0))
         first = 0
         while first < self.n_units:
@@ -140,22 +132,9 @@ class Recording:
         return self._over_frames(np.ones(len(self.traces)))
 
     def split(self, by: str) -> list[tuple[NDArray[np.int64], Recording]]:
-        """Split into populations that are embedded apart: probe insertions, imaging planes.
+        """Split by a metadata column into (indices, Recording) that are embedded apart.
 
-        Parameters
-        ----------
-        by : str
-            Metadata column that names the population of every unit.
-
-        Returns
-        -------
-        list of (ndarray, Recording)
-            For every value of the column the indices of its units, and their recording.
-
-        Raises
-        ------
-        ValueError
-            If there is no such column, or it holds no name or number for some units.
+        ValueError if there is no such column, or it holds no name or number for some units.
         """
         if by not in self.metadata:
             columns = ", ".join(map(str, self.metadata.columns)) or "none"

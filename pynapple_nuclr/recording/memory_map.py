@@ -14,18 +14,8 @@ from numpy.typing import NDArray
 class Mapped:
     """An array in a file, mapped into memory while a part of it is read, and no longer.
 
-    No file stays open and no memory stays in use between reads, so that thousands of recordings
-    can be opened at once; a pickle holds only the path. Indexing returns an array.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    offset : int
-        Where the array begins, in bytes.
-    dtype : str
-        As numpy writes it.
-    shape : tuple of int
+    No file stays open and no memory stays in use between reads, so that thousands of recordings can
+    be opened at once; a pickle holds only the path. Indexing returns an array.
     """
 
     path: str

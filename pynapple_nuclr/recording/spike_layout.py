@@ -34,17 +34,9 @@ def place_intervals(support: Floats, n_spikes: int, n_units: int) -> Floats:
 def pack_spikes(trains: Sequence[Floats], begins: Floats) -> tuple[Floats, Indices]:
     """Sort the spikes of all units by interval, unit and time.
 
-    Parameters
-    ----------
-    trains : sequence of ndarray
-        The sorted spike times of each unit.
-    begins : ndarray (intervals,)
-        Where the intervals begin; spikes before the first are in it.
-
-    Returns
-    -------
-    (ndarray (spikes,), ndarray (intervals × units + 1,))
-        The times, and where the spikes of each unit in each interval begin.
+    `trains` are sorted spike times, `begins` (intervals,) where intervals begin; earlier spikes are
+    in the first. Returns the times (spikes,) and where the spikes of each unit in each interval
+    begin (intervals × units + 1,).
     """
     counts = np.empty((len(begins), len(trains)), np.int64)
     for unit, train in enumerate(trains):

@@ -17,15 +17,7 @@ _POPULATIONS = ("probe", "insertion", "probe_insertion", "imaging_plane", "sessi
 
 
 class Comparison(NamedTuple):
-    """How a recording compares with those its encoder was trained on.
-
-    Attributes
-    ----------
-    familiarity : float
-        NaN where it is not known.
-    details : str
-        Which properties deviate most, or why it is not known.
-    """
+    """Familiarity of a recording (NaN: unknown), and what deviates most, or why unknown."""
 
     familiarity: float
     details: str

@@ -37,22 +37,9 @@ _BLOCK = 1_000  # units whose similarities to all others are computed at once
 class Neurons(NamedTuple):
     """A population as a page shows it.
 
-    Attributes
-    ----------
-    metadata : DataFrame (units, columns)
-        All columns but vectors.
-    vectors : ndarray (units, dim)
-        NaN for units without an embedding.
-    encoder, prefix : str
-        The encoder of the vectors (name@hash), and the prefix of their columns.
-    target : str or None
-        Which labels are shown.
-    classes : list of str
-        Labels, known or predicted, in the order of their colours.
-    given, predicted : Labels or None
-        Those of the column `target`, and those of ``predicted_<target>``.
-    confidence : ndarray (units,) or None
-        Of the prediction.
+    `vectors` (units, dim) are NaN for units without an embedding; `target` is the column whose
+    labels are shown: `given`, and `predicted` with their `confidence` (units,); `classes` are in
+    the order of their colours.
     """
 
     metadata: pd.DataFrame
@@ -129,14 +116,9 @@ def _given(metadata: pd.DataFrame, target: str, name: str) -> Labels | None:
 
 
 def find_neighbours(neurons: Neurons, number: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return the units nearest to each, and how near they are.
+    """Return the units nearest to each (units, number), −1: none, and their similarity.
 
-    Nearness is the cosine similarity after subtracting the mean embedding, as in `plot_unit`.
-
-    Returns
-    -------
-    (ndarray (units, number), ndarray (units, number))
-        Rows of units and similarities; −1 and NaN where there is none.
+    That is the cosine after subtracting the mean embedding, as in `plot_unit`.
     """
     # Sorted by id, so that equally near ones do not depend on the order of the units.
     order = np.argsort(neurons.metadata.index.astype(str).to_numpy(), kind="stable")

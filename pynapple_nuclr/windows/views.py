@@ -93,22 +93,8 @@ ViewPosition: TypeAlias = "tuple[int, NDArray[Any], NDArray[Any]]"
 class ViewSampler:
     """Draw pairs of views; the same seed, epoch and position give the same pair.
 
-    Parameters
-    ----------
-    readers : sequence of PatchReader
-        The recordings.
-    settings : ViewSettings
-        How views are drawn.
-    gaps : {"split", "join"}
-        Whether windows stay within an epoch.
-    seed : int
-        Seed of every draw.
-
-    Raises
-    ------
-    ValueError
-        If a recording has no room for two windows, or is of calcium where `spikes_kept` or
-        `rate_matched` ask for spikes.
+    ValueError if a recording has no space for two windows, or is of calcium where `settings` ask
+    for spikes.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ lint: $(READY)  ## style, types, the direction of imports, and nothing written t
 	$(BIN)/lint-imports
 	$(BIN)/pylint pynapple_nuclr benchmarks
 
-format: $(READY)  ## mend what ruff can mend
+format: $(READY)  ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -47,8 +47,8 @@ clean:  ## what was built and cached; .venv stays
 	rm -rf docs/_build docs/api docs/tutorials
 	find pynapple_nuclr tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Installed anew when the dependencies change. The stamp is written last, so that an installation
-# which was interrupted is taken up again.
+# Installed again when the dependencies change. The stamp file is written last, so that an
+# interrupted installation is repeated.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"

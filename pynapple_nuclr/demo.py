@@ -142,16 +142,16 @@ def _scores(
     vectors = embeddings(units).to_pandas()
     statistics = unit_statistics(units)
 
-    def score(table: Any, taught: Any) -> float:
-        classifier = clone(probe.estimator_).fit(table.loc[known].to_numpy(), taught)
+    def score(table: Any, known_labels: Any) -> float:
+        classifier = clone(probe.estimator_).fit(table.loc[known].to_numpy(), known_labels)
         predicted = classifier.predict(table.loc[unknown].to_numpy())
         return macro_f1_of_predictions(labels.loc[unknown], predicted)
 
-    taught = labels.loc[known].to_numpy()
-    shuffled = [score(vectors, rng.permutation(taught)) for _ in range(_SHUFFLES)]
+    known_labels = labels.loc[known].to_numpy()
+    shuffled = [score(vectors, rng.permutation(known_labels)) for _ in range(_SHUFFLES)]
     return {
-        "embedding": score(vectors, taught),
-        "unit_statistics": score(statistics, taught),
+        "embedding": score(vectors, known_labels),
+        "unit_statistics": score(statistics, known_labels),
         "chance": float(np.mean(shuffled)),
     }
 

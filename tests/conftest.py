@@ -85,7 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand what a worker has tried to the process that tells it."""
+    """Send what a worker has tried to the process that prints it."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["tried"] = dict(tally.counts)
 
@@ -97,7 +97,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """Tell what was tried; a run that was broken off writes no page."""
+    """Print what was tried; an interrupted run writes no page."""
     if not tally.counts:
         return
     terminalreporter.section("what was tried")

@@ -1,4 +1,4 @@
-"""The rules of the house, held by tests."""
+"""The rules of the project, checked by tests."""
 
 import ast
 import logging.config

@@ -149,7 +149,7 @@ def test_epochs_too_short_for_a_patch(tiny_units, encoder):
 # gaps="split" and no epoch as long as one window
 
 
-def test_split_without_room_names_join(tiny_units, encoder):
+def test_split_of_short_epochs_names_join(tiny_units, encoder):
     trials = nap.IntervalSet(np.arange(0, 60, 2.0), np.arange(0, 60, 2.0) + 0.6)
     with pytest.raises(ValueError, match='gaps="join"'):
         embed(tiny_units, encoder, epochs=trials)
@@ -195,7 +195,7 @@ def test_calcium_of_another_signal_is_noticed(signal, traces, says):
         embed(frame, encoder)
 
 
-def test_one_short_epoch_is_not_told_to_join(encoder):
+def test_one_short_epoch_is_not_advised_to_join(encoder):
     units = nap.TsGroup(
         {0: nap.Ts([0.1, 0.7]), 1: nap.Ts([0.3])}, time_support=nap.IntervalSet(0, 1.5)
     )

@@ -12,5 +12,5 @@ from pynapple_nuclr.cli import (  # noqa: F401, I001
 )
 from pynapple_nuclr.cli.commands import app, main
 
-# Importing a room adds its commands, in the order in which `--help` shows them.
+# Importing a module adds its commands, in the order in which `--help` shows them.
 __all__ = ["app", "main"]

@@ -78,7 +78,7 @@ def embed(
     Raises
     ------
     TypeError, ValueError
-        For input that cannot be read, an encoder of the other modality, epochs without room for a
+        For input that cannot be read, an encoder of the other modality, epochs shorter than a
         window, or a prefix that cannot be a column name.
 
     References

@@ -105,8 +105,8 @@ def encode(
     Raises
     ------
     TypeError, ValueError
-        For input that cannot be read, an encoder of the other modality, or epochs without room
-        for a window.
+        For input that cannot be read, an encoder of the other modality, or epochs shorter than
+        a window.
 
     References
     ----------

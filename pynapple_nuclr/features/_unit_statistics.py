@@ -248,10 +248,10 @@ def _autocorrelogram(spikes: _Spikes) -> dict[str, Floats]:
         own = slice(stop - n, stop)
         pairs[unit] = _pairs(spikes.times[own], spikes.epochs[own])
 
-    # A pair needs both spikes in one epoch: `room` is the time in which it can begin, by lag.
+    # A pair needs both spikes in one epoch: `possible` is when it can begin, by lag.
     edges = np.minimum(np.append(0.0, _LAG_EDGES)[:, None], spikes.lengths)
-    room = np.diff((edges * spikes.lengths - edges**2 / 2).sum(axis=1))  # s², (bins,)
-    expected = (spikes.per_unit / spikes.lengths.sum())[:, None] ** 2 * room
+    possible = np.diff((edges * spikes.lengths - edges**2 / 2).sum(axis=1))  # s², (bins,)
+    expected = (spikes.per_unit / spikes.lengths.sum())[:, None] ** 2 * possible
     ratio = np.log((pairs + 1) / (expected + 1))
     names = [f"acg_{edge:.3g}s" for edge in _LAG_EDGES]
     return dict(zip(names, ratio.T, strict=True))

@@ -55,7 +55,7 @@ def _walk(content: mmap.mmap, heap: int) -> None:
 def check_lengths(dataset: Any) -> None:
     """Refuse a dataset with a text or array that is said to be longer than its file.
 
-    HDF5 makes room for as many bytes, and then looks for them.
+    HDF5 reserves memory for as many bytes, and then looks for them.
     """
     path, size = Path(dataset.file.filename), dataset.file.id.get_filesize()
     if not path.is_file():

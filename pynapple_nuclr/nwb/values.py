@@ -97,7 +97,7 @@ def check_stored(data: Any) -> None:
     values = max(prod(dataset.shape), prod(dataset.chunks or ()))  # a chunk is read as a whole
     size, stored = values * dataset.dtype.itemsize, _stored(dataset)
     in_hdf5 = hasattr(dataset, "id")
-    if in_hdf5 and stored > dataset.file.id.get_filesize():  # HDF5 would make room for it
+    if in_hdf5 and stored > dataset.file.id.get_filesize():  # HDF5 would reserve memory for it
         raise ValueError(f"{dataset.name} is said to take up {stored:,} bytes, more than its file")
     if size > _FREE + _most_packed(dataset) * stored:
         raise ValueError(

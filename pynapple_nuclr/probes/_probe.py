@@ -147,7 +147,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         If not, `fit` warns, and `annotate` calls every unit "unknown".
         """
         check_is_fitted(self)
-        # Shuffles of a few units scatter too widely to speak against a perfect score.
+        # Shuffles of a few units scatter too widely to question a perfect score.
         limit = self.cv_chance_ + 2 * np.nan_to_num(self.cv_chance_sd_)
         return bool(self.cv_score_ > limit or self.cv_score_ == 1)
 

@@ -90,7 +90,7 @@ def write_probe(path: Path, params: dict[str, Any], fitted: dict[str, Any]) -> l
 
 
 def _check_arrays(path: Path) -> None:
-    """Refuse arrays that are larger than what is stored of them: numpy makes room for all."""
+    """Refuse arrays that are larger than what is stored of them: numpy reserves memory for all."""
     with ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.filename.endswith(".npy"):

@@ -225,11 +225,11 @@ class ViewSampler:
         sides = [(start - farthest, start - nearest), (start + nearest, start + farthest)]
         lows = np.concatenate([np.maximum(low, a) for a, _ in sides])
         highs = np.concatenate([np.minimum(high, b) for _, b in sides])
-        room = np.where(np.tile(slack, 2) > -_POINT, highs - lows + _POINT, 0)
-        room = np.clip(room, 0, None)
-        if not room.sum():
+        lengths = np.where(np.tile(slack, 2) > -_POINT, highs - lows + _POINT, 0)
+        lengths = np.clip(lengths, 0, None)
+        if not lengths.sum():
             return None
-        side = rng.choice(len(room), p=room / room.sum())
+        side = rng.choice(len(lengths), p=lengths / lengths.sum())
         drawn = rng.uniform(lows[side], max(lows[side], highs[side]))
         return self._on_grid(reader, drawn)
 

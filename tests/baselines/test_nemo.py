@@ -58,27 +58,27 @@ def across_animals(embeddings, recordings):
 @pytest.mark.parametrize("epochs", [trials(400), [(0.0, 160.0)]], ids=["trials", "continuous"])
 def test_a_poisson_process_has_its_rate_at_every_lag_however_short_its_epochs(epochs):
     counts = lag_counts(poisson(10.0, epochs), LAYOUT)
-    rate = counts.pairs.sum(axis=(0, 1, 2)) / counts.room.sum(axis=(0, 1, 2))
+    rate = counts.pairs.sum(axis=(0, 1, 2)) / counts.observed.sum(axis=(0, 1, 2))
     broad = np.diff(LAYOUT.edges) > 0.002  # enough pairs for a close look
     np.testing.assert_allclose(rate[broad], 10.0, rtol=0.08)
 
 
-def test_pairs_and_room_are_those_of_a_count_by_hand():
+def test_pairs_and_observed_time_are_those_of_a_count_by_hand():
     epochs = trials(40)
     group = poisson(15.0, epochs, n_units=3)
     counts = lag_counts(group, LAYOUT)
     edges = LAYOUT.edges
     for unit in range(3):
-        pairs, room = np.zeros(LAYOUT.lags), np.zeros(LAYOUT.lags)
+        pairs, observed = np.zeros(LAYOUT.lags), np.zeros(LAYOUT.lags)
         for start, end in epochs:
             times = group[unit].t[(group[unit].t >= start) & (group[unit].t <= end)]
             lags = np.abs(times[:, None] - times)[~np.eye(len(times), dtype=bool)]
             pairs += np.histogram(lags, edges)[0]
             for time in times:
                 for side in (time - start, end - time):
-                    room += np.diff(np.minimum(edges, side))
+                    observed += np.diff(np.minimum(edges, side))
         np.testing.assert_array_equal(counts.pairs[unit].sum(axis=(0, 1)), pairs)
-        np.testing.assert_allclose(counts.room[unit].sum(axis=(0, 1)), room, atol=1e-4)
+        np.testing.assert_allclose(counts.observed[unit].sum(axis=(0, 1)), observed, atol=1e-4)
     np.testing.assert_array_equal(counts.spikes.sum(axis=1), [len(group[u]) for u in range(3)])
     np.testing.assert_allclose(counts.seconds.sum(axis=1), 40 * 0.4)
 

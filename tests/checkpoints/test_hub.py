@@ -1,4 +1,4 @@
-"""Encoders on the hub: pushed, described, loaded again; against a stand-in on this machine."""
+"""Encoders on the hub: pushed, described, loaded again; against a local replacement of the hub."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 import pytest
 import yaml
+from local_hub import Hub, python
 from loopback import serving
-from stand_in_hub import Hub, python
 
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
 

@@ -158,7 +158,7 @@ def test_pretrain_names_what_is_wrong(recording, tmp_path):
     assert "--dim, --window-duration" in error_of(both)
 
 
-def test_advice_speaks_the_language_of_the_command_line():
+def test_advice_names_options_of_the_command_line():
     assert as_options("fine-tune (pretrain with init=)") == "fine-tune (pretrain with --init)"
     assert as_options("raw='link' is small; epochs= says when") == (
         "--raw link is small; --epochs says when"

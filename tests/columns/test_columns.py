@@ -80,7 +80,7 @@ def assert_same_columns(found: dict, expected: dict) -> None:
 
 
 @pytest.mark.parametrize("make", [spikes, traces])
-def test_columns_stand_in_reading_order(make):
+def test_columns_are_in_reading_order(make):
     units = add_columns(embedded(make()), predicted={"predicted_cell_type": ["PV"] * 4})
     expected = ["predicted_cell_type", "nuclr_stability", "nuclr_n_windows", "nuclr_encoder"]
     expected += [*OWN, *(f"nuclr_{i}" for i in range(12))]

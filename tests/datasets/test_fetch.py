@@ -89,7 +89,7 @@ def test_a_data_set_comes_once_and_is_read(archive, content, folder, capsys):
     assert [path.name for path in folder.iterdir()] == [FILE]
 
 
-def test_the_folder_may_stand_in_the_environment(archive, content, folder, monkeypatch):
+def test_the_folder_may_be_set_in_the_environment(archive, content, folder, monkeypatch):
     archive(sha256(content))
     monkeypatch.setenv("PYNAPPLE_NUCLR_DATA", str(folder))
     fetch("small", progress=False)

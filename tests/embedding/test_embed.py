@@ -205,7 +205,7 @@ def test_units_with_as_many_spikes_are_sorted_by_when_they_fire():
     np.testing.assert_array_equal(other.order(), first.order()[order])
 
 
-def test_a_users_columns_never_stand_for_ours(tiny_units, encoder):
+def test_a_users_columns_are_never_read_as_ours(tiny_units, encoder):
     plain = nap_nuclr.embed(tiny_units, encoder, progress=False)
     trains = {int(i): tiny_units[i] for i in tiny_units.index}
     named = nap.TsGroup(trains, time_support=tiny_units.time_support)

@@ -62,7 +62,7 @@ def score(scores, system=0):
 
 
 @pytest.mark.parametrize("kind", ["attribute", "array", "frame", "function"])
-def test_each_system_is_told_by_its_own_vectors(kind, tmp_path):
+def test_each_system_is_cached_by_its_own_vectors(kind, tmp_path):
     recordings = mice(3)
     poor, good = tables(recordings)
     make = {
@@ -106,7 +106,7 @@ def test_nested_choice_among_tables():
     assert score(chosen) == score(evaluate(recordings, systems=[Table(good)]))
 
 
-def test_settings_that_json_does_not_know_are_told_by_their_content():
+def test_settings_that_json_does_not_know_are_distinguished_by_their_content():
     @dataclass
     class Holds:
         value: object = 0
@@ -155,7 +155,7 @@ def test_a_system_that_names_classes_which_are_not_told():
         evaluate(mice(2), systems=[Ready()])
 
 
-def test_an_encoder_to_fine_tune_is_told_by_its_weights_not_by_its_folder(tmp_path):
+def test_an_encoder_to_fine_tune_is_distinguished_by_its_weights_not_by_its_folder(tmp_path):
     predicted = []
     for seed in range(2):
         torch.manual_seed(seed)

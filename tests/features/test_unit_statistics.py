@@ -91,7 +91,7 @@ def test_nothing_is_counted_across_a_gap():
     np.testing.assert_allclose(statistics[["cv", "lv", "isi_log_sd"]], 0, atol=1e-6)
     assert statistics["isi_log_mean"] == pytest.approx(np.log(0.05))
     assert statistics["fano_0.4s"] == pytest.approx(0, abs=1e-9)
-    # No epoch holds a whole second, and few pairs have room at lags near 0.4 s.
+    # No epoch holds a whole second, and few pairs exist at lags near 0.4 s.
     assert statistics["fano_1s"] == 1
     assert statistics["acg_1s"] == 0
 
@@ -105,7 +105,7 @@ def test_a_gap_shorter_than_the_longest_lag_is_a_gap_too():
 
 
 def test_autocorrelogram_of_poisson_trials_is_flat():
-    # Close to the length of the trials there is little room for a lag; this is allowed for.
+    # Close to the length of the trials few pairs fit; this is corrected.
     rng = np.random.default_rng(1)
     starts = np.arange(3000) * 2.0
     epochs = nap.IntervalSet(starts, starts + 0.4)
@@ -120,14 +120,14 @@ def test_matches_a_direct_count():
     epochs = nap.IntervalSet([0, 7, 12.5], [5, 11, 20])
     train = np.concatenate([rng.uniform(a, b, 60) for a, b in epochs.values])
     train.sort()
-    lags, room = [], 0.0
+    lags, possible = [], 0.0
     for a, b in epochs.values:
         inside = train[(train >= a) & (train <= b)]
         lags += [y - x for i, x in enumerate(inside) for y in inside[i + 1 :]]
         edges = np.array([1.0, np.geomspace(0.003, 1.0, 10)[-2]])
-        room += -np.diff(edges * (b - a) - edges**2 / 2)[0]
+        possible += -np.diff(edges * (b - a) - edges**2 / 2)[0]
     count = np.sum((np.array(lags) >= edges[1]) & (np.array(lags) < 1.0))
-    expected = (180 / 16.5) ** 2 * room
+    expected = (180 / 16.5) ** 2 * possible
     units = _group({5: train, 6: train[:50]}, epochs)
     assert unit_statistics(units).loc[5, "acg_1s"] == pytest.approx(
         np.log((count + 1) / (expected + 1))

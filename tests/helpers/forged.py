@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 from tally import counts
 
-MOST = 100e6  # bytes; what the forged files ask for is a thousand times as much
+MOST = 100e6  # bytes; what the forged files claim is a thousand times as much
 
 
 class Trap:

@@ -135,7 +135,7 @@ def _train(rng, support):
 
 def _epochs(starts, ends):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what pynapple mends
+        warnings.simplefilter("ignore")  # of what pynapple corrects
         return nap.IntervalSet(starts, ends)
 
 

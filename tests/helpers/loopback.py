@@ -1,4 +1,4 @@
-"""Servers on this machine that stand in for the hub and for archives of recordings."""
+"""Servers on this machine that replace the hub and archives of recordings."""
 
 from __future__ import annotations
 

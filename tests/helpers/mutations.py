@@ -1,6 +1,6 @@
 """Good files made bad, at random: their bytes, and what these mean in JSON, in a zip, in HDF5.
 
-Every function takes a numpy Generator, so that a seed gives the same mutation again, and tells in
+Every function takes a numpy Generator, so that a seed gives the same mutation again, and says in
 words what it did.
 """
 

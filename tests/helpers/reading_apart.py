@@ -1,6 +1,6 @@
-"""Reads of bad files in a process of their own: a crash, a hang, a hunger shows and ends nothing.
+"""Reads of bad files in a process of their own: crash, hang and memory are found, and end nothing.
 
-The process tells its parent of every read; one that is silent for too long is killed, one that
+The process reports every read to its parent; one that is silent for too long is killed, one that
 dies is replaced, and both count as failures.
 """
 
@@ -113,7 +113,7 @@ def _work(make: Make, seeds: Sequence[int], work: Path, parent: Connection) -> N
 
 def _try_each(kind: Kind, seeds: Sequence[int], work: Path, parent: Connection) -> None:
     kind.read(_fresh(kind.good, work))  # loads what is loaded once
-    # Of addresses, not of memory in use: no read asks the system for gigabytes, used or not.
+    # Of addresses, not of memory in use: no read reserves gigabytes, used or not.
     most = _status("VmSize") + ADDRESSES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for _ in range(3):
@@ -168,7 +168,7 @@ def _fresh(good: Path, work: Path) -> Path:
 
 
 def _status(field: str) -> int:
-    """Return a size that Linux tells of this process, in bytes."""
+    """Return a size that Linux reports of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(f"{field}:")]
     return int(line.split()[1]) * 1024

@@ -32,7 +32,7 @@ def rank():
 
 
 def say(step):
-    os.write(1, f"step {step}\n".encode())  # whole lines, even where several processes speak
+    os.write(1, f"step {step}\n".encode())  # whole lines, even where several processes write
 
 
 def train(out, *, dropout=0.0, quiet_until=0.0, fail=None, own_seed=False, on_step=say, **options):

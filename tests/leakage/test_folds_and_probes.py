@@ -158,8 +158,8 @@ def test_nested_choice_that_sees_more_than_its_fold(monkeypatch):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_probe_that_is_given_tested_units(monkeypatch, protocol):
     """What a fold hides is not there, whoever forgets to look: here nobody checks the fold."""
-    for room in (folds, out_of_fold):
-        monkeypatch.setattr(room, "check_fold", lambda task, fold, system="": fold)
+    for module in (folds, out_of_fold):
+        monkeypatch.setattr(module, "check_fold", lambda task, fold, system="": fold)
     honest = folds._fold
 
     def overlapping(name, tested, use, *rest):

@@ -29,7 +29,7 @@ def test_a_unit_in_two_recordings_is_refused():
     counts["leaks planted and caught"] += 2
 
 
-def test_a_unit_twice_in_one_recording_is_told():
+def test_a_unit_twice_in_one_recording_is_reported():
     units = embedded()
     vectors = embeddings(units).values.copy()
     vectors[:4] = vectors[10:14]
@@ -64,7 +64,7 @@ def test_learned_units_are_known_again_in_part(standardize):
     probe.score(embedded(seed=9))
 
 
-def test_animals_that_not_all_recordings_say_are_told():
+def test_animals_that_not_all_recordings_name_are_reported():
     recordings = {f"day{i}": embedded(seed=i) for i in range(3)}
     for name in ("day0", "day1"):
         recordings[name]["animal"] = ["m0"] * len(recordings[name])

@@ -249,7 +249,7 @@ def test_a_heap_of_texts_without_an_end(tmp_path):
 
 @pytest.mark.parametrize("name", ["session_description", "units/label", "units/chunked"])
 def test_a_text_that_is_said_to_be_longer_than_its_file(name, tmp_path):
-    """HDF5 makes room for it before it looks where it should lie: 4 GB for 16 bytes."""
+    """HDF5 reserves memory before it checks where the data lie: 4 GB for 16 bytes."""
     units = nap.TsGroup({i: nap.Ts([0.1, 0.7]) for i in range(3)}, nap.IntervalSet(0, 1))
     units["label"], units["chunked"] = ["x", "y", "z"], ["u", "v", "w"]
     path = nap_nuclr.write_units(units, tmp_path / "day1.nwb")

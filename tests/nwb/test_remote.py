@@ -81,7 +81,7 @@ def test_only_the_frames_asked_for_are_read(folder):
 
 @contextmanager
 def without_collection():
-    """Keep what ours prevents from the other doors: garbage collected while h5py waits hangs."""
+    """Prevent for other openers what ours prevents: collecting garbage while h5py waits hangs."""
     gc.collect()
     gc.disable()
     try:

@@ -117,7 +117,7 @@ def of_all_kinds(tmp_path_factory):
         (None, "dff", 4),
     ],
 )
-def test_kinds_are_told_apart(of_all_kinds, name, kind, first):
+def test_kinds_are_distinguished(of_all_kinds, name, kind, first):
     traces = read_traces(of_all_kinds, name=name)
     assert signal_of(traces) == kind
     np.testing.assert_allclose(traces.values, calcium(40, 2) + first)

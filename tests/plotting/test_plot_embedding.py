@@ -79,7 +79,7 @@ def test_classes_are_in_natural_order_and_counted():
     assert legend_texts(ax) == [f"type {i} (3)" for i in range(12)]
 
 
-def test_more_classes_than_colours_are_told_apart_by_markers():
+def test_more_classes_than_colours_are_distinguished_by_markers():
     ax = plot_embedding(population(n_classes=20, each=3), "cell_type")
     looks = set()
     for collection in ax.collections:
@@ -90,7 +90,7 @@ def test_more_classes_than_colours_are_told_apart_by_markers():
 
 
 @pytest.mark.parametrize("n_classes", [2, 20])
-def test_the_legend_stands_beside_the_axes_and_within_the_figure(n_classes):
+def test_the_legend_is_beside_the_axes_and_within_the_figure(n_classes):
     ax = plot_embedding(population(n_classes=n_classes, each=3), "cell_type")
     ax.figure.canvas.draw()
     legend = ax.get_legend().get_window_extent()
@@ -184,7 +184,7 @@ def oklab(colours, vision):
     ],
     ids=["trichromat", "protanope", "deuteranope", "tritanope"],
 )
-def test_colours_are_told_apart_with_any_vision(vision):
+def test_colours_are_distinguished_with_any_vision(vision):
     seen = oklab([*COLOURS, PALE], vision)
     apart = np.linalg.norm(seen[:, None] - seen, axis=-1)
     assert apart[np.triu_indices(len(seen), 1)].min() > 0.07

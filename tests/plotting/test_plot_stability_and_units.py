@@ -78,7 +78,7 @@ def points_of(ax):
     return np.concatenate([np.asarray(one.get_offsets()) for one in ax.collections])
 
 
-def test_stability_stands_against_rate_on_a_logarithmic_axis():
+def test_stability_is_drawn_against_rate_on_a_logarithmic_axis():
     units = population(silent=4)
     ax = plot_stability(units)
     expected = np.column_stack([units["rate"], units["nuclr_stability"]])[4:]
@@ -100,7 +100,7 @@ def test_stability_by_label_and_against_another_column():
     assert ax.get_xlabel() == "id"
 
 
-def test_stability_of_traces_stands_against_windows():
+def test_stability_of_traces_is_drawn_against_windows():
     frame = nap.TsdFrame(np.arange(5.0), np.ones((5, 3)))
     summary = {
         "nuclr_stability": [0.6, 0.7, 0.8],
@@ -140,7 +140,7 @@ def test_bands_have_the_colours_of_the_map():
     assert bands == [of_map[name] for name in CLASSES]
 
 
-def test_similar_units_stand_together():
+def test_similar_units_are_side_by_side():
     units = population(60)
     ax = plot_similarity(units)
     neighbours = np.diag(np.asarray(ax.images[0].get_array()), 1)

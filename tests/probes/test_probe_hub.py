@@ -1,9 +1,9 @@
-"""Probes on the hub: pushed, described, loaded again; against a stand-in on this machine."""
+"""Probes on the hub: pushed, described, loaded again; against a local replacement of the hub."""
 
 from __future__ import annotations
 
+from local_hub import Hub, python
 from loopback import serving
-from stand_in_hub import Hub, python
 
 _PUSH = """
 import numpy as np

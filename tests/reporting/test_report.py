@@ -115,7 +115,7 @@ def test_labels_look_as_in_figures_and_differ_in_shape(tmp_path):
     assert [one["colour"] for one in classes] == colours
 
 
-def test_nothing_stands_out_where_nothing_does(tmp_path, encoder):
+def test_nothing_is_marked_where_nothing_deviates(tmp_path, encoder):
     units = simulate("single", n_units=20, duration=60, seed=0)
     knowing = record_training_data(encoder, units)
     units = embed(units, knowing, progress=False)
@@ -208,7 +208,7 @@ def test_neighbours_are_those_of_the_unit_card(tmp_path):
     assert data["neighbours"][2] == [] and data["points"][2] is None
 
 
-def test_probabilities_stand_under_their_labels(tmp_path):
+def test_probabilities_are_under_their_labels(tmp_path):
     units = fitted().annotate(embedded(30, silent=[1]), probabilities=True)
     probabilities = data_of(page_of(units, tmp_path))["probabilities"]
     assert probabilities["classes"] == ["PV", "SST", "VIP"]
@@ -330,7 +330,7 @@ def test_a_group_that_is_not_embedded_is_refused(tiny_units, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_is_replaced_only_if_told_and_only_by_a_whole_one(tmp_path):
+def test_a_page_is_replaced_only_on_request_and_only_by_a_whole_one(tmp_path):
     units, path = embedded(30), tmp_path / "page.html"
     path.write_text("mine")
     with pytest.raises(FileExistsError, match="overwrite=True"):

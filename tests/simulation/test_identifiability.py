@@ -1,6 +1,6 @@
 """The three simulated worlds: what an encoder learns, and what it cannot know.
 
-The probe is taught on one animal and asked about another, so that nothing that belongs to one
+The probe is trained on one animal and predicts another, so that nothing that belongs to one
 recording can pass for identity.
 """
 
@@ -25,13 +25,13 @@ def animals(world):
 
 
 def across_animals(describe, recordings):
-    """Macro F1 of a probe taught on one animal and asked about the other, mean of both ways."""
+    """Macro F1 of a probe trained on one animal and tested on the other, mean of both ways."""
     x = {name: np.nan_to_num(describe(units)) for name, units in recordings.items()}
     y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
     scores = []
-    for taught, asked in (("animal0", "animal1"), ("animal1", "animal0")):
-        probe = Probe("cell_type").fit(x[taught], y[taught], verbose=False)
-        scores.append(f1_score(y[asked], probe.predict(x[asked]), average="macro"))
+    for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
+        probe = Probe("cell_type").fit(x[trained], y[trained], verbose=False)
+        scores.append(f1_score(y[tested], probe.predict(x[tested]), average="macro"))
     return float(np.mean(scores))
 
 
@@ -48,7 +48,7 @@ def context():
     return animals("context")
 
 
-def test_context_is_told_by_the_population_and_by_nothing_else(context):
+def test_context_is_predicted_by_the_population_and_by_nothing_else(context):
     encoder = nap_nuclr.pretrain(context, CONFIG, steps=450, progress=False, **TRAINING)
     assert across_animals(by(encoder), context) > CHANCE + 0.3
     assert across_animals(statistics, context) < CHANCE + 0.12
@@ -60,14 +60,14 @@ def test_without_population_layers_context_is_at_chance(context):
     assert across_animals(by(encoder), context) < CHANCE + 0.12
 
 
-def test_single_is_told_by_statistics_and_by_the_encoder():
+def test_single_is_predicted_by_statistics_and_by_the_encoder():
     recordings = animals("single")
     encoder = nap_nuclr.pretrain(recordings, CONFIG, steps=60, progress=False, **TRAINING)
     assert across_animals(statistics, recordings) > 0.9
     assert across_animals(by(encoder), recordings) > CHANCE + 0.3
 
 
-def test_null_is_told_by_nothing():
+def test_null_is_predicted_by_nothing():
     recordings = animals("null")
     torch.manual_seed(0)
     assert across_animals(statistics, recordings) < CHANCE + 0.12

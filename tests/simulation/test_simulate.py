@@ -96,7 +96,7 @@ def test_context_classes_fire_by_the_same_law(context, context_statistics):
         assert np.all(np.abs(difference) < 5 * error + 1e-12)
 
 
-def test_context_is_told_by_the_population(context):
+def test_context_is_predicted_by_the_population(context):
     minute = [_score(_lagged(_counts(u, 0.2, 60)), _labels(u)) for u in context.values()]
     ten_seconds = [_score(_lagged(_counts(u, 0.2, 10)), _labels(u)) for u in context.values()]
     assert min(minute) > 0.9
@@ -111,7 +111,7 @@ def test_context_classes_carry_over_to_other_recordings(context):
         assert f1_score(truth, fitted.predict(tables[seed]), average="macro") > 0.9
 
 
-def test_context_regions_are_told_by_who_comes_first(context):
+def test_context_regions_are_predicted_by_who_comes_first(context):
     # Except for soloists, who follow no one: theirs cannot be recovered.
     for units in list(context.values())[:2]:
         lagged = _lagged(_counts(units, 0.1, 60), lags=(-2, -1, 0, 1, 2))
@@ -129,7 +129,7 @@ def test_context_with_other_numbers_of_classes(n_classes, best):
     assert _score(_lagged(_counts(units, 0.2, 120), lags), _labels(units)) > best
 
 
-def test_single_is_told_by_statistics_and_not_by_the_population():
+def test_single_is_predicted_by_statistics_and_not_by_the_population():
     a, b = simulate("single", n_units=100, duration=120, animals=2, seed=0).values()
     fitted = _classifier().fit(unit_statistics(a), _labels(a))
     predicted = fitted.predict(unit_statistics(b))

@@ -148,7 +148,7 @@ class Lolcat(LabelSystem):
     ------
     TypeError, ValueError
         If a parameter is out of range; from `fit` if labels do not fit the recordings or hold less
-        than two classes, or a recording holds calcium or has no room for a window.
+        than two classes, or a recording holds calcium or is shorter than a window.
 
     References
     ----------

@@ -48,10 +48,10 @@ class LagCounts:
     """What the images of a recording are made of, counted apart in parts of its time."""
 
     # Both (units, parts, rates, lags): spikes at each lag, on either side, from the unit's own
-    # spikes of each rate; and the seconds in which these could have been. pairs / room is a
+    # spikes of each rate; and the observed seconds for these. pairs / observed is a
     # firing rate, without bias by the length of epochs.
     pairs: Counts
-    room: Counts
+    observed: Counts
     spikes: Floats  # (units, parts): number of spikes within the epochs
     seconds: Floats  # (units, parts): duration
     order: Indices  # (units,): each unit's place when they are sorted by their data alone
@@ -79,7 +79,7 @@ class _Spikes:
 
 
 def longest_lag(recordings: Mapping[str, nap.TsGroup], at_most: float) -> float:
-    """Return the longest lag in seconds for which half of an epoch of median length has room."""
+    """Return the longest lag in seconds that half of an epoch of median length holds."""
     lengths = np.concatenate([np.diff(one.time_support.values) for one in recordings.values()])
     longest = round(float(min(at_most, np.median(lengths) / 2)), 6)  # as if clocks were exact
     if not longest > 0:
@@ -110,35 +110,35 @@ def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts
     """
     used = np.ones(counts.spikes.shape, np.float32) if chosen is None else chosen.astype(np.float32)
     rate = ((counts.spikes * used).sum(axis=1) + 0.5) / (counts.seconds * used).sum(axis=1)
-    pairs, room = (
-        np.einsum("up,uprl->url", used, values) for values in (counts.pairs, counts.room)
+    pairs, observed = (
+        np.einsum("up,uprl->url", used, values) for values in (counts.pairs, counts.observed)
     )
-    return np.asarray(np.log((pairs + 1) / (room + 1 / rate[:, None, None])), dtype=np.float32)
+    return np.asarray(np.log((pairs + 1) / (observed + 1 / rate[:, None, None])), dtype=np.float32)
 
 
 def pool(counts: Sequence[LagCounts], units: Sequence[Indices]) -> LagCounts:
     """Return the counts of chosen units of several recordings, one after the other."""
     chosen = list(zip(counts, units, strict=True))
-    arrays = [(c.pairs[u], c.room[u], c.spikes[u], c.seconds[u]) for c, u in chosen]
-    pairs, room, spikes, seconds = (np.concatenate(one) for one in zip(*arrays, strict=True))
-    return LagCounts(pairs, room, spikes, seconds, np.arange(len(spikes)))
+    arrays = [(c.pairs[u], c.observed[u], c.spikes[u], c.seconds[u]) for c, u in chosen]
+    pairs, observed, spikes, seconds = (np.concatenate(one) for one in zip(*arrays, strict=True))
+    return LagCounts(pairs, observed, spikes, seconds, np.arange(len(spikes)))
 
 
 def _count(recording: Recording, layout: Layout) -> LagCounts:
     starts, ends = _cut(recording, layout)
     part_of = np.random.default_rng(0).permutation(len(starts)) % PARTS
-    pairs, room, spikes = [], [], []
+    pairs, observed, spikes = [], [], []
     for some, n_units in _some_units(recording, starts, ends, part_of):
         row = some.part * layout.rates + _quantile(some, n_units, layout)
         cell = some.unit * PARTS * layout.rates + row
         shape = (n_units, PARTS, layout.rates, layout.lags)
         pairs.append(_pairs(some, cell, shape, layout))
-        room.append(_room(some, cell, shape, layout))
+        observed.append(_observed(some, cell, shape, layout))
         per_part = np.bincount(some.unit * PARTS + some.part, minlength=n_units * PARTS)
         spikes.append(per_part.reshape(n_units, PARTS))
     return LagCounts(
         pairs=np.concatenate(pairs),
-        room=np.concatenate(room),
+        observed=np.concatenate(observed),
         spikes=np.concatenate(spikes).astype(np.float64),
         seconds=np.tile(np.bincount(part_of, ends - starts, PARTS), (recording.n_units, 1)),
         order=recording.order(),
@@ -218,18 +218,18 @@ def _pairs(
     return counted.reshape(shape).astype(np.float32)
 
 
-def _room(
+def _observed(
     spikes: _Spikes, cell: Indices, shape: tuple[int, int, int, int], layout: Layout
 ) -> Counts:
     """Sum the time within the block at each lag from the spikes of each cell, in seconds."""
-    # In a short epoch a long lag has room at few spikes only: raw counts would fall with the lag
-    # for every unit. min(edge, time to the border) summed over spikes, and its difference between
-    # edges, is that room, on either side.
-    room = np.zeros((shape[0] * PARTS * layout.rates, layout.lags + 1))
+    # In a short epoch long lags are observed from few spikes only: raw counts would fall with the
+    # lag for every unit. min(edge, time to the border) summed over spikes, and its difference
+    # between edges, is the observed time on either side.
+    observed = np.zeros((shape[0] * PARTS * layout.rates, layout.lags + 1))
     order = np.argsort(cell, kind="stable")
     cells, first = np.unique(cell[order], return_index=True)
     for side in (spikes.since, spikes.until):
         reached = np.minimum(layout.edges, side[order][:, None])
         if len(cells):
-            room[cells] += np.add.reduceat(reached, first, axis=0)
-    return np.diff(room, axis=1).reshape(shape).astype(np.float32)
+            observed[cells] += np.add.reduceat(reached, first, axis=0)
+    return np.diff(observed, axis=1).reshape(shape).astype(np.float32)

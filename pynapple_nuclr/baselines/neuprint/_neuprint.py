@@ -40,7 +40,7 @@ class Neuprint(EmbeddingSystem):
         Width of an embedding, and of the network (a multiple of 2).
     bins : int
         Spikes: bins of ``config.bin_size`` that are summed up in a step; a step of traces is one
-        frame. Two (40 ms) leave room for the lags between units.
+        frame. Two (40 ms) are longer than the lags between units.
     past : int
         Longest segment in steps. Where all epochs are shorter, theirs.
     steps : int

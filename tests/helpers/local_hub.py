@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub on this machine, and users of it in their own processes."""
+"""A local replacement of the Hugging Face hub, and users of it in their own processes."""
 
 from __future__ import annotations
 

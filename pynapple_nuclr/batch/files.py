@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pynapple_nuclr.atomic_files import check_output
+from pynapple_nuclr.batch.embedding_cache import embed_cached
 from pynapple_nuclr.batch.plan import source_format, written_format
 from pynapple_nuclr.batch.reports import Report, summarize
-from pynapple_nuclr.nwb.opening import errors_naming_file, is_remote
+from pynapple_nuclr.nwb.opening import errors_naming_file, is_remote, open_nwb
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
@@ -64,8 +65,6 @@ def embed_file(
 @contextmanager
 def open_once(source: str) -> Iterator[str | OpenNWB]:
     """Open an NWB file for all that is done with it; files of other formats are read by path."""
-    from pynapple_nuclr.nwb.opening import open_nwb
-
     if not _is_nwb(source_format(source)):
         yield source
         return
@@ -148,7 +147,6 @@ def read_or_embed(
     are used if `options` are `device` and `progress` only, and the whole recording is read. Without
     the metadata column `column` nothing is embedded: ValueError.
     """
-    from pynapple_nuclr.batch.embedding_cache import embed_cached
     from pynapple_nuclr.columns import is_embedded
     from pynapple_nuclr.io._read_recording import read_recording
 

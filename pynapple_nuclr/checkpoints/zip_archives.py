@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
 
 
 def check_archive(path: Path) -> None:
@@ -10,8 +11,6 @@ def check_archive(path: Path) -> None:
 
     skops does not compress; so compressed members are refused, too.
     """
-    from zipfile import ZIP_STORED, ZipFile
-
     with ZipFile(path) as archive:
         members = archive.infolist()
         if archive.comment or len({member.filename for member in members}) < len(members):

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pynapple_nuclr import __version__
 from pynapple_nuclr.batch.reports import EXPECTED, record_warnings
 
 # Everything heavy is imported inside the commands: `--help` answers at once.
@@ -50,8 +51,6 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from pynapple_nuclr import __version__
-
         typer.echo(f"nap-nuclr {__version__}")
         raise typer.Exit
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pynapple_nuclr.batch.files import embed_file
 from pynapple_nuclr.batch.plan import plan_outputs
 from pynapple_nuclr.batch.reports import Report
 from pynapple_nuclr.cli.commands import app, print_json
@@ -31,6 +32,7 @@ from pynapple_nuclr.cli.options import (
     drop_unset,
     with_options,
 )
+from pynapple_nuclr.nwb.opening import is_remote
 
 
 @app.command("embed")
@@ -62,7 +64,6 @@ def embed_command(
 
     nap-nuclr embed session.nwb -o embedding.csv
     """
-    from pynapple_nuclr.batch.files import embed_file
     from pynapple_nuclr.checkpoints import load_encoder
 
     sources = find_sources(files)
@@ -145,7 +146,6 @@ def pretrain_command(
 
     from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.io.recording_cache import open_recordings
-    from pynapple_nuclr.nwb.opening import is_remote
 
     def read(source: str) -> Any:
         if reading or is_remote(source):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, say
 from pynapple_nuclr.cli.many_files import find_sources, read_all
 from pynapple_nuclr.cli.options import (
@@ -78,7 +79,6 @@ def evaluate_command(
 
     nap-nuclr evaluate mouse*.nwb --target cell_type --protocol inductive_zero_shot --animals mouse
     """
-    from pynapple_nuclr.atomic_files import check_output
     from pynapple_nuclr.io._read_recording import read_recording
 
     if output is not None:

@@ -6,14 +6,18 @@ import io
 import shlex
 import sys
 from contextlib import redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
+from pynapple_nuclr import __version__
+from pynapple_nuclr.batch.files import open_once
 from pynapple_nuclr.cli.commands import app, print_json, show_table
 from pynapple_nuclr.cli.options import AsJson, Cells, Clock, Progress, Table, drop_unset
 from pynapple_nuclr.cli.probe_summary import summarize_probe
+from pynapple_nuclr.io.formats import format_of, formats
 
 
 @app.command("demo")
@@ -82,8 +86,6 @@ def info_command(
 
 
 def _is_recording(what: str) -> bool:
-    from pynapple_nuclr.io.formats import formats
-
     return any(one.reads and one.matches(what) for one in formats().values())
 
 
@@ -98,9 +100,7 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
 
 
 def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
-    from pynapple_nuclr.batch.files import open_once
     from pynapple_nuclr.io._read_recording import read_recording
-    from pynapple_nuclr.io.formats import format_of
 
     printed = io.StringIO()
     describe = format_of(source).describe
@@ -139,10 +139,6 @@ def _show_file(content: dict[str, Any]) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    from pynapple_nuclr import __version__
-
     packages = ("pynapple", "torch", "lightning", "pynwb", "scikit-learn", "numpy")
     return {
         "pynapple-nuclr": __version__,

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pynapple_nuclr.atomic_files import check_output, existing_file
+from pynapple_nuclr.batch.files import (
+    check_writable,
+    open_once,
+    read_or_embed,
+    read_stored,
+    write_result,
+)
 from pynapple_nuclr.batch.reports import Report, summarize
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, show_table
 from pynapple_nuclr.cli.embed_commands import plan_results
@@ -91,9 +99,6 @@ def fit_command(
 
     nap-nuclr probe fit "labelled/*.nwb" --target cell_type -o cell_type.skops
     """
-    from pynapple_nuclr.atomic_files import check_output
-    from pynapple_nuclr.batch.files import read_or_embed
-
     check_output(output, overwrite=overwrite, suffix=".skops")
     sources = find_sources(files)
     options = embedding | drop_unset(encoder=encoder)
@@ -179,8 +184,6 @@ def annotate_command(
 
     nap-nuclr probe annotate "data/*.nwb" --probe cell_type.skops -o labelled --format csv
     """
-    from pynapple_nuclr.atomic_files import existing_file
-    from pynapple_nuclr.batch.files import check_writable, open_once, read_stored, write_result
     from pynapple_nuclr.probes import load_probe
 
     fitted = load_probe(existing_file(probe))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import numpy as np
+
 _LARGEST = 64 * 1024**2  # bytes of a part that is unpacked here
 
 
@@ -41,8 +43,6 @@ _FITTED = (
 
 def _read(path: Path) -> dict[str, Any]:
     """Take the values from the JSON and the one array that skops wrote; nothing is executed."""
-    import numpy as np
-
     with ZipFile(path) as archive:
         content = json.loads(_unpack(archive, "schema.json"))["content"]
         if not json.loads(content["format"]["content"]).startswith("pynapple_nuclr probe "):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pynapple_nuclr.atomic_files import check_output
+from pynapple_nuclr.batch.files import read_or_embed
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
 from pynapple_nuclr.cli.options import (
@@ -118,8 +119,6 @@ def _write_page(
     overwrite: bool = False,
 ) -> Units:
     """Write the page of a recording, embedded first where it must be; return its units."""
-    from pynapple_nuclr.batch.files import read_or_embed
-
     how = embedding | ({"encoder": page["encoder"]} if "encoder" in page else {})
     units = read_or_embed(file, reading=reading, cache=cache, progress=progress, **how)
 

@@ -34,8 +34,6 @@ def list_datasets() -> pd.DataFrame:
     >>> nap_nuclr.list_datasets()["licence"].head(2).to_dict()
     {'steinmetz2019': 'CC BY 4.0', 'head_direction': ...}
     """
-    import pandas as pd
-
     columns = ("what", "files", "licence", "citation")
     rows = {
         name: [len(one[key]) if key == "files" else one[key] for key in columns]

@@ -6,13 +6,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pynapple as nap
 import pynwb
 from hdmf.common import DynamicTable
 from numpy.typing import NDArray
-from pynwb.ophys import RoiResponseSeries
+from pynwb.ophys import PlaneSegmentation, RoiResponseSeries
 
 from pynapple_nuclr.columns import SUMMARIES, metadata_frame
 from pynapple_nuclr.nwb.provenance import MODULE, notes_name
@@ -67,8 +68,6 @@ def choose_units(nwbfile: pynwb.NWBFile, path: object, name: str | None) -> Dyna
 
 def neuron_tables(nwbfile: pynwb.NWBFile) -> list[DynamicTable]:
     """Return the tables that may hold an embedding: units with spikes, then those of ROIs."""
-    from pynwb.ophys import PlaneSegmentation
-
     rois = [one for one in nwbfile.objects.values() if isinstance(one, PlaneSegmentation)]
     return units_tables(nwbfile) + sorted(rois, key=location)
 
@@ -84,8 +83,6 @@ def table_of(units: Units, nwbfile: pynwb.NWBFile, path: object) -> DynamicTable
                 "of each by themselves"
             )
         return choose_units(nwbfile, path, places.pop() if places else None)
-    from pynwb.ophys import PlaneSegmentation
-
     rois = [table for table in neuron_tables(nwbfile) if isinstance(table, PlaneSegmentation)]
     names = [table.name for table in rois]
     asked = set(metadata.get("roi_table", pd.Series(dtype=object)).astype(str))
@@ -101,8 +98,6 @@ def table_of(units: Units, nwbfile: pynwb.NWBFile, path: object) -> DynamicTable
 
 def traces_of(table: DynamicTable, nwbfile: pynwb.NWBFile) -> list[RoiResponseSeries]:
     """Return the traces of the ROIs of a table."""
-    from pynwb.ophys import RoiResponseSeries
-
     series = [one for one in nwbfile.objects.values() if isinstance(one, RoiResponseSeries)]
     own = [one for one in series if one.rois.table is table]
     return sorted(own, key=lambda one: path_of(one.data))
@@ -221,8 +216,6 @@ def remove_columns(path: Path, place: str, names: Collection[str], prefix: str) 
         _remove(zarr.open(str(path), mode="r+"), place, names, prefix)
         zarr.consolidate_metadata(str(path))
         return
-    import h5py
-
     with h5py.File(path, "r+") as file:
         _remove(file, place, names, prefix)
 

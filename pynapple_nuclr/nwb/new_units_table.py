@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pynapple as nap
 import pynwb
+from hdmf.common import VectorData, VectorIndex
+from pynwb import H5DataIO
+from pynwb.misc import Units
 
 from pynapple_nuclr.nwb.table_columns import Columns, scatter_rows
 
 
 def build_table(units: nap.TsGroup, columns: Columns) -> pynwb.misc.Units:
     """Build a units table from spike trains, their time support and further columns."""
-    from hdmf.common import VectorData, VectorIndex
-    from pynwb import H5DataIO
-    from pynwb.misc import Units
-
     n_units = len(units)
     trains = [np.asarray(units[unit].t, dtype=np.float64) for unit in units.index]
     support = np.asarray(units.time_support.values, dtype=np.float64)

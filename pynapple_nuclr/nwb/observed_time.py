@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pynapple as nap
 from numpy.typing import NDArray
+from pynwb.epoch import TimeIntervals
 
 from pynapple_nuclr.nwb.read_notes import ReadNotes, warn_user
 from pynapple_nuclr.nwb.values import read_ragged, read_values
@@ -199,8 +200,6 @@ def named_epochs(
     """Return epochs; those given by name from the tables of intervals of an open file."""
     if not isinstance(epochs, str):
         return epochs
-    from pynwb.epoch import TimeIntervals
-
     tables = {
         table.name: table for table in nwbfile.objects.values() if isinstance(table, TimeIntervals)
     }

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 import pandas as pd
 import pynapple as nap
 import pynwb
+from hdmf.common import DynamicTable, VectorData
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.columns import is_missing, metadata_frame
@@ -31,8 +32,6 @@ def add_provenance(
     table: str = "units",
 ) -> None:
     """Note in ``processing/nuclr`` how the columns of a table of neurons were made."""
-    from hdmf.common import DynamicTable, VectorData
-
     metadata = metadata_frame(units)
     encoders = metadata.get(f"{prefix}_encoder", pd.Series(dtype=object))
     support = units.time_support

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pynapple as nap
+from hdmf.common import DynamicTableRegion, VectorIndex
 from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
@@ -24,8 +25,6 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
     the electrode's own columns are. Where a row names an electrode that the table has not, such
     as -1, it has none (NaN or ""), with one warning a column.
     """
-    from hdmf.common import DynamicTableRegion, VectorIndex
-
     n_rows = len(table.id)
     columns: dict[str, NDArray[Any]] = {}
     beside: dict[str, NDArray[Any]] = {}  # of other tables: a column of the table itself wins

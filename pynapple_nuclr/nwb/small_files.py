@@ -47,8 +47,6 @@ def kept_parts(nwbfile: pynwb.NWBFile, table: DynamicTable) -> list[str]:
 
 def size_of(source: h5py.File, parts: Collection[str]) -> int:
     """Return how many bytes the values of these parts take, without masks to be compressed."""
-    import h5py
-
     sizes: dict[str, int] = {}
 
     def add(path: str, item: Any) -> None:
@@ -70,8 +68,6 @@ def copy_parts(source: h5py.File, draft: Path, parts: Collection[str], *, link: 
     References that lead out of them go: the column that holds them, or (unless `link_rest`
     follows) the link.
     """
-    import h5py
-
     large = [mask for part in parts for mask in _large_masks(source, part)]
     with h5py.File(draft, "w") as file:
         _copy_attributes(source, file)
@@ -96,8 +92,6 @@ def link_rest(draft: Path, source: Path, output: Path, parts: Collection[str]) -
 
     In the same folder by name, so that both can be moved together.
     """
-    import h5py
-
     beside = source.resolve().parent == output.resolve().parent
     target = source.name if beside else os.path.abspath(source)
     through = {"", *_GROUPS, "stimulus", *(parent for part in parts for parent in _parents(part))}
@@ -147,8 +141,6 @@ def _compress(old: h5py.Dataset, group: h5py.Group) -> None:
 
 def _copy(source: h5py.File, file: h5py.File, part: str, without: Collection[str]) -> None:
     """Copy a part of a file, its parents' attributes included."""
-    import h5py
-
     if part in without or part in file:
         return
     for parent in _parents(part):
@@ -172,8 +164,6 @@ def _copy_attributes(old: Any, new: Any) -> None:
 
 def _walk(group: h5py.Group) -> Iterator[Any]:
     """Yield every group and dataset below a group, links not followed."""
-    import h5py
-
     for name in list(group):
         if isinstance(group.get(name, getlink=True), h5py.HardLink):
             yield group[name]
@@ -183,8 +173,6 @@ def _walk(group: h5py.Group) -> Iterator[Any]:
 
 def _repair_links(source: h5py.File, file: h5py.File, *, keep: bool) -> None:
     """Links to what was left out: data, such as shared timestamps, is copied; others go."""
-    import h5py
-
     for group in [file, *_walk(file)]:
         for name in list(group) if isinstance(group, h5py.Group) else []:
             link = group.get(name, getlink=True)
@@ -200,7 +188,6 @@ def _repair_links(source: h5py.File, file: h5py.File, *, keep: bool) -> None:
 
 def _repair_references(source: h5py.File, file: h5py.File) -> None:
     """Point the copied references to the copies; delete what refers to something left out."""
-    import h5py
 
     def translated(reference: Any) -> Any:
         target = source[reference].name if reference else None
@@ -228,8 +215,6 @@ def _repair_references(source: h5py.File, file: h5py.File) -> None:
 
 def _translate(old: h5py.Dataset, new: h5py.Dataset, translated: Any) -> bool:
     """Translate a dataset's references, plain or in fields; return whether all are there."""
-    import h5py
-
     fields = [n for n in old.dtype.names or () if h5py.check_ref_dtype(old.dtype[n])]
     if not fields and not h5py.check_ref_dtype(old.dtype):
         return True

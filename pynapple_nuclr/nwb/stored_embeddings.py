@@ -17,6 +17,7 @@ from pynapple_nuclr.nwb import neuron_tables
 from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, open_nwb
 from pynapple_nuclr.nwb.provenance import read_provenance
 from pynapple_nuclr.nwb.read_report import ReadReport
+from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.units import read_recording_and_report, read_units
 from pynapple_nuclr.nwb.values import read_values
 
@@ -112,8 +113,6 @@ def _read_rois(
     source: str | os.PathLike[str] | OpenNWB, table: str, series: list[str], prefix: str
 ) -> nap.TsdFrame:
     """Read the traces of the ROIs that were embedded."""
-    from pynapple_nuclr.nwb.traces import read_nwb_traces
-
     if not series:
         raise ValueError(
             f"{source} has an embedding of the ROIs in {table}, but no traces of them "

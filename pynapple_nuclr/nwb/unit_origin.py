@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from hdmf.common import DynamicTableRegion, VectorIndex
 from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
@@ -151,8 +152,6 @@ def _electrodes(
     nwbfile: Any, table: Any, columns: Mapping[str, NDArray[Any]]
 ) -> tuple[Any, list[NDArray[np.int64]]]:
     """Return the table of electrodes, and those of each unit (its peak channel if known)."""
-    from hdmf.common import DynamicTableRegion, VectorIndex
-
     electrodes, rows = None, [np.empty(0, np.int64)] * len(table.id)
     peaks: Any = None
     for name in table.colnames:

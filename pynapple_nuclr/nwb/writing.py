@@ -10,6 +10,7 @@ from typing import Literal
 from uuid import uuid4
 
 import pynapple as nap
+import pynwb
 
 from pynapple_nuclr.atomic_files import (
     atomic_write,
@@ -226,8 +227,6 @@ def write_units(
     ...     print(nap.load_file(path)["units"]["depth"].tolist())
     [120.0, 80.0]
     """
-    import pynwb
-
     path = check_output(path, overwrite=overwrite)
     if not isinstance(units, nap.TsGroup):
         raise TypeError(f"units is a {type(units).__name__}; expected a TsGroup")

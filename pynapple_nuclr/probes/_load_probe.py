@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pynapple_nuclr.checkpoints.hub import local_folder
 from pynapple_nuclr.nwb.opening import errors_naming_file
 from pynapple_nuclr.probes._probe import Probe
 from pynapple_nuclr.probes.inputs import check_parameters
@@ -74,8 +75,6 @@ def _find(path: str | Path, hub: dict[str, Any]) -> Path:
     if not local.exists():
         if isinstance(path, Path) or local.suffix == ".skops":
             raise FileNotFoundError(f"there is no file {path}; expected one written by Probe.save")
-        from pynapple_nuclr.checkpoints.hub import local_folder
-
         local = local_folder(path, (FILE, "README.md"), "probe", "Probe.save", hub)
     return local / FILE if local.is_dir() else local
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pynapple as nap
+from numpy.typing import NDArray
 
 from recordings.files import as_group, dataset_files, spread_counts
 
@@ -40,16 +42,15 @@ def steinmetz(folder: str | Path, sessions: Iterable[str] | None = None) -> dict
         `subject`; the time support has one epoch a trial.
     """
     recordings = {}
-    for path in dataset_files(folder, "steinmetz2019", sessions):
-        data = np.load(path)
-        counts, start, width = data["counts"], data["trial_start"], float(data["bin_size"])
-        bin_start = start[:, None] + np.arange(counts.shape[2]) * width  # (trials, bins), s
+    for name, data, trials in _sessions(folder, sessions):
+        counts, width = data["counts"], float(data["bin_size"])
+        bin_start = trials[:, :1] + np.arange(counts.shape[2]) * width  # (trials, bins), s
         by_unit = counts.swapaxes(0, 1).reshape(counts.shape[1], -1).astype(np.int64)
         times, per_unit = spread_counts(by_unit, bin_start.ravel(), width)
         areas = data["brain_area"]
-        recordings[path.stem] = as_group(
+        recordings[name] = as_group(
             np.split(times, np.cumsum(per_unit)[:-1]),
-            nap.IntervalSet(start, start + counts.shape[2] * width),
+            nap.IntervalSet(trials),
             brain_area=areas,
             region=[REGION.get(area, "") for area in areas],
             subject=[str(data["subject"])] * len(areas),
@@ -67,7 +68,7 @@ def steinmetz_trials(
     folder : path
         The folder that holds ``steinmetz2019``.
     sessions : iterable of str, optional
-        Names (``subject_yyyymmdd``) of the sessions to read. Default: all 14.
+        As for `steinmetz`.
 
     Returns
     -------
@@ -75,13 +76,18 @@ def steinmetz_trials(
         Name → IntervalSet, an interval a trial, with metadata `contrast_left`, `contrast_right`
         (0 to 1) and `feedback` (1 reward, −1 not).
     """
-    trials = {}
+    shown = ("contrast_left", "contrast_right", "feedback")
+    return {
+        name: nap.IntervalSet(trials, metadata={key: data[key] for key in shown})
+        for name, data, trials in _sessions(folder, sessions)
+    }
+
+
+def _sessions(
+    folder: str | Path, sessions: Iterable[str] | None
+) -> Iterator[tuple[str, Mapping[str, Any], NDArray[np.float64]]]:
+    """Yield name, arrays and start and end (trials, 2) in seconds of each session."""
     for path in dataset_files(folder, "steinmetz2019", sessions):
         data = np.load(path)
-        seconds = data["counts"].shape[2] * float(data["bin_size"])
-        trials[path.stem] = nap.IntervalSet(
-            data["trial_start"],
-            data["trial_start"] + seconds,
-            metadata={key: data[key] for key in ("contrast_left", "contrast_right", "feedback")},
-        )
-    return trials
+        start, seconds = data["trial_start"], data["counts"].shape[2] * float(data["bin_size"])
+        yield path.stem, data, np.column_stack([start, start + seconds])

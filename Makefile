@@ -18,7 +18,7 @@ test: $(READY)  ## the tests and the examples in the docstrings
 test-all: $(READY)  ## the slow ones too; writes docs/stress_tests.md
 	$(TESTS) --tally=docs/stress_tests.md $(PYTEST_ARGS)
 
-lint: $(READY)  ## style, types, the direction of imports, and nothing written twice
+lint: $(READY)  ## style, types, the direction of imports, and repeated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

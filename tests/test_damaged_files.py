@@ -14,7 +14,6 @@ import pynapple as nap
 import pynwb
 import pytest
 import torch
-import training_job
 from embedded_groups import fitted
 from mutations import (
     mutate_bytes,
@@ -27,6 +26,7 @@ from nwb_recordings import embedded, imaging_file, make_units
 from published_outputs import read_published as published
 from reading_apart import Kind, try_all
 from tally import counts
+from training_populations import population
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
@@ -40,7 +40,7 @@ from pynapple_nuclr.windows import open_patch_reader
 TINY = EncoderConfig(
     dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1, dropout=0.0
 )
-FAST, SLOW = range(100), range(1_000, 3_000)
+FAST, SLOW = range(25), range(1_000, 3_000)
 
 
 def damage(path, rng, forge=None, other=b""):
@@ -141,7 +141,7 @@ def published_checkpoints(folder):
 def training_checkpoints(folder):
     """The checkpoint of a training that is continued: refused, or the training goes on."""
     good = folder / "run"
-    recordings = {"day0": training_job.population(0, 0.0, n_units=14, seconds=30)}
+    recordings = {"day0": population(n_units=14, seconds=30)}
     short = EncoderConfig(**{**TINY.to_dict(), "patch_duration": 0.5, "window_duration": 2.0})
 
     def train(out, steps):

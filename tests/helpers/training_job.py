@@ -6,24 +6,16 @@
 import json
 import os
 import sys
+from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import pynapple as nap
 import torch
+from training_populations import TINY, population
 
-from pynapple_nuclr import EncoderConfig, pretrain
+from pynapple_nuclr import pretrain
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
-
-
-def population(seed, quiet_until, n_units=24, seconds=60):
-    rng = np.random.default_rng(seed)
-    spikes = {
-        i: nap.Ts(np.sort(rng.uniform(quiet_until, seconds, rng.poisson(rate * seconds))))
-        for i, rate in enumerate(np.geomspace(2, 40, n_units))
-    }
-    return nap.TsGroup(spikes, time_support=nap.IntervalSet(0, seconds))
 
 
 def rank():
@@ -42,16 +34,7 @@ def train(out, *, dropout=0.0, quiet_until=0.0, fail=None, own_seed=False, on_st
     with `own_seed` the processes do not agree; `on_step` is called with the number of every step.
     """
     torch.set_num_threads(1)
-    config = EncoderConfig(
-        dim=32,
-        heads=2,
-        head_dim=16,
-        temporal_layers=1,
-        spatiotemporal_layers=1,
-        patch_duration=0.5,
-        window_duration=2.0,
-        dropout=dropout,
-    )
+    config = replace(TINY, dropout=dropout)
     take_step = ContrastiveTraining.training_step
 
     def watched(self, batch, index):
@@ -62,7 +45,10 @@ def train(out, *, dropout=0.0, quiet_until=0.0, fail=None, own_seed=False, on_st
 
     ContrastiveTraining.training_step = watched
     try:
-        recordings = {f"day{i}": population(i, quiet_until) for i in range(2)}
+        recordings = {
+            f"day{seed}": population(seconds=60, seed=seed, quiet_until=quiet_until)
+            for seed in range(2)
+        }
         options = {"progress": False, "seed": rank() if own_seed else 0, **options}
         encoder = pretrain(recordings, config, out=out, **options)
     finally:

@@ -17,12 +17,12 @@ TINY = EncoderConfig(
 )
 
 
-def population(n_units=24, seconds=120, seed=0, support=None):
-    """Poisson units of different rates: easy to tell apart."""
+def population(n_units=24, seconds=120, seed=0, support=None, quiet_until=0.0):
+    """Poisson units of different rates, easy to distinguish, silent until `quiet_until` (s)."""
     rng = np.random.default_rng(seed)
     rates = np.geomspace(1, 40, n_units)
     trains = {
-        i: nap.Ts(np.sort(rng.uniform(0, seconds, rng.poisson(rate * seconds))))
+        i: nap.Ts(np.sort(rng.uniform(quiet_until, seconds, rng.poisson(rate * seconds))))
         for i, rate in enumerate(rates)
     }
     return nap.TsGroup(trains, time_support=support or nap.IntervalSet(0, seconds))

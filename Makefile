@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two processes, each with whole files; PYTEST_ARGS="-n 0" for one, as a debugger needs.
-TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two processes; PYTEST_ARGS="-n 0" for one, as a debugger needs.
+TESTS := $(BIN)/python -m pytest -n 2
 PYTEST_ARGS ?=
 
 .PHONY: demo test test-all lint format docs benchmarks versions release clean

@@ -1,4 +1,4 @@
-"""What takes environments of its own: other versions, and what is released.
+"""What needs its own environments: other versions, and what is released.
 
 `nox` tries the oldest and the newest of what pyproject.toml allows, and writes docs/versions.md.
 `nox -s release` builds what is uploaded, and uses it where nothing else is installed.
@@ -32,7 +32,7 @@ def try_with(session: nox.Session, resolution: str) -> None:
     session.install("--resolution", resolution, "-e", ".[test]")
     result = Path(session.create_tmp()) / "tests.xml"
     # In the usual folder for what is temporary: nox has one whose name is long.
-    tests = ("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not slow")
+    tests = ("python", "-m", "pytest", "-q", "-n", "2", "-m", "not slow")
     usual = {"TMPDIR": tempfile.gettempdir()}
     # What failed is noted as well.
     session.run(*tests, f"--junitxml={result}", env=usual, success_codes=[0, 1])
@@ -47,7 +47,7 @@ def versions(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def release(session: nox.Session) -> None:
-    """Build, check, install from the wheel alone, and run the demonstration far from here."""
+    """Build, check, install from the wheel alone, and run the demonstration in another folder."""
     out = Path(session.create_tmp()).resolve()
     for old in (*out.glob("*.whl"), *out.glob("*.tar.gz")):
         old.unlink()

@@ -61,7 +61,7 @@ def test_import_loads_nothing_heavy():
     assert _loaded_after("import pynapple_nuclr") & HEAVY == set()
 
 
-def test_embed_loads_neither_lightning_nor_matplotlib():
+def test_embedding_by_a_loaded_encoder_loads_neither_lightning_nor_matplotlib():
     loaded = _loaded_after(
         """
 import numpy as np, pynapple as nap, pynapple_nuclr as nap_nuclr
@@ -75,6 +75,7 @@ config = nap_nuclr.EncoderConfig(
 )
 units = nap_nuclr.embed(units, nap_nuclr.Encoder(config), progress=False)
 assert "nuclr_stability" in units.metadata_columns
+nap_nuclr.load_encoder()
 """
     )
     assert "torch" in loaded

@@ -33,7 +33,7 @@ def over(**strategies):
     """Make a test of a property: over some recordings, and, marked slow, over many."""
 
     def decorate(check):
-        @pytest.mark.parametrize("examples", [30, pytest.param(300, marks=pytest.mark.slow)])
+        @pytest.mark.parametrize("examples", [15, pytest.param(300, marks=pytest.mark.slow)])
         def test(examples):
             often = settings(
                 max_examples=examples,
@@ -338,7 +338,7 @@ def probe_of(kind):
     else:
         known = nap.TsdFrame(t=np.arange(200) / 10, d=rng.normal(1, 1, (200, 12)))
     known.set_info(letter=["a", "b"] * 6)
-    return nap_nuclr.Probe("letter").fit(embed(known), verbose=False)
+    return nap_nuclr.Probe("letter", n_shuffles=1).fit(embed(known), verbose=False)
 
 
 @over(units=recordings)

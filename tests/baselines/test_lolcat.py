@@ -58,7 +58,7 @@ def test_counts_do_not_overflow():
     assert snippets.counts.ravel().tolist() == [999, 99]
 
 
-def learned(world, steps=200, **settings):
+def learned(world, steps=120, **settings):
     """Macro F1 when trained on one animal and tested on the other, mean of both ways."""
     animals = nap_nuclr.simulate(world, n_units=60, duration=150, animals=2, seed=1, **settings)
     scores = []
@@ -82,7 +82,7 @@ def test_single_is_predicted_in_trials():
     assert learned("single", trials=(150, 0.8, 2.0)) > 0.8
 
 
-@pytest.mark.parametrize("world", ["null", "context"])
+@pytest.mark.parametrize("world", ["context", pytest.param("null", marks=pytest.mark.slow)])
 def test_worlds_whose_types_fire_alike_are_at_chance(world):
     assert learned(world) < CHANCE + 0.12
 

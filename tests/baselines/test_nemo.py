@@ -47,7 +47,7 @@ def across_animals(embeddings, recordings):
     y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
     scores = []
     for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
-        probe = Probe("cell_type").fit(embeddings[trained], y[trained], verbose=False)
+        probe = Probe("cell_type", n_shuffles=1).fit(embeddings[trained], y[trained], verbose=False)
         scores.append(f1_score(y[tested], probe.predict(embeddings[tested]), average="macro"))
     return float(np.mean(scores))
 
@@ -123,6 +123,7 @@ def test_single_is_predicted_and_training_converges(single):
     assert [entry["step"] for entry in system.history_] == list(range(5, 101, 5))
 
 
+@pytest.mark.slow  # test_shuffled_labels.py has the same in small
 def test_null_is_predicted_by_nothing():
     recordings = nap_nuclr.simulate("null", n_units=80, duration=240, animals=2, seed=1)
     embedded = Nemo(steps=100, dim=100, projection=100).fit(recordings).embed(recordings)

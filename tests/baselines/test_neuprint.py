@@ -32,7 +32,7 @@ def across_animals(embeddings, recordings):
     y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
     scores = []
     for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
-        probe = Probe("cell_type").fit(embeddings[trained], y[trained], verbose=False)
+        probe = Probe("cell_type", n_shuffles=1).fit(embeddings[trained], y[trained], verbose=False)
         scores.append(f1_score(y[tested], probe.predict(embeddings[tested]), average="macro"))
     return float(np.mean(scores))
 
@@ -291,6 +291,7 @@ def test_context_is_predicted_in_an_animal_never_trained_on():
     assert system.history_[-1]["held_out_gain"] > 0.01
 
 
+@pytest.mark.slow  # test_shuffled_labels.py has the same in small
 def test_null_is_predicted_by_nothing():
     _, embeddings, animals = described("null")
     assert across_animals(embeddings, animals) < CHANCE + 0.12

@@ -261,6 +261,7 @@ def test_context_is_learned_by_decoding_the_other_half():
     assert decoded > 0.35  # of the variance; 0 is chance
 
 
+@pytest.mark.slow  # test_shuffled_labels.py has the same in small
 def test_null_is_predicted_by_nothing():
     within, across, _ = population("null", 150)
     assert within < CHANCE + 0.12

@@ -3,10 +3,12 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from pynapple_nuclr.baselines import registry
 from pynapple_nuclr.baselines.registry import find_system
 
 PAGE = Path(__file__).parents[2] / "docs" / "add_a_system.md"
@@ -36,13 +38,14 @@ def test_a_system_of_another_package_is_evaluated_by_name(tmp_path):
     assert first == second > 0.4
 
 
-def test_an_entry_point_that_leads_elsewhere_is_named(tmp_path):
-    install(tmp_path, SYSTEM, "Wrong = lab_systems:np")
-    find = "from pynapple_nuclr.baselines.registry import find_system\n"
-    wrong = run(tmp_path, find + "find_system('wrong')")
-    assert "'Wrong' of pynapple_nuclr.systems leads to lab_systems:np" in wrong.stderr
-    others = run(tmp_path, find + "print(find_system('nuclr').name, find_system('lolcat-style'))")
-    assert others.returncode == 0, others.stderr
+def test_an_entry_point_that_leads_elsewhere_is_named(monkeypatch):
+    wrong = EntryPoint("Wrong", "json:dumps", registry.GROUP)
+    points = [wrong, *registry.entry_points(group=registry.GROUP)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    with pytest.raises(TypeError, match="'Wrong' of pynapple_nuclr.systems leads to json:dumps"):
+        find_system("wrong")
+    assert find_system("nuclr").__name__ == "Nuclr"
+    assert find_system("lolcat-style").__name__ == "Lolcat"
 
 
 def test_our_own_systems_are_found_by_either_name():

@@ -11,6 +11,8 @@ from loopback import serving
 
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
 
+NOWHERE = "http://127.0.0.1:9"
+
 _PUSH = """
 import torch, pynapple_nuclr as nap_nuclr
 units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
@@ -26,23 +28,24 @@ encoder.push_to_hub("lab/tiny")
 _LOAD = """
 import sys, pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.checkpoints import find_encoder
-for revision in sys.argv[1:]:
-    identity = nap_nuclr.load_encoder("lab/tiny", revision=revision or None).identity
+for revision in (None, sys.argv[1]):
+    identity = nap_nuclr.load_encoder("lab/tiny", revision=revision).identity
     print(identity, find_encoder(identity).identity)  # nobody keeps the encoder itself
+for name, revision in (("lab/none", None), ("lab/tiny", "0" * 40)):
+    try:
+        nap_nuclr.load_encoder(name, revision=revision)
+    except FileNotFoundError as error:
+        print(str(error).splitlines()[0])
 """
 
-_EMBED = """
-import pynapple_nuclr as nap_nuclr
-units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
-print(nap_nuclr.embed(units, "lab/tiny", progress=False)["nuclr_encoder"].iloc[0])
-"""
-
-_FAIL = """
+_AWAY = """
 import sys, pynapple_nuclr as nap_nuclr
-try:
-    nap_nuclr.load_encoder(sys.argv[1], revision=sys.argv[2] or None)
-except FileNotFoundError as error:
-    print(error)
+units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
+for name in sys.argv[1:]:
+    try:
+        print(nap_nuclr.embed(units, name, progress=False)["nuclr_encoder"].iloc[0])
+    except FileNotFoundError as error:
+        print(str(error).splitlines()[0])
 """
 
 
@@ -89,26 +92,24 @@ def test_an_encoder_is_loaded_from_the_hub_and_then_without_it(pushed):
     address, home, (_, identity) = pushed
     oldest, _ = Hub.commits["lab/tiny"]
     renamed = f"second@{identity.split('@')[1]}"
-    loaded = python(_LOAD, "", oldest, home=home, hub=address)
+    *loaded, missing, unknown = python(_LOAD, oldest, home=home, hub=address)
     assert loaded == [f"{renamed} {renamed}", f"{identity} {identity}"]
-    offline = {"home": home, "hub": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
-    assert python(_EMBED, **offline) == [renamed]
-
-
-def test_what_is_not_on_the_hub_is_named(pushed, tmp_path):
-    address, _, _ = pushed
-    (missing, *_) = python(_FAIL, "lab/none", "", home=tmp_path, hub=address)
     assert "no folder and no hub repository 'lab/none'" in missing
-    (unknown, *_) = python(_FAIL, "lab/tiny", "0" * 40, home=tmp_path, hub=address)
     assert f"'lab/tiny' at revision '{'0' * 40}'" in unknown
+    offline = {"home": home, "hub": NOWHERE, "HF_HUB_OFFLINE": "1"}
+    kept, absent = python(_AWAY, "lab/tiny", "lab/other", **offline)
+    assert kept == renamed
+    assert_says_what_to_do(absent, "lab/other")
 
 
-@pytest.mark.parametrize("offline", ["0", "1"])
-def test_without_a_connection_the_error_says_what_to_do(offline, tmp_path):
-    away = {"home": tmp_path, "hub": "http://127.0.0.1:9", "HF_HUB_OFFLINE": offline}
-    (message,) = python(_FAIL, "lab/tiny", "", **away)
+def assert_says_what_to_do(message, name):
     assert "the hub cannot be reached" in message
-    assert "'lab/tiny'" in message and "pass the folder of a saved encoder" in message
+    assert f"'{name}'" in message and "pass the folder of a saved encoder" in message
+
+
+def test_without_a_connection_the_error_says_what_to_do(tmp_path):
+    (message,) = python(_AWAY, "lab/tiny", home=tmp_path, hub=NOWHERE)
+    assert_says_what_to_do(message, "lab/tiny")
 
 
 def test_a_revision_is_not_asked_of_a_folder(tmp_path):

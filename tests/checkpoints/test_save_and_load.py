@@ -3,8 +3,6 @@
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -174,14 +172,6 @@ def test_others_may_read_what_is_saved(folder):
     probe = folder / "probe"
     probe.touch()
     assert modes == {probe.stat().st_mode & 0o777}
-
-
-def test_loading_an_encoder_does_not_load_lightning():
-    code = (
-        "import sys, pynapple_nuclr as n; n.load_encoder(); n.embed; "
-        "assert not any(m.split('.')[0] == 'lightning' for m in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_to_show_an_encoder_changes_nothing(encoder):

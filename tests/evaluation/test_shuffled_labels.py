@@ -14,7 +14,7 @@ from pynapple_nuclr.baselines.registry import GROUP
 from pynapple_nuclr.calibration import macro_f1_of_predictions
 from pynapple_nuclr.evaluation.systems import supports_protocol
 
-SHUFFLES = 5
+SHUFFLES, PERMUTATIONS = 4, 50
 BUILT = {
     "CorrelatedNeighbours": {},
     "Lolcat": {"steps": 25, "batch_size": 16, "snippets": 4, "dim": 8, "heads": 2}
@@ -41,11 +41,11 @@ def build(name):
 
 
 def above_chance(system, protocol, recordings, cache=None):
-    """Return by how many s.d. shuffled labels are predicted above chance: mean of five shuffles.
+    """Return by how many s.d. shuffled labels are predicted above chance: mean of four shuffles.
 
     The labels are permuted among the units of all recordings, and everything runs as it would on
     the true ones. Chance and its s.d. are those of the same predictions, and so of the same
-    preference for some classes, scored on 200 further permutations: nobody can have seen these.
+    preference for some classes, scored on 50 further permutations: nobody can have seen these.
     """
     labels = np.concatenate([units["cell_type"] for units in recordings.values()])
     deviations = []
@@ -58,7 +58,7 @@ def above_chance(system, protocol, recordings, cache=None):
         dataset = evaluate(recordings, protocol, {"it": system}, cache=cache).sel(system="it")
         predicted, shuffled = dataset["predicted"].values.ravel(), dataset["label"].values
         assert (predicted != "").all()
-        chance = [_macro_f1(rng.permutation(shuffled), predicted) for _ in range(200)]
+        chance = [_macro_f1(rng.permutation(shuffled), predicted) for _ in range(PERMUTATIONS)]
         above = _macro_f1(shuffled, predicted) - np.mean(chance)
         # One label throughout: no permutation changes the score.
         deviations.append(above / np.std(chance) if np.ptp(chance) else above)

@@ -174,9 +174,9 @@ import hashlib
 import torch
 import pynapple_nuclr as nap_nuclr
 
-mice = nap_nuclr.simulate("single", n_units=24, duration=60, animals=2, seed=3)
+mice = nap_nuclr.simulate("single", n_units=24, duration=30, animals=2, seed=3)
 config = nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16)
-encoder = nap_nuclr.pretrain(mice, config, steps=3, batch_size=2, seed=5, progress=False)
+encoder = nap_nuclr.pretrain(mice, config, steps=2, batch_size=2, seed=5, progress=False)
 for value in encoder.state_dict().values():
     print(hashlib.sha256(value.numpy().tobytes()).hexdigest())
 for units in mice.values():

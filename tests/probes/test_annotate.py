@@ -81,11 +81,15 @@ def test_class_names_become_safe_columns_and_old_ones_go():
     units.set_info({"layer": layers})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first = Probe("layer").fit(units, verbose=False).annotate(units, probabilities=True)
+        first = (
+            Probe("layer", n_shuffles=1)
+            .fit(units, verbose=False)
+            .annotate(units, probabilities=True)
+        )
     names = [name for name in first.metadata_columns if "_p_" in name]
     stem = "predicted_layer_p_"
     assert names == [f"{stem}L2_3", f"{stem}L2_3_2", f"{stem}L4"]
-    second = Probe("layer").fit(units, ["L5", "L6"] * 15, verbose=False)
+    second = Probe("layer", n_shuffles=1).fit(units, ["L5", "L6"] * 15, verbose=False)
     again = second.annotate(first, probabilities=True)
     names = [name for name in again.metadata_columns if "_p_" in name]
     assert names == [f"{stem}L5", f"{stem}L6"]
@@ -96,7 +100,7 @@ def test_class_names_become_safe_columns_and_old_ones_go():
 def test_two_probes_side_by_side_show_in_repr(terminal_of_80_columns):
     units = embedded(region=["CA1", "CA3"] * 15, depth=np.arange(30))
     for target in ("region", "cell_type"):
-        units = Probe(target).fit(units, verbose=False).annotate(units)
+        units = Probe(target, n_shuffles=1).fit(units, verbose=False).annotate(units)
     assert "predicted_cell_type" in repr(units)
     assert "predicted_region" in repr(units)
 
@@ -118,9 +122,9 @@ def test_predictions_survive_permuting_units():
     permuted = probe.annotate(frame[:, order])["predicted_cell_type"]
     assert permuted.to_dict() == calcium.to_dict()
     with pytest.warns(UserWarning, match="1 silent"):
-        shuffled = Probe("cell_type").fit(whole.isel(unit=order), verbose=False)
+        shuffled = Probe("cell_type", n_shuffles=1).fit(whole.isel(unit=order), verbose=False)
     with pytest.warns(UserWarning, match="1 silent"):
-        straight = Probe("cell_type").fit(whole, verbose=False)
+        straight = Probe("cell_type", n_shuffles=1).fit(whole, verbose=False)
     np.testing.assert_allclose(
         shuffled.predict_proba(whole), straight.predict_proba(whole), atol=1e-3
     )
@@ -155,7 +159,7 @@ def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder(encoder, 
     from pynapple_nuclr.checkpoints import Encoder
 
     units = embed(plain, encoder, progress=False)
-    probe = Probe("kind").fit(units, verbose=False)
+    probe = Probe("kind", n_shuffles=1).fit(units, verbose=False)
     assert probe.encoder_ == encoder.identity
     by_hand = probe.annotate(units)
     for found in (probe.annotate(plain), probe.annotate(plain, encoder=encoder)):
@@ -167,7 +171,9 @@ def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder(encoder, 
         probe.annotate(plain, encoder=other)
     with pytest.raises(ValueError, match=f"{other.identity}.*{encoder.identity}"):
         probe.annotate(units, encoder=other)
-    on_arrays = Probe("kind").fit(embeddings(units).values, ["slow", "fast"] * 6, verbose=False)
+    on_arrays = Probe("kind", n_shuffles=1).fit(
+        embeddings(units).values, ["slow", "fast"] * 6, verbose=False
+    )
     with pytest.raises(ValueError, match="encoder="):
         on_arrays.annotate(plain)
     with pytest.raises(ValueError, match=f"{other.identity}.*{encoder.identity}"):
@@ -178,7 +184,7 @@ def test_groups_without_vectors_are_embedded_by_the_probes_own_encoder(encoder, 
 
 def test_the_embedding_in_annotate_can_be_steered(encoder, plain, capfd):
     units = embed(plain, encoder, progress=False)
-    probe = Probe("kind").fit(units, verbose=False)
+    probe = Probe("kind", n_shuffles=1).fit(units, verbose=False)
     capfd.readouterr()
     trials = nap.IntervalSet(np.arange(0, 20, 1.0), np.arange(0, 20, 1.0) + 0.5)
     with pytest.raises(ValueError, match='gaps="join"'):

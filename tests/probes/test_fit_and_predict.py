@@ -20,7 +20,7 @@ from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.probes import Probe
 
 
-@parametrize_with_checks([Probe("cell_type", estimator=GaussianNB())])
+@parametrize_with_checks([Probe("cell_type", estimator=GaussianNB(), n_shuffles=1)])
 def test_scikit_learn_conventions(estimator, check):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,8 +43,8 @@ def test_parameters_are_untouched_and_clonable():
 def test_arrays_and_groups_give_the_same_probe():
     units = embedded()
     x, y = embeddings(units).values, units["cell_type"].to_numpy().astype(str)
-    by_group = Probe("cell_type").fit(units, verbose=False)
-    by_array = Probe("cell_type").fit(x, y, verbose=False)
+    by_group = Probe("cell_type", n_shuffles=1).fit(units, verbose=False)
+    by_array = Probe("cell_type", n_shuffles=1).fit(x, y, verbose=False)
     np.testing.assert_allclose(by_group.predict_proba(units), by_array.predict_proba(x))
     assert by_array.encoder_ is None
     assert by_group.encoder_ == TINY
@@ -63,31 +63,32 @@ def test_not_fitted():
 def test_every_kind_of_input_gives_the_same_classes(modality):
     a, b = embedded(seed=1, modality=modality), embedded(24, seed=2, modality=modality)
     test = embedded(21, seed=3, modality=modality)
-    expected = Probe("cell_type").fit([a, b], verbose=False).predict_proba(test)
+    expected = Probe("cell_type", n_shuffles=1).fit([a, b], verbose=False).predict_proba(test)
     for recordings in ({"m1": a, "m2": b}, [dataset(a), dataset(b)], {"m1": dataset(a), "m2": b}):
-        probe = Probe("cell_type").fit(recordings, verbose=False)
+        probe = Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False)
         assert probe.classes_.tolist() == KINDS
         assert probe.n_units_ == 54
         np.testing.assert_allclose(probe.predict_proba(test), expected)
         np.testing.assert_allclose(probe.predict_proba(dataset(test)), expected)
         np.testing.assert_allclose(probe.predict_proba(embeddings(test)), expected)
-    both = Probe("cell_type").fit([a, b], verbose=False).predict([test, test])
+    both = Probe("cell_type", n_shuffles=1).fit([a, b], verbose=False).predict([test, test])
     assert len(both) == 42
-    alone = Probe("cell_type").fit(dataset(a), verbose=False)
+    alone = Probe("cell_type", n_shuffles=1).fit(dataset(a), verbose=False)
     np.testing.assert_array_equal(
-        alone.predict_proba(test), Probe("cell_type").fit(a, verbose=False).predict_proba(test)
+        alone.predict_proba(test),
+        Probe("cell_type", n_shuffles=1).fit(a, verbose=False).predict_proba(test),
     )
 
 
 def test_labels_given_beside_one_recording():
     units = embedded()
     other = np.where(units["cell_type"] == "PV", "fast", "slow")
-    probe = Probe("spiking").fit(units, other, verbose=False)
+    probe = Probe("spiking", n_shuffles=1).fit(units, other, verbose=False)
     assert probe.classes_.tolist() == ["fast", "slow"]
     with pytest.warns(UserWarning, match="30 of these 30 units are ones that the probe learned"):
         assert probe.score(units, other) == 1.0
     with pytest.raises(ValueError, match="2 recordings"):
-        Probe("spiking").fit([units, units], other)
+        Probe("spiking", n_shuffles=1).fit([units, units], other)
 
 
 def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
@@ -96,7 +97,7 @@ def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
     labels[:4] = [None, np.nan, "", "nan"]
     units.set_info({"cell_type": labels})
     with pytest.warns(UserWarning) as said:
-        probe = Probe("cell_type").fit(units, verbose=False)
+        probe = Probe("cell_type", n_shuffles=1).fit(units, verbose=False)
     assert len(said) == 1
     assert "4 units without a label in 'cell_type' and 1 silent" in str(said[0].message)
     assert probe.n_units_ == 25
@@ -108,13 +109,13 @@ def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
     assert f"units left out it was {probe.cv_score_:.2f} (by unit)" in str(said[1].message)
     x = np.nan_to_num(embeddings(units).values)
     with pytest.warns(UserWarning, match="4 units without a label"):
-        assert Probe("cell_type").fit(x, labels, verbose=False).n_units_ == 26
+        assert Probe("cell_type", n_shuffles=1).fit(x, labels, verbose=False).n_units_ == 26
 
 
 def test_numbers_as_labels():
     units = embedded()
     units.set_info({"layer": np.array([4, 5, 6] * 10)})
-    probe = Probe("layer").fit(units, verbose=False)
+    probe = Probe("layer", n_shuffles=1).fit(units, verbose=False)
     assert probe.classes_.tolist() == [4, 5, 6]
     assert probe.predict(units).dtype == probe.classes_.dtype
     test = embedded(silent=[0])
@@ -139,7 +140,7 @@ def test_two_few_classes_or_units():
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
-            Probe("x").fit(units, np.array(labels, dtype=object))
+            Probe("x", n_shuffles=1).fit(units, np.array(labels, dtype=object))
 
 
 def test_unknown_columns_name_the_recording_and_what_is_there():
@@ -147,9 +148,9 @@ def test_unknown_columns_name_the_recording_and_what_is_there():
     with pytest.raises(ValueError, match=r"'m2'.*'depth'.*cell_type"):
         Probe("cell_type", features=["depth"]).fit(recordings)
     with pytest.raises(ValueError, match=r"'m1'.*'region'.*depth"):
-        Probe("region").fit(recordings)
+        Probe("region", n_shuffles=1).fit(recordings)
     with pytest.raises(ValueError, match=r"'m2'.*'animal'"):
-        Probe("cell_type").fit(
+        Probe("cell_type", n_shuffles=1).fit(
             {"m1": embedded(animal=["x"] * 30), "m2": embedded()}, animals="animal"
         )
 
@@ -159,15 +160,15 @@ def test_not_embedded_and_wrong_kinds():
         {0: nap.Ts([0.1, 0.2])}, time_support=nap.IntervalSet(0, 1), metadata={"cell_type": ["PV"]}
     )
     with pytest.raises(ValueError, match=r"'m1'.*embed"):
-        Probe("cell_type").fit({"m1": plain})
+        Probe("cell_type", n_shuffles=1).fit({"m1": plain})
     with pytest.raises(TypeError, match=r"'m1' is a str"):
-        Probe("cell_type").fit({"m1": "session.nwb"})
+        Probe("cell_type", n_shuffles=1).fit({"m1": "session.nwb"})
     with pytest.raises(ValueError, match="empty"):
-        Probe("cell_type").fit([])
+        Probe("cell_type", n_shuffles=1).fit([])
     with pytest.raises(ValueError, match="requires y"):
-        Probe("cell_type").fit("session.nwb")
+        Probe("cell_type", n_shuffles=1).fit("session.nwb")
     with pytest.raises(ValueError, match="'embedding'"):
-        Probe("cell_type").fit(xr.Dataset(attrs={"encoder": TINY}))
+        Probe("cell_type", n_shuffles=1).fit(xr.Dataset(attrs={"encoder": TINY}))
     with pytest.raises(TypeError, match="list"):
         fitted().annotate([embedded()])
 
@@ -175,7 +176,7 @@ def test_not_embedded_and_wrong_kinds():
 @pytest.mark.parametrize("name", ["cell type", "count", "rate", "", None])
 def test_names_that_cannot_be_columns(name):
     with pytest.raises(ValueError, match="target="):
-        Probe(name).fit(embedded(), ["PV", "SST"] * 15)
+        Probe(name, n_shuffles=1).fit(embedded(), ["PV", "SST"] * 15)
     with pytest.raises(ValueError, match="prefix="):
         Probe("cell_type", prefix=name).fit(embedded())
 
@@ -193,7 +194,7 @@ def test_wrong_parameters():
 def test_vectors_of_another_encoder_are_refused():
     other = embedded(encoder="other@ffffffff")
     with pytest.raises(ValueError, match=r"'m2'.*other@ffffffff.*'m1'.*tiny@0a1b2c3d"):
-        Probe("cell_type").fit({"m1": embedded(), "m2": other})
+        Probe("cell_type", n_shuffles=1).fit({"m1": embedded(), "m2": other})
     probe = fitted()
     for method in ("predict", "predict_proba", "annotate", "score"):
         with pytest.raises(ValueError, match=r"other@ffffffff.*tiny@0a1b2c3d"):
@@ -201,6 +202,6 @@ def test_vectors_of_another_encoder_are_refused():
 
 
 def test_vectors_of_another_size_are_refused():
-    probe = Probe("cell_type").fit(np.eye(6), list("aabbcc"), verbose=False)
+    probe = Probe("cell_type", n_shuffles=1).fit(np.eye(6), list("aabbcc"), verbose=False)
     with pytest.raises(ValueError, match="8 columns.*6"):
         probe.predict(embedded())

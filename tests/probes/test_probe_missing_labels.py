@@ -32,7 +32,7 @@ def test_the_warning_counts_each_text(array):
     units = with_labels("unknown", "N/A", "unknown", None)
     y = units["cell_type"].to_numpy() if array else None
     with pytest.warns(UserWarning, match=r"left out 4 .*\('unknown': 2, 'N/A': 1\)"):
-        assert Probe("cell_type").fit(units, y, verbose=False).n_units_ == 26
+        assert Probe("cell_type", n_shuffles=1).fit(units, y, verbose=False).n_units_ == 26
 
 
 def test_the_list_is_a_parameter():
@@ -50,4 +50,4 @@ def test_one_class_against_nothing_says_to_label_the_others(missing):
     labels = np.array(["PV"] * 10 + [missing] * 20, dtype=object)
     message = 'one class, PV.*label the 20 other units too, for example "other"'
     with pytest.warns(UserWarning), pytest.raises(ValueError, match=message):
-        Probe("cell_type").fit(units, labels)
+        Probe("cell_type", n_shuffles=1).fit(units, labels)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -20,11 +21,7 @@ from pynapple_nuclr.probes.inputs import rows_to_predict, warn_of_training_units
 from pynapple_nuclr.probes.probe_card import chance_text, score_text
 from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.saving import ProbeFiles
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 
 def _gives_probabilities(probe: Probe) -> bool:

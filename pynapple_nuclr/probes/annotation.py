@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 from pynapple_nuclr.calibration import confidence_above_share
+from pynapple_nuclr.checkpoints import as_encoder, find_encoder
 from pynapple_nuclr.columns import (
     PREDICTED,
     SUMMARIES,
@@ -21,12 +24,7 @@ from pynapple_nuclr.columns import (
     metadata_frame,
 )
 from pynapple_nuclr.probes.rows import check_columns
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
-
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units
 
 
 def write_predictions(
@@ -122,7 +120,6 @@ def _embed_for_probe(
         raise ValueError(f"the probe sets {', '.join(chosen)} of embed itself; leave it out")
 
     # Imported only here, because it loads torch: a probe of embedded recordings needs none.
-    from pynapple_nuclr.checkpoints import as_encoder, find_encoder
     from pynapple_nuclr.embedding import embed
 
     if encoder is None:

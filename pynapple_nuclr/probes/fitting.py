@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 from sklearn.base import clone
 
 from pynapple_nuclr.probes.cross_validation import check_classes, cross_validate
 from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.inputs import check_parameters, training_rows
 from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
-
-if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 
 def new_estimator(probe: Probe) -> Any:

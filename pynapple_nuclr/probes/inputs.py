@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from pynapple_nuclr.columns import check_name, is_missing_label
@@ -23,10 +25,6 @@ from pynapple_nuclr.probes.rows import (
     without_nan,
 )
 from pynapple_nuclr.probes.unit_inputs import INPUTS, possible_inputs, read_vectors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 
 def check_parameters(probe: Probe) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pynapple as nap
@@ -10,10 +10,7 @@ import xarray as xr
 
 from pynapple_nuclr.columns import embeddings, metadata_frame, unit_coordinates, vector_columns
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.recording import name_recordings
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Units
+from pynapple_nuclr.recording import Units, name_recordings
 
 Inputs = Literal["embedding", "statistics", "both"]
 Vectors = dict[str, xr.DataArray]

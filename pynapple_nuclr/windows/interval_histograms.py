@@ -5,12 +5,10 @@ Bins of 20 ms hide bursts, refractoriness and the fine autocorrelogram, by which
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 _SHORTEST, _LONGEST = 0.001, 3.0  # s; intervals beyond count in the first and the last bin
 _LATER_SPIKES = (2, 3, 4, 6)  # intervals to these later spikes make up the second histogram

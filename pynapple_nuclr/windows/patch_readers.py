@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pynapple_nuclr.config import EncoderConfig
+from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.windows.interval_histograms import interval_histograms
 from pynapple_nuclr.windows.trace_patches import TracePatchReader, open_traces
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import EncoderConfig
-    from pynapple_nuclr.recording import Recording
 
 # pynapple keeps times to the nanosecond: a spike on an edge belongs to the bin that it opens.
 EDGE = 0.5e-9

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.windows.patch_readers import PatchReader, Thinning
 from pynapple_nuclr.windows.tiling import check_room, whole_patches
 from pynapple_nuclr.windows.trace_patches import TracePatchReader
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.config import Gaps
 
 # Starts of zero measure can still be drawn: in an epoch of exactly one window, or of one that
 # rounding has shortened.

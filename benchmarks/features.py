@@ -6,8 +6,10 @@ the encoder: another encoder, or another task on the same recordings, costs only
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +19,7 @@ import pynapple as nap
 from numpy.typing import NDArray
 
 from pynapple_nuclr import Encoder, encode, stability, unit_statistics
-from pynapple_nuclr.baselines import Statistics
+from pynapple_nuclr.baselines import EmbeddingSystem, Statistics
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.evaluation.results_cache import Store, hash_recording, key_of
 from pynapple_nuclr.features import _unit_statistics
@@ -49,6 +51,7 @@ class Features:
         self.store = Store(folder)
         self.max_windows = max_windows
         self.encoders: dict[str, Encoder] = {}
+        self._trained: dict[str, Callable[[Any], NDArray[np.float64]]] = {}
         self._known: dict[str, Arrays] = {}
 
     def __deepcopy__(self, _: Any) -> Features:
@@ -60,10 +63,27 @@ class Features:
         self.encoders[encoder.identity] = encoder
         return str(encoder.identity)
 
+    def train(self, system: EmbeddingSystem, recordings: Mapping[str, Any], seed: int) -> str:
+        """Add a system that is trained on recordings, once it is needed; return its feature."""
+        names = {content(units): name for name, units in recordings.items()}
+        fitted: list[EmbeddingSystem] = []
+
+        def embed(units: Any) -> NDArray[np.float64]:
+            if not fitted:
+                fitted.append(copy.deepcopy(system).fit(recordings, seed=seed))
+            name = names[content(units)]
+            return fitted[0].embed({name: units})[name]
+
+        feature = key_of([system.settings(), names, seed])
+        self._trained[feature] = embed
+        return feature
+
     def vectors(self, name: str, units: Any) -> NDArray[np.float64]:
         """Return the vectors (units, features) of a recording; NaN where nothing is known."""
         if name in self.encoders:
             return self.embedded(name, units)["embedding"]
+        if name in self._trained:
+            return self._once(name, units, lambda: {"values": self._trained[name](units)})["values"]
         statistics = self._statistics(units)
         if name == RATE:
             return statistics[:, [_RATE_COLUMN[modality_of(units)]]]

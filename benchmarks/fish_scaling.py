@@ -20,7 +20,7 @@ COUNTS = (1, 2, 4, 8, 14)
 CONFIG = replace(WORMS, frame_rate=1.0)
 ALONE = replace(CONFIG, temporal_layers=4, spatiotemporal_layers=0)
 TRAINING = {
-    "batch_size": 8,
+    "batch_size": 4,
     "steps": 500,
     "learning_rate": 1e-3,
     "max_view_distance": None,

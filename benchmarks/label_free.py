@@ -53,7 +53,7 @@ def _measure(features: Features, name: str, recordings: Mapping[str, Any]) -> di
     return {
         "finds itself": of_all,
         f"among {RIVALS} of like rate": of_like_rate,
-        **{f"PC {i + 1} with rate, |ρ|": one for i, one in enumerate(rho)},
+        **{f"PC {i + 1} with rate, ρ": one for i, one in enumerate(rho)},
         "stability with unusual rate, ρ": stability,
     }
 

@@ -34,7 +34,7 @@ from scoring import untrained
 from tuned_probe import Choices, TunedProbe
 
 from pynapple_nuclr import Encoder, __version__, load_encoder
-from pynapple_nuclr.baselines import Lolcat, Nemo, Neuprint, System
+from pynapple_nuclr.baselines import EmbeddingSystem, Lolcat, Nemo, Neuprint, System
 from pynapple_nuclr.evaluation import evaluate
 from pynapple_nuclr.evaluation.results_cache import Store, hash_array, key_of
 from pynapple_nuclr.recording import modality_of
@@ -103,7 +103,7 @@ def run(bench: Bench, task: RealTask) -> tuple[Result, Populations]:
     for number, seed in enumerate(bench.seeds):
         # Folds of animals are the same for every seed: only what is drawn is run again.
         repeated = number > 0 and not task.within
-        systems = _systems(bench, encoders, populations, number, repeated)
+        systems = _systems(bench, encoders, populations, number, repeated, modality)
         for row, one in _predict(bench, task, populations, systems, seed).items():
             found.setdefault(row, []).append(one)
     rows = {row: _joined(several, populations, task) for row, several in found.items()}
@@ -122,6 +122,7 @@ def _systems(
     populations: Populations,
     number: int,
     repeated: bool,
+    modality: str,
 ) -> dict[str, System]:
     """Return the rows of one run."""
 
@@ -134,7 +135,9 @@ def _systems(
 
     rows: list[System] = []
     if not repeated:
-        rows += [probe(one, one) for one in (RATE, STATISTICS, WITH_MEAN)]
+        # Within a recording its mean says nothing.
+        mean = [WITH_MEAN] if populations.left_out else []
+        rows += [probe(one, one) for one in (RATE, STATISTICS, *mean)]
     rows.append(probe(SHUFFLED, STATISTICS, shuffled=True))
     for row, several in encoders.items():
         if repeated and number >= len(several):
@@ -144,7 +147,14 @@ def _systems(
         if row != UNTRAINED:
             rows.append(probe(both(row), STATISTICS, name))
     if bench.systems and not repeated:
-        rows += [Lolcat(), Nemo(), Neuprint()]
+        others = [one() for one in (Lolcat, Nemo, Neuprint) if modality in one.modalities]
+        for one in others:  # without labels all are trained on all recordings, as encoders may be
+            if isinstance(one, EmbeddingSystem):
+                seed = bench.seeds[number]
+                name = bench.features.train(one, populations.recordings, seed)
+                rows.append(probe(one.name, name))
+            else:
+                rows.append(one)
     return {one.name: one for one in rows}
 
 

@@ -13,11 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from fish_scaling import TESTED, fish_encoders
+from lineups import source_of
 
 from recordings import (
+    head_direction,
+    hippocampus,
     macaque,
+    optotagged,
     rat_decisions,
     rats,
+    steinmetz,
     with_column,
     worms,
     worms_atanas,
@@ -131,6 +136,41 @@ def worm_classes(data: Path) -> Populations:
     )
 
 
+def steinmetz_regions(data: Path) -> Populations:
+    """Four groups of regions of the Steinmetz mice."""
+    return _left_out_by_animal(steinmetz(data), lambda units: units["region"])
+
+
+def steinmetz_regions_within(data: Path) -> Populations:
+    """The same, where a session has several."""
+    return _within(steinmetz(data), "region", RAT_UNITS)
+
+
+def head_direction_areas(data: Path) -> Populations:
+    """ADn and PoS of one recording."""
+    return _within(head_direction(data), "brain_area", MACAQUE_UNITS)
+
+
+def tagged_types(source: str, *kinds: str) -> Callable[[Path], Populations]:
+    """Return a reader of opto-tagged cells of some types, from one laboratory."""
+
+    def read(data: Path) -> Populations:
+        chosen = {
+            name: units
+            for name, units in optotagged(data).items()
+            if source_of(units) == source and units["cell_type"].iloc[0] in kinds
+        }
+        return _left_out_by_animal(chosen, lambda units: units["cell_type"])
+
+    return read
+
+
+def hippocampus_regions(data: Path) -> Populations:
+    """CA1 and CA3 of the mice, on the first day."""
+    first = {n: one for n, one in hippocampus(data).items() if n.endswith("day0")}
+    return _left_out_by_animal(first, lambda units: units["region"])
+
+
 RAT_UNITS, MACAQUE_UNITS = 20, 8
 
 TASKS = {
@@ -192,6 +232,33 @@ TASKS = {
             "laboratory, Kato et al. of the other; the intervals are over worms. Where labels "
             "of one laboratory are left, the inner folds are over its neurons."
         ),
+    ),
+    "h_steinmetz": RealTask(
+        "Mice (Steinmetz et al.): four groups of regions, each mouse left out", steinmetz_regions
+    ),
+    "h_steinmetz_within": RealTask(
+        "Mice (Steinmetz et al.): four groups of regions within a session",
+        steinmetz_regions_within,
+        RAT_UNITS,
+    ),
+    "h_head_direction": RealTask(
+        "Head direction: ADn against PoS within a recording",
+        head_direction_areas,
+        MACAQUE_UNITS,
+        "One recording: there is no interval.",
+    ),
+    "h_sst_vip": RealTask(
+        "Opto-tagged cells: SST against VIP, each animal left out",
+        tagged_types("Allen", "SST", "VIP"),
+    ),
+    "h_pv_axo_axonic": RealTask(
+        "Opto-tagged cells: PV against axo-axonic, each animal left out",
+        tagged_types("hippocampus", "PV", "Axo_Axonic"),
+    ),
+    "h_hippocampus": RealTask(
+        "Hippocampal calcium: CA1 against CA3, each mouse left out",
+        hippocampus_regions,
+        note="Each mouse has one region: region and mouse cannot be told apart.",
     ),
 }
 """Name on the command line → task."""

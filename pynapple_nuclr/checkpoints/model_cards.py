@@ -46,24 +46,9 @@ def as_card(
     n_parameters: int,
     source: str,
 ) -> str:
-    """Return an encoder's card as Markdown.
+    """Return an encoder's card as Markdown, from name@hash, configuration and what is known of it.
 
-    Parameters
-    ----------
-    identity : str
-        Name@hash.
-    config : mapping
-        Its configuration.
-    card : mapping
-        What is known of its training.
-    n_parameters : int
-        Number of trained values.
-    source : str
-        Where users load it from: a folder's name, or ``"owner/name"`` on the hub.
-
-    Returns
-    -------
-    str
+    `source` is where users load it from: a folder's name, or ``"owner/name"`` on the hub.
 
     Examples
     --------

@@ -33,33 +33,11 @@ def add_columns(
 ) -> Units:
     """Return a new object with more metadata columns, all of them in reading order.
 
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        Is never changed. The result shares its data (spikes, traces), as a slice does.
-    predicted : mapping, optional
-        Column (``predicted_…``) → values (units,). Replaces columns of these names.
-    summary : mapping, optional
-        Column (``{prefix}_…``) → values (units,).
-    vectors : array-like (units, dim), optional
-        Becomes the columns ``{prefix}_0`` … With `summary` or `vectors` given, all that an
-        earlier embedding wrote under this prefix is dropped.
-    prefix : str
-        What the names of `summary` and `vectors` begin with. Sets of columns with other
-        prefixes stay.
-
-    Returns
-    -------
-    TsGroup or TsdFrame
-        The same kind as `units`, with its ids, data, time support and other metadata.
-
-    Raises
-    ------
-    TypeError
-        If `units` is neither a ``TsGroup`` nor a ``TsdFrame``.
-    ValueError
-        If the prefix is unusable, a name does not begin as it should, or a column does not hold
-        one value a unit.
+    `units` is never changed; the result shares its data, as a slice does, and keeps ids, time
+    support and other metadata. `predicted` and `summary` are column → values (units,), `vectors`
+    (units, dim) become the columns ``{prefix}_0`` … With `summary` or `vectors` all that an earlier
+    embedding wrote under this prefix is dropped; other prefixes stay. TypeError for other objects,
+    ValueError for unusable names or values.
 
     Examples
     --------

@@ -41,39 +41,15 @@ def open_recordings(
     cache: str | os.PathLike[str] | None = None,
     cells: str = "accepted",
 ) -> dict[str, Recording]:
-    """Open several populations for training: pynapple objects, NWB files, or both.
+    """Open several populations for training, name → `Recording`: pynapple objects, files, or both.
 
-    A file is read once, and its spikes (or traces) written to the cache as they will be read;
-    from then on they are mapped from there, and take no memory but for what is just being read.
-    A file that changed is read again, and so is one whose entry in the cache is damaged.
-
-    Parameters
-    ----------
-    recordings : TsGroup, TsdFrame, str, Path, list or mapping
-        One population, or several. Files are named by their stem (where that occurs twice with
-        the folder, or numbered), objects of a list by their place in it; a mapping gives names.
-        Addresses (http or https) are read into memory.
-    by : str, optional
-        Metadata column by which each is split into populations, such as its probe insertion.
-    cache : str or Path, optional
-        Folder of the cache, which may be deleted when nothing runs. Default: ``recordings`` in
-        the user's cache folder of this package.
-    cells : {"accepted", "all"}
-        Which ROIs of calcium files to read, as `read_traces`.
-
-    Returns
-    -------
-    dict
-        Name → `Recording`, in the order given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `pynapple_nuclr.recording.as_recording` and `read_recording`, naming the file.
-    FileNotFoundError, ConnectionError
-        If there is no such file, or no answer.
-    OSError
-        If the cache cannot be written.
+    A file is read once, and its spikes (or traces) written to `cache` as they will be read; from
+    then on they are mapped from there, and take no memory but for what is just being read. A file
+    that changed is read again, and so is one whose entry in the cache is damaged. Addresses are
+    read into memory. Files are named by their stem (where that occurs twice with the folder, or
+    numbered), objects of a list by their place in it; a mapping gives names. `by` is a metadata
+    column by which each is split into populations, such as its probe insertion; `cells` as of
+    `read_traces`. Errors name the file.
 
     Examples
     --------

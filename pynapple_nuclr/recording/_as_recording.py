@@ -28,28 +28,11 @@ def modality_of(units: Units) -> Modality:
 def as_recording(
     units: Units, *, name: str = "recording", epochs: nap.IntervalSet | None = None
 ) -> Recording:
-    """Check a pynapple object and turn it into a `Recording`.
+    """Check a pynapple object and turn it into a `Recording`; `name` is used in errors.
 
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        Spike trains, or calcium traces (frames × units).
-    name : str
-        Name to use in errors.
-    epochs : IntervalSet, optional
-        Use only these epochs, cut to the object's time support. Default: the time support.
-
-    Returns
-    -------
-    Recording
-
-    Raises
-    ------
-    TypeError
-        If the object is neither a ``TsGroup`` nor a ``TsdFrame`` of real numbers, or `epochs` no
-        ``IntervalSet``.
-    ValueError
-        If there are no units, no spikes, non-finite traces or no positive frame period.
+    Only `epochs` are used, cut to the time support. TypeError for other objects than a ``TsGroup``
+    or a ``TsdFrame`` of real numbers; ValueError if there are no units, no spikes, non-finite
+    traces or no positive frame period.
 
     Examples
     --------

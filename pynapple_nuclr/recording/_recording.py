@@ -100,13 +100,7 @@ class Recording:
     def trains(
         self, first: int = 0, until: int | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the spikes of the units from `first` until before `until`, unit after unit.
-
-        Returns
-        -------
-        (ndarray (spikes,), ndarray (spikes,))
-            Times, of each unit sorted, and the index of the unit.
-        """
+        """Return times, sorted in each unit, and units (spikes,), of `first` to `until` − 1."""
         offsets = np.asarray(self.offsets)
         begin = offsets[:-1].reshape(-1, self.n_units)[:, first:until]
         counts = offsets[1:].reshape(-1, self.n_units)[:, first:until] - begin

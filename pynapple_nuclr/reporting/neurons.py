@@ -74,13 +74,7 @@ class Neurons(NamedTuple):
 
 
 def read_neurons(units: Units, target: str | None, prefix: str, name: str) -> Neurons:
-    """Read a population's metadata.
-
-    Raises
-    ------
-    ValueError
-        If the units are not embedded, or `target` is no column of labels and not predicted.
-    """
+    """Read a population's metadata; ValueError without an embedding, or labels called `target`."""
     vectors = embeddings(units, prefix, name=name)
     everything = metadata_frame(units)
     metadata = everything.drop(columns=vector_columns(everything.columns))

@@ -23,20 +23,12 @@ _SPIKES, _RUN = 10_000, 500  # a unit's, read for its autocorrelogram, and how m
 def read_activity(units: Units) -> dict[str, Any]:
     """Return what a card draws of each unit's activity.
 
-    Parameters
-    ----------
-    units : TsGroup or TsdFrame
-        The population.
-
-    Returns
-    -------
-    dict
-        Of spikes: ``starts`` (s) and ``length`` (s) of windows spread over the session;
-        ``columns``; ``rasters``, a bit for each window and column that holds a spike; ``lags``;
-        ``peaks`` (Hz) and ``autocorrelograms``, a byte for each lag from 1 ms on, 255 being the
-        peak. Of calcium: ``start`` and ``end`` (s), ``columns``, ``lowest`` and ``highest``, and
-        ``traces``: for each column the smallest and the largest value, a byte each. Bits and
-        bytes in base 64, one string a unit.
+    Of spikes: ``starts`` (s) and ``length`` (s) of windows spread over the session; ``columns``;
+    ``rasters``, a bit for each window and column that holds a spike; ``lags``; ``peaks`` (Hz) and
+    ``autocorrelograms``, a byte for each lag from 1 ms on, 255 being the peak. Of calcium:
+    ``start`` and ``end`` (s), ``columns``, ``lowest`` and ``highest``, and ``traces``: for each
+    column the smallest and the largest value, a byte each. Bits and bytes in base 64, one string a
+    unit.
     """
     if isinstance(units, nap.TsGroup):
         return _rasters(units) | _autocorrelograms(units)

@@ -1,4 +1,4 @@
-"""The whole way once, on a simulated recording: what `nap-nuclr demo` and `make demo` run."""
+"""All steps once, on a simulated recording: what `nap-nuclr demo` and `make demo` run."""
 
 from __future__ import annotations
 

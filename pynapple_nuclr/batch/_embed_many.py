@@ -140,7 +140,7 @@ def _on_cluster(
 ) -> Iterator[tuple[str, Report]]:
     from distributed import as_completed
 
-    # What all workers share is kept in files: the memory of a worker dies with it.
+    # What all workers share is kept in files: the memory of a worker ends with it.
     shared = folder.absolute() / f".embed_many_{uuid.uuid4().hex}"
     shared.mkdir()
     try:

@@ -41,7 +41,7 @@ def _available(device: str | torch.device) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f'device {str(device)!r} is not available on this machine ({reason}); expected "auto", '
-            '"cpu", or an accelerator that torch sees'
+            '"cpu", or an accelerator that torch finds'
         ) from None
     return torch.device(device)
 

@@ -42,7 +42,7 @@ def _walk(content: mmap.mmap, heap: int) -> None:
         return
     end = heap + struct.unpack_from("<Q", content, heap + 8)[0]
     if end > len(content):
-        return  # which HDF5 sees
+        return  # HDF5 finds this itself
     place = heap + 16
     while place + 16 <= end:
         number, size = struct.unpack_from("<H6xQ", content, place)

@@ -47,7 +47,7 @@ def tile(reader: PatchReader, *, gaps: Gaps | None = None) -> Tiling:
     """Place consecutive windows in a recording."""
     gaps = check_gaps(gaps or reader.config.gaps)
     patches = whole_patches(reader)
-    check_room(reader, patches, gaps)
+    check_windows_fit(reader, patches, gaps)
     per_window = reader.config.patches
     runs = patches if gaps == "split" else [np.concatenate(patches)]
     windows = [_cut(run, per_window) for run in runs]
@@ -78,7 +78,7 @@ def check_gaps(gaps: str) -> Gaps:
     return gaps  # type: ignore[return-value]
 
 
-def check_room(
+def check_windows_fit(
     reader: PatchReader, patches: list[NDArray[Any]], gaps: Gaps, windows: int = 1
 ) -> None:
     """Raise ValueError unless the patches of the epochs hold that many windows."""

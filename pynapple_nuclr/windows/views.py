@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.windows.patch_readers import PatchReader, Thinning
-from pynapple_nuclr.windows.tiling import check_room, whole_patches
+from pynapple_nuclr.windows.tiling import check_windows_fit, whole_patches
 from pynapple_nuclr.windows.trace_patches import TracePatchReader
 
 # Starts of zero measure can still be drawn: in an epoch of exactly one window, or of one that
@@ -103,7 +103,7 @@ class ViewSampler:
         self.seed = seed
         for reader in self.readers:
             self._check_modality(reader)
-            check_room(reader, whole_patches(reader), gaps, windows=2)
+            check_windows_fit(reader, whole_patches(reader), gaps, windows=2)
 
     def plan(self, epoch: int) -> list[ViewPosition]:
         """Return the positions of all pairs of a training epoch, shuffled across recordings.

@@ -94,7 +94,7 @@ def test_a_limit_that_is_none_is_refused(units, encoder, limit):
         nap_nuclr.embed(units, encoder, **limit)
 
 
-def test_a_large_population_is_split_anew_in_every_window(units, encoder):
+def test_a_large_population_is_split_differently_in_every_window(units, encoder):
     whole = nap_nuclr.encode(units, encoder, return_windows=True, progress=False)
     split = nap_nuclr.encode(units, encoder, return_windows=True, max_population=7, progress=False)
     assert (split["n_windows"].values == whole["n_windows"].values).all()

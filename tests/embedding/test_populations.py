@@ -72,9 +72,9 @@ def test_a_silent_population_is_nan_and_counted(encoder):
     )
     with pytest.warns(UserWarning, match="12 of 24 units"):
         embedded = nap_nuclr.embed(units, encoder, by="probe", progress=False)
-    unheard = np.asarray(embedded["probe"]) == "left"
-    assert (np.asarray(embedded["nuclr_n_windows"])[unheard] == 0).all()
-    assert np.isfinite(nap_nuclr.embeddings(embedded).values[~unheard]).all()
+    left = np.asarray(embedded["probe"]) == "left"
+    assert (np.asarray(embedded["nuclr_n_windows"])[left] == 0).all()
+    assert np.isfinite(nap_nuclr.embeddings(embedded).values[~left]).all()
 
 
 def test_the_bundled_encoder_warns_of_each_population_by_name():

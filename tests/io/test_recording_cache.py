@@ -141,7 +141,7 @@ def test_a_file_is_read_once_and_again_when_it_changed(session, tmp_path, monkey
 
 @pytest.mark.parametrize("damage", ["cut off", "overwritten", "empty", "gone"])
 @pytest.mark.parametrize("file", ["about.json", "0/times.npy", "0/epochs.npy"])
-def test_a_damaged_entry_is_made_anew(session, tmp_path, caplog, file, damage):
+def test_a_damaged_entry_is_made_again(session, tmp_path, caplog, file, damage):
     whole = views(open_recordings(session, cache=tmp_path))
     (entry,) = tmp_path.iterdir()
     content = (entry / file).read_bytes()

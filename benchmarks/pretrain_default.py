@@ -55,7 +55,7 @@ RECIPES = {
     "spikes": Recipe(
         "nuclr-rats",
         nap_nuclr.EncoderConfig(interval_bins=16, dropout=0.1, **SIZE),
-        {"batch_size": 4, "max_units": 96},
+        {"batch_size": 4, "max_units": 96, "spikes_kept": (0.5, 1.0)},
         {
             "what_it_is": (
                 "4.4 hours of continuous recordings of six rats, and 40 minutes of simulated "

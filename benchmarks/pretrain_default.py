@@ -1,7 +1,7 @@
 """Train the encoders that come with the package, by the package's own `pretrain`.
 
-    python benchmarks/pretrain_default.py spikes --data ../shared/data --minutes 90
-    python benchmarks/pretrain_default.py trials --data ../shared/data --minutes 95
+    python benchmarks/pretrain_default.py rats --data ../shared/data --minutes 85
+    python benchmarks/pretrain_default.py spikes --data ../shared/data --minutes 95
     python benchmarks/pretrain_default.py calcium --minutes 20
 
 An interrupted run continues when it is started again with the same arguments. `--install` then
@@ -9,8 +9,8 @@ stores the result in half precision in pynapple_nuclr/weights; benchmarks/bundle
 scores to the card. `--record` updates the card of the stored encoder: fingerprints and statistics
 of its training recordings. The weights are not changed.
 
-"spikes" is trained on continuous recordings of six rats (Apache-2.0; two more are held out) and on
-simulated populations; "trials", for epochs shorter than a second, on the Steinmetz sessions (CC BY
+"rats" is trained on continuous recordings of six rats (Apache-2.0; two more are held out) and on
+simulated populations; "spikes", whose patches fit into trials, on the Steinmetz sessions (CC BY
 4.0), in patches of half a trial at a random phase, and on simulated populations. "calcium" is
 trained only on simulated fluorescence.
 """
@@ -52,7 +52,7 @@ class Recipe:
 
 
 RECIPES = {
-    "spikes": Recipe(
+    "rats": Recipe(
         "nuclr-rats",
         nap_nuclr.EncoderConfig(interval_bins=16, dropout=0.1, **SIZE),
         {"batch_size": 4, "max_units": 96, "spikes_kept": (0.5, 1.0)},
@@ -72,14 +72,14 @@ RECIPES = {
                 "NuCLR, arXiv:2512.01199, at a reduced width and budget, with histograms of "
                 "intervals beside the counts"
             ),
-            "recipe": "benchmarks/pretrain_default.py spikes",
+            "recipe": "benchmarks/pretrain_default.py rats",
             "choice": (
                 "interval_bins by re-identification of units of two rats held out, see "
                 "docs/benchmarks.md; the step by held-out re-identification"
             ),
         },
     ),
-    "trials": Recipe(
+    "spikes": Recipe(
         "nuclr-steinmetz-demo",
         nap_nuclr.EncoderConfig(
             patch_duration=0.2,
@@ -105,7 +105,7 @@ RECIPES = {
             "data_licence": "CC BY 4.0",
             "licence": "MIT",
             "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
-            "recipe": "benchmarks/pretrain_default.py trials",
+            "recipe": "benchmarks/pretrain_default.py spikes",
             "choice": (
                 "attention_scope and population_dropout by the ablations in docs/benchmarks.md; "
                 "patches of half a trial, because encoders that only knew patches from stimulus "
@@ -150,11 +150,11 @@ def simulated(animals: int, **options: Any) -> dict[str, Any]:
 
 def recordings_of(which: str, data: Path) -> dict[str, Any]:
     """Return what an encoder is trained on."""
-    if which == "spikes":
+    if which == "rats":
         names = [path.stem for path in (data / "rat_neuropixels").glob("*.npz")]
         taught = [name for name in names if name.split("_")[0] not in HELD_OUT_RATS]
         return rats(data, taught) | simulated(4, duration=300)
-    if which == "trials":
+    if which == "spikes":
         return steinmetz(data) | simulated(4, duration=150)
     frame_rate = RECIPES[which].config.frame_rate
     return simulated(6, duration=600, modality="calcium", frame_rate=frame_rate, drift=0.3)

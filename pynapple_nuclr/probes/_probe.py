@@ -57,8 +57,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         Texts in the column that are no label, in any case (None and NaN never are one). Default:
         "", "nan", "unknown", "n/a", "none", "root", "void" and "?".
     n_shuffles : int
-        Cross-validations with shuffled labels, from which chance is computed (1 or more). Each
-        takes as long as that with the true labels.
+        How often the labels are shuffled to compute chance: the macro F1 of the out-of-fold
+        predictions against shuffled labels (1 or more).
     calibrate : bool
         Temperature scaling: one number, learnt from out-of-fold probabilities, makes the
         classifier as sure as it is right on the animals (recordings, units) that the folds leave
@@ -77,7 +77,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         Units and columns of training; hashes of its embedded units.
     cv_score_, cv_chance_, cv_chance_sd_ : float
         Cross-validated macro F1 of the pooled out-of-fold predictions; mean and standard
-        deviation of the same with shuffled labels.
+        deviation of the same if the labels are shuffled.
     cv_group_ : {"animal", "recording", "unit"}
         What the folds left out.
     cv_calibration_ : dict
@@ -106,7 +106,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     >>> summary = {"nuclr_encoder": ["tiny@0a1b2c3d"] * 20}
     >>> units = add_columns(units, vectors=vectors, summary=summary)
     >>> probe = Probe("cell_type").fit(units)
-    cell_type: macro F1 1.00 by unit (5 folds), chance 0.50 ± 0.16, 20 units
+    cell_type: macro F1 1.00 by unit (5 folds), chance 0.49 ± 0.12, 20 units
     inputs: embedding (macro F1: embedding 1.00, statistics 0.33, both 1.00)
     >>> units = probe.annotate(units)
     >>> pv = units[units["predicted_cell_type"] == "PV"]
@@ -125,7 +125,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         prefix: str = "nuclr",
         calibrate: bool = True,
         missing_labels: Collection[str] = MISSING_LABELS,
-        n_shuffles: int = 20,
+        n_shuffles: int = 100,
     ) -> None:
         self.target = target
         self.estimator = estimator
@@ -139,13 +139,14 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
 
     @property
     def above_chance_(self) -> bool:
-        """Whether the score is above chance by more than two standard deviations (or is 1).
+        """Whether the score is above chance by more than three standard deviations (or is 1).
 
-        If not, `fit` warns, and `annotate` calls every unit "unknown".
+        If not, `fit` warns, and `annotate` calls every unit "unknown". Out-of-fold predictions of
+        random labels scatter more than shuffled ones (two deviations: 10 % of random labels pass).
         """
         check_is_fitted(self)
         # Shuffles of a few units scatter too widely to question a perfect score.
-        limit = self.cv_chance_ + 2 * np.nan_to_num(self.cv_chance_sd_)
+        limit = self.cv_chance_ + 3 * np.nan_to_num(self.cv_chance_sd_)
         return bool(self.cv_score_ > limit or self.cv_score_ == 1)
 
     def fit(

@@ -30,8 +30,8 @@ _INNER_FOLDS = 5
 class Score(NamedTuple):
     """A cross-validated score."""
 
-    # macro F1 of the pooled out-of-fold predictions; its mean and standard deviation with
-    # shuffled labels
+    # macro F1 of the pooled out-of-fold predictions; its mean and standard deviation if the labels
+    # are shuffled among the units
     f1: float
     chance: float
     chance_sd: float
@@ -80,7 +80,7 @@ def cross_validate(
     animals: NDArray[Any] | None = None,
     target: str = "y",
     calibrate: bool = False,
-    n_shuffles: int = 20,
+    n_shuffles: int = 100,
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
@@ -106,8 +106,9 @@ def cross_validate(
         predicted, probabilities = _choose_in_folds(
             estimator, candidates, labels, recordings, animals, folds
         )
-    shuffled = [np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles)]
-    chance = [macro_f1_of_predictions(y, _out_of_fold(estimator, x, y, folds)[0]) for y in shuffled]
+    # What predictions that know nothing of the labels would score: no classifier is fitted again.
+    shuffled = (np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles))
+    chance = [macro_f1_of_predictions(one, predicted) for one in shuffled]
     score = Score(
         macro_f1_of_predictions(labels, predicted),
         float(np.mean(chance)),

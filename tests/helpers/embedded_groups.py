@@ -61,5 +61,4 @@ def dataset(units) -> xr.Dataset:
 @functools.cache
 def fitted(**parameters) -> Probe:
     """A probe to predict with, never to change."""
-    parameters = {"n_shuffles": 5, **parameters}  # a quarter of the default: tests fit often
     return Probe("cell_type", **parameters).fit(embedded(), verbose=False)

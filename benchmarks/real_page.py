@@ -26,16 +26,19 @@ def part(task: RealTask, result: Result, free: Sequence[dict[str, str]], seeds: 
     """Return the tables of a task."""
     any_row = result.rows[STATISTICS]
     n_labels = len(set(any_row.labels))
-    what = "recordings" if any_row.within else "animals or sessions"
+    names = set(any_row.recordings)
+    n_recordings, n_individuals = len(names), len({any_row.individuals[one] for one in names})
+    what = "recordings" if any_row.within else task.over
+    size = f"{len(any_row.labels)} units, {n_labels} labels, {n_recordings} recordings"
+    if task.over != "sessions":
+        size += f", {n_individuals} {task.over}"
     lines = [
         f"## {task.title}",
-        f"{task.note} {len(any_row.labels)} units, {n_labels} labels, "
-        f"{len(set(any_row.recordings))} recordings, {len(set(any_row.individuals.values()))} "
-        f"animals or sessions. Seeds {', '.join(map(str, seeds))}; "
+        f"{task.note} {size}. Seeds {', '.join(map(str, seeds))}; "
         f"{datetime.date.today().isoformat()}, {machine()}.",
         markdown([_row(name, result) for name in result.rows]),
         *_encoders(result),
-        f"Macro F1 of each of the {what}:",
+        f"Macro F1 of each of the {what}, over the labels that it has:",
         markdown(_of_each(result)),
         "Without labels:",
         markdown(free),

@@ -58,6 +58,8 @@ class RealTask:
         the probe is trained on other animals, sessions or laboratories.
     note : str
         What has to be known to read the scores.
+    over : str
+        What intervals are over.
     encoders : callable, optional
         (recordings, seeds, folder) → row → encoders that the task trains. Default: those given.
     """
@@ -66,6 +68,7 @@ class RealTask:
     read: Callable[[Path], Populations]
     within: int = 0
     note: str = ""
+    over: str = "animals"
     encoders: Callable[[Mapping[str, Any], Sequence[int], Path], dict[str, list[Any]]] | None = None
 
 
@@ -126,7 +129,7 @@ def worm_classes(data: Path) -> Populations:
     flavell, kato = worms(data) | worms_atanas(data), worms_kato(data)
     labelled = {n: w for n, w in flavell.items() if any(w["neuron_class"])}
     both = set.intersection(*(_present(some, "neuron_class") for some in (labelled, kato)))
-    recordings = labelled | kato
+    recordings = {name: _without_copies(worm) for name, worm in (labelled | kato).items()}
     laboratory = {name: "Kato" if name in kato else "Flavell" for name in recordings}
     return _left_out(
         recordings,
@@ -201,7 +204,8 @@ TASKS = {
     "e": RealTask(
         "Macaque: area, each session left out",
         macaque_areas,
-        note="One animal: the intervals are over sessions.",
+        note="One animal: intervals and inner folds are over sessions.",
+        over="sessions",
     ),
     "e_within": RealTask(
         "Macaque: area within a session",
@@ -229,9 +233,9 @@ TASKS = {
         worm_classes,
         note=(
             "Classes that worms of both laboratories have. Dag et al. and Atanas et al. are of one "
-            "laboratory, Kato et al. of the other; the intervals are over worms. Where labels "
-            "of one laboratory are left, the inner folds are over its neurons."
+            "laboratory, Kato et al. of the other. Inner folds leave out worms."
         ),
+        over="worms",
     ),
     "h_steinmetz": RealTask(
         "Mice (Steinmetz et al.): four groups of regions, each mouse left out", steinmetz_regions
@@ -299,6 +303,12 @@ def _labelled(units: Any, labels: Any) -> Any:
     new = with_column(units, LABEL, list(map(str, labels)))
     new.drop_info([name for name in new.metadata.columns if name not in (LABEL, "rate")])
     return new
+
+
+def _without_copies(traces: Any) -> Any:
+    """Return the neurons of which no earlier one is an exact copy."""
+    _, first = np.unique(np.asarray(traces.values), axis=1, return_index=True)
+    return traces[:, np.sort(first)]
 
 
 def _present(recordings: Mapping[str, Any], column: str) -> set[str]:

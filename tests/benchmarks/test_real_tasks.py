@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pynapple as nap
 import pytest
 import real_page
 import real_recordings
@@ -12,7 +13,7 @@ from features import Features
 from fish_scaling import fish_encoders
 from label_free import measures, reidentified
 from real_recordings import Bench, run
-from real_tasks import LABEL, TASKS, Populations, RealTask, _labelled, _within
+from real_tasks import LABEL, TASKS, Populations, RealTask, _labelled, _within, _without_copies
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.baselines import EmbeddingSystem
@@ -148,6 +149,13 @@ def test_label_free_measures_are_of_statistics_and_every_encoder(bench, mice, en
     rows = measures(bench.features, {"tiny": [encoder]}, mice)
     assert [row["features"] for row in rows] == ["statistics", "tiny"]
     assert float(rows[0]["finds itself"]) > 0.2
+
+
+def test_copies_of_a_neuron_are_left_out():
+    traces = np.random.default_rng(0).normal(size=(20, 4))
+    traces[:, 2] = traces[:, 0]
+    frame = nap.TsdFrame(t=np.arange(20.0), d=traces, metadata={"name": ["a", "b", "c", "d"]})
+    assert list(_without_copies(frame)["name"]) == ["a", "b", "d"]
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 LIMIT = 20.0  # s, for one read; the longest that ends takes less than one
+PREPARATION = 240.0  # s, to import all and to make the good files, also on a busy machine
 ADDRESSES = 1024**3  # bytes that a read, its threads too, may reserve beyond what is there
 SLACK = 16 * 1024**2  # bytes: code of libraries that only an error needs, and its message
 _RESET = "5"  # makes Linux restart the measurement of the peak
@@ -75,7 +76,7 @@ def _apart(make: Make, seeds: Sequence[int], work: Path):
     its.close()
     seed, what = None, "nothing yet"
     try:
-        while mine.poll(LIMIT):
+        while mine.poll(PREPARATION if seed is None else LIMIT):
             match mine.recv():
                 case "broken", problem:  # the tests, not what they test
                     raise RuntimeError(problem)
@@ -88,7 +89,7 @@ def _apart(make: Make, seeds: Sequence[int], work: Path):
                     yield answer
                     seed = None
         process.kill()
-        ending = "hang", f"longer than {LIMIT:g} s: {what}"
+        ending = "hang", f"too long: {what}"
     except EOFError:
         process.join()
         ending = "crash", f"exit code {process.exitcode}: {what}"

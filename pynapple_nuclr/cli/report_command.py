@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pynapple_nuclr.atomic_files import check_output
+from pynapple_nuclr.atomic_files import check_output, existing_file
 from pynapple_nuclr.batch.files import read_or_embed
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
@@ -39,7 +39,11 @@ Method = Annotated[
     Literal["pca", "tsne", "umap"] | None,
     typer.Option(help="How the map is made (default: pca)."),
 ]
-PAGE = {"target": Target, "method": Method, "encoder": Encoder}
+ProbeFile = Annotated[
+    Path | None,
+    typer.Option(help="The probe that predicted the labels: shows its score (default: none)."),
+]
+PAGE = {"target": Target, "method": Method, "probe": ProbeFile, "encoder": Encoder}
 
 
 @app.command("report")
@@ -122,8 +126,12 @@ def _write_page(
     how = embedding | ({"encoder": page["encoder"]} if "encoder" in page else {})
     units = read_or_embed(file, reading=reading, cache=cache, progress=progress, **how)
 
+    from pynapple_nuclr.probes import load_probe
     from pynapple_nuclr.reporting import report
 
+    if "probe" in page:
+        probe = load_probe(existing_file(page["probe"]))
+        page = {"target": probe.target} | page | {"probe": probe}
     how = {name: how[name] for name in ("encoder", "gaps", "by") if name in how}
     report(units, path, name=stem_of(file), overwrite=overwrite, **(page | how))
     return units

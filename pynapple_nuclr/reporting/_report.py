@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
     from pynapple_nuclr.config import Gaps
     from pynapple_nuclr.recording import Units
+    from pynapple_nuclr.reporting.cautions import ScoredProbe
     from pynapple_nuclr.reporting.neurons import Neurons
 
 _SCRIPT = ("looks", "filters", "map", "table", "plots", "card", "start")  # in one scope
@@ -45,6 +46,7 @@ def report(
     *,
     target: str | None = None,
     name: str = "recording",
+    probe: ScoredProbe | None = None,
     encoder: Encoder | str | Path | None = None,
     method: Literal["pca", "tsne", "umap"] = "pca",
     neighbours: int = 6,
@@ -71,6 +73,9 @@ def report(
         asked for). Default: the first that was predicted, if any.
     name : str
         What the recording is called on the page, and in errors.
+    probe : Probe, optional
+        The fitted probe that predicted the labels: the page shows its cross-validated score beside
+        chance, and warns if it is not above.
     encoder : Encoder, str or Path, optional
         The encoder of the vectors, or its path: for its card, and to compare the recording with its
         training data. Default: found by its signature, if it is bundled or was loaded; else the
@@ -100,7 +105,8 @@ def report(
         If `units` is neither a ``TsGroup`` nor a ``TsdFrame``.
     ValueError
         If the units are not embedded, there is no column `target` of labels, `encoder` is not the
-        one that made the vectors, or the name does not end in ``.html``.
+        one that made the vectors, `probe` predicts something else, or the name does not end in
+        ``.html``.
     FileExistsError, FileNotFoundError
         If the file exists, unless `overwrite`; if its folder does not.
 
@@ -124,18 +130,23 @@ def report(
     neurons = read_neurons(units, target, prefix, name)
     if by is not None:
         read_column(units, by, "by")
+    if probe is not None and probe.target != neurons.target:
+        raise ValueError(
+            f"probe predicts {probe.target!r}, but the page shows {neurons.target!r}; pass "
+            f"target={probe.target!r} and units that it has annotated"
+        )
     if neighbours < 1:
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
     maker = _find_encoder(encoder, neurons, name)
     comparison, least = _compare(units, maker, epochs, gaps)
-    cautions = find_cautions(neurons, comparison, least, by, maker)
+    cautions = find_cautions(neurons, comparison, least, by, maker, probe)
     cards = as_cards(units, neurons, method, neighbours)
     text = _fill(
         title=escape(name),
         encoder=escape(neurons.encoder),
         modality=modality_of(units),
         version=escape(__version__),
-        summary=summary_html(units, neurons, comparison.familiarity, least),
+        summary=summary_html(units, neurons, comparison.familiarity, least, probe),
         cautions=cautions_html(cautions),
         labels=labels_html(neurons),
         card=_card_of(maker, neurons),

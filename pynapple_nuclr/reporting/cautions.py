@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,11 +23,36 @@ class Comparison(NamedTuple):
     details: str
 
 
+class ScoredProbe(Protocol):
+    """What a page says of the probe that predicted the labels; see `pynapple_nuclr.Probe`."""
+
+    target: str
+    cv_score_: float
+    cv_chance_: float
+    cv_chance_sd_: float
+    cv_group_: str
+
+    @property
+    def above_chance_(self) -> bool:
+        """Whether the score is above chance."""
+
+
+def chance_of(probe: ScoredProbe) -> str:
+    """Return what the probe's score stands beside."""
+    return f"by {probe.cv_group_}; chance {probe.cv_chance_:.2f} ± {probe.cv_chance_sd_:.2f}"
+
+
 def find_cautions(
-    neurons: Neurons, comparison: Comparison, least: float, by: str | None, encoder: Encoder | None
+    neurons: Neurons,
+    comparison: Comparison,
+    least: float,
+    by: str | None,
+    encoder: Encoder | None,
+    probe: ScoredProbe | None,
 ) -> list[str]:
     """Return what to be careful about, in sentences; an empty list if there is nothing."""
     found = [
+        _score(neurons, probe),
         _demonstration(encoder),
         _unlike(comparison, least),
         _unrepeatable(neurons),
@@ -44,6 +69,22 @@ def find_cautions(
 def _demonstration(encoder: Encoder | None) -> str:
     what = "" if encoder is None else str(encoder.card.get("what_it_is", ""))
     return what if what.lower().startswith("a demonstration") else ""
+
+
+def _score(neurons: Neurons, probe: ScoredProbe | None) -> str:
+    if probe is None:
+        return (
+            ""
+            if neurons.predicted is None
+            else "The score of the probe is not known to this page: report(…, probe=probe) shows "
+            "it beside chance."
+        )
+    if probe.above_chance_:
+        return ""
+    return (
+        f"The probe is not above chance (macro F1 {probe.cv_score_:.2f} {chance_of(probe)}): "
+        "the labels that it predicts mean nothing."
+    )
 
 
 def _training_labels(neurons: Neurons) -> str:

@@ -21,6 +21,7 @@ from pynapple_nuclr.familiarity import record_training_data
 from pynapple_nuclr.nwb.writing import write_units
 from pynapple_nuclr.plotting import plot_unit
 from pynapple_nuclr.plotting._embedding import plot_embedding
+from pynapple_nuclr.probes import Probe
 from pynapple_nuclr.reporting import report
 from pynapple_nuclr.simulation import simulate
 
@@ -88,6 +89,37 @@ def test_the_summary_counts_units_windows_and_labels(tmp_path):
     counts = units["predicted_cell_type"].value_counts()
     for label, count in counts.items():
         assert f"{label} {count} {count / 30:.0%}" in words
+
+
+def test_the_score_of_the_probe_is_shown_beside_chance(tmp_path):
+    probe = fitted()
+    units = probe.annotate(embedded(30, seed=7))
+    page = page_of(units, tmp_path, probe=probe)
+    assert (
+        f"Probe, macro F1 {probe.cv_score_:.2f} by unit; chance {probe.cv_chance_:.2f} ± "
+        f"{probe.cv_chance_sd_:.2f}" in string_values(page)
+    )
+    assert "not known to this page" not in " ".join(cautions_of(page))
+    assert "not known to this page" in cautions_of(page_of(units, tmp_path))[0]
+    with pytest.raises(ValueError, match="probe predicts 'cell_type', but the page shows 'other'"):
+        report(embedded(30, other=["a"] * 30), tmp_path / "p.html", target="other", probe=probe)
+
+
+def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
+    units = embedded(60)
+    units["kind"] = np.random.default_rng(3).permutation(["VIP", "SST"] * 30)
+    with pytest.warns(UserWarning, match="not above chance"):
+        probe = Probe("kind").fit(units, verbose=False)
+    with pytest.warns(UserWarning, match="not above chance"):
+        annotated = probe.annotate(units)
+    page = page_of(annotated, tmp_path, target="kind", probe=probe)
+    assert "mean nothing" in cautions_of(page)[0]
+    # The command line says the same.
+    write_units(annotated, tmp_path / "units.nwb")
+    probe.save(tmp_path / "kind.skops")
+    out = tmp_path / "from_file.html"
+    run("report", tmp_path / "units.nwb", "--probe", tmp_path / "kind.skops", "-o", out)
+    assert "mean nothing" in cautions_of(out.read_text(encoding="utf-8"))[0]
 
 
 def test_labels_of_the_file_are_shown_without_a_probe(tmp_path):

@@ -5,6 +5,7 @@ python benchmarks/throughput.py --only widths overlay
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -47,13 +48,15 @@ _STEPS = 150
 
 
 def widths(bench: Bench) -> str:
-    """Time a step of encoders of three widths: on one thread, then on two cores."""
+    """Time a step of encoders of three widths on one thread; then two processes at once."""
     threads = torch.get_num_threads()
     alone = _one_thread(bench, _TYPES)
     torch.set_num_threads(threads)
     return (
         f"Instruction sets: {_instruction_sets()}. {alone}\n\n"
-        f"Pairs of views an hour on two cores (wall time of {_SECONDS:.0f} s):\n\n{_two_cores()}"
+        "Pairs of views an hour on two cores: two processes of one thread at the same time, each "
+        f"for {_SECONDS:.0f} s of processor time, which does not count work of others on the "
+        f"machine:\n\n{_two_cores()}"
     )
 
 
@@ -99,42 +102,34 @@ def _row(
 
 
 def _two_cores() -> str:
-    """Measure pairs an hour: one process of two threads, and two processes of one thread."""
+    """Measure pairs an hour of two processes of one thread that run at the same time."""
     rows = []
     for dim in _DIMS:
         for kind in ("float32", "bfloat16"):
-            together = _rates(dim, kind, threads=2, processes=1)
-            apart = _rates(dim, kind, threads=1, processes=2)
-            rows.append(
-                {
-                    "dim": dim,
-                    "products": kind,
-                    "two threads": f"{together:.0f}",
-                    "two processes, both together": f"{apart:.0f}",
-                }
-            )
+            call = [sys.executable, __file__, str(dim), kind]
+            running = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+            found = [json.loads(one.communicate()[0]) for one in running]
+            sums = {layers: sum(one[layers] for one in found) for layers in ("plain", "fused")}
+            row = {f"{layers}: pairs/h": f"{rate:.0f}" for layers, rate in sums.items()}
+            rows.append({"dim": dim, "products": kind} | row)
     return table(rows)
 
 
-def _rates(dim: int, kind: str, threads: int, processes: int) -> float:
-    """Return the pairs an hour of all processes, which run at the same time."""
-    call = [sys.executable, __file__, str(dim), kind, str(threads)]
-    running = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
-    return sum(float(one.communicate()[0].split()[-1]) for one in running)
-
-
-def _rate(dim: int, kind: str, threads: int) -> float:
-    """Return the pairs an hour of this process, from the median step."""
-    torch.set_num_threads(threads)
+def _rate(dim: int, kind: str) -> dict[str, float]:
+    """Return the pairs an hour of this process, from the median of steps that alternate."""
+    torch.set_num_threads(1)
     keep_freed_memory()
     config = nap_nuclr.EncoderConfig(dim=dim, heads=4, head_dim=dim // 4)
     step = _make_step(config, getattr(torch, kind))
-    seconds: list[float] = []
-    while sum(seconds) < _SECONDS:
-        begun = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - begun)
-    return 3600 * _PAIRS / statistics.median(seconds[1:] or seconds)
+    calls = {"plain": partial(_by_plain_layers, step), "fused": step}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    step()
+    while sum(map(sum, seconds.values())) < _SECONDS:
+        for name, call in calls.items():
+            begun = time.process_time()
+            call()
+            seconds[name].append(time.process_time() - begun)
+    return {name: 3600 * _PAIRS / statistics.median(found) for name, found in seconds.items()}
 
 
 def _make_step(config: nap_nuclr.EncoderConfig, kind: torch.dtype) -> Callable[[], Any]:
@@ -252,4 +247,4 @@ if __name__ == "__main__":
         folder = Path(__file__).parent
         print(_one_thread(Bench(data=folder, docs=folder), [getattr(torch, sys.argv[1])]))
     else:
-        print(_rate(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+        print(json.dumps(_rate(int(sys.argv[1]), sys.argv[2])))

@@ -83,17 +83,17 @@ def _state(file: Path) -> tuple[int, int]:
 
 def _store(entry: Path, units: Units, messages: list[str]) -> None:
     """Write an entry whole; a cache that cannot be written costs a warning, not the work."""
-    from pynapple_nuclr.columns import embeddings
+    from pynapple_nuclr.columns import SUMMARIES, embeddings
     from pynapple_nuclr.columns.metadata import unit_ids
 
-    arrays = {
+    arrays: dict[str, Any] = {
         "ids": np.asarray(unit_ids(units)),
         "vectors": embeddings(units).to_numpy(),
-        "stability": units["nuclr_stability"].to_numpy(),
-        "n_windows": units["nuclr_n_windows"].to_numpy(),
-        "encoder": np.asarray(units["nuclr_encoder"], dtype=str),
         "messages": np.asarray(messages, dtype=str),
     }
+    for name in SUMMARIES:
+        values = units[f"nuclr_{name}"].to_numpy()
+        arrays[name] = values if values.dtype.kind in "biuf" else values.astype(str)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(entry) as draft, draft.open("wb") as file:
@@ -104,7 +104,7 @@ def _store(entry: Path, units: Units, messages: list[str]) -> None:
 
 def _load(entry: Path, units: Units) -> Units | None:
     """Return the units with the embedding of an entry; None if there is none that is whole."""
-    from pynapple_nuclr.columns import add_columns
+    from pynapple_nuclr.columns import SUMMARIES, add_columns
     from pynapple_nuclr.columns.metadata import unit_ids
 
     if not entry.is_file():
@@ -114,7 +114,7 @@ def _load(entry: Path, units: Units) -> Units | None:
             kept = dict(file)
         if not np.array_equal(kept["ids"], unit_ids(units)):
             raise ValueError("it is of other units")
-        summary = {f"nuclr_{name}": kept[name] for name in ("stability", "n_windows", "encoder")}
+        summary = {f"nuclr_{name}": kept[name] for name in SUMMARIES}
         embedded = add_columns(units, summary=summary, vectors=kept["vectors"])
         messages = kept["messages"].tolist()
     except Exception as error:  # of damage, of which there are many ways

@@ -87,7 +87,7 @@ def _in_order(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
             if number is not None:
                 return 3, i, number
             if is_member(name, prefix):
-                return 1, i, SUMMARIES.index(name.removeprefix(f"{prefix}_"))
+                return 1, i, list(SUMMARIES).index(name.removeprefix(f"{prefix}_"))
         return 2, 0, 0
 
     return {name: columns[name] for name in sorted(columns, key=rank)}

@@ -14,12 +14,20 @@ from pynapple_nuclr.recording import Units
 PREDICTED = "predicted_"
 """What every column that a probe writes begins with."""
 
-SUMMARIES = ("stability", "n_windows", "encoder")
-"""What is said of every unit's embedding, in the order of its columns."""
+SUMMARIES = {
+    "stability": "How repeatable the embedding is over the recording's windows: 1 always the "
+    "unit's own, 0.5 chance (NaN: below two windows)",
+    "n_windows": "Windows averaged into the embedding: those with spikes (0: not embedded)",
+    "encoder": "Encoder that made the embedding, name@hash of its weights",
+}
+"""What is said of every unit's embedding, in the order of its columns, with descriptions.
+
+All but the encoder are variables of a result of `encode`.
+"""
 
 # What a result of `encode` calls its dimensions and variables.
-_TAKEN = {"unit", "feature", "window", "embedding", "stability", "n_windows"}
-_TAKEN |= {"window_embedding", "start"}
+_TAKEN = {"unit", "feature", "window", "embedding", "window_embedding", "start"}
+_TAKEN |= SUMMARIES.keys() - {"encoder"}
 
 
 def check_prefix(prefix: str, units: Units) -> None:

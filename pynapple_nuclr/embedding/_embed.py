@@ -9,7 +9,7 @@ import numpy as np
 import pynapple as nap
 
 from pynapple_nuclr.checkpoints import Encoder, as_encoder
-from pynapple_nuclr.columns import add_columns, check_prefix
+from pynapple_nuclr.columns import SUMMARIES, add_columns, check_prefix
 from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.embedding._budget import Budget
 from pynapple_nuclr.embedding._encode import (
@@ -104,10 +104,10 @@ def embed(
     settings = EncodeSettings(encoder, gaps, budget, max_population, device, precision, progress)
     dataset = encode_units(units, epochs, by, settings)
     warn_about_silent_units(dataset, f"{prefix}_n_windows")
+    signed = np.full(dataset.sizes["unit"], dataset.attrs["encoder"])
     summary = {
-        f"{prefix}_stability": dataset["stability"].values,
-        f"{prefix}_n_windows": dataset["n_windows"].values,
-        f"{prefix}_encoder": np.full(dataset.sizes["unit"], dataset.attrs["encoder"]),
+        f"{prefix}_{name}": signed if name == "encoder" else dataset[name].values
+        for name in SUMMARIES
     }
     vectors = dataset["embedding"].values if columns == "all" else None
     return add_columns(units, summary=summary, vectors=vectors, prefix=prefix)

@@ -26,12 +26,6 @@ MARK = "[pynapple-nuclr]"
 Columns = dict[str, tuple["NDArray[Any]", str]]
 """Column name → one value (or row of values) per unit, and its description."""
 
-_SUMMARY = {
-    "stability": "How repeatable the embedding is over the recording's windows: 1 always the "
-    "unit's own, 0.5 chance (NaN: below two windows)",
-    "n_windows": "Windows averaged into the embedding: those with spikes (0: not embedded)",
-    "encoder": "Encoder that made the embedding, name@hash of its weights",
-}
 _RESERVED = {"id", "spike_times", "obs_intervals", "electrodes", "electrode_group"}
 _RESERVED |= {"waveform_mean", "waveform_sd", "waveforms"}
 
@@ -55,8 +49,7 @@ def embedding_columns(units: Units, prefix: str) -> Columns:
             else:
                 description = "Predicted label ('': none)"
             columns[name] = (values, f"{description}{predicted_from(prefix)}")
-    for part in SUMMARIES:
-        description = _SUMMARY[part]
+    for part, description in SUMMARIES.items():
         if (name := f"{prefix}_{part}") in metadata:
             columns[name] = (metadata[name].to_numpy(), f"{description} {MARK}")
     if f"{prefix}_0" in metadata:

@@ -37,7 +37,10 @@ def find_system(name: str) -> type[System]:
             continue
         if system.name == name:
             return system
-    raise ValueError(f"system {name!r} is unknown; there are {', '.join(sorted(points))}")
+    raise ValueError(
+        f"system {name!r} is unknown; there are "
+        f"{', '.join(sorted(points))} (a new one is found after its package is installed again)"
+    )
 
 
 def _load(point: EntryPoint) -> type[System]:

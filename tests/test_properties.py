@@ -338,7 +338,7 @@ def probe_of(kind):
     else:
         known = nap.TsdFrame(t=np.arange(200) / 10, d=rng.normal(1, 1, (200, 12)))
     known.set_info(letter=["a", "b"] * 6)
-    return nap_nuclr.Probe("letter", n_shuffles=1).fit(embed(known), verbose=False)
+    return nap_nuclr.Probe("letter", inputs="embedding").fit(embed(known), verbose=False)
 
 
 @over(units=recordings)

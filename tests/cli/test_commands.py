@@ -215,7 +215,7 @@ def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
         assert line in printed
     assert str(tmp_path) not in printed  # paths are relative
 
-    tuned = run_demo("out", minutes=0.01, **options)  # replaces the files of the first run
+    tuned = run_demo("out", minutes=0.1, **options)  # replaces the files of the first run
     assert tuned["unit_statistics"] == scores["unit_statistics"]
     signed = set(read_embedding("out/session_nuclr.nwb")["nuclr_encoder"])
     assert load_encoder(encoder).identity not in signed

@@ -95,34 +95,36 @@ class Features:
         return statistics
 
     def embedded(self, name: str, units: Any) -> Arrays:
-        """Return what an encoder says of a recording.
+        """Return ``embedding``, and its means over odd and even windows, ``odd`` and ``even``.
 
-        ``embedding``, and the means over its odd and its even windows, ``odd`` and ``even``
-        (units, dim); ``stability`` (units,).
+        All are (units, dim).
         """
-        # Windows of trials are joined: no trial is as long as a window.
-        gaps = "join" if len(units.time_support) > 1 else None
+        what = [name, _gaps(units), self.max_windows]
+        return self._once(what, units, lambda: self._encode(name, units))
 
-        def compute() -> Arrays:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # silent units, a recording unlike its training
-                found = encode(
-                    units,
-                    self.encoders[name],
-                    gaps=gaps,
-                    max_windows=self.max_windows,
-                    return_windows=True,
-                    progress=False,
-                )
-                windows = found["window_embedding"].values
-                return {
-                    "embedding": found["embedding"].values,
-                    "stability": found["stability"].values,
-                    "odd": np.nanmean(windows[1::2], axis=0),
-                    "even": np.nanmean(windows[::2], axis=0),
-                }
+    def stability(self, name: str, units: Any) -> NDArray[np.float64]:
+        """Return the stability of each unit (units,), as the present code computes it."""
+        what = [name, _gaps(units), self.max_windows, _code(stability)]
+        return self._once(what, units, lambda: self._encode(name, units))["stability"]
 
-        return self._once([name, gaps, self.max_windows, _code(stability)], units, compute)
+    def _encode(self, name: str, units: Any) -> Arrays:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # silent units, a recording unlike its training
+            found = encode(
+                units,
+                self.encoders[name],
+                gaps=_gaps(units),
+                max_windows=self.max_windows,
+                return_windows=True,
+                progress=False,
+            )
+            windows = found["window_embedding"].values
+            return {
+                "embedding": found["embedding"].values,
+                "stability": found["stability"].values,
+                "odd": np.nanmean(windows[1::2], axis=0),
+                "even": np.nanmean(windows[::2], axis=0),
+            }
 
     def seen(self, name: str, units: Any) -> bool | None:
         """Return whether an encoder was trained on this recording; None if its card is silent."""
@@ -174,6 +176,11 @@ class Features:
                 self.store.write(key, *stored)
             self._known[key] = stored[0]
         return self._known[key]
+
+
+def _gaps(units: Any) -> Any:
+    """Windows of trials are joined: no trial is as long as a window."""
+    return "join" if len(units.time_support) > 1 else None
 
 
 def _code(module: ModuleType) -> str:

@@ -16,6 +16,7 @@ from pynapple_nuclr.stability import unit_length
 RIVALS = 20
 """Units of like rate among which a unit has to find itself."""
 COMPONENTS = 3
+MOST_FOR_STABILITY = 8  # recordings
 _TIE = 1e-9  # similarities that differ by less are equal, and share the hit
 
 
@@ -45,10 +46,11 @@ def _measure(features: Features, name: str, recordings: Mapping[str, Any]) -> di
     rho = [abs(spearmanr(one, rate[known])[0]) for one in components]
     stability = np.nan
     if name != STATISTICS:
-        stable = np.concatenate(
-            [features.embedded(name, u)["stability"] for u in recordings.values()]
-        )
-        unusual = np.concatenate([np.abs(one - np.nanmedian(one)) for one in rates])
+        # Of some recordings: each has to be embedded again where the measure has changed.
+        some = np.unique(np.linspace(0, len(rates) - 1, MOST_FOR_STABILITY).round().astype(int))
+        each = list(recordings.values())
+        stable = np.concatenate([features.stability(name, each[i]) for i in some])
+        unusual = np.concatenate([np.abs(rates[i] - np.nanmedian(rates[i])) for i in some])
         stability = spearmanr(stable, unusual, nan_policy="omit")[0]
     return {
         "finds itself": of_all,

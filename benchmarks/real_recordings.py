@@ -34,7 +34,15 @@ from scoring import untrained
 from tuned_probe import Choices, TunedProbe
 
 from pynapple_nuclr import Encoder, __version__, load_encoder
-from pynapple_nuclr.baselines import EmbeddingSystem, Lolcat, Nemo, Neuprint, System
+from pynapple_nuclr.baselines import (
+    CorrelatedNeighbours,
+    EmbeddingSystem,
+    Lolcat,
+    MostCommonLabel,
+    Nemo,
+    Neuprint,
+    System,
+)
 from pynapple_nuclr.evaluation import evaluate
 from pynapple_nuclr.evaluation.results_cache import Store, hash_array, key_of
 from pynapple_nuclr.recording import modality_of
@@ -146,6 +154,8 @@ def _systems(
         rows.append(probe(row, name))
         if row != UNTRAINED:
             rows.append(probe(both(row), STATISTICS, name))
+    if not populations.left_out:
+        rows += [MostCommonLabel(), CorrelatedNeighbours()]  # named here, so that they are kept
     if bench.systems and not repeated:
         others = [one() for one in (Lolcat, Nemo, Neuprint) if modality in one.modalities]
         for one in others:  # without labels all are trained on all recordings, as encoders may be
@@ -233,9 +243,8 @@ def _predict_part(
                 "recording": scores["recording"].values.astype(str),
                 "chosen": np.array(_choices(missing.get(row)), dtype=str),
             }
-            if row in missing:
+            if row in missing:  # not the row that evaluate adds without a prediction
                 bench.store.write(keys[row], arrays, {})
-            if (arrays["predicted"] != "").any():  # priors need labels of the recording
                 found[row] = arrays, {}
     return {row: arrays for row, (arrays, _) in found.items()}
 

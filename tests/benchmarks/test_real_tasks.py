@@ -79,7 +79,7 @@ def test_all_rows_are_there_and_statistics_tell_simulated_types(result):
     assert sum(result.chosen["statistics"].values()) == 3
 
 
-def test_within_recordings_the_priors_are_there(bench, mice):
+def test_within_recordings_the_priors_are_there(bench, mice, monkeypatch):
     two = dict(list(mice.items())[:2])
     for name, one in two.items():
         one.set_info(subject=[name] * len(one))
@@ -88,6 +88,8 @@ def test_within_recordings_the_priors_are_there(bench, mice):
     priors = {"prior: most common label", "prior: correlated neighbours"}
     assert set(result.rows) == {*ROWS, *priors} - {ROWS[2]}  # the mean is that of all units
     assert set(result.rows["statistics"].of_each()) == set(two) == set(populations.recordings)
+    monkeypatch.setattr(real_recordings, "evaluate", None)  # all rows are kept, priors too
+    assert set(run(bench, task)[0].rows) == set(result.rows)
 
 
 def test_what_was_predicted_is_not_predicted_again(bench, left_out, result, monkeypatch):

@@ -32,8 +32,9 @@ format: $(READY)  ## fix what ruff can fix
 docs: $(READY)  ## the documentation, into docs/_build/html; its notebooks run
 	$(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
 
-benchmarks: $(READY)  ## measure on real recordings; writes docs/benchmarks.md and docs/speed.md
+benchmarks: $(READY)  ## measure on real recordings; writes docs/benchmarks.md, real_recordings.md, speed.md
 	$(BIN)/python benchmarks/identity.py
+	$(BIN)/python benchmarks/real_recordings.py --seeds 0 1 2 --write
 	$(BIN)/python benchmarks/throughput.py
 
 versions: $(READY)  ## the oldest and newest of what is allowed; writes docs/versions.md

@@ -43,13 +43,13 @@ def confidence_above_share(
 ) -> NDArray[np.float64]:
     """Return how far confidence lies above a guess by share: 0 as sure as a guess, 1 certain.
 
-    (p − s) / (1 − s) of the most probable class, where s is its share among the training units,
-    at least 1 / classes: a balanced classifier gives a rare class as much without any evidence.
-    `probabilities` (units, classes), `shares` (classes,); NaN where there are no probabilities.
+    (p − s) / (1 − s) of the most probable class, where s is the class's share for the classifier.
+    `probabilities` (units, classes), `shares` (classes,), 0: 1 / classes; NaN where there are no
+    probabilities.
     """
     n_classes = probabilities.shape[1]
     best = np.nan_to_num(probabilities).argmax(axis=1)
-    guess = np.maximum(np.broadcast_to(shares, n_classes), 1 / n_classes)[best]
+    guess = np.broadcast_to(np.where(shares > 0, shares, 1 / n_classes), n_classes)[best]
     return np.asarray((probabilities.max(axis=1) - guess) / (1 - guess))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -82,8 +83,14 @@ def record_warnings(
 
 
 def summarize(units: Units, output: Path, prefix: str = "nuclr") -> Report:
-    """Return what is reported of embedded units."""
-    n_windows = units[f"{prefix}_n_windows"]
+    """Return what is reported of units: embedded, or labelled by a probe on statistics."""
+    from pynapple_nuclr.columns import metadata_frame
+    from pynapple_nuclr.columns.metadata import unit_ids
+
+    n_windows = metadata_frame(units).get(f"{prefix}_n_windows")
+    if n_windows is None:
+        found = {"units": len(unit_ids(units)), "silent": 0, "stability": math.nan, "encoder": ""}
+        return {"output": str(output)} | found
     return {
         "output": str(output),
         "units": len(n_windows),

@@ -99,7 +99,7 @@ Cache = Annotated[
 ]
 Animals = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="Metadata column with the animal (default: animal)."),
+    typer.Option(metavar="COLUMN", help="Column with the animal (default: animal, or subject)."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Progress = Annotated[bool, typer.Option("--no-progress", help="Show no progress bar.")]

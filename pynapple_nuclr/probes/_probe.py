@@ -67,7 +67,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_, class_shares_ : ndarray (classes,)
-        The labels, sorted, and the share of each among the training units.
+        The labels, sorted, and the share of each: 1 / classes for the default estimator, which
+        weighs classes equally; else that of the training units.
     inputs_, cv_inputs_ : str, dict
         The inputs that are used; those tried, and the cross-validated macro F1 of each.
     encoder_ : str or None
@@ -107,7 +108,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     >>> units = add_columns(units, vectors=vectors, summary=summary)
     >>> probe = Probe("cell_type").fit(units)
     cell_type: macro F1 1.00 by unit (5 folds), chance 0.49 ± 0.12, 20 units
-    inputs: embedding (macro F1: embedding 1.00, statistics 0.33, both 1.00)
+    inputs: embedding (before the choice: embedding 1.00, statistics 0.33, both 1.00)
     >>> units = probe.annotate(units)
     >>> pv = units[units["predicted_cell_type"] == "PV"]
     >>> len(pv)
@@ -299,8 +300,9 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             encoder that made this probe's training vectors.
         threshold : float, optional
             Units whose confidence is not so far above a guess are called "unknown": 0 is as sure
-            as the predicted class's share of the training units (at least 1 / classes), 1 is
-            certain. With two classes of like share, 0.5 asks for a probability of 0.75.
+            as the share of the predicted class (1 / classes for the default estimator, which
+            weighs classes equally; else that of the training units), 1 is certain. With two
+            classes, 0.5 asks for a probability of 0.75.
         probabilities : bool
             Also write ``predicted_<target>_p_<class>``.
         encoder : Encoder or str, optional

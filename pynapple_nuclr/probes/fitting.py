@@ -45,7 +45,9 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     probe.inputs_, probe.cv_inputs_ = score.inputs, score.inputs_f1
     probe.encoder_ = encoder[score.inputs]
     probe.classes_, counts = np.unique(rows.labels, return_counts=True)
-    probe.class_shares_ = counts / counts.sum()
+    # The default classifier weighs classes equally: to it they are equally frequent.
+    equal = np.full(len(counts), 1 / len(counts))
+    probe.class_shares_ = equal if probe.estimator is None else counts / counts.sum()
     probe.n_units_, probe.n_features_in_ = rows.x.shape
     probe.training_hashes_ = np.unique(rows.row_hashes)
     probe.estimator_ = new_estimator(probe).fit(rows.x, rows.labels)

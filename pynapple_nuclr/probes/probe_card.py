@@ -47,7 +47,7 @@ def score_text(probe: Probe, n_folds: int) -> str:
     if len(probe.cv_inputs_) < 2:
         return line
     scores = ", ".join(f"{inputs} {score:.2f}" for inputs, score in probe.cv_inputs_.items())
-    return f"{line}\ninputs: {probe.inputs_} (macro F1: {scores})"
+    return f"{line}\ninputs: {probe.inputs_} (before the choice: {scores})"
 
 
 def chance_text(probe: Probe) -> str:

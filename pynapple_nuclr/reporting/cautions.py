@@ -58,7 +58,7 @@ def find_cautions(
         _unrepeatable(neurons),
         _few_windows(neurons),
         _without_embedding(neurons),
-        _uncertain(neurons),
+        _uncertain(neurons, probe),
         _training_labels(neurons),
         _few_units(neurons),
         _populations(neurons, by),
@@ -146,13 +146,16 @@ def _without_embedding(neurons: Neurons) -> str:
     )
 
 
-def _uncertain(neurons: Neurons) -> str:
-    if neurons.predicted is None:
+def _uncertain(neurons: Neurons, probe: ScoredProbe | None) -> str:
+    if neurons.predicted is None or (probe is not None and not probe.above_chance_):
         return ""
     unsure = int((neurons.predicted.unsure & neurons.embedded).sum())
     if not unsure:
         return ""
-    return f"{_units(unsure, neurons)} the label “unknown”: the probe was not sure enough."
+    return (
+        f"{_units(unsure, neurons)} the label “unknown”: the probe was not sure enough, or is not "
+        "above chance."
+    )
 
 
 def _few_units(neurons: Neurons) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -54,22 +55,25 @@ def embedded(data, encoder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def probe(embedded, tmp_path_factory):
     path = tmp_path_factory.mktemp("probe") / "types.skops"
-    result = run("probe", "fit", embedded / "*.nwb", "--target", "cell_type", "-o", path)
+    files = [embedded / "*.nwb", "--target", "cell_type", "--inputs", "embedding"]
+    result = run("probe", "fit", *files, "-o", path)
     assert result.exit_code == 0, result.output
     return path
 
 
 def test_fit_learns_what_the_function_learns(embedded, probe, tmp_path):
     recordings = {mouse: read_embedding(embedded / f"{mouse}.nwb") for mouse in MICE}
-    expected = Probe("cell_type").fit(recordings, verbose=False)
+    expected = Probe("cell_type", inputs="embedding").fit(recordings, verbose=False)
     fitted = load_probe(probe)
     assert (fitted.cv_score_, fitted.cv_group_) == (expected.cv_score_, "animal")
     np.testing.assert_array_equal(
         fitted.predict_proba(recordings["m0"]), expected.predict_proba(recordings["m0"])
     )
     out = tmp_path / "again.skops"
+    expected = Probe("cell_type").fit(recordings, verbose=False)
     about = run_json("probe", "fit", embedded / "*.nwb", "--target", "cell_type", "-o", out)
     assert about["macro_f1"] == expected.cv_score_ and about["chance"] == expected.cv_chance_
+    assert about["inputs"] == expected.inputs_
     assert about["classes"] == ["PV", "SST", "VIP"]
     assert about["recordings"] == list(MICE) and about["left_out"] == "animal"
     assert about["calibration_ece"] == expected.cv_calibration_["ece"]
@@ -135,10 +139,22 @@ def test_annotate_embeds_what_is_not_embedded(data, encoder, probe, tmp_path):
     assert about["labels"] == table["predicted_cell_type"].value_counts().to_dict()
     assert about["encoder"] == load_encoder(encoder).identity
     assert about["units"] == 24
-    sure = table["predicted_cell_type_confidence"] >= 0.5
+    sure = table["predicted_cell_type_confidence"] >= 2 / 3  # halfway from a third to 1
     assert (sure == (table["predicted_cell_type"] != "unknown")).all()
     probabilities = table.filter(regex="^predicted_cell_type_p_")
     assert probabilities.shape == (24, 3)
+
+
+def test_a_probe_on_statistics_needs_no_embedding(data, tmp_path):
+    recordings = [read_units(data / f"{name}.nwb") for name in ("m0", "m1")]
+    fitted = Probe("cell_type", inputs="statistics").fit(recordings, verbose=False)
+    fitted.save(tmp_path / "p.skops")
+    options = ["--probe", tmp_path / "p.skops", "-o", tmp_path / "m2.csv", "--no-progress"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it may be at chance
+        (about,) = run_json("probe", "annotate", data / "m2.nwb", *options)
+    assert (about["units"], about["encoder"]) == (24, "")
+    assert "predicted_cell_type" in pd.read_csv(tmp_path / "m2.csv")
 
 
 def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):

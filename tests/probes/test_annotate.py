@@ -8,6 +8,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 from embedded_groups import KINDS, dataset, embedded, fitted
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from pynapple_nuclr.columns import embeddings
@@ -47,16 +48,16 @@ def test_annotate_writes_columns_and_changes_no_input(modality):
 def test_a_threshold_counts_from_the_share_of_the_class():
     units = embedded(60, seed=6, separation=0.6)
     kinds = np.where(units["cell_type"] == "PV", "PV", "other")  # a third, and two thirds
-    probe = Probe("cell_type", inputs="embedding").fit(units, kinds, verbose=False)
-    np.testing.assert_allclose(probe.class_shares_, [1 / 3, 2 / 3])
-    p = probe.predict_proba(units)
-    for threshold in (0.0, 0.3, 0.5):
-        labels = probe.annotate(units, threshold=threshold, force=True)["predicted_cell_type"]
-        # "other" is guessed right in 2/3 of cases; PV, by a balanced classifier, in 1/2.
-        sure = np.where(
-            p[:, 1] > 0.5, p[:, 1] >= 2 / 3 + threshold / 3, p[:, 0] >= (1 + threshold) / 2
-        )
-        np.testing.assert_array_equal(labels != "unknown", sure)
+    for estimator, shares in ((None, [1 / 2, 1 / 2]), (LogisticRegression(), [1 / 3, 2 / 3])):
+        probe = Probe("cell_type", inputs="embedding", estimator=estimator)
+        probe.fit(units, kinds, verbose=False)
+        np.testing.assert_allclose(probe.class_shares_, shares)
+        p = probe.predict_proba(units)
+        share = np.array(shares)[p.argmax(axis=1)]
+        for threshold in (0.0, 0.3, 0.5):
+            labels = probe.annotate(units, threshold=threshold, force=True)["predicted_cell_type"]
+            sure = p.max(axis=1) >= share + threshold * (1 - share)
+            np.testing.assert_array_equal(labels != "unknown", sure)
 
 
 def test_threshold_and_probabilities():

@@ -68,7 +68,7 @@ def test_the_score_is_printed_beside_chance_and_the_inputs(capsys):
         f"{probe.cv_chance_:.2f} ± {probe.cv_chance_sd_:.2f}, 30 units"
     )
     tried = ", ".join(f"{name} {f1:.2f}" for name, f1 in probe.cv_inputs_.items())
-    assert inputs == f"inputs: {probe.inputs_} (macro F1: {tried})"
+    assert inputs == f"inputs: {probe.inputs_} (before the choice: {tried})"
     assert list(probe.cv_inputs_) == ["embedding", "statistics", "both"]
     Probe("cell_type", inputs="embedding").fit(embedded(seed=3))
     assert len(capsys.readouterr().out.splitlines()) == 1

@@ -74,8 +74,8 @@ RECIPES = {
             ),
             "recipe": "benchmarks/pretrain_default.py rats",
             "choice": (
-                "interval_bins by re-identification of units of two rats held out, see "
-                "docs/benchmarks.md; the step by held-out re-identification"
+                "interval_bins, spikes_kept and the step by re-identification of units of two rats "
+                "held out (T181, T224)"
             ),
         },
     ),
@@ -170,11 +170,15 @@ def train(which: str, data: Path, minutes: float, out: Path) -> None:
     print(f"{encoder.identity}: {encoder.card['training']}")
 
 
-def install(which: str, out: Path) -> None:
-    """Store a trained encoder in the package."""
-    encoder = nap_nuclr.load_encoder(out)
+def install(which: str, out: Path, step: int | None) -> None:
+    """Store a trained encoder in the package: the best by held-out time, or that of a step."""
+    trained = nap_nuclr.load_encoder(out)
+    encoder = trained
+    if step is not None:
+        encoder = nap_nuclr.load_encoder(out / "checks" / f"step_{step:06d}")
+        trained.card["training"]["stored_step"] = step
     encoder.name = RECIPES[which].name
-    encoder.card = {**RECIPES[which].card, **encoder.card}
+    encoder.card = {**RECIPES[which].card, **trained.card}
     nap_nuclr.save_encoder(encoder, WEIGHTS / which, dtype="float16")
     print(f"installed {nap_nuclr.load_encoder(which).identity}")
 
@@ -195,6 +199,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=95)
     parser.add_argument("--out", type=Path, help="default: benchmarks/runs/WHICH")
     parser.add_argument("--install", action="store_true", help="store the trained encoder")
+    parser.add_argument("--step", type=int, help="with --install: the check at this step")
     parser.add_argument(
         "--record", action="store_true", help="only update the card of the stored encoder"
     )
@@ -203,7 +208,7 @@ def main() -> None:
     if arguments.record:
         record_training(arguments.which, arguments.data)
     elif arguments.install:
-        install(arguments.which, out)
+        install(arguments.which, out, arguments.step)
     else:
         train(arguments.which, arguments.data, arguments.minutes, out)
 

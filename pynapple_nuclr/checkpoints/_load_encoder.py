@@ -9,7 +9,7 @@ from pynapple_nuclr.config import Modality
 from pynapple_nuclr.nwb.opening import errors_naming_file
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
-BUNDLED = {modality: _WEIGHTS / modality for modality in ("spikes", "calcium")}
+BUNDLED = {name: _WEIGHTS / name for name in ("spikes", "rats", "calcium")}
 """The encoders that come with the package."""
 
 
@@ -55,8 +55,9 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     ----------
     source : str or Path, optional
         A folder written by `save_encoder` or `pretrain`, or ``"owner/name"`` on the Hugging Face
-        hub; ``"spikes"`` or ``"calcium"``: the demonstrations that come with the package.
-        Default: that of spikes.
+        hub; or one that comes with the package: ``"rats"`` (continuous recordings of spikes, in
+        patches of 1 s), ``"spikes"`` (a demonstration, whose patches of 0.2 s fit into trials) or
+        ``"calcium"`` (a demonstration). Default: "spikes".
     revision : str, optional
         Branch, tag or commit on the hub. Default: the newest. What was loaded once is kept on
         this machine and needs no connection any more.

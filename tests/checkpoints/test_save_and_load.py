@@ -3,13 +3,17 @@
 import json
 import pickle
 import shutil
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
+from pynapple_nuclr import Encoder, EncoderConfig, encode, load_encoder, save_encoder
 from pynapple_nuclr.checkpoints import BUNDLED, _encoder, find_encoder
+from pynapple_nuclr.stability import reidentification
+from recordings import rats
 
 CONFIG = EncoderConfig(dim=32, heads=2, head_dim=16)
 
@@ -42,11 +46,32 @@ def test_half_precision_signs_what_is_stored(encoder, tmp_path):
     assert load_encoder(save_encoder(half, tmp_path / "again")).hash == half.hash
 
 
-def test_the_bundled_encoder_has_a_card_and_is_small():
-    encoder = load_encoder()
+LICENCES = {"spikes": "CC BY 4.0", "rats": "Apache-2.0", "calcium": "none needed: simulated"}
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_encoder_has_a_card_and_is_small(name):
+    encoder = load_encoder(name)
     assert {"data", "data_licence", "what_it_is", "training"} <= set(encoder.card)
-    assert encoder.card["data_licence"] == "CC BY 4.0"
-    assert sum(path.stat().st_size for path in BUNDLED["spikes"].iterdir()) <= 15_000_000
+    assert encoder.card["data_licence"] == LICENCES[name]
+    assert len(encoder.card["fingerprints"]) > 0
+    assert sum(path.stat().st_size for path in BUNDLED[name].iterdir()) <= 15_000_000
+
+
+def test_the_encoder_of_rats_finds_units_of_a_rat_that_it_has_never_read(data_dir):
+    """T224 was held out; an untrained network of the same kind is the comparison."""
+    (units,) = rats(data_dir, ["T224_2020_02_03_bank0_idle"]).values()
+    trained = load_encoder("rats")
+    torch.manual_seed(0)
+    found = []
+    for encoder in (trained, Encoder(trained.config)):
+        dataset = encode(units, encoder, return_windows=True, max_windows=12, progress=False)
+        vectors = dataset["window_embedding"].values
+        with warnings.catch_warnings():  # units that are silent in all of a half
+            warnings.simplefilter("ignore", RuntimeWarning)
+            halves = [np.nanmean(vectors[first::2], axis=0) for first in (0, 1)]
+        found.append(reidentification(*halves))
+    assert found[0] > 1.3 * found[1]
 
 
 def test_an_encoder_in_use_is_found_by_its_identity(encoder):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
-from html import unescape
 
 import numpy as np
 import pynapple as nap
@@ -13,6 +11,7 @@ import pytest
 import torch
 from command_line import error_of, run, run_json
 from embedded_groups import TINY, embedded, fitted
+from report_pages import cautions_of, data_of, page_of, string_values
 
 from pynapple_nuclr.checkpoints import Encoder
 from pynapple_nuclr.columns import add_columns, embeddings, metadata_frame
@@ -21,7 +20,6 @@ from pynapple_nuclr.familiarity import record_training_data
 from pynapple_nuclr.nwb.writing import write_units
 from pynapple_nuclr.plotting import plot_unit
 from pynapple_nuclr.plotting._embedding import plot_embedding
-from pynapple_nuclr.probes import Probe
 from pynapple_nuclr.reporting import report
 from pynapple_nuclr.simulation import simulate
 
@@ -36,27 +34,6 @@ def encoder(tiny_config):
 def real(encoder):
     """Twenty units that an encoder at hand has embedded."""
     return embed(simulate("single", n_units=20, duration=60, seed=0), encoder, progress=False)
-
-
-def page_of(units, tmp_path, **options):
-    path = report(units, tmp_path / "page.html", overwrite=True, **options)
-    return path.read_text(encoding="utf-8")
-
-
-def data_of(page):
-    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
-    return json.loads(text)
-
-
-def string_values(page):
-    """The words that stand on the page before any script runs."""
-    body = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
-
-
-def cautions_of(page):
-    found = re.findall(r'<ul class="cautions">(.*?)</ul>', page, flags=re.DOTALL)
-    return unescape(re.sub(r"</?li>", "", found[0])).split("\n")[1:-1] if found else []
 
 
 def decoded(text, bits=False):
@@ -89,37 +66,6 @@ def test_the_summary_counts_units_windows_and_labels(tmp_path):
     counts = units["predicted_cell_type"].value_counts()
     for label, count in counts.items():
         assert f"{label} {count} {count / 30:.0%}" in words
-
-
-def test_the_score_of_the_probe_is_shown_beside_chance(tmp_path):
-    probe = fitted()
-    units = probe.annotate(embedded(30, seed=7))
-    page = page_of(units, tmp_path, probe=probe)
-    assert (
-        f"Probe, macro F1 {probe.cv_score_:.2f} by unit; chance {probe.cv_chance_:.2f} ± "
-        f"{probe.cv_chance_sd_:.2f}" in string_values(page)
-    )
-    assert "not known to this page" not in " ".join(cautions_of(page))
-    assert "not known to this page" in cautions_of(page_of(units, tmp_path))[0]
-    with pytest.raises(ValueError, match="probe predicts 'cell_type', but the page shows 'other'"):
-        report(embedded(30, other=["a"] * 30), tmp_path / "p.html", target="other", probe=probe)
-
-
-def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
-    units = embedded(60)
-    units["kind"] = np.random.default_rng(3).permutation(["VIP", "SST"] * 30)
-    with pytest.warns(UserWarning, match="not above chance"):
-        probe = Probe("kind").fit(units, verbose=False)
-    with pytest.warns(UserWarning, match="not above chance"):
-        annotated = probe.annotate(units)
-    page = page_of(annotated, tmp_path, target="kind", probe=probe)
-    assert "mean nothing" in cautions_of(page)[0]
-    # The command line says the same.
-    write_units(annotated, tmp_path / "units.nwb")
-    probe.save(tmp_path / "kind.skops")
-    out = tmp_path / "from_file.html"
-    run("report", tmp_path / "units.nwb", "--probe", tmp_path / "kind.skops", "-o", out)
-    assert "mean nothing" in cautions_of(out.read_text(encoding="utf-8"))[0]
 
 
 def test_labels_of_the_file_are_shown_without_a_probe(tmp_path):

@@ -1,0 +1,42 @@
+"""What a page says of the probe that predicted its labels."""
+
+import numpy as np
+import pytest
+from command_line import run
+from embedded_groups import embedded, fitted
+from report_pages import cautions_of, page_of, string_values
+
+from pynapple_nuclr.nwb.writing import write_units
+from pynapple_nuclr.probes import Probe
+from pynapple_nuclr.reporting import report
+
+
+def test_the_score_of_the_probe_is_shown_beside_chance(tmp_path):
+    probe = fitted()
+    units = probe.annotate(embedded(30, seed=7))
+    page = page_of(units, tmp_path, probe=probe)
+    assert (
+        f"Probe, macro F1 {probe.cv_score_:.2f} by unit; chance {probe.cv_chance_:.2f} ± "
+        f"{probe.cv_chance_sd_:.2f}" in string_values(page)
+    )
+    assert "not known to this page" not in " ".join(cautions_of(page))
+    assert "not known to this page" in cautions_of(page_of(units, tmp_path))[0]
+    with pytest.raises(ValueError, match="probe predicts 'cell_type', but the page shows 'other'"):
+        report(embedded(30, other=["a"] * 30), tmp_path / "p.html", target="other", probe=probe)
+
+
+def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
+    units = embedded(60)
+    units["kind"] = np.random.default_rng(3).permutation(["VIP", "SST"] * 30)
+    with pytest.warns(UserWarning, match="not above chance"):
+        probe = Probe("kind").fit(units, verbose=False)
+    with pytest.warns(UserWarning, match="not above chance"):
+        annotated = probe.annotate(units)
+    page = page_of(annotated, tmp_path, target="kind", probe=probe)
+    assert "mean nothing" in cautions_of(page)[0]
+    # The command line says the same.
+    write_units(annotated, tmp_path / "units.nwb")
+    probe.save(tmp_path / "kind.skops")
+    out = tmp_path / "from_file.html"
+    run("report", tmp_path / "units.nwb", "--probe", tmp_path / "kind.skops", "-o", out)
+    assert "mean nothing" in cautions_of(out.read_text(encoding="utf-8"))[0]

@@ -69,6 +69,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
         super().__init__(config or EncoderConfig())
         self.name = name
         self.card: dict[str, Any] = dict(card or {})
+        self.bundled_as: str | None = None  # what `load_encoder` calls it, if it is bundled
         self._hub_name: str | None = None  # while it is being pushed
         _alive.add(self)
 
@@ -137,7 +138,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
             self.config.to_dict(),
             self.card,
             n_parameters=self.n_parameters,
-            source=source or self.name,
+            source=source or self.bundled_as or self.name,
         )
 
     def _save_pretrained(self, save_directory: Path) -> None:

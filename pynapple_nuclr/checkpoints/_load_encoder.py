@@ -84,7 +84,9 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     source = "spikes" if source is None else source
     folder = BUNDLED.get(str(source), source)
     with errors_naming_file(folder, "load_encoder", "an encoder"):
-        return Encoder.from_pretrained(folder, revision=revision)
+        encoder: Encoder = Encoder.from_pretrained(folder, revision=revision)
+    encoder.bundled_as = str(source) if str(source) in BUNDLED else None
+    return encoder
 
 
 def as_encoder(encoder: Encoder | str | Path | None, modality: Modality = "spikes") -> Encoder:

@@ -55,6 +55,7 @@ def test_a_bundled_encoder_has_a_card_and_is_small(name):
     assert {"data", "data_licence", "what_it_is", "training"} <= set(encoder.card)
     assert encoder.card["data_licence"] == LICENCES[name]
     assert len(encoder.card["fingerprints"]) > 0
+    assert f'embed(units, "{name}")' in encoder.describe()
     assert sum(path.stat().st_size for path in BUNDLED[name].iterdir()) <= 15_000_000
 
 

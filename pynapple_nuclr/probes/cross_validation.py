@@ -21,6 +21,8 @@ from pynapple_nuclr.calibration import (
 from pynapple_nuclr.leakage import LeakError
 
 Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+# Labels (units,) and probabilities (units, classes) by estimators of other folds.
+Predicted = tuple[NDArray[Any], NDArray[np.float64] | None]
 
 _FOLDS_OF_UNITS = 5
 _FOLDS_OF_GROUPS = 10
@@ -99,12 +101,14 @@ def cross_validate(
     check_apart(folds, f"the probe of {target!r}", by, left_out)
     if warning:
         warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=4)
-    inputs, inputs_f1 = _best_inputs(estimator, candidates, labels, folds)
-    x = candidates[inputs]
-    predicted, probabilities = _out_of_fold(estimator, x, labels, folds)
+    by_inputs = {
+        name: _out_of_fold(estimator, one, labels, folds) for name, one in candidates.items()
+    }
+    inputs, inputs_f1 = _best_inputs(labels, by_inputs)
+    x, (predicted, probabilities) = candidates[inputs], by_inputs[inputs]
     if len(candidates) > 1:
         predicted, probabilities = _choose_in_folds(
-            estimator, candidates, labels, recordings, animals, folds
+            estimator, candidates, labels, recordings, animals, folds, by_inputs
         )
     # What predictions that know nothing of the labels would score: no classifier is fitted again.
     shuffled = (np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles))
@@ -134,15 +138,12 @@ def cross_validate(
 
 
 def _best_inputs(
-    estimator: Any,
-    candidates: dict[str, NDArray[np.float64]],
-    labels: NDArray[Any],
-    folds: Folds,
+    labels: NDArray[Any], by_inputs: dict[str, Predicted]
 ) -> tuple[str, dict[str, float]]:
-    """Return the candidate with the best out-of-fold predictions, and the score of each."""
+    """Return the inputs with the best out-of-fold predictions, and the score of each."""
     scores = {
-        name: macro_f1_of_predictions(labels, _out_of_fold(estimator, x, labels, folds)[0])
-        for name, x in candidates.items()
+        name: macro_f1_of_predictions(labels, predicted)
+        for name, (predicted, _) in by_inputs.items()
     }
     return max(scores, key=lambda name: scores[name]), scores  # the first of equal ones
 
@@ -154,22 +155,24 @@ def _choose_in_folds(
     recordings: NDArray[Any],
     animals: NDArray[Any] | None,
     folds: Folds,
-) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
-    """Predict as `_out_of_fold`, from what the units of a fold's training alone choose."""
-    predicted = np.empty_like(labels)
-    probabilities = np.full((len(labels), len(np.unique(labels))), np.nan)
-    has_probabilities = True
+    by_inputs: dict[str, Predicted],
+) -> Predicted:
+    """Take each fold's predictions from the inputs that its training units alone choose."""
+    labels_of, probabilities_of = next(iter(by_inputs.values()))
+    predicted = labels_of.copy()
+    probabilities = None if probabilities_of is None else probabilities_of.copy()
     for train, test in folds:
         seen = (labels[train], recordings[train], None if animals is None else animals[train])
         _, inner, _ = _folds(*seen, _INNER_FOLDS)
-        of_training = {name: x[train] for name, x in candidates.items()}
-        name, _ = _best_inputs(estimator, of_training, labels[train], inner)
-        of_fold, its_own = _out_of_fold(estimator, candidates[name], labels, [(train, test)])
-        predicted[test] = of_fold[test]
-        has_probabilities = its_own is not None
-        if its_own is not None:
+        of_training = {
+            name: _out_of_fold(estimator, x[train], labels[train], inner)
+            for name, x in candidates.items()
+        }
+        chosen, its_own = by_inputs[_best_inputs(labels[train], of_training)[0]]
+        predicted[test] = chosen[test]
+        if probabilities is not None and its_own is not None:
             probabilities[test] = its_own[test]
-    return predicted, probabilities if has_probabilities else None
+    return predicted, probabilities
 
 
 def calibrate_folds(
@@ -259,7 +262,7 @@ def _classes_in_one_group(labels: NDArray[Any], groups: NDArray[Any]) -> int:
 
 def _out_of_fold(
     estimator: Any, x: NDArray[np.float64], labels: NDArray[Any], folds: Folds
-) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+) -> Predicted:
     """Return labels (units,) and probabilities (units, classes) by estimators of other folds."""
     every = np.unique(labels)
     predicted = np.full_like(labels, labels[0])  # what no fold leaves out

@@ -40,16 +40,23 @@ class Bench:
         self.targets.append({**row, "": "reached" if met else "**missed**"})
 
 
-def median_seconds(calls: dict[str, Callable[[], Any]], times: int = 5) -> dict[str, float]:
-    """Return the median seconds of each call; calls alternate, after one warm-up round."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+def seconds_of(
+    calls: dict[Any, Callable[[], Any]], times: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[Any, list[float]]:
+    """Return the seconds of each call; calls alternate, after one warm-up round."""
+    seconds: dict[Any, list[float]] = {name: [] for name in calls}
     for repeat in range(times + 1):
         for name, call in calls.items():
-            begun = time.perf_counter()
+            begun = clock()
             call()
             if repeat:
-                seconds[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+                seconds[name].append(clock() - begun)
+    return seconds
+
+
+def median_seconds(calls: dict[str, Callable[[], Any]], times: int = 5) -> dict[str, float]:
+    """Return the median seconds of each call."""
+    return {name: statistics.median(found) for name, found in seconds_of(calls, times).items()}
 
 
 def activity(units: int, patches: int = 10, bins: int = 50) -> torch.Tensor:

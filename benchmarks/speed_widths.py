@@ -21,7 +21,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from speed import SEED, Bench, activity, operations, table
+from speed import SEED, Bench, activity, operations, seconds_of, table
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.model import _fused, keep_freed_memory
@@ -223,15 +223,9 @@ def _by_plain_layers(step: Callable[[], Any]) -> None:
         step()
 
 
-def _processor_seconds(calls: dict[Any, Callable[[], Any]], times: int = 6) -> dict[Any, float]:
-    """Return the least processor time of each call; calls alternate, the first is not counted."""
-    seconds: dict[Any, list[float]] = {name: [] for name in calls}
-    for turn in range(times + 1):
-        for name, call in calls.items():
-            begun = time.process_time()
-            call()
-            if turn:
-                seconds[name].append(time.process_time() - begun)
+def _processor_seconds(calls: dict[Any, Callable[[], Any]]) -> dict[Any, float]:
+    """Return the least processor time of each call."""
+    seconds = seconds_of(calls, 6, time.process_time)
     return {name: min(found) for name, found in seconds.items()}
 
 

@@ -23,7 +23,7 @@ def written(steinmetz_session, tmp_path_factory):
 
 def test_pynapple_loads_the_summary(written, steinmetz_session):
     units = nap.load_file(written)["units"]
-    identity = nap_nuclr.load_encoder().identity
+    identity = nap_nuclr.load_encoder("spikes").identity  # trials: no window of 10 s fits
     embedded_units = units["nuclr_n_windows"].to_numpy() > 0
     assert set(units["nuclr_encoder"][embedded_units]) == {identity}
     assert units["nuclr_stability"][embedded_units].between(0, 1).mean() > 0.9

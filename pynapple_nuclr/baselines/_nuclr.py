@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings, System
-from pynapple_nuclr.checkpoints import Encoder, as_encoder
-from pynapple_nuclr.config import EncoderConfig, Modality
+from pynapple_nuclr.checkpoints import Encoder, as_encoder, bundled_name
+from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.leakage.fingerprints import known_fingerprints
 
@@ -76,9 +76,9 @@ class Nuclr(EmbeddingSystem):
             self.modalities = (self._start.config.modality,)  # type: ignore[misc]
 
     @classmethod
-    def for_modality(cls, modality: Modality) -> Nuclr:
-        """Return the bundled encoder of these recordings, as it is."""
-        return cls(modality)
+    def for_recordings(cls, recordings: Recordings) -> Nuclr:
+        """Return the bundled encoder that reads these recordings, as it is."""
+        return cls(bundled_name(next(iter(recordings.values()))))
 
     @property
     def trainable(self) -> bool:

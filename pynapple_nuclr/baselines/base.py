@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator
 from typing_extensions import Self
 
 from pynapple_nuclr.baselines.plain_values import HasCard, as_plain_value
-from pynapple_nuclr.config import Modality
 from pynapple_nuclr.recording import Units, modality_of, name_recordings
 
 Recordings = Mapping[str, Units]
@@ -49,7 +48,7 @@ class System(BaseEstimator, ABC):
     history_: list[dict[str, float]] = []
 
     @classmethod
-    def for_modality(cls, modality: Modality) -> Self:
+    def for_recordings(cls, recordings: Recordings) -> Self:
         """Return the system that a name means. Default: with its default arguments."""
         return cls()
 

@@ -41,9 +41,8 @@ def embed_cached(
     """
     from pynapple_nuclr.checkpoints import as_encoder
     from pynapple_nuclr.embedding import embed
-    from pynapple_nuclr.recording import modality_of
 
-    model = as_encoder(encoder, modality_of(units))
+    model = as_encoder(encoder, units, options.get("epochs"))
     if is_remote(source):
         return embed(units, model, **options)
     folder = _default_folder() if cache is None else Path(cache)

@@ -41,14 +41,13 @@ def embed_file(
     from pynapple_nuclr.checkpoints import as_encoder
     from pynapple_nuclr.embedding import embed
     from pynapple_nuclr.io._read_recording import read_recording
-    from pynapple_nuclr.recording import modality_of
 
     check_writable(source, output, raw, overwrite)
     with open_once(source) as file:
         is_nwb = _is_nwb(source_format(source))
         with errors_naming_file(source, "pynwb", "NWB") if is_nwb else nullcontext():
             units = read_recording(file, **reading)
-        model = as_encoder(encoder, modality_of(units))
+        model = as_encoder(encoder, units, options.get("epochs"))
         units = embed(units, model, **options)
         report = summarize(units, output)
         if before_write is not None:

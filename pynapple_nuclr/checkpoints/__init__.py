@@ -4,6 +4,7 @@ from pynapple_nuclr.checkpoints._encoder import Encoder, build_encoder
 from pynapple_nuclr.checkpoints._load_encoder import (
     BUNDLED,
     as_encoder,
+    bundled_name,
     find_encoder,
     load_encoder,
     save_encoder,
@@ -14,6 +15,7 @@ __all__ = [
     "BUNDLED",
     "Encoder",
     "as_encoder",
+    "bundled_name",
     "build_encoder",
     "find_encoder",
     "load_encoder",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pynapple as nap
+
 from pynapple_nuclr.checkpoints._encoder import Encoder, Stored, encoder_in_use
-from pynapple_nuclr.config import Modality
 from pynapple_nuclr.nwb.opening import errors_naming_file
+from pynapple_nuclr.recording import Units, modality_of
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
-BUNDLED = {name: _WEIGHTS / name for name in ("spikes", "rats", "calcium")}
+BUNDLED = {name: _WEIGHTS / name for name in ("rats", "spikes", "calcium")}
 """The encoders that come with the package."""
+_WINDOW = 10.0  # s: a window of "rats"
 
 
 def save_encoder(
@@ -57,7 +61,7 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
         A folder written by `save_encoder` or `pretrain`, or ``"owner/name"`` on the Hugging Face
         hub; or one that comes with the package: ``"rats"`` (continuous recordings of spikes, in
         patches of 1 s), ``"spikes"`` (a demonstration, whose patches of 0.2 s fit into trials) or
-        ``"calcium"`` (a demonstration). Default: "spikes".
+        ``"calcium"`` (a demonstration). Default: "rats".
     revision : str, optional
         Branch, tag or commit on the hub. Default: the newest. What was loaded once is kept on
         this machine and needs no connection any more.
@@ -81,7 +85,7 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     >>> nap_nuclr.load_encoder().config.modality
     'spikes'
     """
-    source = "spikes" if source is None else source
+    source = "rats" if source is None else source
     folder = BUNDLED.get(str(source), source)
     with errors_naming_file(folder, "load_encoder", "an encoder"):
         encoder: Encoder = Encoder.from_pretrained(folder, revision=revision)
@@ -89,11 +93,45 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     return encoder
 
 
-def as_encoder(encoder: Encoder | str | Path | None, modality: Modality = "spikes") -> Encoder:
-    """Return an encoder given as itself, its source, or None: the bundled one of a modality."""
+def bundled_name(units: Units, epochs: nap.IntervalSet | None = None) -> str:
+    """Return the name of the bundled encoder that reads units by default.
+
+    Of spikes, "rats"; "spikes" where less than half of the recorded time lies in epochs that hold
+    a window of 10 s. Of calcium, "calcium".
+
+    Examples
+    --------
+    >>> import numpy as np, pynapple as nap
+    >>> from pynapple_nuclr.checkpoints import bundled_name
+    >>> times = nap.Ts(np.arange(100.0))
+    >>> bundled_name(nap.TsGroup([times]))
+    'rats'
+    >>> trials = nap.IntervalSet(np.arange(0, 100, 5), np.arange(2, 100, 5))
+    >>> bundled_name(nap.TsGroup([times]), trials)
+    'spikes'
+    """
+    if modality_of(units) == "calcium":
+        return "calcium"
+    if not isinstance(units, nap.TsGroup):
+        return "rats"  # the check of the recording raises an error that says what it is
+    support = units.time_support
+    if isinstance(epochs, nap.IntervalSet):
+        support = support.intersect(epochs)
+    lengths = np.diff(support.values, axis=1)
+    return "rats" if 2 * lengths[lengths >= _WINDOW].sum() >= lengths.sum() else "spikes"
+
+
+def as_encoder(
+    encoder: Encoder | str | Path | None,
+    units: Units | None = None,
+    epochs: nap.IntervalSet | None = None,
+) -> Encoder:
+    """Return an encoder given as itself, its source, or None: the bundled one for the units."""
     if isinstance(encoder, Encoder):
         return encoder
-    return load_encoder(modality if encoder is None else encoder)
+    if encoder is None and units is not None:
+        encoder = bundled_name(units, epochs)
+    return load_encoder(encoder)
 
 
 def find_encoder(identity: str) -> Encoder:

@@ -19,7 +19,6 @@ from pynapple_nuclr.embedding._encode import (
     warn_about_silent_units,
 )
 from pynapple_nuclr.model.inference import Precision
-from pynapple_nuclr.recording import modality_of
 
 UnitsT = TypeVar("UnitsT", nap.TsGroup, nap.TsdFrame)
 
@@ -99,7 +98,7 @@ def embed(
         raise ValueError(f'columns is {columns!r}; expected "all" or "summary"')
     if isinstance(units, (nap.TsGroup, nap.TsdFrame)):
         check_prefix(prefix, units)
-    encoder = as_encoder(encoder, modality_of(units))
+    encoder = as_encoder(encoder, units, epochs)
     budget = Budget(max_windows, max_seconds, tolerance)
     settings = EncodeSettings(encoder, gaps, budget, max_population, device, precision, progress)
     dataset = encode_units(units, epochs, by, settings)

@@ -26,7 +26,7 @@ from pynapple_nuclr.embedding._budget import Budget
 from pynapple_nuclr.embedding.window_batches import EmbeddedWindows, embed_windows, pick_device
 from pynapple_nuclr.familiarity import compare, warn_if_unfamiliar
 from pynapple_nuclr.model.inference import Precision
-from pynapple_nuclr.recording import Recording, Units, as_recording, modality_of
+from pynapple_nuclr.recording import Recording, Units, as_recording
 from pynapple_nuclr.stability import self_rank
 from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
 
@@ -122,7 +122,7 @@ def encode(
     >>> dataset["embedding"].dims, int(dataset["n_windows"].max())
     (('unit', 'feature'), 6)
     """
-    encoder = as_encoder(encoder, modality_of(units))
+    encoder = as_encoder(encoder, units, epochs)
     budget = Budget(max_windows, max_seconds, tolerance)
     settings = EncodeSettings(
         encoder, gaps, budget, max_population, device, precision, progress, return_windows

@@ -154,7 +154,7 @@ def evaluate(
     task = read_task(recordings, target, animals)
     for one in protocols:
         check_animals(task, one)
-    rows = resolve_systems(systems, task.modality)
+    rows = resolve_systems(systems, task)
     points = [
         Point({"protocol": one, "seed": seed}, make_folds(task, one, n_folds, seed))
         for one in protocols

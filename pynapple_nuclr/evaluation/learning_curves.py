@@ -95,7 +95,7 @@ def label_efficiency(
                 ]
                 place = {"seed": seed, "fraction": fraction, "draw": draw}
                 points.append(Point(place, thinned))
-    rows = resolve_systems(systems, task.modality)
+    rows = resolve_systems(systems, task)
     options = {"n_shuffles": n_shuffles, "cache": cache, "progress": progress}
     curve = _curve(task, rows, points, standardize, **options)
     dims = tuple(points[0].place)
@@ -186,7 +186,7 @@ def data_scaling(
                 fewer = [_fewer(fold, task, ordered, number, labels) for fold in whole]
                 place = {"seed": seed, "n_animals": number, "order": order}
                 points.append(Point(place, fewer))
-    rows = resolve_systems(systems, task.modality, priors=False)
+    rows = resolve_systems(systems, task, priors=False)
     options = {"n_shuffles": n_shuffles, "cache": cache, "progress": progress}
     curve = _curve(task, rows, points, standardize, **options)
     return curve.assign_attrs(attributes("data scaling", task, protocol=which, labels=labels))

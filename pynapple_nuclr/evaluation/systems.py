@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
+from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, Recordings, System
 from pynapple_nuclr.baselines.registry import find_system
-from pynapple_nuclr.config import Modality
+from pynapple_nuclr.evaluation.task import Task
 
 DEFAULT_SYSTEMS = ("Nuclr", "Statistics")
 PRIORS = ("MostCommonLabel", "CorrelatedNeighbours")
@@ -15,9 +15,10 @@ SHUFFLED = "shuffled labels"
 """The row of the probe on shuffled labels: chance."""
 
 
-def resolve_systems(systems: Any, modality: Modality, *, priors: bool = True) -> dict[str, System]:
+def resolve_systems(systems: Any, task: Task, *, priors: bool = True) -> dict[str, System]:
     """Return row → system, in the order of the table."""
-    rows = _rows(DEFAULT_SYSTEMS if systems is None else systems, modality)
+    rows = _rows(DEFAULT_SYSTEMS if systems is None else systems, task.units)
+    modality = task.modality
     for row, system in rows.items():
         if modality not in system.modalities:
             raise ValueError(
@@ -47,18 +48,18 @@ def shuffled_system(rows: Mapping[str, System]) -> EmbeddingSystem:
     return statistics
 
 
-def _rows(systems: Any, modality: Modality) -> dict[str, System]:
+def _rows(systems: Any, recordings: Recordings) -> dict[str, System]:
     if isinstance(systems, (str, System)):
         systems = [systems]
     if isinstance(systems, Mapping):
-        return {str(row): _as_system(one, modality) for row, one in systems.items()}
+        return {str(row): _as_system(one, recordings) for row, one in systems.items()}
     if not isinstance(systems, Iterable):
         raise TypeError(
             f"systems is a {type(systems).__name__}; expected a list of systems or their names, "
             "or a mapping row → system"
         )
     rows: dict[str, System] = {}
-    for one in (_as_system(one, modality) for one in systems):
+    for one in (_as_system(one, recordings) for one in systems):
         if one.name in rows or one.name == SHUFFLED:
             raise ValueError(
                 f"two systems are called {one.name!r}; name the rows: "
@@ -70,11 +71,11 @@ def _rows(systems: Any, modality: Modality) -> dict[str, System]:
     return rows
 
 
-def _as_system(one: Any, modality: Modality) -> System:
+def _as_system(one: Any, recordings: Recordings) -> System:
     if isinstance(one, System):
         return one
     if isinstance(one, str):
-        return find_system(one).for_modality(modality)
+        return find_system(one).for_recordings(recordings)
     raise TypeError(
         f"a system is a {type(one).__name__}; expected an EmbeddingSystem, a LabelSystem or a name"
     )

@@ -35,7 +35,7 @@ from pynapple_nuclr.checkpoints import Encoder, as_encoder
 from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.familiarity.training_reference import distances, read_reference, share_as_far
 from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, window_statistics
-from pynapple_nuclr.recording import Units, as_recording, modality_of
+from pynapple_nuclr.recording import Units, as_recording
 from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
 
 Floats = NDArray[np.float64]
@@ -187,7 +187,7 @@ def familiarity_report(
     >>> familiarity_report(more, encoder).attrs["familiarity"] > 0.1
     True
     """
-    encoder = as_encoder(encoder, modality_of(units))
+    encoder = as_encoder(encoder, units, epochs)
     source = open_patch_reader(as_recording(units, epochs=epochs), encoder.config)
     comparison = compare(encoder, source, tile(source, gaps=gaps).starts)
     columns = {name: getattr(comparison, name) for name in ("value", "low", "high", "deviation")}

@@ -6,11 +6,12 @@ import shutil
 import warnings
 
 import numpy as np
+import pynapple as nap
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from pynapple_nuclr import Encoder, EncoderConfig, encode, load_encoder, save_encoder
+from pynapple_nuclr import Encoder, EncoderConfig, embed, encode, load_encoder, save_encoder
 from pynapple_nuclr.checkpoints import BUNDLED, _encoder, find_encoder
 from pynapple_nuclr.stability import reidentification
 from recordings import rats
@@ -57,6 +58,26 @@ def test_a_bundled_encoder_has_a_card_and_is_small(name):
     assert len(encoder.card["fingerprints"]) > 0
     assert f'embed(units, "{name}")' in encoder.describe()
     assert sum(path.stat().st_size for path in BUNDLED[name].iterdir()) <= 15_000_000
+
+
+@pytest.mark.parametrize(
+    ("epochs", "name"),
+    [
+        ([(0, 60)], "rats"),
+        ([(0, 20), (30, 32)], "rats"),
+        ([(0, 12), (20, 29), (30, 39)], "spikes"),  # most of the time in epochs of 9 s
+        ([(start, start + 2) for start in range(0, 60, 4)], "spikes"),
+    ],
+)
+def test_the_default_encoder_is_one_whose_windows_fit(epochs, name):
+    units = nap.TsGroup([nap.Ts(np.arange(0.5, 60, 0.1)), nap.Ts(np.arange(0.6, 60, 0.3))])
+    expected = load_encoder(name).identity
+    chosen = nap.IntervalSet(epochs)
+    for embedded in (
+        embed(units.restrict(chosen), progress=False),
+        embed(units, epochs=chosen, progress=False),
+    ):
+        assert set(embedded["nuclr_encoder"]) == {expected}
 
 
 def test_the_encoder_of_rats_finds_units_of_a_rat_that_it_has_never_read(data_dir):

@@ -71,18 +71,16 @@ html_theme_options = {
 html_sidebars = {"index": [], "method": []}  # pages without subpages
 
 
-def write_generated_pages() -> None:
-    """Write the command-line reference, and the layers from pyproject.toml."""
-    import layers
+def write_command_line() -> None:
+    """Write the command-line reference."""
     from commands import describe
     from typer.main import get_command
 
     from pynapple_nuclr.cli import app
 
-    pages = {"command_line": describe(get_command(app), "nap-nuclr"), "layers": layers.describe()}
+    lines = describe(get_command(app), "nap-nuclr")
     MADE.mkdir(parents=True, exist_ok=True)
-    for name, lines in pages.items():
-        MADE.joinpath(f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    MADE.joinpath("command_line.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def copy_tutorials() -> None:
@@ -132,7 +130,7 @@ def setup(app):  # noqa: ANN001, ANN201
     import method_figure
 
     method_figure.write(DOCS / "_static")
-    write_generated_pages()
+    write_command_line()
     copy_tutorials()
     app.connect("source-read", rewrite_links)
     app.connect("autodoc-process-docstring", quote_identities)

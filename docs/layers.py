@@ -1,4 +1,7 @@
-"""The table of layers, from `pyproject.toml` and the first line of each package's docstring."""
+"""Write the table of layers in architecture.md: `python docs/layers.py`.
+
+The layers are those of `pyproject.toml`; the words are the first line of each docstring.
+"""
 
 import ast
 from pathlib import Path
@@ -10,6 +13,8 @@ except ModuleNotFoundError:  # before Python 3.11
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pynapple_nuclr"
+PAGE = ROOT / "docs" / "architecture.md"
+BEGIN, END = "<!-- layers -->\n", "<!-- end of layers -->"
 
 
 def read_layers() -> list[list[str]]:
@@ -34,3 +39,15 @@ def describe() -> list[str]:
     for number, names in zip(range(len(layers) - 1, -1, -1), layers, strict=True):
         lines += [f"| {number} | `{name}` | {purpose(name)} |" for name in names]
     return lines
+
+
+def page() -> str:
+    """Return the page with its table as it should be."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    table = "\n".join(describe())
+    return f"{before}{BEGIN}{table}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

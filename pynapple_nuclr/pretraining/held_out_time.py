@@ -26,7 +26,7 @@ _MOST_RECORDINGS = 8
 def open_readers(
     recordings: Sequence[Recording], config: EncoderConfig, fraction: float
 ) -> tuple[list[PatchReader], list[PatchReader]]:
-    """Open recordings for training, with a block of each held out where there is room.
+    """Open recordings for training, with a block of each held out where it is long enough.
 
     Returns
     -------
@@ -50,8 +50,8 @@ def hold_out(
 ) -> tuple[Recording, Recording | None]:
     """Cut a contiguous block from the middle of a recording's time.
 
-    The block is at least three windows long, and so is the rest; where there is no such room
-    nothing is held out.
+    The block is at least three windows long, and so is the rest; of a shorter
+    recording nothing is held out.
 
     Returns
     -------

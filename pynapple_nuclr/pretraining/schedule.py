@@ -60,8 +60,8 @@ class Schedule:
         """Return how far the training has come after `step` steps; 1: the steps have to end."""
         by_time = 0.0
         if self.seconds:
-            trained, room = self.spent - self.setup, self.seconds - self.reserve - self.setup
-            by_time = trained / room if room > 0 else 1.0
+            trained, planned = self.spent - self.setup, self.seconds - self.reserve - self.setup
+            by_time = trained / planned if planned > 0 else 1.0
         return min(max(self._by_steps(step), by_time), 1.0)
 
     def share(self, step: int) -> float:

@@ -91,6 +91,7 @@ def test_the_table_of_layers_names_every_package(at_docs):
     import layers
 
     table = "\n".join(layers.describe())
+    assert layers.PAGE.read_text(encoding="utf-8") == layers.page(), "run python docs/layers.py"
     package = Path(nap_nuclr.__file__).parent
     files = {
         path.stem for path in package.glob("*.py") if path.stem not in ("__init__", "__main__")

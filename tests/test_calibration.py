@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from embedded_groups import KINDS, embedded
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, f1_score
 from sklearn.svm import LinearSVC
@@ -17,6 +19,7 @@ from pynapple_nuclr.calibration import (
     expected_calibration_error,
     fit_temperature,
     macro_f1,
+    macro_f1_of_predictions,
     with_temperature,
 )
 from pynapple_nuclr.plotting import plot_coverage
@@ -293,3 +296,17 @@ def test_an_estimator_without_probabilities_has_nothing_to_calibrate():
 def test_calibrate_is_a_yes_or_no():
     with pytest.raises(ValueError, match="calibrate='isotonic'"):
         Probe("cell_type", calibrate="isotonic").fit(embedded())
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.booleans(), st.booleans(), st.integers(0, 999))
+def test_macro_f1_is_that_of_scikit_learn(units, n_classes, weighted, named, seed):
+    rng = np.random.default_rng(seed)
+    names = np.array(["PV", "SST", "VIP", "Pyr", "none"])
+    labels, predicted = rng.choice(names[:n_classes], (2, units))
+    how = {
+        "sample_weight": rng.random(units) + 0.1 if weighted else None,
+        "labels": names if named else None,
+    }
+    expected = f1_score(labels, predicted, average="macro", zero_division=0, **how)
+    found = macro_f1_of_predictions(labels, predicted, how["labels"], how["sample_weight"])
+    assert found == pytest.approx(expected)

@@ -13,10 +13,10 @@ demo: $(READY)  ## the main job, end to end, on a simulated recording
 	$(BIN)/nap-nuclr demo
 
 test: $(READY)  ## the tests and the examples in the docstrings
-	$(TESTS) -m "not slow" --cov $(PYTEST_ARGS)
+	$(TESTS) -m "not slow" $(PYTEST_ARGS)
 
-test-all: $(READY)  ## the slow ones too; writes docs/stress_tests.md
-	$(TESTS) --tally=docs/stress_tests.md $(PYTEST_ARGS)
+test-all: $(READY)  ## the slow ones too, and what they cover; writes docs/stress_tests.md
+	$(TESTS) --cov --tally=docs/stress_tests.md $(PYTEST_ARGS)
 
 lint: $(READY)  ## style, types, the direction of imports, and repeated code
 	$(BIN)/ruff check .

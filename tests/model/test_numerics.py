@@ -185,6 +185,7 @@ for units in mice.values():
 """
 
 
+@pytest.mark.slow  # two more processes; in one, the next test and test_distributed
 def test_two_processes_train_the_same_weights_and_embed_the_same_vectors():
     """Bit for bit, also where sets and dictionaries have another order."""
     job = [sys.executable, "-W", "ignore", "-c", _JOB]

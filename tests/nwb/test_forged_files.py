@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -26,6 +27,22 @@ from pynapple_nuclr.nwb.values import check_stored
 from pynapple_nuclr.probes import load_probe
 
 ROOT = Path(__file__).parents[2]
+
+
+# Written once, and before memory is watched; every test changes a copy.
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    units = nap_nuclr.write_units(embedded(make_units()), folder / "day1.nwb")
+    assert len(nap_nuclr.read_units(units)) == 4
+    assert nap_nuclr.read_traces(imaging_file(folder / "plane.nwb")).shape == (300, 3)
+    fitted().save(folder / "types.skops")
+    return folder
+
+
+@pytest.fixture
+def copy_of(whole, tmp_path):
+    return lambda name: Path(shutil.copy(whole / name, tmp_path))
 
 
 @pytest.fixture
@@ -157,9 +174,8 @@ PROBES = {
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_forged_probes(tmp_path, name):
-    path = tmp_path / "types.skops"
-    fitted().save(path)
+def test_forged_probes(copy_of, name):
+    path = copy_of("types.skops")
     change, packed = PROBES[name]
     before = path.read_bytes()
     rewritten(path, change, packed)
@@ -224,9 +240,8 @@ UNITS = {
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_forged_files_of_spikes(tmp_path, name):
-    path = nap_nuclr.write_units(embedded(make_units()), tmp_path / "day1.nwb")
-    assert len(nap_nuclr.read_units(path)) == 4
+def test_forged_files_of_spikes(copy_of, tmp_path, name):
+    path = copy_of("day1.nwb")
     with h5py.File(path, "r+") as file:
         UNITS[name](file)
     for read in (nap_nuclr.read_units, lambda one: open_recordings(one, cache=tmp_path)):
@@ -234,9 +249,9 @@ def test_forged_files_of_spikes(tmp_path, name):
             read(path)
 
 
-def test_a_heap_of_texts_without_an_end(tmp_path):
+def test_a_heap_of_texts_without_an_end(copy_of):
     """HDF5 looks for the end for ever, and cannot be interrupted: so in a process of its own."""
-    path = nap_nuclr.write_units(embedded(make_units()), tmp_path / "day1.nwb")
+    path = copy_of("day1.nwb")
     content = bytearray(path.read_bytes())
     heap = content.find(b"GCOL")
     content[heap + 16 : heap + 32] = bytes(16)  # its first entry is free space of no length
@@ -318,9 +333,8 @@ TRACES = {
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_forged_files_of_traces(tmp_path, name):
-    path = imaging_file(tmp_path / "plane.nwb")
-    assert nap_nuclr.read_traces(path).shape == (300, 3)
+def test_forged_files_of_traces(copy_of, name):
+    path = copy_of("plane.nwb")
     with h5py.File(path, "r+") as file:
         TRACES[name](file)
     with pytest.raises((ValueError, OSError), match=r"plane\.nwb"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from local_hub import Hub, python
 from loopback import serving
 
@@ -29,7 +30,12 @@ print(*load_probe("lab/layers").predict(np.array([[0.0] * 3, [4.0] * 3])))
 """
 
 
-def test_a_probe_is_pushed_and_loaded_with_and_without_the_hub(tmp_path):
+@pytest.mark.parametrize(
+    "offline",
+    # Encoders take the same way, and are loaded without the hub in every run.
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+)
+def test_a_probe_is_pushed_and_loaded_with_and_without_the_hub(tmp_path, offline):
     Hub.commits, Hub.tokens = {}, set()
     with serving(Hub) as address:
         url, newest, of_commit, *missing = python(_ONLINE, home=tmp_path, hub=address)
@@ -43,5 +49,7 @@ def test_a_probe_is_pushed_and_loaded_with_and_without_the_hub(tmp_path):
         assert "no folder and no hub repository 'lab/none'" in missing[0]
         assert "no probe at 'nothing'" in missing[1]
         assert "there is no file none.skops" in missing[2]
+    if not offline:
+        return
     away = {"home": tmp_path, "hub": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
     assert python(_OFFLINE, **away) == ["L4 L5"]

@@ -10,7 +10,8 @@ import torch
 from sklearn.metrics import f1_score
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr import Encoder, EncoderConfig, Probe
+from pynapple_nuclr import Encoder, EncoderConfig
+from pynapple_nuclr.probes.default_estimator import default_estimator
 
 CONFIG = EncoderConfig(
     dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1, dropout=0.0,
@@ -30,7 +31,7 @@ def across_animals(describe, recordings):
     y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
     scores = []
     for trained in recordings:
-        probe = Probe("cell_type", n_shuffles=1).fit(x[trained], y[trained], verbose=False)
+        probe = default_estimator().fit(x[trained], y[trained])
         others = [name for name in recordings if name != trained]
         labels, predicted = (
             np.concatenate(one)

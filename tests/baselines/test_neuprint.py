@@ -47,9 +47,11 @@ def reordered(units, order):
 
 def batch(network_steps=6, pairs=5, seed=0):
     rng = np.random.default_rng(seed)
+    activity = torch.from_numpy(rng.poisson(0.7, (pairs, network_steps)).astype(np.float32))
     return SegmentBatch(
         torch.arange(pairs),
-        torch.from_numpy(rng.poisson(0.7, (pairs, network_steps)).astype(np.float32)),
+        activity,
+        activity - 0.7,
         torch.from_numpy(rng.normal(size=(pairs, network_steps, 2)).astype(np.float32)),
         torch.ones(pairs, network_steps, dtype=torch.bool),
     )
@@ -137,19 +139,42 @@ def test_a_unit_is_drawn_from_its_own_recording():
 
 @pytest.mark.parametrize("name", ["transformer", "gru"])
 @pytest.mark.parametrize("modality", ["spikes", "calcium"])
-def test_a_step_is_predicted_from_those_before_alone(name, modality):
+@pytest.mark.parametrize("same_step", [True, False])
+def test_a_step_is_predicted_from_the_units_past_and_what_is_around_it(name, modality, same_step):
     torch.manual_seed(0)
-    network = Dynamics(name, 4, 16, 6, modality)
+    network = Dynamics(name, 4, 16, 6, modality, same_step=same_step)
     torch.nn.init.normal_(network.read_out.weight)
     seen, embeddings = batch(), torch.randn(5, 4)
     predicted = network(seen, embeddings)
-    for changed in ("activity", "context"):
+    for changed, first in (("own", 4), ("context", 3 if same_step else 4)):
         later = getattr(seen, changed).clone()
         later[:, 3] += 1
         again = network(seen._replace(**{changed: later}), embeddings)
-        torch.testing.assert_close(again[:, :4], predicted[:, :4])
-        assert (again[:, 4:] - predicted[:, 4:]).abs().amax(dim=(0, 2)).min() > 1e-4
+        torch.testing.assert_close(again[:, :first], predicted[:, :first])
+        assert (again[:, first:] - predicted[:, first:]).abs().amax(dim=(0, 2)).min() > 1e-4
     assert (network(seen, embeddings + 1) - predicted).abs().min() > 1e-6
+
+
+def test_what_is_around_a_unit_is_made_of_the_others_near_ones_and_behaviour():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(400, 5)) * [1, 2, 3, 4, 5]
+    traces = nap.TsdFrame(np.arange(400) / 4, values, metadata={"x": [0, 50, 100, 300, 400]})
+    running = nap.Tsd(np.arange(-1, 120), np.arange(-1.0, 120))
+    recording = as_recording(traces)
+    runs = read_runs(recording, FRAMES, 1, running, ("x",))
+    place, segments = recording.order(), cut_segments(runs, 100)
+    own, around = segments.pairs(np.full(4, place[1]), np.arange(4))[1:3]
+    z = (values - values.mean(axis=0)) / values.std(axis=0)
+    np.testing.assert_allclose(own.numpy().ravel(), z[:, 1], atol=0.01)
+    others = z[:, [0, 2, 3, 4]].mean(axis=1), z[:, [0, 2, 3, 4]].std(axis=1)
+    expected = [*others, np.arange(400), z[:, [0, 2]].mean(axis=1)]
+    for found, one in zip(around.reshape(400, 4).numpy().T, expected, strict=True):
+        assert np.corrcoef(found, one)[0, 1] > 0.9999
+    assert np.corrcoef(around[..., 0].ravel(), z[:, 1])[0, 1] < 0.15  # not of itself
+    with pytest.raises(ValueError, match="no metadata column 'z'"):
+        read_runs(recording, FRAMES, 1, None, ("x", "z"))
+    with pytest.raises(TypeError, match="is a list; expected a pynapple Tsd"):
+        read_runs(recording, FRAMES, 1, [0])
 
 
 def test_likelihoods_are_those_of_scipy_over_the_steps_there_are():
@@ -281,7 +306,7 @@ def test_a_real_session_of_short_trials_is_read(steinmetz_session):
 def described(world):
     """Two animals, of which the network has seen the first alone, and their embeddings."""
     animals = nap_nuclr.simulate(world, n_units=80, duration=240, animals=2, seed=1)
-    system = Neuprint(hidden=32, steps=150, visits=40).fit({"animal0": animals["animal0"]})
+    system = Neuprint(hidden=32, past=50, steps=150, visits=40).fit({"animal0": animals["animal0"]})
     return system, system.embed(animals), animals
 
 
@@ -289,6 +314,31 @@ def test_context_is_predicted_in_an_animal_never_trained_on():
     system, embeddings, animals = described("context")
     assert across_animals(embeddings, animals) > 0.8
     assert system.history_[-1]["held_out_gain"] > 0.01
+
+
+def coupled(seed, n_units=60, steps=3000):
+    """Units that follow or oppose a common signal without memory: only the same step tells.
+
+    All frequencies of the signal have one amplitude: even in one sample it is not correlated with
+    its own past, else its correlation would show in all units.
+    """
+    rng = np.random.default_rng((seed, 20))
+    sign = rng.permutation(np.repeat([1, -1], [n_units * 2 // 3, n_units - n_units * 2 // 3]))
+    phases = np.exp(2j * np.pi * rng.random(steps // 2 + 1))
+    phases[[0, -1]] = 0
+    signal = np.fft.irfft(phases, steps) * np.sqrt(steps)
+    traces = 0.7 * signal[:, None] * sign + rng.normal(size=(steps, n_units))
+    kinds = np.where(sign > 0, "follower", "opponent")
+    return nap.TsdFrame(np.arange(steps) / 4, traces, metadata={"cell_type": kinds})
+
+
+@pytest.mark.parametrize("same_step", [True, False])
+def test_only_the_same_step_predicts_who_follows_and_who_opposes(same_step):
+    animals = {"animal0": coupled(0), "animal1": coupled(1)}
+    size = {"hidden": 16, "dim": 8, "past": 50, "steps": 60, "visits": 30}
+    system = Neuprint(config=FRAMES, same_step=same_step, **size)
+    score = across_animals(system.fit({"animal0": animals["animal0"]}).embed(animals), animals)
+    assert score >= 0.9 if same_step else score <= 0.6
 
 
 @pytest.mark.slow  # test_shuffled_labels.py has the same in small

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,14 @@ from pynapple_nuclr.recording import Recording, as_recordings
 
 @dataclass
 class Neuprint(EmbeddingSystem):
-    """NeuPRINT: an embedding of each unit, learned by predicting what the unit does next.
+    """NeuPRINT: an embedding of each unit, learned by predicting the unit's activity.
 
-    One network, shared by all units and animals, predicts the activity of a unit in the next step
-    from the unit's past, from the mean and standard deviation of its population, and from the
-    unit's embedding. Network and embeddings are learned together by maximum likelihood: Poisson
-    for spike counts, Gaussian for traces. New units are described by learning their embeddings
-    alone, with the network frozen. Segments of up to `past` steps lie within an epoch: nothing is
-    predicted from the other side of a gap, and the first step from the embedding alone.
+    One network, shared by all units and animals, predicts the activity of a unit in a step from
+    the unit's past, from the mean and standard deviation of the other units in the same step and
+    before, and from the unit's embedding. Network and embeddings are learned together by maximum
+    likelihood: Poisson for spike counts, Gaussian for traces. Then the embeddings of all units,
+    known or new, are learned the same way: alone, with the network frozen. Segments of up to
+    `past` steps lie within an epoch: nothing is predicted from the other side of a gap.
 
     Parameters
     ----------
@@ -42,12 +43,20 @@ class Neuprint(EmbeddingSystem):
         Spikes: bins of ``config.bin_size`` that are summed up in a step; a step of traces is one
         frame. Two (40 ms) are longer than the lags between units.
     past : int
-        Longest segment in steps. Where all epochs are shorter, theirs.
+        Longest segment in steps: the published 200 frames. Where all epochs are shorter, theirs.
+    same_step : bool
+        Show what other units do in the predicted step, too, as published.
+    behaviour : mapping, optional
+        Recording name → Tsd or TsdFrame (running, pupil, …) that the network reads beside the
+        population; the same signals for all recordings, those that are embedded included.
+    positions : sequence of str
+        Metadata columns with the position of each unit in µm: the network also reads the mean of
+        the units within 65 µm. Default: none.
     steps : int
         Steps of training, of about 12,800 predictions each. All units take part in each, or, of
         many, 6,400 / `length_`.
     visits : int
-        Steps in which the embedding of each new unit is learned.
+        Steps in which each unit's embedding is learned with the network frozen.
     learning_rate : float
         Of AdamW for the network. The embeddings learn at ten times this rate.
     config : EncoderConfig, optional
@@ -78,16 +87,15 @@ class Neuprint(EmbeddingSystem):
     -----
     Departures from the paper and its published code (hence the row's name):
 
-    - The summary of the population is standardised over time and has no behaviour (running,
-      pupil) and no mean of near units, which are not in all recordings.
-    - Every step is predicted, from steps before it only. The published code masks a quarter of
-      the steps, and shows the population's summary of the same step.
-    - Spike counts are Poisson; traces are Gaussian with a variance that is predicted, too.
+    - The published code masks a quarter of the steps, and predicts these; here every step is
+      predicted, and its own activity masked.
+    - Spike counts are Poisson (their inputs are standardised, the counts themselves are not);
+      traces are Gaussian with a variance that is predicted, too.
+    - The summary of the other units is standardised over time.
     - Embeddings start at zero instead of at random, and have a standard normal prior, so that
       what the data do not determine is the same for all units and animals.
-    - Segments of 25 steps instead of 200, and fewer steps, for a processor; embeddings learn
-      faster than the network, because each takes part in few of the steps.
-    - Units trained on keep their embeddings, which the published code learns once more.
+    - Fewer steps, for a processor; embeddings learn faster than the network, because each takes
+      part in few of the steps.
 
     References
     ----------
@@ -110,10 +118,13 @@ class Neuprint(EmbeddingSystem):
     dim: int = 64
     hidden: int = 64
     bins: int = 2
-    past: int = 25
+    past: int = 200
     steps: int = 600
     visits: int = 150
     learning_rate: float = 3e-3
+    same_step: bool = True
+    behaviour: Mapping[str, Any] | None = None
+    positions: tuple[str, ...] = ()
     config: EncoderConfig | None = None
 
     def __post_init__(self) -> None:
@@ -150,24 +161,30 @@ class Neuprint(EmbeddingSystem):
         self.network_ = self._new_network(pool)
         learner = self._learner(pool, np.random.default_rng((seed, 1)))
         self.history_ = learner.run(self.steps, progress=progress)
-        learned = np.split(learner.vectors(), pool.ends[:-1])
-        self.vectors_ = {
-            name: _ranked(checked[name], run, vectors)
-            for (name, run), vectors in zip(active.items(), learned, strict=True)
-        }
+        self.vectors_ = {name: self._learn(checked[name], run) for name, run in active.items()}
         return self
 
     def embed(self, recordings: Recordings) -> dict[str, NDArray[np.float64]]:
-        """Return the embeddings of units; those of new recordings are learned, each by itself.
+        """Return the embeddings of units; each recording's are learned by itself.
 
         As `EmbeddingSystem.embed`; NaN for units silent (traces: constant) in all windows.
         """
         if not hasattr(self, "network_"):
             raise ValueError("this Neuprint has learned nothing yet; call fit(recordings) first")
-        return vectors_in_unit_order(as_recordings(recordings), self.vectors_, self._learn_new)
+        return vectors_in_unit_order(
+            as_recordings(recordings), self.vectors_, lambda one: self._learn(one, self._read(one))
+        )
 
     def _read(self, recording: Recording) -> Runs:
-        return read_runs(recording, self.config_, self.bins)
+        shown = None
+        if self.behaviour is not None:
+            if recording.name not in self.behaviour:
+                raise ValueError(
+                    f"behaviour has no recording {recording.name!r}; expected one time series for "
+                    "each recording, or behaviour=None"
+                )
+            shown = self.behaviour[recording.name]
+        return read_runs(recording, self.config_, self.bins, shown, self.positions)
 
     def _learner(self, pool: Pool, rng: np.random.Generator) -> EmbeddingLearner:
         return EmbeddingLearner(self.network_, pool, self.dim, self.learning_rate, rng)
@@ -175,26 +192,25 @@ class Neuprint(EmbeddingSystem):
     def _new_network(self, pool: Pool) -> Dynamics:
         with torch_seed(int(np.random.default_rng((self.seed_, 0)).integers(2**31))):
             network = Dynamics(
-                self.network, self.dim, self.hidden, self.length_, self.config_.modality
+                self.network,
+                self.dim,
+                self.hidden,
+                self.length_,
+                self.config_.modality,
+                pool.recordings[0].channels,
+                same_step=self.same_step,
             )
         # Start from the mean, else the first steps are spent on it.
         start = network.constant(*(moment.mean(dim=0, keepdim=True) for moment in pool.moments()))
         network.read_out.bias.data.copy_(start[0])
         return network
 
-    def _learn_new(self, recording: Recording) -> NDArray[np.float64]:
-        """Learn the embeddings of a new recording, in the order of `Recording.order`."""
-        runs = self._read(recording)
-        if not len(runs.places):
-            return np.full((recording.n_units, self.dim), np.nan)
-        pool = Pool([cut_segments(runs, self.length_)], held_out=False)
-        learner = self._learner(pool, np.random.default_rng((self.seed_, 2)))
-        learner.run(math.ceil(self.visits * pool.n_units / learner.units_a_step), frozen=True)
-        return _ranked(recording, runs, learner.vectors())
-
-
-def _ranked(recording: Recording, runs: Runs, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return vectors of the active units as those of all units, in `Recording.order`."""
-    ranked = np.full((recording.n_units, vectors.shape[1]), np.nan)
-    ranked[runs.places] = vectors
-    return ranked
+    def _learn(self, recording: Recording, runs: Runs) -> NDArray[np.float64]:
+        """Learn the embeddings of a recording, in the order of `Recording.order`."""
+        ranked = np.full((recording.n_units, self.dim), np.nan)
+        if len(runs.places):
+            pool = Pool([cut_segments(runs, self.length_)], held_out=False)
+            learner = self._learner(pool, np.random.default_rng((self.seed_, 2)))
+            learner.run(math.ceil(self.visits * pool.n_units / learner.units_a_step), frozen=True)
+            ranked[runs.places] = learner.vectors()
+        return ranked

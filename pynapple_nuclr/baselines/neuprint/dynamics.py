@@ -23,20 +23,29 @@ _LEAST_VARIANCE = 1e-3  # of a trace; that of all traces over all frames is 1
 
 
 class Dynamics(nn.Module):
-    """Predict each step of a unit from those before, its population's, and its embedding.
+    """Predict each step of a unit from those before, what is around it, and its embedding.
 
     Of spikes the log rate is predicted, of traces the mean and the log variance. `length` is the
     number of steps of a segment; `dim` and `hidden` are the widths of embedding and network.
+    Around a unit are `channels` numbers, of the predicted step, too, with `same_step`.
     """
 
     later: Tensor
 
     def __init__(
-        self, network: Network, dim: int, hidden: int, length: int, modality: Modality
+        self,
+        network: Network,
+        dim: int,
+        hidden: int,
+        length: int,
+        modality: Modality,
+        channels: int = 2,
+        *,
+        same_step: bool = True,
     ) -> None:
         super().__init__()
-        self.modality = modality
-        self.read_in = nn.Linear(3, hidden)
+        self.modality, self.same_step = modality, same_step
+        self.read_in = nn.Linear(1 + channels, hidden)
         self.read_embedding = nn.Linear(dim, hidden, bias=False)
         self.place = nn.Parameter(0.02 * torch.randn(length, hidden))
         self.past: nn.Module
@@ -57,12 +66,13 @@ class Dynamics(nn.Module):
     def forward(self, batch: SegmentBatch, embeddings: Tensor) -> Tensor:
         """Return the parameters of each step's distribution (pairs, steps, 1 or 2).
 
-        Only steps before the predicted one are used; `embeddings` (pairs, dim) are the units'.
+        Of the unit itself only steps before the predicted one are used; `embeddings` (pairs, dim)
+        are the units'.
         """
-        own = batch.activity.sqrt() if self.modality == "spikes" else batch.activity
-        seen = torch.cat([own[..., None], batch.context], dim=-1)
-        before = F.pad(seen, (0, 0, 1, 0))[:, :-1]
-        x = self.read_in(before) + self.read_embedding(embeddings)[:, None] + self.place
+        own, context = batch.own[..., None], batch.context
+        seen = [_before(own), context if self.same_step else _before(context)]
+        x = self.read_in(torch.cat(seen, dim=-1))
+        x = x + self.read_embedding(embeddings)[:, None] + self.place
         if isinstance(self.past, nn.GRU):
             x = self.past(F.gelu(x))[0]
         else:
@@ -86,3 +96,8 @@ class Dynamics(nn.Module):
         if self.modality == "spikes":
             return mean.log()[:, None]
         return torch.stack([mean, variance.clamp(min=_LEAST_VARIANCE).log()], dim=1)
+
+
+def _before(values: Tensor) -> Tensor:
+    """Return values (pairs, steps, channels) of the step before; 0 before the first."""
+    return F.pad(values, (0, 0, 1, 0))[:, :-1]

@@ -162,7 +162,7 @@ def _systems(
             if isinstance(one, EmbeddingSystem):
                 seed = bench.seeds[number]
                 name = bench.features.train(one, populations.recordings, seed)
-                rows.append(probe(one.name, name))
+                rows.append(probe(one.row_name(populations.recordings), name))
             else:
                 rows.append(one)
     return {one.name: one for one in rows}

@@ -82,7 +82,10 @@ def waveforms(data: Path) -> Populations:
             for kind, area, single in zip(*columns, strict=True)
         ]
 
-    return _left_out_by_animal(rats(data), label)
+    recordings = rats(data)
+    for units in recordings.values():
+        units.drop_info("waveform")
+    return _left_out_by_animal(recordings, label)
 
 
 def area_classes(data: Path) -> Populations:
@@ -299,9 +302,10 @@ def _within(recordings: Mapping[str, Any], column: str, least: int) -> Populatio
 
 
 def _labelled(units: Any, labels: Any) -> Any:
-    """Return the units with their labels, and no other column that could reveal them."""
+    """Return the units with labels and waveforms, and no other column that could reveal labels."""
     new = with_column(units, LABEL, list(map(str, labels)))
-    new.drop_info([name for name in new.metadata.columns if name not in (LABEL, "rate")])
+    kept = (LABEL, "rate", "waveform")
+    new.drop_info([name for name in new.metadata.columns if name not in kept])
     return new
 
 

@@ -31,15 +31,16 @@ def rats(
     -------
     dict
         Name → TsGroup with metadata `area_group`, `area_class`, `putative_type` ("" = unclear),
-        `is_single`, `depth_from_tip_um`, `waveform` (units, 61; µV at 30 kHz, NaN beyond a shorter
-        one) and `subject`.
+        `is_single`, `depth_from_tip_um`, `waveform` (units, 32; µV at 30 kHz, the trough near the
+        ninth sample) and `subject`.
     """
     recordings = {}
     for path in dataset_files(folder, "rat_neuropixels", sessions):
         data = np.load(path)
         kept = np.flatnonzero(duplicates | (data["duplicate_of"] < 0))
-        waveform = np.full((len(kept), 61), np.nan)
-        waveform[:, : data["waveform_uV"].shape[1]] = data["waveform_uV"][kept]
+        # Of 61 samples, with the trough near the fifteenth, those that the files of 32 have.
+        waveform = data["waveform_uV"][kept]
+        waveform = waveform[:, 6:38] if waveform.shape[1] > 32 else waveform
         recordings[path.stem] = as_group(
             _trains(data, kept),
             nap.IntervalSet(float(data["start"]), float(data["end"])),

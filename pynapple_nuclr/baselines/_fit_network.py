@@ -28,6 +28,7 @@ class FitPlan:
     steps: int  # at most
     check_every: int  # steps between two checks; the last step is always checked
     warm_up: float = 0.0  # steps until the full learning rate, then a cosine to 0; 0: constant
+    restart_every: int = 0  # steps of a cosine to 0, after which the full learning rate is back
     clip: float = math.inf  # largest norm of the gradient of each group of parameters
     average: float = 0.0  # memory of a running mean of the weights, which is checked and kept
     keep_best: bool = False  # the weights of the lowest ``held_out_loss``, not the last
@@ -126,7 +127,9 @@ def _step(
 
 
 def _rate(step: int, plan: FitPlan) -> float:
-    """Return the share of the learning rate at a step: linear warm-up, then cosine to 0."""
+    """Return the share of the learning rate at a step."""
+    if plan.restart_every:
+        return (1 + math.cos(math.pi * (step % plan.restart_every) / plan.restart_every)) / 2
     if not plan.warm_up:
         return 1.0
     cosine = (1 + math.cos(math.pi * step / plan.steps)) / 2

@@ -95,6 +95,10 @@ class System(BaseEstimator, ABC):
         """Return the systems among which nested validation may choose, this one first."""
         return [self]
 
+    def row_name(self, recordings: Recordings) -> str:
+        """Return the name of its row in a table about these recordings. Default: `name`."""
+        return self.name
+
     def check_recordings(self, recordings: Any) -> dict[str, Units]:
         """Return recordings by name, if they are pynapple objects that this system reads.
 

@@ -60,12 +60,13 @@ def _rows(systems: Any, recordings: Recordings) -> dict[str, System]:
         )
     rows: dict[str, System] = {}
     for one in (_as_system(one, recordings) for one in systems):
-        if one.name in rows or one.name == SHUFFLED:
+        name = one.row_name(recordings)
+        if name in rows or name == SHUFFLED:
             raise ValueError(
-                f"two systems are called {one.name!r}; name the rows: "
+                f"two systems are called {name!r}; name the rows: "
                 "systems={'dim 64': …, 'dim 128': …}"
             )
-        rows[one.name] = one
+        rows[name] = one
     if not rows:
         raise ValueError("systems is empty; expected at least one")
     return rows

@@ -12,6 +12,8 @@ from pynapple_nuclr import Probe
 from pynapple_nuclr.baselines.nemo import Nemo
 from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts
 from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
+from pynapple_nuclr.evaluation.systems import resolve_systems
+from pynapple_nuclr.evaluation.task import read_task
 
 CHANCE = 0.33  # of three classes
 SMALL = {"dim": 32, "projection": 32, "steps": 30, "batch_size": 64}
@@ -170,6 +172,26 @@ def test_waveforms_predict_what_spikes_do_not(animals):
     assert across_animals(both, animals) > 0.95
     assert across_animals(alone, animals) < 0.5 + 0.12
     assert across_animals({n: x[:, :32] for n, x in both.items()}, animals) < 0.5 + 0.12
+
+
+def test_a_row_without_waveforms_is_called_autocorrelogram_only(animals, single):
+    rows = {
+        "nemo-style": resolve_systems(["Nemo"], read_task(animals, "cell_type")),
+        "autocorrelogram only": resolve_systems(["Nemo"], read_task(single, "cell_type")),
+    }
+    assert {name: next(iter(row)) for name, row in rows.items()} == {name: name for name in rows}
+    assert Nemo(waveform=None).row_name(animals) == "autocorrelogram only"
+
+
+def test_training_is_as_published_and_ends_when_the_held_out_loss_falls_no_more(animals):
+    system = Nemo(dim=16, projection=16, learning_rate=0.02).fit(animals)
+    losses = [entry["held_out_loss"] for entry in system.history_]
+    assert len(losses) - 1 - int(np.argmin(losses)) == 4  # 200 steps without a lower one
+    assert system.history_[-1]["step"] < system.steps
+    kinds = [type(layer).__name__ for layer in system.networks_.image]
+    assert kinds.count("BatchNorm2d") == 2 and kinds.count("Dropout") == 3
+    assert (system.rate_bins, system.lag_bins, system.max_lag) == (10, 51, 1.0)
+    assert (system.temperature, system.batch_size) == (0.5, 1024)
 
 
 def test_waveforms_come_as_arrays_or_in_numbered_columns(animals):

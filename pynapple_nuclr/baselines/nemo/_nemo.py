@@ -34,9 +34,10 @@ class Nemo(EmbeddingSystem):
     A unit's embedding joins the outputs of the two encoders, before the projectors. Only units
     with a waveform are learned from, if any has one.
 
-    Where no unit has a waveform the image has no partner, and learns from itself: the two views
-    are images of two random halves of the recording's time, drawn again at every step. The
-    embedding is then that of the image encoder alone.
+    Where no unit has a waveform the image has no partner, and this is not NEMO: the row is called
+    "autocorrelogram only". The image learns from itself: the two views are images of two random
+    halves of the recording's time, drawn again at every step. The embedding is then that of the
+    image encoder alone.
 
     Parameters
     ----------
@@ -55,9 +56,9 @@ class Nemo(EmbeddingSystem):
     max_lag : float
         Longest lag in seconds; where half of the median epoch is shorter, that.
     steps, batch_size : int
-        Steps of training, and the units in each.
+        Most steps of training (it ends when the held-out loss falls no more), and units in each.
     learning_rate : float
-        Of AdamW.
+        Of Adam with warm restarts.
 
     Attributes
     ----------
@@ -70,7 +71,9 @@ class Nemo(EmbeddingSystem):
 
     Notes
     -----
-    Departures from the paper, for which the row is called ``nemo-style``:
+    As published: deciles of the rate, lags in log steps to 1 s, batch norm and dropout in the
+    image encoder, temperature, Adam with warm restarts, batches of 1,024 or all units, the kinds
+    of augmentation. Departures from the paper, for which the row is called ``nemo-style``:
 
     - Without waveforms there is no second modality, and training is that of SimCLR on halves of
       the time.
@@ -79,9 +82,9 @@ class Nemo(EmbeddingSystem):
       blocks (20 times the longest lag at most) and no pair spans two of them. Instantaneous rates
       leave out the spike itself, and what their window (250 ms, or the longest lag if shorter)
       loses at the edge of a block. So trials of 0.4 s give images without bias.
-    - 40 columns instead of 101, and fewer steps, for a processor. Strengths of the augmentations
-      (images: smoothing and shifting along the lags, scaling, noise, pixels set to zero;
-      waveforms: noise) are our own.
+    - The two sides of an autocorrelogram are added: 51 columns for the published 101.
+    - Strengths of the augmentations (images: smoothing and shifting along the lags, scaling,
+      noise, pixels set to zero; waveforms: noise) are our own.
     - The weights kept are those of the lowest loss among a tenth of the units, held out.
 
     References
@@ -109,10 +112,10 @@ class Nemo(EmbeddingSystem):
     projection: int = 512
     temperature: float = 0.5
     rate_bins: int = 10
-    lag_bins: int = 40
+    lag_bins: int = 51
     max_lag: float = 1.0
-    steps: int = 500
-    batch_size: int = 256
+    steps: int = 3000
+    batch_size: int = 1024
     learning_rate: float = 5e-4
 
     def __post_init__(self) -> None:
@@ -127,6 +130,12 @@ class Nemo(EmbeddingSystem):
     def candidates(self) -> list[System]:
         """Return this one, and one of a sharper loss (or of the paper's, if this one is)."""
         return [self, replace(self, temperature=0.1 if self.temperature > 0.1 else 0.5)]
+
+    def row_name(self, recordings: Recordings) -> str:
+        """Return the name of its row: without a waveform this is not NEMO."""
+        read = (read_waveforms(units, self.waveform or "") for units in recordings.values())
+        found = self.waveform is not None and any(one is not None for one in read)
+        return self.name if found else "autocorrelogram only"
 
     def fit(self, recordings: Recordings, *, seed: int = 0, progress: bool = False) -> Nemo:
         """Learn from recordings without labels; see `EmbeddingSystem.fit`.

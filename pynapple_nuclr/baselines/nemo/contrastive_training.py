@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 _FEWEST = 8  # units, below which there is nothing to compare
 _HELD_OUT = 10  # one unit in so many is held out …
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 5, 500  # … but none if it would be fewer, and never more
-_CHECKS = 20
+_CHECKS = 20  # at least
+_MOST_STEPS = 50  # between two checks
+_RESTART = 100  # steps, after which the learning rate is back
+_PATIENCE = 2 * _RESTART  # steps without a lower loss before the training ends
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,16 @@ class Material:
     waveforms: Array | None  # (units, samples); None if no unit of any recording has one
     mean: Array  # (rates, lags): mean image
     scale: float  # s.d. of all pixels around it
+    normalised: Tensor  # (units, rates, lags): images of the whole recordings
 
     def views(self, units: Indices, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return two views of units: image and waveform, or images of two random halves."""
-        counts = pool([self.counts], [units])
         if self.waveforms is not None:
-            return self._images(counts), torch.from_numpy(self.waveforms[units])
+            return self.normalised[units], torch.from_numpy(self.waveforms[units])
+        counts = pool([self.counts], [units])
         half = np.argsort(rng.random(counts.spikes.shape), axis=1) < PARTS // 2
-        return self._images(counts, half), self._images(counts, ~half)
-
-    def _images(self, counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Tensor:
-        return torch.from_numpy((images(counts, chosen) - self.mean) / self.scale)
+        seen = [(images(counts, one) - self.mean) / self.scale for one in (half, ~half)]
+        return torch.from_numpy(seen[0]), torch.from_numpy(seen[1])
 
 
 def collect_material(
@@ -91,11 +93,14 @@ def collect_material(
             f"{'spikes and a waveform' if waveforms else 'spikes'}; expected at least {_FEWEST}"
         )
     whole = images(pooled)
+    mean = whole.mean(axis=0)
+    scale = max(float((whole - mean).std()), 1e-6)
     return Material(
         counts=pooled,
         waveforms=_join(waveforms, dict(zip(names, chosen, strict=True))),
-        mean=whole.mean(axis=0),
-        scale=max(float((whole - whole.mean(axis=0)).std()), 1e-6),
+        mean=mean,
+        scale=scale,
+        normalised=torch.from_numpy((whole - mean) / scale),
     )
 
 
@@ -122,7 +127,8 @@ def train(
 ) -> list[dict[str, float]]:
     """Train networks in place, keep those of the best check, and return the history.
 
-    A tenth of the units are held out; the best check is that of the lowest loss among them.
+    A tenth of the units are held out; the best check is that of the lowest loss among them, and
+    training ends when it falls no more.
     """
     units = rng.permutation(material.counts.n_units)
     n_held_out = min(len(units) // _HELD_OUT, _MOST_HELD_OUT)
@@ -146,11 +152,14 @@ def train(
             "held_out_accuracy": matching_accuracy(logits),
         }
 
-    return fit_network(
-        networks,
-        [torch.optim.AdamW(networks.parameters(), lr=settings.learning_rate)],
-        next_loss,
-        check,
-        FitPlan("nemo", settings.steps, max(1, settings.steps // _CHECKS), keep_best=True),
-        progress=progress,
+    check_every = max(1, min(settings.steps // _CHECKS, _MOST_STEPS))
+    plan = FitPlan(
+        "nemo",
+        settings.steps,
+        check_every,
+        restart_every=_RESTART,
+        keep_best=True,
+        patience=-(-_PATIENCE // check_every),
     )
+    optimizer = torch.optim.Adam(networks.parameters(), lr=settings.learning_rate)
+    return fit_network(networks, [optimizer], next_loss, check, plan, progress=progress)

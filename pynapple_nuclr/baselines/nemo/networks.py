@@ -11,6 +11,7 @@ from torch.nn import functional as F
 _NOISE = 0.1  # s.d. of the noise on images (of unit variance) and on waveforms (of peak 1)
 _SCALING = 0.1  # largest relative change of an image's amplitude
 _PEPPER = 0.05  # fraction of an image's pixels that are set to zero
+_DROPOUT = 0.2  # in the encoder of images
 _AT_ONCE = 1024  # units that are encoded at a time
 
 
@@ -19,18 +20,26 @@ def image_encoder(rates: int, lags: int, dim: int) -> nn.Sequential:
     width = 16 * -(-rates // 4) * -(-lags // 4)
     return nn.Sequential(
         nn.Unflatten(1, (1, rates)),
-        nn.Conv2d(1, 8, (3, 5), padding="same"),
-        nn.GELU(),
-        nn.AvgPool2d(2, ceil_mode=True),
-        nn.Conv2d(8, 16, (3, 5), padding="same"),
-        nn.GELU(),
-        nn.AvgPool2d(2, ceil_mode=True),
+        *_convolution(1, 8),
+        *_convolution(8, 16),
         nn.Flatten(),
-        nn.LayerNorm(width),
         nn.Linear(width, dim),
+        nn.BatchNorm1d(dim),
         nn.GELU(),
+        nn.Dropout(_DROPOUT),
         nn.Linear(dim, dim),
     )
+
+
+def _convolution(channels: int, filters: int) -> list[nn.Module]:
+    """Return a convolution that halves rates and lags."""
+    return [
+        nn.Conv2d(channels, filters, (3, 5), padding="same"),
+        nn.BatchNorm2d(filters),
+        nn.GELU(),
+        nn.Dropout(_DROPOUT),
+        nn.AvgPool2d(2, ceil_mode=True),
+    ]
 
 
 def waveform_encoder(samples: int, dim: int) -> nn.Sequential:

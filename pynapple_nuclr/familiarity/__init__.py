@@ -4,6 +4,7 @@ from pynapple_nuclr.familiarity._familiarity_report import (
     MIN_FAMILIARITY,
     compare,
     familiarity_report,
+    probability_of_largest,
     warn_if_unfamiliar,
 )
 from pynapple_nuclr.familiarity.training_reference import (
@@ -17,7 +18,8 @@ __all__ = [
     "compare",
     "describe_training",
     "familiarity_report",
-    "write_training_data",
+    "probability_of_largest",
     "record_training_data",
     "warn_if_unfamiliar",
+    "write_training_data",
 ]

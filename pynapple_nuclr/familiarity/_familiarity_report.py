@@ -84,7 +84,7 @@ def compare(encoder: Encoder, source: PatchReader, starts: NDArray[Any]) -> Comp
     deviation = (value - reference.mean) / sd
     far = distances(seen.unit_values(), reference.units_mean, reference.units_sd)
     return Comparison(
-        _probability(deviation, n - 1 + _PRIOR),
+        probability_of_largest(deviation, n - 1 + _PRIOR),
         share_as_far(reference, far),
         n,
         _back(scales, value),
@@ -94,8 +94,11 @@ def compare(encoder: Encoder, source: PatchReader, starts: NDArray[Any]) -> Comp
     )
 
 
-def _probability(deviation: Floats, freedom: int) -> float:
-    """Return how probable it is that the largest of so many deviations is as large."""
+def probability_of_largest(deviation: Floats, freedom: int) -> float:
+    """Return how probable it is that the largest of so many deviations (in s.d.) is as large.
+
+    NaN without any.
+    """
     known = np.abs(deviation[np.isfinite(deviation)])
     if not len(known):
         return float("nan")

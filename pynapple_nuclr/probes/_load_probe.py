@@ -15,6 +15,9 @@ from pynapple_nuclr.probes._probe import Probe
 from pynapple_nuclr.probes.inputs import check_parameters
 from pynapple_nuclr.probes.probe_file import FILE, read_probe
 
+BUNDLED_PROBES = {"waveform-type": Path(__file__).parents[1] / "weights" / "waveform-type"}
+"""The probes that come with the package."""
+
 
 def load_probe(path: str | Path, trusted: Sequence[str] | None = None, **hub: Any) -> Probe:
     """Read a probe from a file, a folder or the Hugging Face hub, without executing anything.
@@ -22,7 +25,9 @@ def load_probe(path: str | Path, trusted: Sequence[str] | None = None, **hub: An
     Parameters
     ----------
     path : str or Path
-        A file or folder that `Probe.save` wrote, or ``"owner/name"`` on the hub.
+        A file or folder that `Probe.save` wrote, or ``"owner/name"`` on the hub; or one that
+        comes with the package: ``"waveform-type"`` (narrow, as of putative fast-spiking
+        interneurons, or broad; from spikes alone).
     trusted : sequence of str, optional
         Types in the file to trust beside those of scikit-learn and numpy that are trusted by
         default: linear models, SVC, decision trees and forests, pipelines of these. An error
@@ -60,7 +65,7 @@ def load_probe(path: str | Path, trusted: Sequence[str] | None = None, **hub: An
     is_list = isinstance(trusted, (list, tuple, set))
     if trusted is not None and not (is_list and all(isinstance(one, str) for one in trusted)):
         raise TypeError(f"trusted={trusted!r}; expected names of types: ['module.Class', …]")
-    file = _find(path, hub)
+    file = _find(BUNDLED_PROBES.get(str(path), path), hub)
     params, fitted = read_probe(file, trusted)
     probe = Probe(**params)
     for name, value in fitted.items():
@@ -91,6 +96,9 @@ def _check_usable(probe: Probe, size: int) -> None:
         raise ValueError(f"it needs {reprlib.repr(n_columns)} columns")
     if not isinstance(probe.encoder_, str | None):
         raise ValueError(f"its encoder is {reprlib.repr(probe.encoder_)}")
+    means = np.asarray(probe.training_recordings_.get("means", np.empty((0, n_columns))))
+    if means.ndim != 2 or means.shape[1] != n_columns:
+        raise ValueError(f"it knows {means.shape} means of recordings")
     x = np.zeros((2, n_columns))
     if not np.isin(probe.predict(x), classes).all():
         raise ValueError("it predicts other labels than its classes")

@@ -17,10 +17,15 @@ from pynapple_nuclr.columns import MISSING_LABELS, UNKNOWN, is_missing_label
 from pynapple_nuclr.probes.annotation import units_to_annotate, write_predictions
 from pynapple_nuclr.probes.cross_validation import most_probable
 from pynapple_nuclr.probes.fitting import fit_probe, new_estimator
-from pynapple_nuclr.probes.inputs import rows_to_predict, warn_of_training_units
+from pynapple_nuclr.probes.inputs import (
+    check_threshold,
+    rows_to_predict,
+    warn_of_training_units,
+)
 from pynapple_nuclr.probes.probe_card import chance_text, score_text
 from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.saving import ProbeFiles
+from pynapple_nuclr.probes.training_recordings import warn_if_unlike
 from pynapple_nuclr.recording import Units
 
 
@@ -56,6 +61,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     missing_labels : collection of str
         Texts in the column that are no label, in any case (None and NaN never are one). Default:
         "", "nan", "unknown", "n/a", "none", "root", "void" and "?".
+    threshold : float, optional
+        Default of `annotate`: how sure a prediction has to be, or the unit is called "unknown".
     n_shuffles : int
         How often the labels are shuffled to compute chance: the macro F1 of the out-of-fold
         predictions against shuffled labels (1 or more).
@@ -76,6 +83,9 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         "unit_statistics"). Vectors of another encoder are refused.
     n_units_, n_features_in_, training_hashes_ : int, int, ndarray
         Units and columns of training; hashes of its embedded units.
+    training_recordings_ : dict
+        Of a probe of statistics alone: ``means`` (recordings, columns) and ``variance`` (columns,)
+        within recordings, by which `annotate` refuses recordings unlike these. Else empty.
     cv_score_, cv_chance_, cv_chance_sd_ : float
         Cross-validated macro F1 of the pooled out-of-fold predictions; mean and standard
         deviation of the same if the labels are shuffled.
@@ -125,6 +135,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         standardize: str = "none",
         prefix: str = "nuclr",
         calibrate: bool = True,
+        threshold: float | None = None,
         missing_labels: Collection[str] = MISSING_LABELS,
         n_shuffles: int = 100,
     ) -> None:
@@ -135,6 +146,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         self.standardize = standardize
         self.prefix = prefix
         self.calibrate = calibrate
+        self.threshold = threshold
         self.missing_labels = missing_labels
         self.n_shuffles = n_shuffles
 
@@ -302,14 +314,15 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             Units whose confidence is not so far above a guess are called "unknown": 0 is as sure
             as the share of the predicted class (1 / classes for the default estimator, which
             weighs classes equally; else that of the training units), 1 is certain. With two
-            classes, 0.5 asks for a probability of 0.75.
+            equal classes, 0.5 asks for a probability of 0.75. Default: that of the probe.
         probabilities : bool
             Also write ``predicted_<target>_p_<class>``.
         encoder : Encoder or str, optional
             That encoder, where it is neither the bundled one nor used in this process before.
         force : bool
-            Write the predictions of a probe whose score is not above chance; else all its units
-            are called "unknown".
+            Write the predictions of a probe whose score is not above chance, and those for a
+            recording whose statistics are unlike those of the training recordings; else all
+            its units are called "unknown".
         **embedding
             Options of `embed` for units that are not embedded: ``gaps``, ``epochs``, ``device``,
             ``precision``, ``progress``.
@@ -341,8 +354,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         L4 unknown unknown L5
         """
         check_is_fitted(self)
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold={threshold!r}; expected a number from 0 to 1")
+        threshold = self.threshold if threshold is None else threshold
+        check_threshold(threshold)
         if not hasattr(self, "predict_proba"):
             raise ValueError(
                 f"{self.estimator_!r} gives no probabilities; wrap it in scikit-learn's "
@@ -356,6 +369,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
                 "predictions)",
                 stacklevel=2,
             )
+            threshold = np.inf
+        elif not force and warn_if_unlike(self, rows_to_predict(self, units), units, stacklevel=2):
             threshold = np.inf
         return write_predictions(
             units,

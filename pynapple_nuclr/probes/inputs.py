@@ -35,6 +35,7 @@ def check_parameters(probe: Probe) -> None:
         raise ValueError(f"standardize={probe.standardize!r}; expected 'none' or 'recording'")
     if probe.inputs not in ("auto", *INPUTS):
         raise ValueError(f"inputs={probe.inputs!r}; expected 'auto' or one of {', '.join(INPUTS)}")
+    check_threshold(probe.threshold)
     if not isinstance(probe.calibrate, bool):
         raise ValueError(f"calibrate={probe.calibrate!r}; expected True or False")
     is_count = isinstance(probe.n_shuffles, (int, np.integer)) and probe.n_shuffles >= 1
@@ -47,6 +48,12 @@ def check_parameters(probe: Probe) -> None:
         )
     if probe.target in probe.features:
         raise LeakError(f"features names {probe.target!r}, the label to predict")
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a threshold that is no number from 0 to 1; None is no threshold."""
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ValueError(f"threshold={threshold!r}; expected a number from 0 to 1")
 
 
 class Training(NamedTuple):

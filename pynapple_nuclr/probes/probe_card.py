@@ -17,6 +17,13 @@ _LIMITS = """\
 - For research; not for any clinical decision."""
 
 
+_FROM = {
+    "embedding": "their NuCLR embeddings",
+    "statistics": "the statistics of their activity (`unit_statistics`)",
+    "both": "their NuCLR embeddings and the statistics of their activity",
+}
+
+
 def probe_facts(probe: Probe) -> dict[str, Any]:
     """Return what is known of a fitted probe, as name → value."""
     spread = f" ± {probe.cv_chance_sd_:.2f}" if probe.cv_chance_sd_ >= 0 else ""
@@ -90,7 +97,7 @@ tags: ["neuroscience", "pynapple", "nwb", "probe"]
 ---
 # A probe of {probe.target}
 
-It predicts the {probe.target} of recorded units from their NuCLR embeddings.
+It predicts the {probe.target} of recorded units from {_FROM[probe.inputs_]}.
 
 {facts}
 

@@ -25,6 +25,7 @@ PARAMETERS = (
     "prefix",
     "standardize",
     "target",
+    "threshold",
 )
 """What a probe is made with."""
 
@@ -44,20 +45,22 @@ FITTED = (
     "n_units_",
     "temperature_",
     "training_hashes_",
+    "training_recordings_",
 )
 """What a fitted probe knows."""
 
 FILE = "probe.skops"
 """The probe's file in a folder or on the hub, beside its card README.md."""
 
-_FORMAT = "pynapple_nuclr probe 4"
+_FORMAT = "pynapple_nuclr probe 5"
 _OLD_NAMES = {"normalize": "standardize", "seen_": "training_hashes_"}
 # What files of the old formats do not hold, parameters and fitted attributes. In format 2, only ""
 # and "nan" were missing labels.
+_ADDED_TO_4: tuple[dict[str, Any], ...] = ({"threshold": None}, {"training_recordings_": {}})
 _ADDED_TO_3: tuple[dict[str, Any], ...] = (
-    {"inputs": "embedding"},
+    _ADDED_TO_4[0] | {"inputs": "embedding"},
     # zero: the share is then taken to be 1 / classes
-    {"inputs_": "embedding", "cv_inputs_": {}, "class_shares_": 0.0},
+    _ADDED_TO_4[1] | {"inputs_": "embedding", "cv_inputs_": {}, "class_shares_": 0.0},
 )
 _ADDED_TO_2: tuple[dict[str, Any], ...] = (
     _ADDED_TO_3[0] | {"missing_labels": ("", "nan"), "n_shuffles": 5},
@@ -65,6 +68,7 @@ _ADDED_TO_2: tuple[dict[str, Any], ...] = (
 )
 _ADDED = {
     _FORMAT: ({}, {}),
+    "pynapple_nuclr probe 4": _ADDED_TO_4,
     "pynapple_nuclr probe 3": _ADDED_TO_3,
     "pynapple_nuclr probe 2": _ADDED_TO_2,
 }

@@ -1,5 +1,16 @@
-"""Draw the figure of the README: `python docs/readme_figure.py` writes _static/readme.png."""
+"""Draw the figure of the README from a real recording; writes _static/readme.png.
 
+    python docs/readme_figure.py --data ../shared/data
+
+A rat of Luo, Bondy et al. 2020 (eLife 9:e59716, Apache-2.0) on which the encoder was not trained.
+The probe "waveform-type", fitted on the other rats, labels its units from their spikes; their
+waveforms, which the probe does not read, show what the labels are worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,73 +21,90 @@ from matplotlib.axes import Axes
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.plotting.style import class_style
 
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+from waveform_probe import fit, labelled  # noqa: E402
+
+from recordings import rats  # noqa: E402
+
 INK, SOFT = "#1f2733", "#667080"
-INTERVAL = nap.IntervalSet(100, 130)  # seconds of the recording that are drawn
+RAT, SESSION = "T181", "T181_2018_06_19_idle_bank1"
+INTERVAL = nap.IntervalSet(100, 115)  # seconds of the recording that are drawn
+TYPES = {"broad": class_style(0)[0], "narrow": class_style(1)[0], "unknown": "#a9b3c0"}
 
 
-def label_a_new_mouse() -> nap.TsGroup:
-    """Return a simulated recording, with types predicted by a probe fitted on two others."""
-    mice = nap_nuclr.simulate("context", n_units=90, duration=300, animals=3, seed=5)
-    mice = {name: nap_nuclr.embed(units, progress=False) for name, units in mice.items()}
-    units = mice.pop("animal2")
-    return nap_nuclr.Probe("cell_type").fit(mice, verbose=False).annotate(units)
+def label_a_new_rat(data: Path) -> tuple[nap.TsGroup, nap_nuclr.Probe]:
+    """Return a recording with predicted types, and the probe, fitted on the other rats."""
+    recordings = labelled(data)
+    waveforms = rats(data, [SESSION])[SESSION]
+    probe = fit({name: one for name, one in recordings.items() if not name.startswith(RAT)})
+    units = probe.annotate(nap_nuclr.embed(recordings[SESSION], progress=False))
+    units["waveform"] = list(waveforms["waveform"])
+    return units, probe
 
 
 def draw_spikes(ax: Axes, units: nap.TsGroup) -> None:
-    """Draw the spikes, one row per unit."""
+    """Draw the spikes, one row per unit, from the surface down, in the colour of its type."""
     trains = units.restrict(INTERVAL)
-    for row, unit in enumerate(trains.index):
+    order = np.argsort(-np.asarray(units["depth_from_tip_um"]))
+    for row, unit in enumerate(np.asarray(units.index)[order]):
         times = trains[unit].t - INTERVAL.start[0]
-        ax.plot(
-            times, np.full(len(times), row), "|", color=INK, markersize=2.1, markeredgewidth=0.5
-        )
-    ax.set(
-        xlabel="time (s)", ylabel="unit", xlim=(0, INTERVAL.tot_length()), ylim=(-2, len(units) + 1)
-    )
+        colour = TYPES[units["predicted_waveform_type"].loc[unit]]
+        ax.plot(times, np.full(len(times), row), "|", color=colour, markersize=1.6)
+    ax.set(xlabel="time (s)", ylabel="unit, by depth", xlim=(0, INTERVAL.tot_length()))
+    ax.set_ylim(len(units) + 1, -2)
 
 
-def draw_rates(ax: Axes, units: nap.TsGroup) -> None:
-    """Draw the rate of each predicted type, relative to its mean."""
-    types = units.getby_category("predicted_cell_type")
-    for i, (name, group) in enumerate(sorted(types.items())):
-        rate = group.count(0.5).smooth(0.7).mean(axis=1)
-        part = rate.restrict(INTERVAL)
-        ax.plot(
-            part.t - INTERVAL.start[0],
-            part.values / rate.values.mean(),
-            color=class_style(i)[0],
-            label=name,
-            linewidth=1.8,
-        )
-    ax.axhline(1, color="#c3cad4", linewidth=0.8, zorder=0)
-    ax.set(xlabel="time (s)", ylabel="rate / mean rate", xlim=(0, INTERVAL.tot_length()))
-    ax.set_ylim(0.4, 1.7)
+def draw_map(ax: Axes, units: nap.TsGroup) -> None:
+    """Draw the first two components of the embeddings."""
+    nap_nuclr.plot_embedding(units, "predicted_waveform_type", ax=ax)
+    ax.get_legend().remove()
 
 
-def write(path: Path) -> float:
-    """Write the figure; return the share of units whose predicted type is the true one."""
-    units = label_a_new_mouse()
+def draw_waveforms(ax: Axes, units: nap.TsGroup) -> None:
+    """Draw the median waveform of the units of each predicted type, with quartiles."""
+    waveform = np.stack(units["waveform"])
+    waveform = waveform / -waveform.min(axis=1, keepdims=True)
+    predicted = np.asarray(units["predicted_waveform_type"])
+    time = np.arange(waveform.shape[1]) / 30
+    for name, colour in TYPES.items():
+        own = waveform[predicted == name]
+        low, middle, high = np.nanpercentile(own, [25, 50, 75], axis=0)
+        if name != "unknown":
+            ax.fill_between(time, low, high, color=colour, alpha=0.2, lw=0)
+        ax.plot(time, middle, color=colour, lw=1.8, label=f"{name} ({len(own)})")
+    ax.set(xlabel="time (ms)", ylabel="waveform / trough")
+
+
+def write(data: Path, path: Path) -> str:
+    """Write the figure; return what it shows in words."""
+    units, probe = label_a_new_rat(data)
     style = {"font.size": 9, "axes.edgecolor": SOFT, "axes.spines.top": False}
     with plt.rc_context(style | {"axes.spines.right": False}):
-        figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.3), layout="constrained")
+        figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), layout="constrained")
         draw_spikes(axes[0], units)
-        nap_nuclr.plot_embedding(units, "predicted_cell_type", ax=axes[1])
-        axes[1].get_legend().remove()
-        draw_rates(axes[2], units)
-        handles = axes[2].get_legend_handles_labels()
-        axes[2].legend(
-            *handles, frameon=False, fontsize=8.5, ncols=3, loc="upper center", columnspacing=1
+        draw_map(axes[1], units)
+        draw_waveforms(axes[2], units)
+        axes[2].legend(frameon=False, fontsize=8.5, title="predicted from spikes")
+        titles = (
+            "spikes",
+            "embed, annotate: predicted types",
+            "waveforms, which the probe does not read",
         )
-        titles = ("spikes", "embed, annotate: predicted types", "their firing rates")
         for ax, words in zip(axes, titles, strict=True):
             ax.set_title(words, loc="left", color=INK, weight="bold", fontsize=10)
         figure.savefig(path, dpi=160, facecolor="white")
     plt.close(figure)
-    return float(
-        np.mean(np.asarray(units["predicted_cell_type"]) == np.asarray(units["cell_type"]))
+    true, predicted = np.asarray(units["waveform_type"]), units["predicted_waveform_type"]
+    known = (true != "") & (np.asarray(predicted) != "unknown")
+    right = np.mean(true[known] == np.asarray(predicted)[known])
+    return (
+        f"{SESSION}: {len(units)} units; of {(true != '').sum()} with a known type "
+        f"{known.sum()} got a label, and {right:.0%} of these are right\n{probe}"
     )
 
 
 if __name__ == "__main__":
-    right = write(Path(__file__).parent / "_static" / "readme.png")
-    print(f"{right:.0%} of the predicted types are right")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    print(write(parser.parse_args().data, ROOT / "docs" / "_static" / "readme.png"))

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((ROOT / "tutorials").glob("*.md"))]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-MEASURED = ("benchmarks.md", "bundled_encoder.md")
+MEASURED = ("benchmarks.md", "bundled_encoder.md", "real_recordings.md", "waveform_type.md")
 
 
 @pytest.fixture

@@ -161,6 +161,18 @@ def test_split_of_short_epochs_names_join(tiny_units, encoder):
 # spike times that look like milliseconds or samples
 
 
+@pytest.mark.parametrize("factor", [1000.0, 30_000.0])
+def test_a_short_recording_in_milliseconds_or_samples_is_warned_of(factor):
+    """Ten seconds are too short to look like days: but no unit fires twice within half a second."""
+    short = nap_nuclr.simulate("context", n_units=20, duration=10, seed=0)
+    wrong = nap.TsGroup({i: nap.Ts(factor * short[i].t) for i in short.index})
+    with pytest.warns(UserWarning, match="no unit fires twice within .* milliseconds or samples"):
+        nap_nuclr.unit_statistics(wrong)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nap_nuclr.unit_statistics(short)
+
+
 def test_milliseconds_taken_for_seconds_are_warned_of(tiny_units, encoder):
     support = nap.IntervalSet(0, 4e5)
     trains = {i: nap.Ts(np.linspace(10, 4e5 - 10, 2000)) for i in range(3)}

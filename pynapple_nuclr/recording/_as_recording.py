@@ -14,6 +14,8 @@ from pynapple_nuclr.config import Modality
 from pynapple_nuclr.recording._recording import Recording
 from pynapple_nuclr.recording.spike_layout import pack_spikes, place_intervals
 
+_SHORTEST = 0.5  # s: an interval as short as this is among the first hundreds of any recording
+_INTERVALS, _UNITS, _SPIKES_EACH = 300, 50, 500
 _SLOWEST_FRAME = 5.0  # s: imaging of whole brains takes up to 3 s a frame; 200 Hz are 5 ms
 
 Units: TypeAlias = nap.TsGroup | nap.TsdFrame
@@ -193,13 +195,20 @@ def _epochs(units: Units, epochs: nap.IntervalSet | None) -> NDArray[np.float64]
 
 
 def _warn_if_not_seconds(group: nap.TsGroup, name: str) -> None:
-    """Warn of spike times that look like milliseconds or samples taken for seconds."""
+    """Warn of spike times that look like milliseconds or samples taken for seconds.
+
+    No unit fires twice within half a second, or a day and more is nearly silent.
+    """
     hours = float(np.diff(group.time_support.values, axis=1).sum()) / 3600
     rate = float(np.median(np.nan_to_num(group["rate"])))  # older pynapple: NaN of silent units
-    if hours > 24 and rate < 0.01:
+    intervals = np.concatenate([np.diff(group[i].t[:_SPIKES_EACH]) for i in group.index[:_UNITS]])
+    slow = len(intervals) >= _INTERVALS and intervals.min() > _SHORTEST
+    if slow or (hours > 24 and rate < 0.01):
+        shortest = f", and no unit fires twice within {intervals.min():.2g} s" if slow else ""
         warnings.warn(
-            f"recording {name!r} lasts {hours:.0f} hours at a median rate of {rate:.2g} Hz: its "
-            "spike times look like milliseconds or samples; pynapple expects seconds",
+            f"recording {name!r} lasts {hours:.1f} hours at a median rate of {rate:.2g} Hz"
+            f"{shortest}: its spike times look like milliseconds or samples; pynapple expects "
+            "seconds",
             UserWarning,
             stacklevel=2,
         )

@@ -120,8 +120,8 @@ def test_a_tutorial_runs_in_time_and_agrees_with_its_text(page, monkeypatch, tmp
 def checks_first_embedding(names, printed):
     assert "read back, bit for bit: True" in printed
     assert "4 of 20 units have no spike in any window" in printed
-    assert "is unlike the data" in printed
-    assert names["units"]["nuclr_stability"].min() > 0.7
+    assert "look like milliseconds" in printed and "is unlike the data" in printed
+    assert names["units"]["nuclr_stability"].median() > 0.75
 
 
 def checks_your_own_probe(names, printed):

@@ -1,5 +1,6 @@
 """POYO on recordings whose tuning is known, and the decoder of populations on the worlds."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,10 +17,11 @@ import pynapple_nuclr as nap_nuclr
 import recordings as readers  # benchmarks/recordings.py
 from pynapple_nuclr import EncoderConfig
 from pynapple_nuclr.baselines.poyo._poyo import Poyo, UnitEmbeddingDecoder
+from pynapple_nuclr.baselines.poyo.spike_decoder import ActivityWindows
 
 CHANCE = 0.33  # of three classes
-SMALL = {"dim": 32, "max_spikes": 128}
-TINY = {"dim": 16, "steps": 6, "batch_size": 4, "max_spikes": 40}
+SMALL = {"dim": 32}
+TINY = {"dim": 16, "steps": 6, "batch_size": 4}
 WINDOWS = EncoderConfig(patch_duration=0.2, window_duration=4.0)
 
 
@@ -225,6 +227,62 @@ def test_settings_are_plain_and_know_the_behaviour():
         assert first is system
         assert json.dumps(first.settings()) != json.dumps(second.settings())
         assert type(second) is type(system)
+
+
+def test_a_window_shows_starts_and_ends_and_all_spikes_of_the_units_that_are_kept():
+    rng = np.random.default_rng(0)
+    rows = np.repeat(np.arange(120), 3)  # one window: three spikes of each of 120 units
+    windows = ActivityWindows(
+        times=rng.uniform(0, 1, 360).astype(np.float32),
+        rows=rows,
+        ends=np.array([0, 360]),
+        lengths=np.ones(1),
+        query_times=np.full((1, 1), 0.5),
+        targets={},
+        n_units=130,
+    )
+    times, who, kinds = windows.read(0, None)
+    assert np.bincount(who).tolist() == [5] * 120 and (who[kinds == 0] == rows).all()
+    assert sorted(times[kinds == 1]) == [0] * 120 and sorted(times[kinds == 2]) == [1] * 120
+    kept = []
+    for _ in range(50):
+        _, who, kinds = windows.read(0, rng)
+        counts = np.bincount(who)
+        assert set(counts) <= {0, 5}  # a unit is left out as a whole, or not at all
+        kept.append(np.count_nonzero(counts))
+    assert 30 <= min(kept) < 80 < max(kept) <= 120
+    few = dataclasses.replace(windows, rows=rows // 4)
+    assert len(np.unique(few.read(0, rng)[1])) == 30
+
+
+def test_time_series_are_decoded_at_several_times_of_a_window_from_spikes_and_from_calcium():
+    rng = np.random.default_rng(0)
+    times = np.arange(0, 200, 0.1)
+    speed = np.convolve(rng.normal(size=len(times)), np.ones(8) / 3, "same")
+    gain = np.repeat([1.0, 0.0, -1.0], 5)
+    behaviour = {"a": nap.Tsd(times, speed)}
+    noise = 0.5 * rng.normal(size=(len(times), 15))
+    traces = nap.TsdFrame(times, speed[:, None] * gain + noise)
+    expected = 2.0 * np.exp(speed[:, None] * gain)
+    counts = rng.poisson(expected)
+    spikes = nap.TsGroup({unit: nap.Ts(np.repeat(times, counts[:, unit])) for unit in range(15)})
+    for units in (traces, spikes):
+        system = Poyo(behaviour=behaviour, steps=200, passes=40, **SMALL)
+        system.fit({"a": units})
+        assert system.history_[-1]["held_out_behaviour"] > 0.5
+        direction = system.embed({"a": units})["a"]
+        assert direction.shape == (15, 32) and np.isfinite(direction).all()
+        ends = direction[:5].mean(axis=0), direction[10:].mean(axis=0)
+        along = direction @ (ends[0] - ends[1])
+        assert abs(np.corrcoef(along, gain)[0, 1]) > 0.8
+    with pytest.raises(ValueError, match="window=500"):
+        Poyo(behaviour=behaviour, window=500).fit({"a": traces})
+
+
+def test_steps_are_tied_to_the_number_of_windows():
+    units, behaviour = session(0, trials=24)
+    system = Poyo(behaviour={"a": behaviour}, dim=16, batch_size=4, passes=2).fit({"a": units})
+    assert system.history_[-1]["step"] == 11  # 22 windows are not held out
 
 
 def test_a_population_of_one_gives_no_answer():

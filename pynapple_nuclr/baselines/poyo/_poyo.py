@@ -1,4 +1,4 @@
-"""POYO: vectors of units, learned by a decoder of spikes."""
+"""POYO+: vectors of units, learned by a decoder of behaviour."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import pynapple as nap
 from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
 from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings, System
 from pynapple_nuclr.baselines.known_vectors import vectors_in_unit_order
-from pynapple_nuclr.baselines.poyo.spike_decoder import SpikeDecoder, SpikeWindows, spikes_in
+from pynapple_nuclr.baselines.poyo.spike_decoder import (
+    ActivityWindows,
+    SpikeDecoder,
+    frames_in,
+    spikes_in,
+)
 from pynapple_nuclr.baselines.poyo.targets import (
+    Behaviour,
     DecodingTask,
+    behaviour_of,
     digest,
+    series_targets,
     shared_components,
     target_of,
     tasks_of,
-    trials_of,
 )
 from pynapple_nuclr.baselines.poyo.vector_learning import VectorLearner
 from pynapple_nuclr.config import EncoderConfig
@@ -36,20 +42,19 @@ Floats = NDArray[np.float64]
 class Poyo(EmbeddingSystem):
     """Vectors of units that a decoder of behaviour learns together with itself.
 
-    Every spike is a token: the vector of its unit, at its time. A Perceiver reads the tokens of a
-    window into latent tokens, and decodes the behaviour. One network is trained on all
-    recordings; each unit and each recording has a vector of its own. A new recording is
-    identified: with the network frozen, only the vectors of its units, and its own, are learned,
-    from its own behaviour. So `embed` needs the behaviour of new recordings, too.
+    Every spike is a token: the vector of its unit, at its time; so are the start and the end of
+    each unit. Of calcium each frame of each unit is one: a map of the unit's vector and the value.
+    A Perceiver reads the tokens of a window into latent tokens, and decodes the behaviour, with a
+    query for each target and time. At each step of training whole units are left out: of a window
+    with more than 30 so many stay as a triangular law from 30 to 300 (mode 100) says. One network
+    is trained on all recordings; each unit and each recording has a vector of its own. A new
+    recording is identified: with the network frozen, only the vectors of its units, and its own,
+    are learned, from its own behaviour. So `embed` needs the behaviour of new recordings, too.
 
     Departures from the paper:
 
     - far fewer layers, latent tokens and steps, and AdamW in place of LAMB: for a processor;
-    - a window is one interval of `behaviour` and is decoded once, at its middle, for each target
-      (a query for each task, as in POYO+); published windows last 1 s, decoded at many times;
-    - of a window with more spikes than `max_spikes` so many are drawn at random, others each time,
-      instead of dropping whole units;
-    - one learned token beside the spikes of a window, not a start and an end token for each unit;
+    - with intervals for `behaviour` a window is one interval, and is decoded once, at its middle;
     - a unit's vector is its deviation from one that all units share and learn. It begins at 0, so
       that differences between units come from their spikes alone, and decays, so that units with
       little information stay together;
@@ -62,17 +67,21 @@ class Poyo(EmbeddingSystem):
         trial, for example). Strings, and numbers of at most 10 distinct values, are classes;
         other numbers are standardised and regressed. A column with one value only is left out,
         and so are missing values (None, NaN, "") and classes that `fit` did not get.
+        Or → Tsd or TsdFrame: its signals are standardised and regressed, at `queries` times of
+        each window.
+    window, queries : float, int
+        Of a time series: length of a window in seconds, and number of times that are decoded.
     dim, heads, depth : int
         Width of all vectors, heads of attention, blocks of attention among latent tokens.
     latent_times, latents_per_time : int
         Regular times in a window, and latent tokens at each.
-    max_spikes : int
-        Most spikes that are read of a window.
     dropout : float
         Dropout in training.
-    batch_size, steps : int
-        Windows in a step, and steps of training. A new recording gets as many steps, of as many
-        windows as a recording of training had in each.
+    batch_size : int
+        Windows in a step; of a new recording as many as one of training had in each.
+    steps, passes : int
+        Steps of training, at most, and passes over all windows, at most: more than the windows
+        carry make the vectors worse.
     learning_rate, unit_learning_rate : float
         Largest step size of the network, and of the vectors.
     unit_decay : float
@@ -98,8 +107,7 @@ class Poyo(EmbeddingSystem):
     Raises
     ------
     TypeError, ValueError
-        From `fit` and `embed`: a recording of calcium, without behaviour, or with behaviour of
-        one value only.
+        From `fit` and `embed`: a recording without behaviour, or with behaviour of one value only.
 
     References
     ----------
@@ -120,18 +128,19 @@ class Poyo(EmbeddingSystem):
     """
 
     name: ClassVar[str] = "poyo-style"
-    modalities: ClassVar[tuple[str, ...]] = ("spikes",)
 
-    behaviour: Mapping[str, nap.IntervalSet] | None = None
+    behaviour: Mapping[str, Behaviour] | None = None
+    window: float = 1.0
+    queries: int = 10
     dim: int = 64
     heads: int = 2
     depth: int = 2
     latent_times: int = 8
     latents_per_time: int = 4
-    max_spikes: int = 256
     dropout: float = 0.2
     batch_size: int = 16
     steps: int = 1500
+    passes: int = 20
     learning_rate: float = 2e-3
     unit_learning_rate: float = 1e-2
     unit_decay: float = 1.0
@@ -139,7 +148,7 @@ class Poyo(EmbeddingSystem):
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the result; of behaviour a digest."""
-        behaviour = {name: digest(trials) for name, trials in (self.behaviour or {}).items()}
+        behaviour = {name: digest(shown) for name, shown in (self.behaviour or {}).items()}
         return super().settings() | {"behaviour": behaviour}
 
     def candidates(self) -> list[System]:
@@ -168,6 +177,7 @@ class Poyo(EmbeddingSystem):
                 depth=self.depth,
                 latents=(self.latent_times, self.latents_per_time),
                 dropout=self.dropout,
+                traces=any(windows.values is not None for windows in read.values()),
             )
             learner = VectorLearner(network, list(read.values()), self, seed)
             self.history_ = learner.run(self.batch_size, progress=progress)
@@ -196,23 +206,50 @@ class Poyo(EmbeddingSystem):
 
     def _prepare(self, recordings: Sequence[Recording]) -> None:
         """Decide what is decoded."""
-        tables = [trials_of(recording, self.behaviour).metadata for recording in recordings]
-        self.tasks_ = tasks_of(pd.concat(tables, ignore_index=True))
+        self.tasks_ = tasks_of([behaviour_of(one, self.behaviour) for one in recordings])
 
-    def _windows(self, recording: Recording) -> SpikeWindows:
+    def _windows(self, recording: Recording) -> ActivityWindows:
         """Cut a recording into windows, with their targets."""
-        trials = trials_of(recording, self.behaviour)
-        starts, lengths = trials.start, trials.end - trials.start
-        times, rows, window = spikes_in(recording, starts, lengths)
-        return SpikeWindows(
+        shown = behaviour_of(recording, self.behaviour)
+        if isinstance(shown, nap.IntervalSet):
+            starts, lengths = shown.start, shown.end - shown.start
+            when = lengths[:, None] / 2
+            targets = {task.name: target_of(task, shown.metadata) for task in self.tasks_}
+        else:
+            starts = _regular(recording.epochs, self.window)
+            lengths = np.full(len(starts), self.window)
+            when = np.tile((np.arange(self.queries) + 0.5) / self.queries, (len(starts), 1))
+            when = when * self.window
+            targets = series_targets(self.tasks_, shown, starts[:, None] + when, recording.name)
+        values = None
+        if recording.modality == "calcium":
+            times, rows, window, values = frames_in(recording, starts, lengths)
+        else:
+            times, rows, window = spikes_in(recording, starts, lengths)
+        # Without a token in any window there is nothing to decode from.
+        n = len(starts) if len(times) else 0
+        return ActivityWindows(
             times=times.astype(np.float32),
             rows=rows,
-            ends=np.searchsorted(window, np.arange(len(starts) + 1)),
-            lengths=lengths,
-            query_times=lengths[:, None] / 2,
-            targets={task.name: target_of(task, trials.metadata) for task in self.tasks_},
+            ends=np.searchsorted(window, np.arange(n + 1)),
+            lengths=lengths[:n],
+            query_times=when[:n],
+            targets={name: target[:n] for name, target in targets.items()},
             n_units=recording.n_units,
+            values=values,
         )
+
+
+def _regular(epochs: Floats, length: float) -> Floats:
+    """Return the starts of consecutive windows of a length (windows,), in seconds."""
+    counts = ((np.diff(epochs, axis=1)[:, 0] + 1e-9) // length).astype(np.int64)
+    if not counts.any():
+        raise ValueError(
+            f"the longest epoch lasts {np.diff(epochs).max(initial=0):g} s, but window={length:g} "
+            "s; use a shorter window"
+        )
+    parts = [start + np.arange(n) * length for (start, _), n in zip(epochs, counts, strict=True)]
+    return np.concatenate(parts)
 
 
 @dataclass
@@ -243,7 +280,7 @@ class UnitEmbeddingDecoder(Poyo):
     behaviour : None
         Not used.
 
-    The others are those of `Poyo`.
+    The others are those of `Poyo`; `window` and `queries` are not used.
 
     Attributes
     ----------
@@ -265,7 +302,9 @@ class UnitEmbeddingDecoder(Poyo):
     """
 
     name: ClassVar[str] = "unit_embedding_decoder"
+    modalities: ClassVar[tuple[str, ...]] = ("spikes",)
 
+    passes: int = 50
     config: EncoderConfig | None = None
     components: int = 3
 
@@ -279,7 +318,7 @@ class UnitEmbeddingDecoder(Poyo):
         self.config_ = self.config or default_config(recordings)
         self.tasks_ = [DecodingTask("population", outputs=self.components)]
 
-    def _windows(self, recording: Recording) -> SpikeWindows:
+    def _windows(self, recording: Recording) -> ActivityWindows:
         """Make two windows of each of the encoder's: either half of the units reads."""
         starts = tile(open_patch_reader(recording, self.config_)).starts
         length, (windows, patches) = self.config_.patch_duration, starts.shape
@@ -293,7 +332,7 @@ class UnitEmbeddingDecoder(Poyo):
         readings = 2 * windows if half.any() else 0  # with one half only nothing can be decoded
         reading = 2 * (patch // patches) + half[rows]
         order = np.argsort(reading, kind="stable")
-        return SpikeWindows(
+        return ActivityWindows(
             times=(since + patch % patches * length).astype(np.float32)[order],
             rows=rows[order],
             ends=np.searchsorted(reading[order], np.arange(readings + 1)),

@@ -1,6 +1,6 @@
-"""A network that reads spikes one by one and decodes targets of each window.
+"""A network that reads activity token by token and decodes targets of each window.
 
-Spikes are cut into windows, windows become batches, and a small Perceiver reads the batches: every
+Activity is cut into windows, windows become batches, and a small Perceiver reads the batches: every
 array here is in the order that the data give to the units, so that their order does not matter.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,36 +24,60 @@ from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.windows.patch_readers import EDGE
 
 Targets = dict[str, NDArray[Any]]
+Tokens = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
+
+_SPIKE, _START, _END = range(3)  # kinds of tokens
+_KEPT = (30, 100, 300)  # units of a window that are read in training: fewest, mode, most
 
 
 @dataclass(frozen=True)
-class SpikeWindows:
-    """The windows of one recording as spikes, and the targets of each."""
+class ActivityWindows:
+    """The windows of one recording as spikes, or as values of traces, and the targets of each."""
 
-    times: NDArray[np.float32]  # (spikes,): seconds since the start of the window
-    rows: NDArray[np.int64]  # (spikes,): row of the unit
-    ends: NDArray[
-        np.int64
-    ]  # (windows + 1,): where the spikes of each window begin, and the last end
+    times: NDArray[np.float32]  # (tokens,): seconds since the start of the window
+    rows: NDArray[np.int64]  # (tokens,): row of the unit
+    ends: NDArray[np.int64]  # (windows + 1,): where the tokens of each begin, and the last end
     lengths: NDArray[np.float64]  # (windows,): seconds
     query_times: NDArray[np.float64]  # (windows, queries): times of what is to be decoded
     # Name of the task → (windows, queries) classes, or (windows, queries, outputs) numbers
     targets: Targets
     n_units: int  # units of the recording, those that are silent included
+    values: NDArray[np.float32] | None = None  # (tokens,): standardised traces; None: spikes
     readings: int = 1  # consecutive windows of the same time, which are held out together
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def read(
-        self, window: int, largest: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return times and rows of the spikes of a window, at most `largest` drawn at random."""
-        first, last = self.ends[window : window + 2]
-        if last - first <= largest:
-            return self.times[first:last], self.rows[first:last]
-        drawn = first + np.sort(rng.choice(last - first, largest, replace=False, shuffle=False))
-        return self.times[drawn], self.rows[drawn]
+    @cached_property
+    def units(self) -> list[NDArray[np.int64]]:
+        """Rows of the units that are active in any window, for each of the readings."""
+        reading = np.repeat(np.arange(len(self)) % self.readings, np.diff(self.ends))
+        return [np.unique(self.rows[reading == one]) for one in range(self.readings)]
+
+    def read(self, window: int, rng: np.random.Generator | None) -> Tokens:
+        """Return time, row and content (tokens,) of a window; with `rng` of a part of the units.
+
+        The content is the value of a trace; of spikes the kind of token: a start and an end of
+        each unit are added.
+        """
+        units = self.units[window % self.readings]
+        tokens = slice(*self.ends[window : window + 2])
+        times, rows = self.times[tokens], self.rows[tokens]
+        content = np.zeros(len(rows), np.float32) if self.values is None else self.values[tokens]
+        if rng is not None and len(units) > _KEPT[0]:
+            kept = min(round(rng.triangular(*_KEPT)), len(units))
+            units = np.sort(rng.choice(units, kept, replace=False))
+            inside = np.isin(rows, units)
+            times, rows, content = times[inside], rows[inside], content[inside]
+        if self.values is not None:
+            return times, rows, content
+        borders = np.repeat([0.0, self.lengths[window]], len(units)).astype(np.float32)
+        kinds = np.repeat([_START, _END], len(units)).astype(np.float32)
+        return (
+            np.concatenate([times, borders]),
+            np.concatenate([rows, units, units]),
+            np.concatenate([content + _SPIKE, kinds]),
+        )
 
 
 def spikes_in(
@@ -74,13 +99,35 @@ def spikes_in(
     return times[spike] - starts[stretch], rank[order][spike], stretch
 
 
+def frames_in(
+    recording: Recording, starts: NDArray[np.float64], lengths: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return all frames within stretches as `spikes_in` does spikes, and the value of each.
+
+    Traces are standardised over the frames within stretches; constant ones are left out.
+    """
+    ranked = np.argsort(recording.order())
+    first = np.searchsorted(recording.frame_times, starts - EDGE)
+    counts = np.searchsorted(recording.frame_times, starts + lengths - EDGE) - first
+    stretch = np.repeat(np.arange(len(starts)), counts)
+    frame = np.arange(len(stretch)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    traces = np.asarray(recording.traces[frame], dtype=np.float64)[:, ranked]
+    active = np.flatnonzero(np.ptp(traces, axis=0) > 0) if len(frame) else np.empty(0, np.int64)
+    traces = traces[:, active]
+    values = (traces - traces.mean(axis=0)) / traces.std(axis=0) if len(frame) else traces
+    since = np.repeat(recording.frame_times[frame] - starts[stretch], len(active))
+    rows, stretch = np.tile(active, len(frame)), np.repeat(stretch, len(active))
+    return since, rows, stretch, values.ravel().astype(np.float32)
+
+
 @dataclass(frozen=True)
 class WindowBatch:
-    """Windows of several recordings, padded; axes (windows, spikes) and (windows, queries)."""
+    """Windows of several recordings, padded; axes (windows, tokens) and (windows, queries)."""
 
-    rows: Tensor  # (windows, spikes): row of the unit among those of all recordings
-    times: Tensor  # (windows, spikes): seconds
-    present: Tensor  # (windows, spikes): False where padded
+    rows: Tensor  # (windows, tokens): row of the unit among those of all recordings
+    times: Tensor  # (windows, tokens): seconds
+    content: Tensor  # (windows, tokens): values of traces, or kinds of tokens of spikes
+    present: Tensor  # (windows, tokens): False where padded
     lengths: Tensor  # (windows,): seconds
     sessions: Tensor  # (windows,): index of the recording
     query_times: Tensor  # (windows, queries): seconds
@@ -88,25 +135,25 @@ class WindowBatch:
 
 
 def read_batches(
-    recordings: Sequence[SpikeWindows],
+    recordings: Sequence[ActivityWindows],
     offsets: NDArray[Any],
     places: Iterable[NDArray[np.int64]],
-    largest: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
 ) -> Iterator[WindowBatch]:
-    """Read batches of windows; of each window at most `largest` spikes, drawn by `rng`.
+    """Read batches of windows; with `rng` a part of the units of each.
 
     `offsets` are the row of each recording's first unit among those of all recordings; `places`
     yields for each batch (windows, 2) the index of the recording and of its window.
     """
     for chosen in places:
-        read = [recordings[r].read(w, largest, rng) for r, w in chosen]
-        shape = (len(read), max([1, *(len(times) for times, _ in read)]))
-        times, rows = np.zeros(shape, np.float32), np.zeros(shape, np.int64)
-        present = np.zeros(shape, bool)
-        for i, (when, who) in enumerate(read):
-            times[i, : len(when)], rows[i, : len(when)] = when, who + offsets[chosen[i, 0]]
-            present[i, : len(when)] = True
+        read = [recordings[r].read(w, rng) for r, w in chosen]
+        shape = (len(read), max(len(times) for times, _, _ in read))
+        times, content = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        rows, present = np.zeros(shape, np.int64), np.zeros(shape, bool)
+        for i, (when, who, what) in enumerate(read):
+            own = (i, slice(len(when)))
+            times[own], rows[own], content[own] = when, who + offsets[chosen[i, 0]], what
+            present[own] = True
         names = recordings[0].targets
         targets = {
             name: np.stack([recordings[r].targets[name][w] for r, w in chosen]) for name in names
@@ -114,6 +161,7 @@ def read_batches(
         yield WindowBatch(
             rows=torch.from_numpy(rows),
             times=torch.from_numpy(times),
+            content=torch.from_numpy(content),
             present=torch.from_numpy(present),
             lengths=torch.tensor([recordings[r].lengths[w] for r, w in chosen]).float(),
             sessions=torch.from_numpy(chosen[:, 0]),
@@ -167,12 +215,14 @@ class TimedAttention(nn.Module):
 
 
 class SpikeDecoder(nn.Module):
-    """Read the spikes of a window into few latent tokens, and decode from these.
+    """Read the activity in a window into few latent tokens, and decode from these.
 
-    A spike is its unit's vector at its time. Latent tokens are at regular times of the window; they
-    read the spikes, attend to each other, and are read by a query for each task and time, which is
-    the session's vector plus the task's. `latents` are the number of times and of tokens at each;
-    `seconds`, the typical duration of a window, sets the range of rotary periods.
+    A token is its unit's vector at its time, plus the vector of its kind (spike, start, end); with
+    `traces`, a map of the value beside the unit's vector. Latent tokens are at regular times of
+    the window; they read the tokens, attend to each other, and are read by a query for each task
+    and time, which is the session's vector plus the task's. `latents` are the number of times and
+    of tokens at each; `seconds`, the typical duration of a window, sets the range of rotary
+    periods.
     """
 
     def __init__(
@@ -185,12 +235,15 @@ class SpikeDecoder(nn.Module):
         depth: int,
         latents: tuple[int, int],
         dropout: float,
+        traces: bool = False,
     ) -> None:
         super().__init__()
         self.tasks = list(tasks)
         self.latent_times, per_time = latents
         self.latents = nn.Parameter(torch.randn(per_time, dim))
-        self.nothing = nn.Parameter(torch.randn(dim))
+        self.kinds = nn.Parameter(torch.randn(3, dim))
+        self.value = nn.Linear(1, dim) if traces else None
+        self.join = nn.Linear(2 * dim, dim) if traces else None
         self.unit, self.session = nn.Parameter(torch.randn(dim)), nn.Parameter(torch.zeros(dim))
         self.task_queries = nn.Parameter(torch.randn(len(self.tasks), dim))
         self.read_in = TimedAttention(dim, heads, dropout)
@@ -207,18 +260,19 @@ class SpikeDecoder(nn.Module):
         `units` (all units, dim) and `sessions` (recordings, dim) are deviations from the vectors
         that all units, and all recordings, share.
         """
-        windows = len(batch.rows)
-        # One token where no unit fires; relative to it, more spikes weigh more.
-        nothing = self.nothing.expand(windows, 1, -1)
-        tokens = torch.cat([nothing, self.unit + units[batch.rows]], dim=1)
-        when = self._rotation(torch.cat([batch.lengths[:, None] / 2, batch.times], dim=1))
-        present = F.pad(batch.present, (1, 0), value=True)
+        tokens = self.unit + units[batch.rows]
+        if self.value is None or self.join is None:
+            tokens = tokens + self.kinds[batch.content.long()]
+        else:
+            mapped = self.value(batch.content[..., None])
+            tokens = self.join(torch.cat([tokens, mapped], dim=-1))
+        when = self._rotation(batch.times)
 
         place = (torch.arange(self.latent_times) + 0.5) / self.latent_times
         times = (batch.lengths[:, None] * place).repeat_interleave(len(self.latents), dim=1)
         rotation = self._rotation(times)
-        latents = self.latents.repeat(self.latent_times, 1).expand(windows, -1, -1)
-        latents = self.read_in(latents, rotation, tokens, when, present)
+        latents = self.latents.repeat(self.latent_times, 1).expand(len(tokens), -1, -1)
+        latents = self.read_in(latents, rotation, tokens, when, batch.present)
         for block in self.mix:
             latents = block(latents, rotation, latents, rotation)
 

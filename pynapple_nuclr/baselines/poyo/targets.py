@@ -1,12 +1,12 @@
-"""The targets of a decoder of spikes: behaviour, or what the rest of the population does."""
+"""The targets of a decoder of activity: behaviour, or what the rest of the population does."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
+from pynapple_nuclr.baselines.time_series import values_at
 from pynapple_nuclr.columns import is_missing
 from pynapple_nuclr.recording import Recording
 
 Floats = NDArray[np.float64]
+Behaviour: TypeAlias = nap.IntervalSet | nap.Tsd | nap.TsdFrame
 
 MISSING = -100
 """Class of a target that is not known (torch's own number for it)."""
@@ -48,22 +50,36 @@ class DecodingTask:
         return wrong.square().sum() / max(int(known.sum()), 1)
 
 
-def trials_of(
-    recording: Recording, behaviour: Mapping[str, nap.IntervalSet] | None
-) -> nap.IntervalSet:
-    """Return the intervals of a recording whose behaviour is known, within its epochs."""
+def behaviour_of(
+    recording: Recording, behaviour: Mapping[str, Behaviour] | None
+) -> nap.IntervalSet | nap.TsdFrame:
+    """Return the behaviour of a recording: intervals within its epochs, or a time series."""
     name = recording.name
-    trials = (behaviour or {}).get(name)
-    if trials is None:
+    found = (behaviour or {}).get(name)
+    if found is None:
         raise ValueError(
             f"recording {name!r} has no behaviour, which Poyo decodes; give behaviour={{{name!r}: "
-            "an IntervalSet with metadata}, or use UnitEmbeddingDecoder, which needs none"
+            "an IntervalSet with metadata, a Tsd or a TsdFrame}, or use UnitEmbeddingDecoder, "
+            "which needs none"
         )
-    if not isinstance(trials, nap.IntervalSet):
-        raise TypeError(
-            f"behaviour of recording {name!r} is a {type(trials).__name__}; expected a pynapple "
-            "IntervalSet with a metadata column for each target"
+    if isinstance(found, nap.IntervalSet):
+        return _trials(recording, found)
+    if isinstance(found, (nap.Tsd, nap.TsdFrame)):
+        return nap.TsdFrame(
+            found.t,
+            np.asarray(found.values, dtype=np.float64).reshape(len(found), -1),
+            time_support=found.time_support,
+            columns=found.columns if isinstance(found, nap.TsdFrame) else ["behaviour"],
         )
+    raise TypeError(
+        f"behaviour of recording {name!r} is a {type(found).__name__}; expected a pynapple "
+        "IntervalSet with a metadata column for each target, a Tsd or a TsdFrame"
+    )
+
+
+def _trials(recording: Recording, trials: nap.IntervalSet) -> nap.IntervalSet:
+    """Return the intervals within the epochs of a recording."""
+    name = recording.name
     epoch = np.searchsorted(recording.epochs[:, 0], trials.start + _ROUNDING, "right") - 1
     inside = (epoch >= 0) & (trials.end <= recording.epochs[epoch, 1] + _ROUNDING)
     if not inside.any() or not len(trials.metadata_columns):
@@ -82,13 +98,22 @@ def trials_of(
     return trials[inside]
 
 
-def tasks_of(columns: pd.DataFrame) -> list[DecodingTask]:
-    """Return what there is to decode of metadata columns (intervals of all recordings)."""
+def tasks_of(behaviour: Sequence[nap.IntervalSet | nap.TsdFrame]) -> list[DecodingTask]:
+    """Return what there is to decode of the behaviour of all recordings.
+
+    Metadata columns of intervals, or signals of time series, which are always numbers.
+    """
+    tables = [
+        one.metadata if isinstance(one, nap.IntervalSet) else one.as_dataframe()
+        for one in behaviour
+    ]
+    few = _FEW if all(isinstance(one, nap.IntervalSet) for one in behaviour) else 1
+    columns = pd.concat(tables, ignore_index=True)
     tasks = []
     for name in columns:
         known = columns[name][~is_missing(columns[name])]
         values = sorted(known.unique().tolist(), key=lambda value: (str(type(value)), value))
-        if pd.api.types.is_numeric_dtype(known) and len(values) > _FEW:
+        if pd.api.types.is_numeric_dtype(known) and len(values) > few:
             tasks.append(
                 DecodingTask(str(name), centre=float(known.mean()), scale=float(known.std()))
             )
@@ -112,10 +137,24 @@ def target_of(task: DecodingTask, columns: pd.DataFrame) -> NDArray[Any]:
     return numbers.astype(np.float32)[:, None, None]
 
 
-def digest(trials: nap.IntervalSet) -> str:
-    """Return a short name for intervals and their metadata, which changes with any of them."""
-    table = trials.metadata.to_csv() + repr(trials.values.tolist())
-    return hashlib.sha256(table.encode()).hexdigest()[:12]
+def series_targets(
+    tasks: Sequence[DecodingTask], series: nap.TsdFrame, times: Floats, name: str
+) -> dict[str, NDArray[np.float32]]:
+    """Return the signals of each task at times (windows, queries): (windows, queries, 1)."""
+    signals = values_at(series, times.ravel(), name).T.reshape(-1, *times.shape, 1)
+    by_name = dict(zip(map(str, series.columns), signals, strict=True))
+    unknown = np.full((*times.shape, 1), np.nan)
+    return {
+        task.name: ((by_name.get(task.name, unknown) - task.centre) / task.scale).astype(np.float32)
+        for task in tasks
+    }
+
+
+def digest(behaviour: Behaviour) -> str:
+    """Return a short name for behaviour, which changes with any part of it."""
+    series = isinstance(behaviour, nap.Tsd)
+    table = behaviour.as_series() if series else behaviour.as_dataframe()
+    return hashlib.sha256(table.to_csv().encode()).hexdigest()[:12]
 
 
 def shared_components(

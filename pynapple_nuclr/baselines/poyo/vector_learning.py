@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from torch import Tensor
 
 from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, shuffled_batches
 from pynapple_nuclr.baselines.poyo.spike_decoder import (
+    ActivityWindows,
     SpikeDecoder,
-    SpikeWindows,
     WindowBatch,
     read_batches,
 )
@@ -37,13 +38,13 @@ class VectorLearner:
     """Learn the vectors of the units and of the sessions, and the network unless it is frozen.
 
     With a frozen network no window is held out. `seed` is that of the windows held out and of all
-    windows and spikes drawn; weights and dropout follow torch's own generator.
+    windows and units drawn; weights and dropout follow torch's own generator.
     """
 
     def __init__(
         self,
         network: SpikeDecoder,
-        recordings: Sequence[SpikeWindows],
+        recordings: Sequence[ActivityWindows],
         settings: Poyo,
         seed: int,
         *,
@@ -60,7 +61,9 @@ class VectorLearner:
 
     def run(self, batch_size: int, *, progress: bool = False) -> list[dict[str, float]]:
         """Learn from `batch_size` windows a step, and return `history_` of `Poyo`."""
-        steps = self.settings.steps
+        # More passes over the windows than they carry would make the vectors worse.
+        enough = math.ceil(self.settings.passes * len(self.training) / batch_size)
+        steps = min(self.settings.steps, enough)
         windows = shuffled_batches(self.training, batch_size, self.rng)
         batches = self._batches(windows, self.rng)
         history = fit_network(
@@ -89,7 +92,7 @@ class VectorLearner:
             common.add_(mean)
 
     def of_units(self) -> list[NDArray[np.float64]]:
-        """Return the vectors (units, dim) of each recording; NaN for units without a spike."""
+        """Return the vectors (units, dim) of each recording; NaN for silent units."""
         vectors = self.units.detach().numpy().astype(np.float64)
         parts = np.split(vectors, self.offsets[1:-1])
         for part, read in zip(parts, self.recordings, strict=True):
@@ -109,9 +112,10 @@ class VectorLearner:
             held_out.append(places[out])
         return np.concatenate(training), np.concatenate(held_out)
 
-    def _batches(self, places: Iterator[Places], rng: np.random.Generator) -> Iterator[WindowBatch]:
-        most = self.settings.max_spikes
-        return read_batches(self.recordings, self.offsets, places, most, rng)
+    def _batches(
+        self, places: Iterator[Places], rng: np.random.Generator | None
+    ) -> Iterator[WindowBatch]:
+        return read_batches(self.recordings, self.offsets, places, rng)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         self.network.requires_grad_(not self.frozen)
@@ -136,7 +140,7 @@ class VectorLearner:
         if not len(self.held_out):
             return {}
         parts = np.array_split(self.held_out, -(-len(self.held_out) // _TO_CHECK))
-        read = list(self._batches(iter(parts), np.random.default_rng(0)))
+        read = list(self._batches(iter(parts), None))
         outputs = [self.network(batch, self.units, self.sessions) for batch in read]
         entry, skills = {"held_out_loss": 0.0}, []
         for task in self.network.tasks:

@@ -110,7 +110,7 @@ def steinmetz_regions(bench: Bench) -> str:
         {
             "nuclr": ours(TRIALS, bench.pairs),
             Statistics.name: Statistics(),
-            Lolcat.name: Lolcat(config=TRIALS),
+            Lolcat.name: Lolcat(),
             Nemo.name: Nemo(),
             Neuprint.name: Neuprint(config=TRIALS),
             Poyo.name: Poyo(behaviour=steinmetz_trials(bench.data)),

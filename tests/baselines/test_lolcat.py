@@ -1,5 +1,7 @@
 """LOLCAT: intervals within snippets and epochs, and what its network learns from them."""
 
+import warnings
+
 import numpy as np
 import pynapple as nap
 import pytest
@@ -7,6 +9,7 @@ from sklearn.metrics import f1_score
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.baselines.lolcat import Lolcat
+from pynapple_nuclr.baselines.lolcat.class_sampler import AdaptiveSampler
 from pynapple_nuclr.baselines.lolcat.interval_histograms import interval_histograms
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import as_recording
@@ -50,6 +53,46 @@ def test_bins_are_logarithmic_and_the_last_edge_is_a_window():
     units = group(np.cumsum(intervals), epochs=(0, 10))
     expected = np.bincount(np.searchsorted(edges[:-1], intervals[1:], "right"), minlength=5)
     assert counted(units, config, bins=5).counts.ravel().tolist() == expected.tolist()
+
+
+def test_intervals_between_calcium_events_are_counted_in_frames():
+    events = np.zeros((60, 2))
+    events[[2, 3, 7, 29, 31, 33], 0] = 1.0
+    events[:, 1] = np.random.default_rng(0).normal(0, 0.01, 60)
+    events[[10, 11, 12, 20, 21], 1] = 5.0  # a trace: an event is where it rises
+    traces = nap.TsdFrame(np.arange(60) / 10, events)
+    config = EncoderConfig(
+        modality="calcium", frame_rate=10.0, patch_frames=5, window_frames=30, signal="events"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the two columns are not of one kind
+        counts = counted(traces, config, bins=12).counts
+    assert counts.shape == (2, 2, 12)
+    assert np.argwhere(counts).tolist() == [[0, 0, 0], [0, 0, 3], [0, 0, 11], [0, 1, 1], [1, 0, 9]]
+
+
+def test_snippets_last_three_seconds_and_lie_inside_epochs():
+    calcium = nap_nuclr.simulate("single", n_units=9, duration=60, modality="calcium")
+    for units, seconds in (
+        (nap_nuclr.simulate("single", n_units=9, duration=60), 3.0),
+        (nap_nuclr.simulate("single", n_units=9, trials=(90, 0.4, 1.0)), 3.0),
+        (calcium, 3.0),
+    ):
+        kinds = {"a": np.asarray(units["cell_type"])}
+        fitted = Lolcat(steps=2).fit({"a": units}, kinds)
+        assert abs(fitted.config_.window_seconds - seconds) <= fitted.config_.patch_seconds / 2
+        assert fitted.predict_proba({"a": units})["a"].shape == (9, 3)
+
+
+def test_units_of_classes_that_are_mistaken_are_drawn_more_often():
+    target = np.repeat([0, 1, 2], [80, 10, 10])
+    sampler = AdaptiveSampler(target, 3, np.random.default_rng(0))
+    even = np.bincount(target[sampler.draw(3000)]) / 3000
+    np.testing.assert_allclose(even, 1 / 3, atol=0.05)
+    for _ in range(40):
+        sampler.update(target, np.where(target == 1, 0, target))
+    shares = np.bincount(target[sampler.draw(3000)]) / 3000
+    assert shares[1] > 0.7 and shares[[0, 2]].min() > 0.03
 
 
 def test_counts_do_not_overflow():

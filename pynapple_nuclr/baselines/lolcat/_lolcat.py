@@ -1,4 +1,4 @@
-"""LOLCAT: cell types from the intervals between a unit's own spikes, snippet by snippet."""
+"""LOLCAT: cell types from the intervals between a unit's own events, snippet by snippet."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, torch_se
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.baselines.base import Labels, LabelSystem, Recordings, System
 from pynapple_nuclr.baselines.labels import classes_in, read_labels
+from pynapple_nuclr.baselines.lolcat.class_sampler import AdaptiveSampler
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
 from pynapple_nuclr.calibration import macro_f1_of_predictions
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import as_recording
 
+_SNIPPET = 3.0  # s
 _HELD_OUT = 0.15  # of the labelled units, for early stopping
 _FEWEST_HELD_OUT = 4  # labelled units of every class below which none are held out
 _CHECK_EVERY = 50  # steps
@@ -94,33 +96,33 @@ class _Units:
 
 @dataclass
 class Lolcat(LabelSystem):
-    """Cell types from histograms of inter-spike intervals, after LOLCAT.
+    """Cell types from histograms of the intervals between spikes or events, after LOLCAT.
 
-    The intervals between a unit's spikes are counted in log bins, in every window (a snippet) of
-    its recording. A network reads each histogram, several heads of attention pool the snippets of
-    the unit, and a classifier reads the result. A unit's probabilities do not depend on the
-    others. Snippets without an interval take part, units without a spike get NaN.
+    The intervals between a unit's spikes, or calcium events, are counted in snippets of 3 s. A
+    network reads each histogram, several heads of attention pool the snippets of the unit, and a
+    classifier reads the result. A unit's probabilities do not depend on the others. Snippets
+    without an interval take part, units without a spike or event get NaN.
 
-    Departures from the paper and its published code (hence the row's name), which were made for
-    calcium events in 3 s trials:
+    As published: snippets of 3 s, for calcium a bin for every frame, attention by a two-layer
+    score (PReLU) of each snippet, values by an MLP, heads concatenated, a random fraction of a
+    unit's snippets left out at each step, and batches that hold more units of the classes that
+    are mistaken. Departures from the paper and its published code (hence the row's name):
 
-    - snippets are the windows that the encoder reads, so that all systems read the same time;
-      where windows join trials, intervals within trials are counted;
-    - bins in log steps from 1 ms to a window instead of one for every imaging frame;
+    - where trials are shorter, a snippet is made of as many as fill 3 s, of which intervals within
+      trials are counted;
+    - spikes: bins in log steps from 1 ms to a snippet;
+    - traces that are not events: an event is where a trace rises above its median by 3 robust s.d.;
     - log(1 + count) instead of the count, standardised by bin: bins that are almost always empty
       would make outliers of units that the network was not trained on;
-    - a cross-entropy balanced between the classes instead of batches balanced by sampling;
     - AdamW, dropout in the network, a running mean of the weights, and early stopping on 15 % of
       the labelled units, drawn from every class, which are not trained on. Where a class has
-      less than four labelled units, none are held out and all steps are made.
-
-    As published: attention by a two-layer score (PReLU) of each snippet, values by an MLP, heads
-    concatenated, and a random fraction of a unit's snippets left out at each step.
+      less than four labelled units, none are held out and all steps are made;
+    - sizes (`bins`, `dim`, `heads`) and numbers of snippets and steps are ours.
 
     Parameters
     ----------
     config : EncoderConfig, optional
-        Where windows lie. Default: `pretraining.settings.default_config` of the recordings.
+        Where snippets lie: its windows. Default: 3 s.
     bins, dim, heads : int
         Bins of a histogram; width of a snippet's embedding, and of each head; heads of attention.
     dropout : float
@@ -130,7 +132,7 @@ class Lolcat(LabelSystem):
     snippets : int
         Most snippets of a unit that are read at a step of the training; in prediction, all are.
     steps, batch_size : int
-        Most steps of the training, and units in each.
+        Most steps of the training, and most units in each.
     learning_rate, weight_decay : float
         Of AdamW.
 
@@ -148,7 +150,7 @@ class Lolcat(LabelSystem):
     ------
     TypeError, ValueError
         If a parameter is out of range; from `fit` if labels do not fit the recordings or hold less
-        than two classes, or a recording holds calcium or is shorter than a window.
+        than two classes, or a recording is shorter than a window.
 
     References
     ----------
@@ -166,7 +168,6 @@ class Lolcat(LabelSystem):
     """
 
     name: ClassVar[str] = "lolcat-style"
-    modalities: ClassVar[tuple[str, ...]] = ("spikes",)
     config: EncoderConfig | None = None
     bins: int = 60
     dim: int = 32
@@ -202,8 +203,8 @@ class Lolcat(LabelSystem):
             raise ValueError(
                 f"all labelled units are {self.classes_[0]!r}; expected at least two classes"
             )
-        self.config_ = self.config or default_config(
-            [as_recording(units, name=name) for name, units in named.items()]
+        self.config_ = self.config or _snippets(
+            default_config([as_recording(units, name=name) for name, units in named.items()])
         )
         units = self._labelled(named, known)
         with torch_seed(seed):
@@ -252,15 +253,15 @@ class Lolcat(LabelSystem):
         """Train the network until the held-out units are classified no better."""
         training, held_out = _hold_out(units.target, rng)
         self._standardize(units, training)
-        per_class = np.bincount(units.target[training], minlength=len(self.classes_))
-        weight = torch.from_numpy((1 / np.maximum(per_class, 1)).astype(np.float32))
+        sampler = AdaptiveSampler(units.target[training], len(self.classes_), rng)
+        weight = torch.from_numpy((1 / np.maximum(sampler.counts, 1)).astype(np.float32))
         optimizer = torch.optim.AdamW(
             self.network_.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
         self.history_ = fit_network(
             self.network_,
             [optimizer],
-            next_loss=lambda: self._loss(units, training, weight, rng),
+            next_loss=lambda: self._loss(units, training, sampler, rng),
             check=lambda network: _check(network, units, held_out, weight),
             # The steps are noisy: what is checked and kept is a running mean of the weights.
             plan=FitPlan(
@@ -275,14 +276,20 @@ class Lolcat(LabelSystem):
         )
 
     def _loss(
-        self, units: _Units, training: NDArray[np.int64], weight: Tensor, rng: np.random.Generator
+        self,
+        units: _Units,
+        training: NDArray[np.int64],
+        sampler: AdaptiveSampler,
+        rng: np.random.Generator,
     ) -> Tensor:
         """Return the loss of a batch of units, each with a random part of its snippets."""
-        chosen = rng.permutation(training)[: self.batch_size]
+        chosen = training[sampler.draw(min(self.batch_size, len(training)))]
         share = 1 - self.snippet_dropout * rng.random(len(chosen))
         n = np.minimum(np.ceil(share * units.n[chosen]).astype(np.int64), self.snippets)
         logits = self.network_(*units.draw(chosen, n, rng))
-        return F.cross_entropy(logits, torch.from_numpy(units.target[chosen]), weight)
+        target = units.target[chosen]
+        sampler.update(target, logits.detach().argmax(dim=1).numpy())
+        return F.cross_entropy(logits, torch.from_numpy(target))
 
     def _standardize(self, units: _Units, training: NDArray[np.int64]) -> None:
         """Keep mean and deviation of every bin over the snippets that are trained on."""
@@ -307,6 +314,14 @@ def _check(
         "held_out_loss": float(F.cross_entropy(logits, target, weight)),
         "held_out_f1": macro_f1_of_predictions(target, logits.argmax(dim=1)),
     }
+
+
+def _snippets(config: EncoderConfig) -> EncoderConfig:
+    """Return the configuration with windows of 3 s, in whole patches."""
+    patches = max(round(_SNIPPET / config.patch_seconds), 1)
+    if config.modality == "calcium":
+        return replace(config, window_frames=patches * config.patch_frames)
+    return replace(config, window_duration=patches * config.patch_duration)
 
 
 def _hold_out(

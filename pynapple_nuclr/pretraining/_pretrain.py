@@ -38,7 +38,7 @@ from pynapple_nuclr.pretraining.training_settings import (
     TrainingSettings,
     check_positive,
     default_batch_size,
-    default_config,
+    default_encoder_config,
     default_minutes,
 )
 from pynapple_nuclr.pretraining.view_batches import PairBatches
@@ -82,7 +82,8 @@ def pretrain(
         once and then read as they are needed: together they may be larger than the memory.
     config : EncoderConfig, optional
         Windows and size. Default: those of `init`, or the published ones, made to fit the
-        recordings (trials shorter than a window are joined).
+        recordings (trials shorter than a window are joined), in continuous recordings of spikes
+        with ``interval_bins=16``.
     init : Encoder, str or Path, optional
         Encoder to start from (itself, a folder or a hub name). Default: random weights.
     steps : int, optional
@@ -281,7 +282,7 @@ def _start(
             f"config differs from that of the encoder to start from ({source.identity}); leave "
             "config out to fine-tune, or init to train from random weights"
         )
-    config = config or (source.config if source else default_config(recordings))
+    config = config or (source.config if source else default_encoder_config(recordings))
     config = replace(config, gaps=gaps or config.gaps)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -16,6 +16,7 @@ from pynapple_nuclr.windows import ViewSettings
 _PUBLISHED = {"spikes": (5e-4, 128, 30.0), "calcium": (1.25e-4, 16, 240.0)}
 _PAIRS_ON_CPU = 4
 _DEFAULT_MINUTES = 30.0
+_INTERVAL_BINS = 16
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,17 @@ def default_config(recordings: Sequence[Recording]) -> EncoderConfig:
         patch = max(round(patch / 2 / config.bin_size), 1) * config.bin_size
     window = 10 * patch if patch == config.patch_duration else 20 * patch
     return replace(config, gaps="join", patch_duration=patch, window_duration=window)
+
+
+def default_encoder_config(recordings: Sequence[Recording]) -> EncoderConfig:
+    """Return `default_config`; of continuous spikes, with intervals beside the counts.
+
+    By them, units of rats left out of training were found again most often: see the ablations in
+    docs/real_recordings.md.
+    """
+    config = default_config(recordings)
+    continuous = config.modality == "spikes" and config.gaps == "split"
+    return replace(config, interval_bins=_INTERVAL_BINS) if continuous else config
 
 
 def default_batch_size(config: EncoderConfig, accelerator: str) -> int:

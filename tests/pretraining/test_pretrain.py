@@ -8,10 +8,10 @@ import pytest
 import torch
 from training_populations import TINY, population
 
-from pynapple_nuclr import EncoderConfig, load_encoder, pretrain, write_units
+from pynapple_nuclr import EncoderConfig, load_encoder, pretrain, simulate, write_units
 from pynapple_nuclr.pretraining import distributed
 from pynapple_nuclr.pretraining.held_out_time import hold_out
-from pynapple_nuclr.pretraining.training_settings import default_config
+from pynapple_nuclr.pretraining.training_settings import default_config, default_encoder_config
 from pynapple_nuclr.recording import as_recording
 from pynapple_nuclr.windows import ViewSampler, ViewSettings, open_patch_reader
 from pynapple_nuclr.windows.trace_patches import TracePatchReader
@@ -303,3 +303,11 @@ def test_the_precision_suits_processor_and_width(precision, dim, native, expecte
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(distributed, "has_native_bfloat16", lambda: native)
     assert distributed.pick_precision(precision, dim) == expected
+
+
+def test_the_default_encoder_of_continuous_spikes_reads_intervals():
+    trials = simulate("single", n_units=20, trials=(20, 0.8, 2.0), seed=0)
+    continuous = simulate("single", n_units=20, duration=60, seed=0)
+    configs = [default_encoder_config([as_recording(one)]) for one in (continuous, trials)]
+    assert [config.interval_bins for config in configs] == [16, 0]
+    assert default_config([as_recording(continuous)]).interval_bins == 0  # of other systems

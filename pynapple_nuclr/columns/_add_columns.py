@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pynapple_nuclr.columns.metadata import stored_columns, unit_ids, with_metadata
 from pynapple_nuclr.columns.names import (
+    NOTES,
     PREDICTED,
     SUMMARIES,
     check_prefix,
@@ -81,7 +82,7 @@ def _in_order(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
     def rank(name: str) -> tuple[int, int, int]:
         if name.startswith(PREDICTED):
-            return 0, 0, 0
+            return (1, len(prefixes), 0) if name.endswith(NOTES) else (0, 0, 0)
         for i, prefix in enumerate(prefixes):
             number = vector_index(name, prefix)
             if number is not None:

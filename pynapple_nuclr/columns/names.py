@@ -14,6 +14,10 @@ from pynapple_nuclr.recording import Units
 PREDICTED = "predicted_"
 """What every column that a probe writes begins with."""
 
+NOTES = ("_training", "_probe")
+"""How columns end that say of each unit whether the probe learned from it, and the probe's score.
+"""
+
 SUMMARIES = {
     "stability": "How repeatable the embedding is over the recording's windows: 1 always the "
     "unit's own, 0.5 chance (NaN: below two windows)",

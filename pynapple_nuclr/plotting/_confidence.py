@@ -16,7 +16,12 @@ from pynapple_nuclr.plotting.style import (
     spread_out,
     title,
 )
-from pynapple_nuclr.plotting.unit_columns import read_column, read_labels, read_predictions
+from pynapple_nuclr.plotting.unit_columns import (
+    read_column,
+    read_labels,
+    read_predictions,
+    training_note,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +38,7 @@ class _Bins(NamedTuple):
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     units: NDArray[np.int64]
-    left_out: list[str]
+    notes: list[str]
 
 
 def plot_confidence(
@@ -46,7 +51,8 @@ def plot_confidence(
     units : TsGroup, TsdFrame or Dataset
         With true labels in a column `target`, and ``predicted_<target>`` and its confidence, as
         `Probe.annotate` writes them; or what `confidence_report` returns. Training units of the
-        probe say nothing about its quality.
+        probe say nothing about its quality: the title counts them, where the units say which they
+        are.
     target : str, optional
         What was predicted; not for a Dataset. Units without a label, or called "unknown", are left
         out and counted.
@@ -112,7 +118,7 @@ def plot_confidence(
     open_frame(ax)
     gaps = np.abs(bins.accuracy - bins.confidence)
     error = float(np.average(gaps, weights=bins.units))
-    title(ax, f"{bins.units.sum()} units", *bins.left_out, first=f"ECE {error:.3f}", pad=16)
+    title(ax, f"{bins.units.sum()} units", *bins.notes, first=f"ECE {error:.3f}", pad=16)
     return ax
 
 
@@ -140,12 +146,13 @@ def _of_units(units: Units, target: str | None) -> _Bins:
     right = true.texts[shown] == predicted.texts[shown]
     bin_of = np.clip(np.ceil(sure * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
     _, bin_of, count = np.unique(bin_of, return_inverse=True, return_counts=True)
-    left_out = [
+    notes = [
+        training_note(units, target, shown),
         counted((~true.known).sum(), "without a label not shown"),
         counted((true.known & ~has_prediction).sum(), "without a prediction not shown"),
     ]
     return _Bins(
-        np.bincount(bin_of, sure) / count, np.bincount(bin_of, right) / count, count, left_out
+        np.bincount(bin_of, sure) / count, np.bincount(bin_of, right) / count, count, notes
     )
 
 
@@ -158,8 +165,8 @@ def _of_report(report: xr.Dataset) -> _Bins:
     full = report.isel(bin=report["bin_units"].values > 0)
     confidence, accuracy, count = (full[name].values for name in needed)
     gone = report.attrs.get("left_out", 0)
-    left_out = [counted(gone, "without a label or a prediction not shown")]
-    return _Bins(confidence, accuracy, count.astype(np.int64), left_out)
+    notes = [counted(gone, "without a label or a prediction not shown")]
+    return _Bins(confidence, accuracy, count.astype(np.int64), notes)
 
 
 def _wilson(bins: _Bins) -> tuple[NDArray[Any], NDArray[Any]]:

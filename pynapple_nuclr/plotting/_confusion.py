@@ -13,6 +13,7 @@ from pynapple_nuclr.plotting.unit_columns import (
     read_column,
     read_labels,
     read_predictions,
+    training_note,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
     ----------
     units : TsGroup or TsdFrame
         With true labels in a column `target` and those of a probe in ``predicted_<target>``, as
-        `Probe.annotate` writes them. Training units of the probe say nothing about its quality.
+        `Probe.annotate` writes them. Training units of the probe say nothing about its quality:
+        the title counts them, where the units say which they are.
     target : str
         What was predicted. Units without a label, or labelled "unknown", are left out and counted.
     ax : matplotlib Axes, optional
@@ -85,6 +87,7 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
     title(
         ax,
         f"{shown.sum()} units",
+        training_note(units, target, shown),
         counted((predictions == UNKNOWN).sum(), f"of them called {UNKNOWN}"),
         counted((~true.known).sum(), "without a label not shown"),
         counted((true.known & predicted.missing).sum(), "without a prediction not shown"),

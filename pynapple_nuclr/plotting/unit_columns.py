@@ -18,6 +18,7 @@ from pynapple_nuclr.columns import (
     metadata_frame,
     vector_columns,
 )
+from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.recording import Units
 from pynapple_nuclr.stability import unit_length
 
@@ -105,6 +106,25 @@ def read_predictions(units: Units, target: str) -> tuple[Labels, NDArray[np.floa
     return read_labels(metadata[column]), (
         read_numbers(units, confidence, "target") if has else None
     )
+
+
+def read_score(metadata: pd.DataFrame, target: str) -> ProbeScore | None:
+    """Return the score of the probe that predicted a target; None if the units do not say it."""
+    texts = np.unique(as_texts(metadata.get(f"{PREDICTED}{target}_probe", [])))
+    return next(filter(None, map(ProbeScore.parse, map(str, texts))), None)
+
+
+def training_units(metadata: pd.DataFrame, target: str) -> NDArray[np.bool_]:
+    """Return which units the probe of a target learned from (units,), as far as it is known."""
+    column = metadata.get(f"{PREDICTED}{target}_training", np.zeros(len(metadata)))
+    return np.asarray(pd.to_numeric(column, errors="coerce") == 1)
+
+
+def training_note(units: Units, target: str, shown: NDArray[np.bool_]) -> str:
+    """Return how many of the units shown (units,) the probe learned from, or nothing for none."""
+    n = int((training_units(metadata_frame(units), target) & shown).sum())
+    which = "training units of the probe" if n == shown.sum() else f"{n} are training units"
+    return f"{which}: no measure of it" if n else ""
 
 
 def predicted_targets(names: Sequence[str]) -> list[str]:

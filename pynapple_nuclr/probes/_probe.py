@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pynapple_nuclr.calibration import macro_f1_of_predictions, with_temperature
 from pynapple_nuclr.columns import MISSING_LABELS, UNKNOWN, is_missing_label
+from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.probes.annotation import units_to_annotate, write_predictions
 from pynapple_nuclr.probes.cross_validation import most_probable
 from pynapple_nuclr.probes.fitting import fit_probe, new_estimator
@@ -23,7 +24,7 @@ from pynapple_nuclr.probes.inputs import (
     warn_of_training_units,
 )
 from pynapple_nuclr.probes.probe_card import chance_text, score_text
-from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
+from pynapple_nuclr.probes.rows import Rows, labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.saving import ProbeFiles
 from pynapple_nuclr.probes.training_recordings import warn_if_unlike
 from pynapple_nuclr.recording import Units
@@ -94,8 +95,9 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     cv_calibration_ : dict
         Of the out-of-fold probabilities, each calibrated by what has not seen its fold:
         ``ece`` and ``brier`` (and the same ``…_uncalibrated``), ``macro_f1`` and
-        ``macro_f1_confident_half``, see `pynapple_nuclr.calibration`. Empty if the estimator gives
-        no probabilities.
+        ``macro_f1_confident_half``, see `pynapple_nuclr.calibration`. Where calibration makes
+        these probabilities less reliable it is left out, and ``ece_rejected`` says what ``ece``
+        would have been. Empty if the estimator gives no probabilities.
     temperature_ : float
         What the logits are divided by: above 1 where the classifier itself is too sure; 1 without
         calibration.
@@ -152,15 +154,14 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
 
     @property
     def above_chance_(self) -> bool:
-        """Whether the score is above chance by more than three standard deviations (or is 1).
+        """Whether the score is above chance by more than three standard deviations.
 
         If not, `fit` warns, and `annotate` calls every unit "unknown". Out-of-fold predictions of
         random labels scatter more than shuffled ones (two deviations: 10 % of random labels pass).
+        A score of 1 of a few units counts if the 95 % interval of its accuracy is above chance.
         """
         check_is_fitted(self)
-        # Shuffles of a few units scatter too widely to question a perfect score.
-        limit = self.cv_chance_ + 3 * np.nan_to_num(self.cv_chance_sd_)
-        return bool(self.cv_score_ > limit or self.cv_score_ == 1)
+        return ProbeScore.of(self).above_chance
 
     def fit(
         self,
@@ -251,7 +252,9 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         >>> probe.predict_proba([[0.2]]).round(1)
         array([[0.8, 0.2]])
         """
-        rows = rows_to_predict(self, recordings)
+        return self._probabilities(rows_to_predict(self, recordings))
+
+    def _probabilities(self, rows: Rows) -> NDArray[np.float64]:
         probabilities = np.full((len(rows.x), len(self.classes_)), np.nan)
         if rows.has_embedding.any():
             own = self.estimator_.predict_proba(rows.x[rows.has_embedding])
@@ -325,13 +328,16 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             its units are called "unknown".
         **embedding
             Options of `embed` for units that are not embedded: ``gaps``, ``epochs``, ``device``,
-            ``precision``, ``progress``.
+            ``precision``, ``progress``, ``name``.
 
         Returns
         -------
         TsGroup or TsdFrame
             With ``predicted_<target>`` (strings) and ``predicted_<target>_confidence``, the
-            highest class probability. Silent units: "unknown" and NaN.
+            highest class probability. Silent units: "unknown" and NaN. Behind them
+            ``predicted_<target>_probe``, the score of the probe in words, and
+            ``predicted_<target>_training`` (bool): whether the probe learned from the unit, so that
+            its label says nothing of new ones; not written by probes fitted on arrays.
 
         Raises
         ------
@@ -362,7 +368,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
                 "CalibratedClassifierCV"
             )
         units = units_to_annotate(self, units, encoder, embedding)
-        values = self.predict_proba(units)
+        rows = rows_to_predict(self, units)
+        values = self._probabilities(rows)
         if not (force or self.above_chance_):
             warnings.warn(
                 f"{chance_text(self)}; all units are called 'unknown' (force=True writes the "
@@ -370,15 +377,14 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
                 stacklevel=2,
             )
             threshold = np.inf
-        elif not force and warn_if_unlike(self, rows_to_predict(self, units), units, stacklevel=2):
+        elif not force and warn_if_unlike(self, rows, units, stacklevel=2):
             threshold = np.inf
+        is_training = np.isin(rows.row_hashes, self.training_hashes_)
         return write_predictions(
+            self,
             units,
-            self.target,
-            self.classes_,
             values,
-            self.class_shares_,
+            is_training if len(self.training_hashes_) else None,
             threshold,
             probabilities,
-            self.prefix,
         )

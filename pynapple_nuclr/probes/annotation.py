@@ -23,37 +23,39 @@ from pynapple_nuclr.columns import (
     is_embedded,
     metadata_frame,
 )
+from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.probes.rows import check_columns
 from pynapple_nuclr.recording import Units
 
 
 def write_predictions(
+    probe: Probe,
     units: Units,
-    target: str,
-    classes: NDArray[Any],
     probabilities: NDArray[np.float64],
-    shares: NDArray[np.float64],
+    is_training: NDArray[np.bool_] | None,
     threshold: float | None,
     with_probabilities: bool,
-    prefix: str,
 ) -> Units:
     """Return a new object with the columns that a probe writes.
 
-    `classes, shares` (classes,), `probabilities` (units, classes).
+    `probabilities` (units, classes); `is_training` (units,): which the probe learned from.
     """
-    column = f"{PREDICTED}{target}"
+    column, classes = f"{PREDICTED}{probe.target}", probe.classes_
     confidence = probabilities.max(axis=1)
     labels = as_texts(classes)[np.nan_to_num(probabilities).argmax(axis=1)]
-    surplus = confidence_above_share(probabilities, shares)
+    surplus = confidence_above_share(probabilities, probe.class_shares_)
     # NaN is not above any threshold: silent units become unknown here.
     is_sure = np.isfinite(surplus) if threshold is None else surplus >= threshold
     labels = np.where(is_sure, labels, UNKNOWN)
     new = {column: labels, f"{column}_confidence": confidence}
     if with_probabilities:
         new |= zip(_probability_columns(column, classes), probabilities.T, strict=True)
-    annotated = add_columns(units, predicted=new, prefix=prefix)
-    stem = f"{column}_p_"  # of an earlier probe with other classes
-    stale = {name for name in annotated.metadata_columns if name.startswith(stem)} - new.keys()
+    if is_training is not None:
+        new[f"{column}_training"] = is_training
+    new[f"{column}_probe"] = np.full(len(labels), str(ProbeScore.of(probe)))
+    annotated = add_columns(units, predicted=new, prefix=probe.prefix)
+    stems = (f"{column}_p_", f"{column}_training")  # of an earlier probe
+    stale = {name for name in annotated.metadata_columns if name.startswith(stems)} - new.keys()
     annotated.drop_info(sorted(stale))
     return annotated
 
@@ -86,7 +88,7 @@ def units_to_annotate(
 
 def _check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[str, Any]) -> None:
     """Refuse to annotate vectors that are not those asked for."""
-    steering = sorted(options.keys() - {"device", "progress"})
+    steering = sorted(options.keys() - {"device", "progress", "name"})
     if steering:
         raise ValueError(
             f"units are embedded already, so {', '.join(steering)} would have no effect; leave it "

@@ -9,6 +9,7 @@ from typing import Any
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 from pynapple_nuclr.columns import as_texts
+from pynapple_nuclr.probe_score import ProbeScore
 
 _LIMITS = """\
 - It predicts only the classes above: a unit of any other class gets one of these.
@@ -26,15 +27,15 @@ _FROM = {
 
 def probe_facts(probe: Probe) -> dict[str, Any]:
     """Return what is known of a fitted probe, as name → value."""
-    spread = f" ± {probe.cv_chance_sd_:.2f}" if probe.cv_chance_sd_ >= 0 else ""
+    score = ProbeScore.of(probe)
     estimator = type(probe.estimator_).__name__
     if hasattr(probe.estimator_, "steps"):
         estimator = " + ".join(type(step).__name__ for _, step in probe.estimator_.steps)
     return {
         "target": probe.target,
         "classes": ", ".join(as_texts(probe.classes_)),
-        "macro F1": f"{probe.cv_score_:.2f} by {probe.cv_group_}",
-        "chance": f"{probe.cv_chance_:.2f}{spread}",
+        "macro F1": f"{score.f1} by {score.left_out}",
+        "chance": score.chance,
         "units": probe.n_units_,
         "inputs": probe.inputs_,
         "encoder": probe.encoder_ or "none (fitted on arrays)",
@@ -51,6 +52,11 @@ def score_text(probe: Probe, n_folds: int) -> str:
         f"{probe.target}: macro F1 {facts['macro F1']} ({n_folds} folds), chance "
         f"{facts['chance']}, {probe.n_units_} units"
     )
+    if "ece_rejected" in probe.cv_calibration_:
+        line += (
+            f"\nnot calibrated: that would make the calibration error (ECE) "
+            f"{probe.cv_calibration_['ece_rejected']:.2f}; it is {probe.cv_calibration_['ece']:.2f}"
+        )
     if len(probe.cv_inputs_) < 2:
         return line
     scores = ", ".join(f"{inputs} {score:.2f}" for inputs, score in probe.cv_inputs_.items())

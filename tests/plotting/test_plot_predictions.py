@@ -330,3 +330,17 @@ def test_faulty_depths_are_named():
     bare = nap.TsGroup({0: nap.Ts([0.1, 0.5])}, metadata={"layer": ["a"]})
     with pytest.raises(ValueError, match="no column of depths.* name yours with depth="):
         plot_depth(bare, "layer")
+
+
+def test_figures_say_which_units_the_probe_learned_from():
+    units, _ = population()
+    for learned, note in (
+        (np.arange(60) < 25, "25 are training units: no measure of it"),
+        (np.ones(60), "training units of the probe: no measure of it"),
+        (np.zeros(60), ""),
+    ):
+        units["predicted_layer_training"] = learned
+        for draw in (plot_confusion, plot_confidence):
+            title = draw(units, "layer").get_title(loc="left").replace("\n", ", ")
+            assert ("training" in title) == bool(note)
+            assert note in title

@@ -11,9 +11,11 @@ from embedded_groups import KINDS, dataset, embedded, fitted
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from pynapple_nuclr.columns import embeddings
+from pynapple_nuclr.columns import embeddings, metadata_frame
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.embedding import embed
+from pynapple_nuclr.plotting.unit_columns import read_score
+from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.probes import Probe
 
 LITTLE = EncoderConfig(
@@ -31,7 +33,8 @@ def test_annotate_writes_columns_and_changes_no_input(modality):
     new = ["predicted_cell_type", "predicted_cell_type_confidence"]
     first = [name for name in result.metadata_columns if name != "rate"][:2]
     assert first == new
-    assert set(result.metadata_columns) == {*before, *new}
+    notes = {"predicted_cell_type_probe", "predicted_cell_type_training"}
+    assert set(result.metadata_columns) == {*before, *new, *notes}
     kinds, confidence = (result[name].to_numpy() for name in new)
     embedded_units = np.arange(21) != 4
     assert kinds[4] == "unknown"
@@ -43,6 +46,20 @@ def test_annotate_writes_columns_and_changes_no_input(modality):
         assert set(result[result["predicted_cell_type"] == "PV"].index) <= set(units.index)
     else:
         assert result[:, result["predicted_cell_type"] == "PV"].shape[1] > 3
+
+
+def test_units_know_the_score_of_their_probe_and_whether_it_learned_from_them():
+    units = embedded(60, seed=5)
+    probe = Probe("cell_type", inputs="embedding").fit(units[list(units.index[:40])], verbose=False)
+    result = probe.annotate(units)
+    np.testing.assert_array_equal(result["predicted_cell_type_training"], np.arange(60) < 40)
+    (text,) = set(result["predicted_cell_type_probe"])
+    assert text == str(ProbeScore.of(probe))
+    assert read_score(metadata_frame(result), "cell_type") == ProbeScore.of(probe)
+    # A probe fitted on arrays does not know its units.
+    x = embeddings(units).values
+    by_array = Probe("cell_type").fit(x, units["cell_type"], verbose=False)
+    assert "predicted_cell_type_training" not in by_array.annotate(result).metadata_columns
 
 
 def test_a_threshold_counts_from_the_share_of_the_class():

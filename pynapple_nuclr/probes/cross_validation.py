@@ -129,11 +129,13 @@ def cross_validate(
     figures = _figures(labels, probabilities)
     if not calibrate:
         return score._replace(calibration=figures)
-    calibrated = calibrate_folds(estimator, x, labels, recordings, animals, folds, probabilities)
     raw = {f"{name}_uncalibrated": figures[name] for name in ("ece", "brier")}
+    by_fold = calibrate_folds(estimator, x, labels, recordings, animals, folds, probabilities)
+    calibrated = _figures(labels, by_fold)
+    if calibrated["ece"] > figures["ece"]:
+        return score._replace(calibration=figures | raw | {"ece_rejected": calibrated["ece"]})
     return score._replace(
-        temperature=_temperature(labels, probabilities),
-        calibration=_figures(labels, calibrated) | raw,
+        temperature=_temperature(labels, probabilities), calibration=calibrated | raw
     )
 
 

@@ -131,8 +131,9 @@ def _check_duplicates(rows: Rows) -> None:
     check_duplicate_units(hashes, "with the same embedding")
     if copies := sum(len(repeated_units(own)) for own in hashes.values()):
         warnings.warn(
-            f"{copies} units have the same embedding as another one of their recording: if they "
-            "are copies, the score measures how well copies are recognised",
+            f"{copies} unit{' has' if copies == 1 else 's have'} the same embedding as "
+            "another one of their recording: if they are copies, the score measures how well "
+            "copies are recognised",
             UserWarning,
             stacklevel=4,
         )

@@ -166,11 +166,14 @@ def warn_of_units_left_out(
         return
     counts = Counter(as_texts(rows.labels[missing]).tolist())
     written = ", ".join(f"{text!r}: {n}" for text, n in counts.most_common() if text)
-    left_out = f"{missing.sum()} units without a label in {target!r}"
-    left_out += f" ({written})" if written else ""
+    left_out = []
+    if missing.any():
+        left_out.append(f"{missing.sum()} units without a label in {target!r}")
+        left_out[0] += f" ({written})" if written else ""
     if silent.any():
-        left_out += f" and {silent.sum()} silent units without an embedding"
-    warnings.warn(f"left out {left_out}, of {len(missing)}", UserWarning, stacklevel=stacklevel)
+        left_out.append(f"{silent.sum()} silent units without an embedding")
+    text = f"left out {' and '.join(left_out)}, of {len(missing)}"
+    warnings.warn(text, UserWarning, stacklevel=stacklevel)
 
 
 def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:

@@ -59,7 +59,7 @@ def evaluate_command(
     ] = None,
     n_shuffles: Annotated[
         int | None,
-        typer.Option(help="Runs with shuffled labels (default: 5)."),
+        typer.Option(help="How often to shuffle labels, for chance (default: 100)."),
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps fits; an interrupted run goes on.")

@@ -26,6 +26,7 @@ _VARIABLES = {
     "recording_chance": _RUN,
     "macro_f1_fold": (*_RUN, "fold"),
     "confusion": (*_RUN, "true_label", "predicted_label"),
+    "chance_sd": _RUN[1:],
     "seconds": ("system", "protocol", "seed"),
     "n": ("protocol", "seed", "fold"),
 }
@@ -42,7 +43,7 @@ def evaluate(
     n_folds: int = 5,
     seeds: int | Sequence[int] = 1,
     standardize: str | Sequence[str] = "none",
-    n_shuffles: int = 5,
+    n_shuffles: int = 100,
     model_selection: Literal["nested"] | None = None,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -79,8 +80,8 @@ def evaluate(
         "recording": vectors are standardised within each recording, over all its units, before
         the probe. Has no effect on systems that are not read by a probe.
     n_shuffles : int
-        Runs with shuffled labels, at least; spread over the seeds, of which each has one or more.
-        0: the row stays NaN.
+        How often the labels are shuffled, at least, and compared with the predictions; spread over
+        the seeds, of which each has one or more. 0: the row stays NaN.
     model_selection : {"nested"}, optional
         For every fold, choose among each system's ``candidates()`` by 3 inner folds of its
         training units (zero-shot: animals, where there are two or more). Default: no choice.
@@ -114,6 +115,7 @@ def evaluate(
         ``coverage``                   share of the units with a prediction; others count as missed
         ``confusion``                  units: ``true_label`` × ``predicted_label``
         ``n``                          units scored in each fold
+        ``chance_sd``                  s.d. of ``macro_f1`` over the shuffles of "shuffled labels"
         ``seconds``                    of fitting and embedding
         ``recording_decodability``     balanced accuracy of the probe in decoding the recording from
                                        one unit's vector, beside ``recording_chance``

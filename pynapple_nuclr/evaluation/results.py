@@ -14,6 +14,7 @@ import xarray as xr
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
+from pynapple_nuclr.evaluation.score_tables import SAME_RECORDING
 from pynapple_nuclr.evaluation.scoring import confusion, f1_of_folds, most_likely, score
 from pynapple_nuclr.evaluation.systems import shuffled_system
 
@@ -101,7 +102,7 @@ def _training_data(system: System) -> str:
     if system.pretrained_on:
         return str(system.pretrained_on)
     if isinstance(system, LabelSystem) and system.uses_test_recording_labels:
-        return "labels of the same recording"
+        return SAME_RECORDING
     if isinstance(system, EmbeddingSystem):
         return "unlabelled recordings of the protocol"
     return "labelled units of the training folds"

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pynapple_nuclr.evaluation.systems import SHUFFLED
+
 _TITLES = {
     "macro_f1": "macro F1",
     "macro_f1_fold": "by fold or animal",
@@ -22,6 +24,10 @@ _TITLES = {
 }
 """The default columns and their titles."""
 
+SAME_RECORDING = "labels of the same recording"
+"""What priors are trained on: they do not exist where a protocol shows no such labels."""
+
+_NOT_THERE = "– (needs test labels)"
 _KEYS = ("protocol", "standardize", "system")
 _POINTS = {"fraction": "{:.4g} of labels", "n_animals": "animals: {:g}"}
 
@@ -52,8 +58,8 @@ def scores_table(
         A row is a system (in a protocol, with a normalisation, where there are several); of
         curves a column is a fraction or a number of animals. Texts "mean ± s.d.": over seeds
         (and draws, orders); "by fold or animal" over folds, in zero-shot protocols the left-out
-        animals, of the means over seeds. No s.d. of a single value; "–" where a system does not
-        exist in a protocol.
+        animals, of the means over seeds; of shuffled labels over the shuffles. No s.d. of a single
+        value; where a system does not exist in a protocol, the reason, and "–" behind it.
 
     Raises
     ------
@@ -83,12 +89,23 @@ def scores_table(
     columns = {
         title: text
         for name in shown
-        for title, text in _columns(_with(dataset[name], dataset, keys), keys, along, digits)
+        for title, text in _columns(dataset, name, keys, along, digits)
     }
     if along and len(shown) == 1:
         columns = {title.split(", ")[1]: text for title, text in columns.items()}
-    table = pd.DataFrame(columns)
+    table = _Table(columns)
+    if "pretrained_on" in dataset.coords:
+        of_system = dataset["pretrained_on"].to_series()
+        needs = table.index.get_level_values("system").map(of_system) == SAME_RECORDING
+        table.iloc[needs & (table.iloc[:, 0] == "–").to_numpy(), 0] = _NOT_THERE
     return _markdown(table) if markdown else table
+
+
+class _Table(pd.DataFrame):
+    """A table that prints all its columns, however narrow the terminal."""
+
+    def __repr__(self) -> str:
+        return str(self.to_string())
 
 
 def title_of(scores: xr.Dataset) -> str:
@@ -132,10 +149,13 @@ def _with(score: xr.DataArray, dataset: xr.Dataset, keys: Sequence[str]) -> xr.D
 
 
 def _columns(
-    score: xr.DataArray, keys: Sequence[str], along: str | None, digits: int
+    dataset: xr.Dataset, name: str, keys: Sequence[str], along: str | None, digits: int
 ) -> Iterator[tuple[str, pd.Series]]:
-    title = _TITLES.get(str(score.name), str(score.name))
+    score, title = _with(dataset[name], dataset, keys), _TITLES.get(name, name)
     mean, spread = mean_and_spread(score, [*keys, *([along] if along else [])])
+    if name == "macro_f1" and "chance_sd" in dataset:
+        of_shuffles = mean_and_spread(_with(dataset["chance_sd"], dataset, keys), keys)[0]
+        spread = spread.where(spread["system"] != SHUFFLED, of_shuffles)
     if along is None:
         yield title, _texts(mean, spread, keys, digits)
         return

@@ -1,4 +1,4 @@
-"""Chance: the same probe on the same vectors and folds, with shuffled labels."""
+"""Chance: the same predictions, compared with shuffled labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pynapple_nuclr.baselines.base import EmbeddingSystem
 from pynapple_nuclr.evaluation.out_of_fold import Engine
 from pynapple_nuclr.evaluation.results import mean_of, scores_of
+from pynapple_nuclr.evaluation.scoring import macro_f1_within_recording, most_likely
 from pynapple_nuclr.evaluation.standard_probe import pool
 from pynapple_nuclr.evaluation.task import Fold
 
@@ -23,29 +24,31 @@ def chance_scores(
     seed: int,
     n_shuffles: int,
 ) -> dict[str, Any]:
-    """Return the mean scores of runs with labels shuffled among all scored units.
+    """Return the mean scores of the probe's predictions against shuffled labels.
 
-    For ``macro_f1_within_recording`` they are shuffled within each recording, which keeps the
-    frequency of each label there.
+    That is what predictions score that know nothing of the labels; nothing is fitted again, so that
+    many shuffles cost little. Labels are shuffled among all scored units; for
+    ``macro_f1_within_recording`` within each recording, which keeps the frequency of each label
+    there. ``chance_sd`` is the standard deviation of ``macro_f1`` over the shuffles.
     """
     task = engine.task
     recordings = task.recordings[task.scored]
     fits = engine.fits_of(system, folds, seed)
-
-    def run(y: NDArray[np.intp]) -> dict[str, Any]:
-        predicted = [
-            engine.probing.predict(fits[fold.visible_recordings].values, fold, standardize, y)
-            for fold in folds
-        ]
-        return scores_of(pool(folds, predicted, len(task.classes)), task, folds, y)
-
+    predicted = [
+        engine.probing.predict(fits[fold.visible_recordings].values, fold, standardize, task.y)
+        for fold in folds
+    ]
+    probabilities = pool(folds, predicted, len(task.classes))
+    of_units = most_likely(probabilities)
     anywhere, inside = [], []
     for number in range(n_shuffles):
         rng = np.random.default_rng([seed, number])
-        anywhere.append(run(rng.permutation(task.y)))
-        inside.append(run(shuffle_within(task.y, recordings, rng)))
+        anywhere.append(scores_of(probabilities, task, folds, rng.permutation(task.y)))
+        shuffled = shuffle_within(task.y, recordings, rng)
+        inside.append(macro_f1_within_recording(shuffled, of_units, recordings))
     return mean_of(anywhere) | {
-        "macro_f1_within_recording": mean_of(inside)["macro_f1_within_recording"]
+        "macro_f1_within_recording": float(np.mean(inside)),
+        "chance_sd": float(np.std([one["macro_f1"] for one in anywhere])),
     }
 
 

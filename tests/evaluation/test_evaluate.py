@@ -194,6 +194,13 @@ def test_shuffled_labels_are_near_chance_and_priors_know_only_their_own_recordin
     assert rows[-1] == "shuffled labels"
     assert (f1(dataset) > 0.8).all()
     assert (abs(f1(dataset, "shuffled labels") - 0.5) < 0.06).all()
+    sd = dataset["chance_sd"].values
+    assert ((sd > 0.01) & (sd < 0.06)).all()
+    table = dataset.nuclr.table(["macro_f1", "coverage"])
+    chance = table.xs("shuffled labels", level="system")["macro F1"]
+    assert chance.str.fullmatch(r"0\.\d{3} ± 0\.0\d{2}").all()
+    row = table.loc[("inductive_zero_shot", "prior: most common label")]
+    assert row.tolist() == ["– (needs test labels)", "–"]
     for prior in ("prior: here", "prior: most common label"):
         assert f1(dataset, prior, protocol="transductive") == pytest.approx(0.75)
         within = dataset["macro_f1_within_recording"].sel(system=prior, protocol="transductive")

@@ -14,12 +14,14 @@ from pynapple_nuclr.atomic_files import check_output, existing_file
 from pynapple_nuclr.batch.files import read_or_embed
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
+from pynapple_nuclr.cli.many_files import find_sources, read_all
 from pynapple_nuclr.cli.options import (
     EMBEDDING,
     READING,
     AsJson,
     Cache,
     Encoder,
+    Files,
     Overwrite,
     Progress,
     with_options,
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
 
 
-File = Annotated[str, typer.Argument(help="A recording (NWB, phy …) or its address (https://…).")]
 Target = Annotated[
     str | None,
     typer.Option(help="Column of labels to show (default: the first that was predicted)."),
@@ -49,14 +50,15 @@ PAGE = {"target": Target, "method": Method, "probe": ProbeFile, "encoder": Encod
 @app.command("report")
 @with_options(page=PAGE, reading=READING, embedding=EMBEDDING)
 def report_command(
-    file: File,
+    files: Files,
     *,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The page to write: P.html (default: FILE_report.html beside it).",
+            help="The page to write: P.html (default: FILE_report.html beside it; of several "
+            "report.html).",
         ),
     ] = None,
     page: dict[str, Any],
@@ -69,6 +71,9 @@ def report_command(
 ) -> None:
     """Write one HTML page about the neurons of a recording: a map, cards, tables, cautions.
 
+    Several recordings get a page each, P_NAME.html, and P.html counts labels by recording and
+    animal.
+
     An embedding that the file holds is used, unless an option says how to embed; any other file
     is embedded first. The page needs neither a network nor Python.
 
@@ -77,15 +82,21 @@ def report_command(
     nap-nuclr report session_nuclr.nwb
 
     nap-nuclr report session.nwb -o report.html --target cell_type
+
+    nap-nuclr report mouse*.nwb -o mice.html
     """
-    path = check_output(output or _beside(file), overwrite=overwrite, suffix=".html")
+    sources = find_sources(files)
+    path = check_output(output or _beside(sources), overwrite=overwrite, suffix=".html")
     notes: list[str] = []
     with collect_warnings(notes):
-        units = _write_page(file, path, page, reading, embedding, cache, not no_progress, overwrite)
+        n, of_files = _write_page(
+            sources, path, page, reading, embedding, cache, not no_progress, overwrite
+        )
     size = path.stat().st_size / 1e6
-    n = len(units["nuclr_n_windows"])
     if as_json:
-        print_json({"output": path, "units": n, "megabytes": round(size, 3), "warnings": notes})
+        print_json(
+            {"output": path, "units": n, "megabytes": round(size, 3), "warnings": of_files + notes}
+        )
         return
     typer.echo(f"written to {path}: {n} units, {size:.1f} MB")
     typer.echo(f"open it: {shlex.join(['xdg-open', str(path)])}, or any browser")
@@ -94,7 +105,7 @@ def report_command(
 @app.command("view")
 @with_options(page=PAGE, reading=READING, embedding=EMBEDDING)
 def view_command(
-    file: File,
+    files: Files,
     *,
     page: dict[str, Any],
     reading: dict[str, Any],
@@ -106,14 +117,15 @@ def view_command(
 
     [bold]Example[/bold]: nap-nuclr view session_nuclr.nwb
     """
-    path = Path(mkdtemp(prefix="nap-nuclr-")) / f"{stem_of(file)}_report.html"
-    _write_page(file, path, page, reading, embedding, cache, not no_progress)
+    sources = find_sources(files)
+    path = Path(mkdtemp(prefix="nap-nuclr-")) / _beside(sources).name
+    _write_page(sources, path, page, reading, embedding, cache, not no_progress)
     opened = webbrowser.open(path.absolute().as_uri())
     typer.echo(f"opened {path}" if opened else f"no browser was found; open {path}")
 
 
 def _write_page(
-    file: str,
+    sources: list[str],
     path: Path,
     page: dict[str, Any],
     reading: dict[str, Any],
@@ -121,10 +133,15 @@ def _write_page(
     cache: Path | None,
     progress: bool,
     overwrite: bool = False,
-) -> Units:
-    """Write the page of a recording, embedded first where it must be; return its units."""
+) -> tuple[int, list[str]]:
+    """Write the page of recordings, embedded first where they must be; return units, warnings."""
     how = embedding | ({"encoder": page["encoder"]} if "encoder" in page else {})
-    units = read_or_embed(file, reading=reading, cache=cache, progress=progress, **how)
+
+    def read(source: str) -> Units:
+        inner = progress and len(sources) == 1
+        return read_or_embed(source, reading=reading, cache=cache, progress=inner, **how)
+
+    recordings, notes = read_all(sources, read, progress=progress)
 
     from pynapple_nuclr.probes import load_probe
     from pynapple_nuclr.reporting import report
@@ -132,11 +149,18 @@ def _write_page(
     if "probe" in page:
         probe = load_probe(existing_file(page["probe"]))
         page = {"target": probe.target} | page | {"probe": probe}
-    how = {name: how[name] for name in ("encoder", "gaps", "by") if name in how}
-    report(units, path, name=stem_of(file), overwrite=overwrite, **(page | how))
-    return units
+    options = page | {name: how[name] for name in ("encoder", "gaps", "by") if name in how}
+    if len(recordings) == 1:
+        ((name, units),) = recordings.items()
+        report(units, path, name=name, overwrite=overwrite, **options)
+    else:
+        report(recordings, path, overwrite=overwrite, **options)
+    return sum(len(units["nuclr_n_windows"]) for units in recordings.values()), notes
 
 
-def _beside(file: str) -> Path:
-    folder = Path() if is_remote(file) else Path(file).parent
-    return folder / f"{stem_of(file)}_report.html"
+def _beside(sources: list[str]) -> Path:
+    if len(sources) > 1:
+        return Path("report.html")
+    (source,) = sources
+    folder = Path() if is_remote(source) else Path(source).parent
+    return folder / f"{stem_of(source)}_report.html"

@@ -19,6 +19,7 @@ from pynapple_nuclr.plotting.unit_columns import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 # Columns as sorters, NWB files and the Allen Institute call them, all of them in µm.
 _USUAL = ("depth", "depths", "rel_y", "y", "position_y", "location_y", "probe_vertical_position")
-_DOWNWARD = ("depth", "depths")  # from the surface; the others are counted from the tip
+DOWNWARD = ("depth", "depths")  # from the surface; the others are counted from the tip
 _HEIGHT = 4.6
 
 
@@ -98,7 +99,7 @@ def plot_depth(
     step = np.sqrt(point_size(len(heights))) / 72  # inches: the width of a point
     gap = (np.ptp(heights) or 1.0) * step / (0.85 * _HEIGHT)
     x = place + _side_steps(heights, place, ids, gap, step / width * len(names))
-    down = depth in _DOWNWARD
+    down = depth in DOWNWARD
     draw_points(
         ax,
         np.column_stack([x, heights]),
@@ -125,11 +126,16 @@ def plot_depth(
     return ax
 
 
+def depth_column(metadata: pd.DataFrame) -> str | None:
+    """Return the first usual name of a column of depths that is there."""
+    usual = (name for name in _USUAL if name in metadata and is_number(metadata[name]))
+    return next(usual, None)
+
+
 def _usual_column(units: Units) -> str:
     metadata = metadata_frame(units)
-    for name in _USUAL:
-        if name in metadata and is_number(metadata[name]):
-            return name
+    if (name := depth_column(metadata)) is not None:
+        return name
     raise ValueError(
         f"units have no column of depths ({', '.join(_USUAL)}); name yours with depth=. There are "
         f"{column_names(metadata)}"

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
+from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, Literal
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+import pynapple as nap
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.atomic_files import atomic_write, check_output
 from pynapple_nuclr.plotting.unit_columns import read_column
-from pynapple_nuclr.recording import modality_of
+from pynapple_nuclr.probe_score import ProbeScore
+from pynapple_nuclr.recording import modality_of, name_recordings
 from pynapple_nuclr.reporting.cautions import Comparison, find_cautions
 from pynapple_nuclr.reporting.neurons import read_neurons
+from pynapple_nuclr.reporting.overview import Session, overview_parts, page_names
+from pynapple_nuclr.reporting.page import Page
 from pynapple_nuclr.reporting.sections import (
     card_html,
     cautions_html,
@@ -27,26 +34,22 @@ from pynapple_nuclr.reporting.unit_cards import MIN_MAP_UNITS, as_cards, as_json
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
-
-    import pynapple as nap
 
     from pynapple_nuclr.checkpoints import Encoder
     from pynapple_nuclr.config import Gaps
     from pynapple_nuclr.recording import Units
-    from pynapple_nuclr.reporting.cautions import ScoredProbe
     from pynapple_nuclr.reporting.neurons import Neurons
 
-_SCRIPT = ("looks", "filters", "map", "table", "plots", "card", "start")  # in one scope
+_SCRIPT = ("looks", "filters", "map", "table", "plots", "classes", "card", "start")  # in one scope
 
 
 def report(
-    units: Units,
-    path: str | os.PathLike[str],
+    units: Units | Sequence[Units] | Mapping[str, Units],
+    path: str | os.PathLike[str] | None = None,
     *,
     target: str | None = None,
-    name: str = "recording",
-    probe: ScoredProbe | None = None,
+    name: str | None = None,
+    probe: Any = None,
     encoder: Encoder | str | Path | None = None,
     method: Literal["pca", "tsne", "umap"] = "pca",
     neighbours: int = 6,
@@ -59,23 +62,26 @@ def report(
     """Write a page about the units: one HTML file that any browser shows, without a network.
 
     It holds a summary, what to be careful about, a map of the embeddings on which a click (or the
-    keyboard) opens a card of the unit, filters, tables that sort, and the encoder's card.
+    keyboard) opens a card of the unit, filters, labels compared by autocorrelogram and depth,
+    tables that sort, and the encoder's card. In a notebook the result shows itself.
 
     Parameters
     ----------
-    units : TsGroup or TsdFrame
-        The embedded population, with or without predictions.
-    path : str or path
-        The file to write: ``….html``.
+    units : TsGroup or TsdFrame, or a list or mapping name → of them
+        The embedded population, with or without predictions. Several get a page each, and `path`
+        is a page with counts by label and animal, cautions, and links to these.
+    path : str or path, optional
+        The file to write: ``….html``. Default: one in a new temporary folder.
     target : str, optional
         Which labels to show: a metadata column, or what a probe has predicted
         (``predicted_<target>``, its confidence, and ``predicted_<target>_p_…`` where they were
         asked for). Default: the first that was predicted, if any.
-    name : str
-        What the recording is called on the page, and in errors.
+    name : str, optional
+        What the recording is called on the page, and in errors; not for several. Default:
+        "recording in memory".
     probe : Probe, optional
-        The fitted probe that predicted the labels: the page shows its cross-validated score beside
-        chance, and warns if it is not above.
+        The fitted probe that predicted the labels, whose cross-validated score the page shows
+        beside chance. Default: the score that `Probe.annotate` wrote beside the labels.
     encoder : Encoder, str or Path, optional
         The encoder of the vectors, or its path: for its card, and to compare the recording with its
         training data. Default: found by its signature, if it is bundled or was loaded; else the
@@ -96,8 +102,9 @@ def report(
     Returns
     -------
     Path
-        The file: about 2 kB a unit. Cards show up to 20 windows of 10 s of each unit (or the
-        envelope of its trace), and an autocorrelogram of at most 10,000 of its spikes.
+        The file, which a notebook shows: about 2 kB a unit. Cards show up to 20 windows of 10 s of
+        each unit (or the envelope of its trace), and an autocorrelogram of at most 10,000 of its
+        spikes.
 
     Raises
     ------
@@ -126,7 +133,47 @@ def report(
     ...     print(page.name, page.stat().st_size < 100_000)
     day1.html True
     """
+    if path is None:
+        path = Path(mkdtemp(prefix="nap-nuclr-")) / "report.html"
     output = check_output(path, overwrite=overwrite, suffix=".html")
+    options = Options(target, probe, encoder, method, neighbours, epochs, gaps, by, prefix)
+    if not isinstance(units, (Sequence, Mapping)) or isinstance(units, nap.TsGroup):
+        name = name or "recording in memory"
+        _write_session(units, output, name, options, overwrite)
+        return Page(output)
+    if name is not None:
+        raise ValueError(f"name={name!r} is of one recording; a mapping name → units names several")
+    recordings = name_recordings(units)
+    pages = page_names(output, list(recordings))
+    for page in pages.values():
+        check_output(page, overwrite=overwrite, suffix=".html")
+    sessions = {
+        one: _write_session(recordings[one], page, one, options, overwrite)
+        for one, page in pages.items()
+    }
+    _write(output, "template_overview.html", overwrite, scripts=(), **overview_parts(sessions))
+    return Page(output)
+
+
+class Options(NamedTuple):
+    """How a page is made; see `report`."""
+
+    target: str | None
+    probe: Any
+    encoder: Encoder | str | Path | None
+    method: str
+    neighbours: int
+    epochs: nap.IntervalSet | None
+    gaps: Gaps | None
+    by: str | None
+    prefix: str
+
+
+def _write_session(
+    units: Units, output: Path, name: str, options: Options, overwrite: bool
+) -> Session:
+    """Write the page of one recording."""
+    target, probe, encoder, method, neighbours, epochs, gaps, by, prefix = options
     neurons = read_neurons(units, target, prefix, name)
     if by is not None:
         read_column(units, by, "by")
@@ -135,18 +182,22 @@ def report(
             f"probe predicts {probe.target!r}, but the page shows {neurons.target!r}; pass "
             f"target={probe.target!r} and units that it has annotated"
         )
+    if probe is not None:
+        neurons = neurons._replace(score=ProbeScore.of(probe))
     if neighbours < 1:
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
     maker = _find_encoder(encoder, neurons, name)
     comparison, least = _compare(units, maker, epochs, gaps)
-    cautions = find_cautions(neurons, comparison, least, by, maker, probe)
+    cautions = find_cautions(neurons, comparison, least, by, maker)
     cards = as_cards(units, neurons, method, neighbours)
-    text = _fill(
+    _write(
+        output,
+        "template.html",
+        overwrite,
         title=escape(name),
         encoder=escape(neurons.encoder),
         modality=modality_of(units),
-        version=escape(__version__),
-        summary=summary_html(units, neurons, comparison.familiarity, least, probe),
+        summary=summary_html(units, neurons, comparison.familiarity, least),
         cautions=cautions_html(cautions),
         labels=labels_html(neurons),
         card=_card_of(maker, neurons),
@@ -155,10 +206,7 @@ def report(
         else f"<p>A map needs at least {MIN_MAP_UNITS} units.</p>",
         data=as_json(cards),
     )
-    with atomic_write(output, overwrite=overwrite) as draft:
-        # Half of a surrogate pair has no encoding: it becomes a question mark.
-        draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    return output
+    return Session(output, neurons, cautions)
 
 
 def _find_encoder(
@@ -216,17 +264,27 @@ def _card_of(encoder: Encoder | None, neurons: Neurons) -> str:
     )
 
 
-def _fill(**parts: str) -> str:
-    """Return the page; its content policy allows only its own script and style."""
+def _write(
+    output: Path,
+    template: str,
+    overwrite: bool,
+    *,
+    scripts: tuple[str, ...] = _SCRIPT,
+    **parts: str,
+) -> None:
+    """Write a page; its content policy allows only its own script and style."""
     style = _read("style.css")
-    parts_of_script = "".join(_read(f"script/{part}.js") for part in _SCRIPT)
+    parts_of_script = "".join(_read(f"script/{part}.js") for part in scripts)
     script = f'"use strict";\n(() => {{\n{parts_of_script}}})();\n'
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-    template = Template(_read("template.html"))
-    return template.substitute(parts, style=style, script=script, policy=policy)
+    parts |= {"style": style, "script": script, "policy": policy, "version": escape(__version__)}
+    text = Template(_read(template)).substitute(parts)
+    with atomic_write(output, overwrite=overwrite) as draft:
+        # Half of a surrogate pair has no encoding: it becomes a question mark.
+        draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
 
 
 def _read(name: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pynapple_nuclr.columns import PREDICTED
+
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
+    from pynapple_nuclr.probe_score import ProbeScore
     from pynapple_nuclr.reporting.neurons import Neurons
 
 FEW = 10  # windows
@@ -23,42 +26,22 @@ class Comparison(NamedTuple):
     details: str
 
 
-class ScoredProbe(Protocol):
-    """What a page says of the probe that predicted the labels; see `pynapple_nuclr.Probe`."""
-
-    target: str
-    cv_score_: float
-    cv_chance_: float
-    cv_chance_sd_: float
-    cv_group_: str
-
-    @property
-    def above_chance_(self) -> bool:
-        """Whether the score is above chance."""
-
-
-def chance_of(probe: ScoredProbe) -> str:
-    """Return what the probe's score stands beside."""
-    return f"by {probe.cv_group_}; chance {probe.cv_chance_:.2f} ± {probe.cv_chance_sd_:.2f}"
-
-
 def find_cautions(
     neurons: Neurons,
     comparison: Comparison,
     least: float,
     by: str | None,
     encoder: Encoder | None,
-    probe: ScoredProbe | None,
 ) -> list[str]:
     """Return what to be careful about, in sentences; an empty list if there is nothing."""
     found = [
-        _score(neurons, probe),
+        _score(neurons),
         _demonstration(encoder),
         _unlike(comparison, least),
         _unrepeatable(neurons),
         _few_windows(neurons),
         _without_embedding(neurons),
-        _uncertain(neurons, probe),
+        _uncertain(neurons),
         _training_labels(neurons),
         _few_units(neurons),
         _populations(neurons, by),
@@ -71,25 +54,39 @@ def _demonstration(encoder: Encoder | None) -> str:
     return what if what.lower().startswith("a demonstration") else ""
 
 
-def _score(neurons: Neurons, probe: ScoredProbe | None) -> str:
-    if probe is None:
+def _score(neurons: Neurons) -> str:
+    if neurons.predicted is None:
+        return ""
+    if neurons.score is None:
         return (
-            ""
-            if neurons.predicted is None
-            else "The score of the probe is not known to this page: report(…, probe=probe) shows "
-            "it beside chance."
+            "The score of the probe is not known to this page: report(…, probe=probe) shows it "
+            "beside chance."
         )
-    if probe.above_chance_:
+    if neurons.score.above_chance:
         return ""
     return (
-        f"The probe is not above chance (macro F1 {probe.cv_score_:.2f} {chance_of(probe)}): "
+        f"The probe is not above chance (macro F1 {neurons.score.f1} {chance_of(neurons.score)}): "
         "the labels that it predicts mean nothing."
     )
 
 
+def chance_of(score: ProbeScore) -> str:
+    """Return what the probe's score is compared with."""
+    return f"by {score.left_out}; chance {score.chance}"
+
+
 def _training_labels(neurons: Neurons) -> str:
-    """Warn that known labels may be those that the probe learned from."""
-    if neurons.predicted is None or neurons.given is None or not neurons.given.known.any():
+    """Warn of units that the probe learned from, or may have."""
+    if neurons.predicted is None:
+        return ""
+    if n := int(neurons.training.sum()):
+        return (
+            f"{n} of {len(neurons.vectors)} units are training units of the probe: how well it "
+            "agrees with their labels says nothing of others; look at its cross-validated score."
+        )
+    if f"{PREDICTED}{neurons.target}_training" in neurons.metadata:
+        return ""
+    if neurons.given is None or not neurons.given.known.any():
         return ""
     return (
         f"{_units(int(neurons.given.known.sum()), neurons)} a label in the file. If the probe "
@@ -146,8 +143,8 @@ def _without_embedding(neurons: Neurons) -> str:
     )
 
 
-def _uncertain(neurons: Neurons, probe: ScoredProbe | None) -> str:
-    if neurons.predicted is None or (probe is not None and not probe.above_chance_):
+def _uncertain(neurons: Neurons) -> str:
+    if neurons.predicted is None or (neurons.score and not neurons.score.above_chance):
         return ""
     unsure = int((neurons.predicted.unsure & neurons.embedded).sum())
     if not unsure:

@@ -25,7 +25,10 @@ from pynapple_nuclr.plotting.unit_columns import (
     predicted_targets,
     read_labels,
     read_predictions,
+    read_score,
+    training_units,
 )
+from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.recording import Units
 
 Floats = NDArray[np.float64]
@@ -38,8 +41,8 @@ class Neurons(NamedTuple):
     """A population as a page shows it.
 
     `vectors` (units, dim) are NaN for units without an embedding; `target` is the column whose
-    labels are shown: `given`, and `predicted` with their `confidence` (units,); `classes` are in
-    the order of their colours.
+    labels are shown: `given`, and `predicted` with their `confidence` (units,) by a probe of this
+    `score`; `classes` are in the order of their colours.
     """
 
     metadata: pd.DataFrame
@@ -51,6 +54,12 @@ class Neurons(NamedTuple):
     given: Labels | None
     predicted: Labels | None
     confidence: Floats | None
+    score: ProbeScore | None = None
+
+    @property
+    def training(self) -> NDArray[np.bool_]:
+        """Return which units the probe learned from (units,), as far as the units say."""
+        return training_units(self.metadata, str(self.target))
 
     @property
     def embedded(self) -> NDArray[np.bool_]:
@@ -95,7 +104,10 @@ def read_neurons(units: Units, target: str | None, prefix: str, name: str) -> Ne
         )
     values = np.asarray(vectors.values, dtype=np.float64)
     encoder = str(vectors.attrs["encoder"])
-    return Neurons(metadata, values, encoder, prefix, target, classes, given, predicted, confidence)
+    score = None if predicted is None else read_score(metadata, str(target))
+    return Neurons(
+        metadata, values, encoder, prefix, target, classes, given, predicted, confidence, score
+    )
 
 
 def _given(metadata: pd.DataFrame, target: str, name: str) -> Labels | None:

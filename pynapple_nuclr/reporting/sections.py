@@ -15,15 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
-    from pynapple_nuclr.reporting.cautions import ScoredProbe
     from pynapple_nuclr.reporting.neurons import Neurons
 
 _FIRST = ("What it is", "Licence", "Data", "Data licence", "Limits")  # of an encoder's card
 
 
-def summary_html(
-    units: Units, neurons: Neurons, familiarity: float, least: float, probe: ScoredProbe | None
-) -> str:
+def summary_html(units: Units, neurons: Neurons, familiarity: float, least: float) -> str:
     """Return the numbers that describe the recording, as a list of terms."""
     n, embedded = len(neurons.vectors), int(neurons.embedded.sum())
     support = units.time_support
@@ -47,8 +44,8 @@ def summary_html(
         )
     if (rate := neurons.numbers("rate")) is not None:
         entries.append(("Rate", *_middle(rate, "{:.2g} Hz", "median")))
-    if probe is not None:
-        entries.append(("Probe, macro F1", f"{probe.cv_score_:.2f}", chance_of(probe)))
+    if neurons.score is not None:
+        entries.append(("Probe, macro F1", neurons.score.f1, chance_of(neurons.score)))
     if neurons.confidence is not None:
         entries.append(("Confidence", *_middle(neurons.confidence, "{:.2f}", "median")))
     items = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pynapple_nuclr.plotting._depth import DOWNWARD, depth_column
 from pynapple_nuclr.plotting._embedding import project
 from pynapple_nuclr.plotting.style import COLOURS, MARKERS, class_style
 from pynapple_nuclr.reporting.neurons import find_neighbours, find_probabilities, users_columns
@@ -54,6 +55,7 @@ def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> di
             for pair in zip(nearest, similarity, strict=True)
         ],
         "own": _own(neurons),
+        "depth": _depth(neurons),
         "activity": read_activity(units),
     }
 
@@ -93,6 +95,13 @@ def _map(neurons: Neurons, method: str) -> tuple[list[list[float] | None], list[
     for row, point in zip(shown, points, strict=True):
         places[row] = [_short(value) for value in point]
     return places, axes
+
+
+def _depth(neurons: Neurons) -> dict[str, Any] | None:
+    name = depth_column(neurons.metadata)
+    if name is None or not np.isfinite(values := neurons.metadata[name].to_numpy(float)).any():
+        return None
+    return {"name": name, "values": _numbers(values), "down": name in DOWNWARD}
 
 
 def _own(neurons: Neurons) -> dict[str, Any]:

@@ -146,6 +146,7 @@ def test_it_says_that_an_encoder_is_a_demonstration(encoder, tmp_path):
 
 def test_labels_that_the_probe_may_have_learned_from_are_no_test(tmp_path):
     units = fitted().annotate(summarised())
+    units.drop_info("predicted_cell_type_training")  # as of a probe fitted on arrays
     for labels, said in (("pyramidal", 1), ("", 0)):
         units.set_info(cell_type=np.full(30, labels))
         found = cautions_of(page_of(units, tmp_path, target="cell_type"))
@@ -339,6 +340,12 @@ def test_mistakes_are_named(options, message, tmp_path):
 def test_a_page_ends_in_html(tmp_path):
     with pytest.raises(ValueError, match="ends in .html"):
         report(embedded(30), tmp_path / "page.pdf")
+
+
+def test_labels_are_compared_by_autocorrelogram_and_depth(tmp_path):
+    data = data_of(page_of(embedded(30, rel_y=np.arange(30.0)), tmp_path, target="cell_type"))
+    assert data["depth"]["values"] == list(range(30)) and not data["depth"]["down"]
+    assert data_of(page_of(embedded(30), tmp_path))["depth"] is None
 
 
 # The command

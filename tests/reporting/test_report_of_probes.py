@@ -14,13 +14,16 @@ from pynapple_nuclr.reporting import report
 def test_the_score_of_the_probe_is_shown_beside_chance(tmp_path):
     probe = fitted()
     units = probe.annotate(embedded(30, seed=7))
-    page = page_of(units, tmp_path, probe=probe)
-    assert (
+    score = (
         f"Probe, macro F1 {probe.cv_score_:.2f} by unit; chance {probe.cv_chance_:.2f} ± "
-        f"{probe.cv_chance_sd_:.2f}" in string_values(page)
+        f"{probe.cv_chance_sd_:.2f}"
     )
-    assert "not known to this page" not in " ".join(cautions_of(page))
-    assert "not known to this page" in cautions_of(page_of(units, tmp_path))[0]
+    of_older = fitted().annotate(units)
+    of_older.drop_info("predicted_cell_type_probe")
+    for page in (page_of(units, tmp_path), page_of(of_older, tmp_path, probe=probe)):
+        assert score in string_values(page)
+        assert "not known to this page" not in " ".join(cautions_of(page))
+    assert "not known to this page" in cautions_of(page_of(of_older, tmp_path))[0]
     with pytest.raises(ValueError, match="probe predicts 'cell_type', but the page shows 'other'"):
         report(embedded(30, other=["a"] * 30), tmp_path / "p.html", target="other", probe=probe)
 
@@ -32,11 +35,15 @@ def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
         probe = Probe("kind").fit(units, verbose=False)
     with pytest.warns(UserWarning, match="not above chance"):
         annotated = probe.annotate(units)
-    page = page_of(annotated, tmp_path, target="kind", probe=probe)
+    page = page_of(annotated, tmp_path, target="kind")
     assert "mean nothing" in cautions_of(page)[0]
-    # The command line says the same.
+    assert "60 of 60 units are training units" in " ".join(cautions_of(page))
+    # A file says the same, with and without the probe.
     write_units(annotated, tmp_path / "units.nwb")
     probe.save(tmp_path / "kind.skops")
-    out = tmp_path / "from_file.html"
-    run("report", tmp_path / "units.nwb", "--probe", tmp_path / "kind.skops", "-o", out)
-    assert "mean nothing" in cautions_of(out.read_text(encoding="utf-8"))[0]
+    for options in ((), ("--probe", tmp_path / "kind.skops", "--overwrite")):
+        out = tmp_path / "from_file.html"
+        run("report", tmp_path / "units.nwb", "-o", out, *options)
+        cautions = cautions_of(out.read_text(encoding="utf-8"))
+        assert "mean nothing" in cautions[0]
+        assert "60 of 60 units are training units" in " ".join(cautions)

@@ -25,7 +25,7 @@ const button = (text, act, attributes = {}) => {
 const number = (value, digits = 2) =>
   value === null || value === undefined ? "–" : value.toFixed(digits);
 const significant = (value) =>
-  value === null || value === undefined ? "–" : String(Number(value.toPrecision(3)));
+  value === null || value === undefined ? "–" : String(Number(value.toPrecision(3))).replace("-", "−");
 
 
 // A colour and a shape for each label.

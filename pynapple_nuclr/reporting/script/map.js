@@ -8,6 +8,7 @@ let chosen = null;
 const rings = {
   chosen: draw("circle", { id: "chosen", r: 9, display: "none" }),
   ring: draw("circle", { id: "ring", r: 9, display: "none" }),
+  ticks: draw("g", { class: "ticks", "aria-hidden": "true" }),
 };
 
 function describe(i) {
@@ -36,7 +37,7 @@ function buildMap() {
     });
     group.append(points[i]);
   }
-  map.append(group, rings.chosen, rings.ring);
+  map.append(rings.ticks, group, rings.chosen, rings.ring);
   if (!there.length) return;
   get("map-axes").textContent = `Across: ${data.axes[0]}. Upwards: ${data.axes[1]}.`;
   new ResizeObserver(layOut).observe(map.parentElement);
@@ -49,14 +50,17 @@ function layOut() {
   const radius = Math.min(Math.max(60 / Math.sqrt(there.length), 3.2), 6) * (width < 420 ? 0.85 : 1);
   map.setAttribute("viewBox", `0 0 ${width} ${height}`);
   map.setAttribute("height", height);
+  const isMeasured = data.axes[0].startsWith("PC"); // elsewhere positions have no unit
+  const margin = isMeasured ? 34 : 20;
   const scale = (axis, size) => {
-    const values = there.map((i) => data.points[i][axis]);
-    const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)],
-      [Infinity, -Infinity]);
-    const span = high - low || 1;
-    return (value) => 20 + ((value - low) / span) * (size - 40);
+    const [low, high] = extremes(there.map((i) => data.points[i][axis]));
+    const at = (value) => margin + ((value - low) / (high - low || 1)) * (size - margin - 20);
+    return [at, isMeasured ? ticks(low, high, 4) : []];
   };
-  const [x, y] = [scale(0, width), scale(1, height)];
+  const [[x, acrossTicks], [y, upTicks]] = [scale(0, width), scale(1, height)];
+  rings.ticks.replaceChildren(
+    ...acrossTicks.map((value) => note(x(value), height - 8, "middle", significant(value))),
+    ...upTicks.map((value) => note(28, height - y(value) + 4, "end", significant(value))));
   for (const i of there) {
     places[i] = [x(data.points[i][0]), height - y(data.points[i][1])];
     const [left, top] = places[i].map((one) => one.toFixed(1));

@@ -2,6 +2,7 @@
 
 offerLabels();
 buildTable();
+buildKinds();
 buildMap();
 listenToMap();
 document.querySelectorAll("table[data-sorts]").forEach(makeSortable);

@@ -44,7 +44,7 @@ def embed_cached(
 
     model = as_encoder(encoder, units, options.get("epochs"))
     if is_remote(source):
-        return embed(units, model, **options)
+        return embed(units, model, name=stem_of(source), **options)
     folder = _default_folder() if cache is None else Path(cache)
     how = {key: value for key, value in options.items() if key != "progress"}
     entry = folder / _entry(Path(source), [model.identity, __version__, dict(reading), how])
@@ -54,7 +54,7 @@ def embed_cached(
         return kept
     messages: list[str] = []
     with record_warnings(messages):
-        units = embed(units, model, **options)
+        units = embed(units, model, name=stem_of(source), **options)
     for message in messages:
         _warn(message)
     _store(entry, units, messages)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.embedding_cache import embed_cached
-from pynapple_nuclr.batch.plan import source_format, written_format
+from pynapple_nuclr.batch.plan import source_format, stem_of, written_format
 from pynapple_nuclr.batch.reports import Report, summarize
 from pynapple_nuclr.nwb.opening import errors_naming_file, is_remote, open_nwb
 
@@ -48,7 +48,7 @@ def embed_file(
         with errors_naming_file(source, "pynwb", "NWB") if is_nwb else nullcontext():
             units = read_recording(file, **reading)
         model = as_encoder(encoder, units, options.get("epochs"))
-        units = embed(units, model, **options)
+        units = embed(units, model, name=stem_of(source), **options)
         report = summarize(units, output)
         if before_write is not None:
             before_write(report)

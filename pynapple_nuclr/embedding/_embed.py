@@ -39,6 +39,7 @@ def embed(
     device: str = "auto",
     precision: Precision = "float32",
     progress: bool = True,
+    name: str = "recording",
 ) -> UnitsT:
     """Embed every unit of a recording; return the object with new metadata columns.
 
@@ -61,7 +62,7 @@ def embed(
         Whether to write the vectors, or only the summary.
     prefix : str
         Start of the new columns' names.
-    max_windows, max_seconds, tolerance, max_population, device, precision, progress
+    max_windows, max_seconds, tolerance, max_population, device, precision, progress, name
         As in `encode`.
 
     Returns
@@ -101,7 +102,7 @@ def embed(
     encoder = as_encoder(encoder, units, epochs)
     budget = Budget(max_windows, max_seconds, tolerance)
     settings = EncodeSettings(encoder, gaps, budget, max_population, device, precision, progress)
-    dataset = encode_units(units, epochs, by, settings)
+    dataset = encode_units(units, epochs, by, settings, name)
     warn_about_silent_units(dataset, f"{prefix}_n_windows")
     signed = np.full(dataset.sizes["unit"], dataset.attrs["encoder"])
     summary = {

@@ -55,6 +55,7 @@ def encode(
     device: str = "auto",
     precision: Precision = "float32",
     progress: bool = True,
+    name: str = "recording",
 ) -> xr.Dataset:
     """Embed every unit of a recording; return labelled arrays.
 
@@ -90,6 +91,8 @@ def encode(
         Arithmetic of the network.
     progress : bool
         Show a progress bar on long work.
+    name : str
+        What the recording is called in errors, warnings and the result.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def encode(
     settings = EncodeSettings(
         encoder, gaps, budget, max_population, device, precision, progress, return_windows
     )
-    dataset = encode_units(units, epochs, by, settings)
+    dataset = encode_units(units, epochs, by, settings, name)
     warn_about_silent_units(dataset, "n_windows")
     return dataset
 
@@ -146,10 +149,14 @@ class EncodeSettings(NamedTuple):
 
 
 def encode_units(
-    units: Units, epochs: nap.IntervalSet | None, by: str | None, settings: EncodeSettings
+    units: Units,
+    epochs: nap.IntervalSet | None,
+    by: str | None,
+    settings: EncodeSettings,
+    name: str,
 ) -> xr.Dataset:
     """Encode a recording, or each of its populations by itself."""
-    recording = as_recording(units, epochs=epochs)
+    recording = as_recording(units, name=name, epochs=epochs)
     if by is None:
         dataset = _encode_population(recording, settings)
     else:

@@ -110,6 +110,12 @@ def _back(scales: list[Any], values: Floats) -> Floats:
     return np.array([scale.back(value) for scale, value in zip(scales, values, strict=True)])
 
 
+_WHAT = {
+    "spikes": "that its events are spikes",
+    "calcium": "what its traces are (ΔF/F, or events?)",
+}
+
+
 def warn_if_unfamiliar(
     comparison: Comparison, name: str, encoder: Encoder, stacklevel: int
 ) -> None:
@@ -126,9 +132,9 @@ def warn_if_unfamiliar(
     warnings.warn(
         f"recording {name!r} is unlike the data that the encoder {encoder.identity} was trained "
         f"on (familiarity {comparison.familiarity:.1g}, warned of below {MIN_FAMILIARITY}): "
-        f"largest deviations: {', '.join(deviations)}; check its times "
-        "(in seconds?) and what its events are, "
-        "or fine-tune the encoder on such recordings (pretrain with init=)",
+        f"largest deviations: {', '.join(deviations)}; check its times (in seconds?) and "
+        f"{_WHAT[encoder.config.modality]}, or fine-tune the "
+        "encoder on such recordings (pretrain with init=)",
         UserWarning,
         stacklevel=stacklevel + 1,
     )

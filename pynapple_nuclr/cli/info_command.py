@@ -109,11 +109,18 @@ def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
             units = read_recording(file, verbose=True, **reading)
         stored = {} if describe is None else describe(cast(str, file))  # an open one, too
     support = units.time_support
+    names = [name for name in units.metadata_columns if name.startswith("predicted_")]
+    scores = {
+        name.removesuffix("_probe"): ", ".join(sorted({*units[name]} - {""}))
+        for name in names
+        if name.endswith("_probe") and name.removesuffix("_probe") in names
+    }
     return {
         "file": source,
         "units": units.shape[1] if hasattr(units, "shape") else len(units),
         "columns": list(map(str, units.metadata_columns)),
         "labels": [],
+        "scores": scores,
         "embeddings": {},
         **stored,
         "observed": {"seconds": float(support.tot_length()), "epochs": len(support)},
@@ -123,11 +130,14 @@ def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
 
 def _show_file(content: dict[str, Any]) -> None:
     observed, path = content["observed"], content["file"]
+    labels = content["labels"]
+    labels = [name for name in labels if f"{name}_confidence" in labels] or labels
     facts = {
         "units": content["units"],
         "observed": f"{observed['seconds']:.1f} s in {observed['epochs']} epochs",
         "columns": ", ".join(content["columns"]),
-        "predicted": ", ".join(content["labels"]) or "nothing",
+        "predicted": ", ".join(labels) or "nothing",
+        **{f"probe of {name}": score for name, score in content["scores"].items()},
         "embedded": ", ".join(content["embeddings"])
         or f"no: {shlex.join(['nap-nuclr', 'embed', path])}",
     }

@@ -79,14 +79,15 @@ Output = Annotated[
         "--output",
         "-o",
         help="Of one file: OUT.nwb, OUT.csv or OUT.parquet; of several: a folder "
-        "(default: FILE_nuclr.nwb beside each).",
+        "(default: FILE_nuclr.nwb beside each; of Suite2p FILE_nuclr.csv).",
     ),
 ]
 Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="nwb, csv, parquet, or a format of an installed package (default: nwb).",
+        help="nwb, csv, parquet, or a format of an installed package (default: nwb; of Suite2p "
+        "csv).",
     ),
 ]
 RawOption = Annotated[

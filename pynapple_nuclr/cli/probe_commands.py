@@ -16,6 +16,7 @@ from pynapple_nuclr.batch.files import (
     read_stored,
     write_result,
 )
+from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.batch.reports import Report, summarize
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, show_table
 from pynapple_nuclr.cli.embed_commands import plan_results
@@ -36,6 +37,7 @@ from pynapple_nuclr.cli.options import (
     drop_unset,
     with_options,
 )
+from pynapple_nuclr.cli.probe_summary import summarize_probe
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
@@ -142,7 +144,11 @@ def fit_command(
     if as_json:
         print_json(result | {"warnings": notes})
         return
-    show_table(f"{target}, cross-validated", {k: _in_words(v) for k, v in result.items()})
+    rows = summarize_probe(str(output)) | {
+        "recordings": ", ".join(recordings),
+        "written to": output,
+    }
+    show_table(f"{target}, cross-validated", rows)
 
 
 @probe_app.command("annotate")
@@ -161,6 +167,10 @@ def annotate_command(
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write a column per class.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write labels of a probe that is not above chance, too."),
     ] = False,
     encoder: Annotated[
         str | None,
@@ -200,7 +210,8 @@ def annotate_command(
         inner = len(sources) == 1 and not no_progress
         with open_once(source) as file:
             units = read_stored(file, reading, prefix=fitted.prefix)
-            units = fitted.annotate(units, threshold, probabilities, **options, progress=inner)
+            named = options | {"progress": inner, "name": stem_of(source)}
+            units = fitted.annotate(units, threshold, probabilities, force=force, **named)
             write_result(
                 units,
                 file,
@@ -237,11 +248,3 @@ def _estimator(classifier: Classifier | None) -> Any:
 
     learner = LinearDiscriminantAnalysis() if classifier == "lda" else MLPClassifier(random_state=0)
     return make_pipeline(StandardScaler(), learner)
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, (str, int, Path, type(None))):
-        return str(value)
-    return ", ".join(map(str, value))

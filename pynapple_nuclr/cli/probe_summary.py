@@ -5,34 +5,61 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 
+from pynapple_nuclr.probe_score import ProbeScore
+
 _LARGEST = 64 * 1024**2  # bytes of a part that is unpacked here
 
 
 def summarize_probe(path: str) -> dict[str, Any]:
-    """Return target, classes, size, encoder and score of a probe; errors as of `load_probe`."""
+    """Return target, classes, size, inputs and score of a probe; errors as of `load_probe`."""
     try:
         found = _read(Path(path))
     except Exception:  # whatever is odd about it: the whole reader says what
         found = _load(path)
-    spread = f" ± {found['cv_chance_sd_']:.2f}" if found["cv_chance_sd_"] >= 0 else ""
-    chance = f"chance {found['cv_chance_']:.2f}{spread}"
+    score = ProbeScore.of(SimpleNamespace(**found))
+    inputs, tried = _INPUTS[found["inputs_"]], found["cv_inputs_"]
+    if len(tried) > 1:
+        each = ", ".join(f"{name} {one:.2f}" for name, one in tried.items())
+        inputs += f" (macro F1 before the choice: {each})"
     return {
         "target": found["target"],
         "classes": ", ".join(map(str, found["classes_"])),
         "units": found["n_units_"],
+        "inputs": inputs,
+        "needs columns": ", ".join(found["features"]) or "none",
         "encoder": found["encoder_"],
-        "macro F1": f"{found['cv_score_']:.2f} by {found['cv_group_']} ({chance})",
+        "macro F1": f"{score.f1} by {score.left_out}",
+        "chance": score.chance,
+        "calibration": _calibration(found["cv_calibration_"]),
+        "above chance": "yes" if score.above_chance else "no: annotate writes 'unknown'",
     }
 
 
+def _calibration(found: dict[str, float]) -> str:
+    if "ece" not in found:
+        return "none: the classifier gives no probabilities"
+    text = f"ECE {found['ece']:.2f}"
+    if "ece_rejected" in found:
+        return f"{text}; temperature scaling would make it {found['ece_rejected']:.2f}: left out"
+    if "ece_uncalibrated" not in found:
+        return f"{text}, not calibrated"
+    return f"{text}, before temperature scaling {found['ece_uncalibrated']:.2f}"
+
+
+_INPUTS = {
+    "embedding": "embedding",
+    "statistics": "statistics of single units",
+    "both": "embedding, and statistics of single units",
+}
 _FITTED = (
-    "classes_",
     "n_units_",
+    "inputs_",
     "encoder_",
     "cv_score_",
     "cv_group_",
@@ -49,10 +76,16 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("it is no probe")
         fitted = content["fitted"]["content"]
         array = io.BytesIO(_unpack(archive, fitted["classes_"]["file"]))
-    found = {name: json.loads(fitted[name]["content"]) for name in _FITTED[1:]}
-    return found | {
+    params = content["params"]["content"]
+    features = params["features"]["content"]
+    return {name: json.loads(fitted[name]["content"]) for name in _FITTED} | {
         "classes_": np.load(array, allow_pickle=False),
-        "target": json.loads(content["params"]["content"]["target"]["content"]),
+        "target": json.loads(params["target"]["content"]),
+        "features": [json.loads(one["content"]) for one in features],
+        **{
+            name: {key: json.loads(one["content"]) for key, one in fitted[name]["content"].items()}
+            for name in ("cv_inputs_", "cv_calibration_")
+        },
     }
 
 
@@ -66,4 +99,5 @@ def _load(path: str) -> dict[str, Any]:
     from pynapple_nuclr.probes import load_probe
 
     probe = load_probe(path)
-    return {name: getattr(probe, name) for name in ("target", *_FITTED)}
+    others = ("target", "features", "classes_", "cv_inputs_", "cv_calibration_")
+    return {name: getattr(probe, name) for name in (*others, *_FITTED)}

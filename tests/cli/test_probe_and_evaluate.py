@@ -178,6 +178,7 @@ def test_the_prefix_of_a_probe_is_kept(data, encoder, tmp_path):
     assert about["encoder"] == model.identity
     about = run_json("info", about["output"])
     assert about["embeddings"]["mine"]["probe"] == "p.skops"
+    assert about["scores"]["predicted_cell_type"].startswith("macro F1 ")
 
 
 def test_info_about_a_probe(probe):
@@ -186,8 +187,10 @@ def test_info_about_a_probe(probe):
     assert "PV, SST, VIP" in run("info", probe).stdout
     fitted = load_probe(probe)
     assert about["encoder"] == fitted.encoder_
-    chance = f"chance {fitted.cv_chance_:.2f} ± {fitted.cv_chance_sd_:.2f}"
-    assert about["macro F1"] == f"{fitted.cv_score_:.2f} by animal ({chance})"
+    assert about["macro F1"] == f"{fitted.cv_score_:.2f} by animal"
+    assert about["chance"] == f"{fitted.cv_chance_:.2f} ± {fitted.cv_chance_sd_:.2f}"
+    assert about["above chance"] == "yes" and about["needs columns"] == "none"
+    assert about["inputs"] == "embedding"
 
 
 def test_info_about_a_probe_loads_nothing_heavy(probe, tmp_path):

@@ -15,17 +15,17 @@ from sklearn.model_selection import train_test_split
 
 from pynapple_nuclr.calibration import macro_f1_of_predictions
 from pynapple_nuclr.checkpoints import Encoder, as_encoder
-from pynapple_nuclr.columns import add_columns, embeddings
+from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.features import unit_statistics
 from pynapple_nuclr.nwb.writing import write_nwb, write_units
 from pynapple_nuclr.plotting import plot_embedding
 from pynapple_nuclr.pretraining import pretrain
 from pynapple_nuclr.probes import Probe
+from pynapple_nuclr.reporting import report
 from pynapple_nuclr.simulation import simulate
 
 _SHUFFLES = 20
-_COLUMNS = ["predicted_cell_type", "predicted_cell_type_confidence"]
 
 
 def run_demo(
@@ -74,24 +74,26 @@ def run_demo(
     >>> from pynapple_nuclr.demo import run_demo
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     scores = run_demo(folder, n_units=24, duration=40, minutes=0, progress=False)
-    <BLANKLINE>
-           rate  nuclr_stability predicted_cell_type
+    1. A simulated recording, with a label for every unit
+    2. Embedded
+    3. Cell types learnt from one half, and predicted for the other
     ...
-    macro F1 on the 12 units that the probe has not seen:
+    4. Macro F1 on the 12 units that the probe has not seen
     ...
+    next: your own file: nap-nuclr embed session.nwb, then nap-nuclr view session_nuclr.nwb
     >>> list(scores)
     ['embedding', 'unit_statistics', 'chance']
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
 
-    # 1. A recording as an NWB file, with a label for every unit.
+    print("1. A simulated recording, with a label for every unit")
     simulated = simulate("context", n_units=n_units, duration=duration, seed=seed)
     source = write_units(
         simulated, folder / "session.nwb", session="simulated by pynapple-nuclr", overwrite=True
     )
 
-    # 2. Load it, let the encoder get used to it (it sees no labels), and embed it.
+    print("2. Embedded" + (", after the encoder got used to it without labels" if minutes else ""))
     units = nap.load_file(source)["units"]
     encoder = as_encoder(encoder)
     if minutes > 0:
@@ -102,30 +104,31 @@ def run_demo(
         warnings.filterwarnings("ignore", message=".* is unlike the data")
         units = embed(units, encoder, progress=progress)
 
-    # 3. Learn the cell types of one half, predict those of the other.
+    print("3. Cell types learnt from one half, and predicted for the other")
     embedded = units[units["nuclr_n_windows"] > 0]
     known, unknown = train_test_split(
         np.asarray(embedded.index), test_size=0.5, stratify=embedded["cell_type"], random_state=seed
     )
-    probe = Probe("cell_type").fit(units[np.sort(known)], verbose=progress)
-    annotated = probe.annotate(units[np.sort(unknown)])
-    table = annotated[["rate", "nuclr_stability", "predicted_cell_type"]]
+    probe = Probe("cell_type").fit(units[np.sort(known)])
+    units = probe.annotate(units)  # says of each unit whether the probe learned from it
+    table = units[["rate", "nuclr_stability", "predicted_cell_type"]].loc[np.sort(unknown)]
     print(f"\n{table.to_string(max_rows=12)}\n")
 
-    # 4. How good is that, beside chance and what single units give away?
     scores = _scores(embedded, probe, known, unknown, seed)
-    print(f"macro F1 on the {len(unknown)} units that the probe has not seen:")
+    print(f"4. Macro F1 on the {len(unknown)} units that the probe has not seen")
     for name, score in scores.items():
         print(f"  {name.replace('_', ' '):<16} {score:.2f}")
 
-    # 5. Keep the result: labels where the probe predicted them, vectors for all.
-    predicted = {name: annotated[name].reindex(units.index).to_numpy() for name in _COLUMNS}
-    units = add_columns(units, predicted=predicted)
     written = [
         write_nwb(units, source, folder / "session_nuclr.nwb", overwrite=True),
         _save_map(units, folder / "embedding_map.png"),
+        report(units, folder / "report.html", name="demo", encoder=encoder, overwrite=True),
     ]
-    print("\nwritten:", *(f"  {os.path.relpath(path)}" for path in [source, *written]), sep="\n")
+    print("\n5. Written", *(f"   {os.path.relpath(path)}" for path in [source, *written]), sep="\n")
+    print(
+        f"look at it: open {os.path.relpath(written[-1])} in a browser\n"
+        "next: your own file: nap-nuclr embed session.nwb, then nap-nuclr view session_nuclr.nwb"
+    )
     return scores
 
 

@@ -206,13 +206,15 @@ def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
     assert list(scores) == ["embedding", "unit_statistics", "chance"]
     assert all(0 <= score <= 1 for score in scores.values())
     units = read_embedding("out/session_nuclr.nwb")
-    assert (units["predicted_cell_type"] != "").sum() == 20  # the half that the probe has not seen
+    assert (units["predicted_cell_type_training"] == 0).sum() == 20  # the half it has not seen
     assert set(units["cell_type"]) == {"follower", "opponent", "soloist"}
     assert pynwb.validate(path="out/session_nuclr.nwb") == []
+    assert "training units of the probe" in Path("out/report.html").read_text(encoding="utf-8")
     assert Path("out/embedding_map.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     for line in ("predicted_cell_type", "unit statistics", "chance", "out/session_nuclr.nwb"):
         assert line in printed
+    assert "look at it: open out/report.html" in printed and "next: your own file" in printed
     assert str(tmp_path) not in printed  # paths are relative
 
     tuned = run_demo("out", minutes=0.1, **options)  # replaces the files of the first run

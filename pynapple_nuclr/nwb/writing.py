@@ -165,6 +165,11 @@ def resolve_arguments(
             )
         default = Path(f"{Path(source_name(source)).stem or 'remote'}.nwb")
         return str(source), check_output(output, source=default, overwrite=overwrite), "drop"
+    if Path(source).is_dir() and not (Path(source) / ".zgroup").is_file():
+        raise ValueError(
+            f"{source} is a folder, not an NWB file to copy; units of phy or Suite2p go into a new "
+            "file: write_units(units, 'new.nwb') for spikes, write_table(units, 'new.csv') for all"
+        )
     source, raw = existing_file(source), raw or "copy"
     if is_zarr(source) and raw != "copy":
         raise ValueError(f"raw={raw!r} needs an HDF5 file, and {source} is Zarr; expected 'copy'")

@@ -89,7 +89,8 @@ def _draw_numbers(
         legend_beside(ax, [mark(f"missing ({gone})", PALE)], name, ours)
         return
     drawn = _scatter(ax, points[there], sizes[there], c=values[there], cmap="viridis")
-    bar = colour_bar(ax, drawn, f"{name} (grey: {gone} missing)" if gone else name)
+    label = "firing rate (Hz)" if name == "rate" else name
+    bar = colour_bar(ax, drawn, f"{label} (grey: {gone} missing)" if gone else label)
     if float(np.ptp(values[there])) < 1:
         return
     if (values[there] % 1 == 0).all():  # counts have no halves

@@ -262,7 +262,7 @@ def test_on_shuffled_labels_the_probe_learns_to_be_unsure():
 
 
 def test_calibration_of_units_recordings_and_columns_in_a_file(tmp_path):
-    units = embedded(30, seed=3, separation=1.0)
+    units = embedded(60, seed=0, separation=0.5)
     probe = Probe("cell_type").fit(units, verbose=False)
     assert probe.cv_group_ == "unit"
     probe.save(tmp_path / "probe.skops")
@@ -272,7 +272,7 @@ def test_calibration_of_units_recordings_and_columns_in_a_file(tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(units), probe.predict_proba(units))
     found = probe.annotate(units)["predicted_cell_type_confidence"]
     np.testing.assert_allclose(found, probe.predict_proba(units).max(axis=1))
-    several = {f"r{i}": embedded(12, seed=i, separation=1.0) for i in range(3)}
+    several = {f"r{i}": embedded(12, seed=i, separation=0.5) for i in range(3)}
     assert Probe("cell_type").fit(several, verbose=False).temperature_ != 1
 
 

@@ -46,21 +46,22 @@ def probe_facts(probe: Probe) -> dict[str, Any]:
 
 
 def score_text(probe: Probe, n_folds: int) -> str:
-    """Return the cross-validated score in one line; in two where inputs were chosen."""
+    """Return the cross-validated score and the choices made, a line each."""
     facts = probe_facts(probe)
     line = (
         f"{probe.target}: macro F1 {facts['macro F1']} ({n_folds} folds), chance "
         f"{facts['chance']}, {probe.n_units_} units"
     )
-    if "ece_rejected" in probe.cv_calibration_:
+    if len(probe.cv_inputs_) > 1:
+        scores = ", ".join(f"{inputs} {score:.2f}" for inputs, score in probe.cv_inputs_.items())
+        line += f"\ninputs: {probe.inputs_} (before the choice: {scores})"
+    found = probe.cv_calibration_
+    if "ece_rejected" in found:
         line += (
-            f"\nnot calibrated: that would make the calibration error (ECE) "
-            f"{probe.cv_calibration_['ece_rejected']:.2f}; it is {probe.cv_calibration_['ece']:.2f}"
+            f"\nnot calibrated: the calibration error (ECE) would be {found['ece_rejected']:.2f}, "
+            f"not {found['ece']:.2f}"
         )
-    if len(probe.cv_inputs_) < 2:
-        return line
-    scores = ", ".join(f"{inputs} {score:.2f}" for inputs, score in probe.cv_inputs_.items())
-    return f"{line}\ninputs: {probe.inputs_} (before the choice: {scores})"
+    return line
 
 
 def chance_text(probe: Probe) -> str:

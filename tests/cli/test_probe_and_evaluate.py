@@ -85,7 +85,7 @@ def test_fit_passes_its_options_on_and_embeds_where_asked(data, encoder, tmp_pat
     options += ["--feature", "rate", "--animals", "animal", "--encoder", encoder, "--no-progress"]
     result = run("probe", "fit", data / "*.nwb", "--target", "cell_type", "-o", out, *options)
     assert result.exit_code == 0, result.output
-    assert "macro_f1" in result.stdout and "PV, SST, VIP" in result.stdout
+    assert "macro F1" in result.stdout and "PV, SST, VIP" in result.stdout
     fitted = load_probe(out)
     assert (fitted.calibrate, fitted.standardize, fitted.features) == (False, "recording", ["rate"])
     assert fitted.estimator_[-1].__class__.__name__ == "LinearDiscriminantAnalysis"

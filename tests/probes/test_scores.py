@@ -61,7 +61,7 @@ def test_a_prefix():
 
 
 def test_the_score_is_printed_beside_chance_and_the_inputs(capsys):
-    probe = Probe("cell_type").fit(embedded(seed=3))
+    probe = Probe("cell_type", calibrate=False).fit(embedded(seed=3))
     score, inputs = capsys.readouterr().out.splitlines()
     assert score == (
         f"cell_type: macro F1 {probe.cv_score_:.2f} by unit (5 folds), chance "
@@ -70,10 +70,18 @@ def test_the_score_is_printed_beside_chance_and_the_inputs(capsys):
     tried = ", ".join(f"{name} {f1:.2f}" for name, f1 in probe.cv_inputs_.items())
     assert inputs == f"inputs: {probe.inputs_} (before the choice: {tried})"
     assert list(probe.cv_inputs_) == ["embedding", "statistics", "both"]
-    Probe("cell_type", inputs="embedding").fit(embedded(seed=3))
+    Probe("cell_type", inputs="embedding", calibrate=False).fit(embedded(seed=3))
     assert len(capsys.readouterr().out.splitlines()) == 1
-    Probe("cell_type").fit(embedded(seed=3), verbose=False)
+    Probe("cell_type", calibrate=False).fit(embedded(seed=3), verbose=False)
     assert capsys.readouterr().out == ""
+
+
+def test_calibration_that_makes_confidence_less_reliable_is_left_out(capsys):
+    probe = Probe("cell_type", inputs="embedding").fit(embedded(seed=3))
+    found = probe.cv_calibration_
+    assert probe.temperature_ == 1
+    assert found["ece"] == found["ece_uncalibrated"] < found["ece_rejected"]
+    assert f"would be {found['ece_rejected']:.2f}, not {found['ece']:.2f}" in capsys.readouterr().out
 
 
 def test_scores_of_structure_and_of_noise():

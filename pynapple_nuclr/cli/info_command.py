@@ -63,11 +63,14 @@ def info_command(
     nap-nuclr info my_encoder
 
     nap-nuclr info out.nwb
+
+    nap-nuclr info waveform-type
     """
     about: dict[str, Any]
     text = ""
-    if what is not None and what.endswith(".skops"):
-        about = {"probe": summarize_probe(what)}
+    bundled = Path(__file__).parents[1] / "weights" / str(what) / "probe.skops"
+    if what is not None and (what.endswith(".skops") or bundled.is_file()):
+        about = {"probe": summarize_probe(str(bundled) if bundled.is_file() else what)}
         if not as_json:
             show_table(Path(what).name, about["probe"])
     elif what is not None and _is_recording(what):

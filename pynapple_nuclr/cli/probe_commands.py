@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pynapple_nuclr.atomic_files import check_output, existing_file
+from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.files import (
     check_writable,
     open_once,
@@ -156,7 +156,13 @@ def fit_command(
 def annotate_command(
     files: Files,
     *,
-    probe: Annotated[Path, typer.Option(help="The probe: a file of `nap-nuclr probe fit`.")],
+    probe: Annotated[
+        str,
+        typer.Option(
+            help="The probe: a file of `nap-nuclr probe fit`, a hub name, or the bundled "
+            "waveform-type."
+        ),
+    ],
     output: Output = None,
     kind: Format = None,
     threshold: Annotated[
@@ -190,17 +196,19 @@ def annotate_command(
 
     [bold]Examples[/bold]:
 
+    nap-nuclr probe annotate session.nwb --probe waveform-type
+
     nap-nuclr probe annotate session.nwb --probe cell_type.skops
 
     nap-nuclr probe annotate "data/*.nwb" --probe cell_type.skops -o labelled --format csv
     """
     from pynapple_nuclr.probes import load_probe
 
-    fitted = load_probe(existing_file(probe))
+    fitted = load_probe(probe)
     sources = find_sources(files)
     outputs = plan_results(sources, output, kind, raw)
     options = embedding | drop_unset(encoder=encoder)
-    settings = {"probe": probe.name}
+    settings = {"probe": Path(probe).name}
     settings |= {name: embedding[name] for name in ("gaps", "by") if name in embedding}
     column = f"predicted_{fitted.target}"
 

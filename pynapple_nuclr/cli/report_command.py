@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pynapple_nuclr.atomic_files import check_output, existing_file
+from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.files import read_or_embed
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
@@ -41,7 +41,7 @@ Method = Annotated[
     typer.Option(help="How the map is made (default: pca)."),
 ]
 ProbeFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(help="The probe that predicted the labels: shows its score (default: none)."),
 ]
 PAGE = {"target": Target, "method": Method, "probe": ProbeFile, "encoder": Encoder}
@@ -147,7 +147,7 @@ def _write_page(
     from pynapple_nuclr.reporting import report
 
     if "probe" in page:
-        probe = load_probe(existing_file(page["probe"]))
+        probe = load_probe(page["probe"])
         page = {"target": probe.target} | page | {"probe": probe}
     options = page | {name: how[name] for name in ("encoder", "gaps", "by") if name in how}
     if len(recordings) == 1:

@@ -157,6 +157,14 @@ def test_a_probe_on_statistics_needs_no_embedding(data, tmp_path):
     assert "predicted_cell_type" in pd.read_csv(tmp_path / "m2.csv")
 
 
+def test_the_bundled_probe_is_found_by_its_name(data, tmp_path):
+    options = ["--probe", "waveform-type", "-o", tmp_path / "m0.csv", "--no-progress"]
+    (about,) = run_json("probe", "annotate", data / "m0.nwb", *options)
+    assert set(about["labels"]) <= {"broad", "narrow", "unknown"}
+    about = run_json("info", "waveform-type")["probe"]
+    assert about["classes"] == "broad, narrow" and about["inputs"] == "statistics of single units"
+
+
 def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):
     (tmp_path / "bad.nwb").write_text("text")
     out = tmp_path / "out"

@@ -31,7 +31,7 @@ def test_several_recordings_get_a_page_each_and_one_of_all(tmp_path):
     assert "day 2" in string_values((tmp_path / pages[1]).read_text(encoding="utf-8"))
     assert "<1>" not in text and "42 units" in words
     counts = other["predicted_cell_type"].value_counts()
-    assert f"m2 1 12 {counts['PV']} ({counts['PV'] / 12:.0%})" in words
+    assert f"m2 12 {counts['PV']} {counts['SST']} {counts['VIP']}" in words
     assert f"macro F1 {probe.cv_score_:.2f} by unit" in words
     assert "All: How this recording compares with the training data is not known" in words
     with pytest.raises(FileExistsError):

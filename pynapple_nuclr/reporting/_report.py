@@ -138,8 +138,7 @@ def report(
     output = check_output(path, overwrite=overwrite, suffix=".html")
     options = Options(target, probe, encoder, method, neighbours, epochs, gaps, by, prefix)
     if not isinstance(units, (Sequence, Mapping)) or isinstance(units, nap.TsGroup):
-        name = name or "recording in memory"
-        _write_session(units, output, name, options, overwrite)
+        _write_session(units, output, name or "recording", options, overwrite)
         return Page(output)
     if name is not None:
         raise ValueError(f"name={name!r} is of one recording; a mapping name → units names several")
@@ -194,7 +193,7 @@ def _write_session(
         output,
         "template.html",
         overwrite,
-        title=escape(name),
+        title="recording in memory" if name == "recording" else escape(name),
         encoder=escape(neurons.encoder),
         modality=modality_of(units),
         summary=summary_html(units, neurons, comparison.familiarity, least),

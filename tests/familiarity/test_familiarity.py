@@ -111,11 +111,11 @@ def test_one_warning_says_what_is_unlike(encoder, another):
     strange = in_random_order(another)
     for call in (embed, encode):
         with pytest.warns(UserWarning) as caught:
-            call(strange, encoder, progress=False)
+            call(strange, encoder, name="day 1", progress=False)
         assert len(caught) == 1
         assert caught[0].filename == __file__
         message = str(caught[0].message)
-        assert "'recording' is unlike" in message
+        assert "'day 1' is unlike" in message and "that its events are spikes" in message
         assert encoder.identity in message
         assert "synchrony" in message
 

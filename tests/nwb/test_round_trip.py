@@ -281,6 +281,11 @@ def test_existing_files_need_overwrite(units, source):
     assert "nuclr" in describe_nwb(source)["embeddings"]
 
 
+def test_a_folder_of_a_sorter_is_no_file_to_copy(units, tmp_path):
+    with pytest.raises(ValueError, match=r"is a folder.*write_units\(units, 'new.nwb'\)"):
+        write_nwb(embedded(units), tmp_path)
+
+
 def test_a_failure_keeps_the_old_file_and_leaves_no_other(units, source, tmp_path, monkeypatch):
     path = write_nwb(embedded(units), source)
     before = path.read_bytes()

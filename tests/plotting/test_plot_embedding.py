@@ -116,6 +116,8 @@ def test_numbers_get_a_colour_bar():
     bar = ax.collections[-1].colorbar
     assert bar.ax.get_ylabel() == "depth (grey: 2 missing)"
     assert (bar.vmin, bar.vmax) == (2, 23)
+    bar = plot_embedding(population(), "rate").collections[-1].colorbar
+    assert bar.ax.get_ylabel() == "firing rate (Hz)"
     assert len(drawn(ax)) == 24
 
 

@@ -11,7 +11,7 @@ Examples
 
 from recordings.calcium import hippocampus, worms, worms_atanas, worms_kato, zebrafish
 from recordings.files import with_column
-from recordings.simulated import two_probes
+from recordings.simulated import renewal, tuned_session, two_probes, with_waveforms
 from recordings.spikes import head_direction, macaque, optotagged, rat_decisions, rats
 from recordings.steinmetz2019 import GROUPS, REGION, steinmetz, steinmetz_trials
 
@@ -24,10 +24,13 @@ __all__ = [
     "optotagged",
     "rat_decisions",
     "rats",
+    "renewal",
     "steinmetz",
     "steinmetz_trials",
+    "tuned_session",
     "two_probes",
     "with_column",
+    "with_waveforms",
     "worms",
     "worms_atanas",
     "worms_kato",

@@ -43,3 +43,70 @@ def two_probes(
             apart[f"day{number} probe {probe}"] = one
             one.set_info(animal=[f"animal{number}"] * len(one))
     return apart, together
+
+
+def tuned_session(
+    seed: int, *, strength: float = 0.7, units: int = 36, trials: int = 120, length: float = 0.5
+) -> tuple[nap.TsGroup, nap.IntervalSet]:
+    """Simulate units that prefer left or right, or neither; their mean rates have one law.
+
+    Returned are the units (metadata `tuning`) and the trials (metadata `side`, `effort`).
+    """
+    rng = np.random.default_rng((seed, 99))
+    starts = np.arange(trials) * 2.0
+    epochs = nap.IntervalSet(starts, starts + length)
+    side = rng.permutation(np.repeat([-1, 1], trials // 2))
+    tuning = rng.permutation(np.repeat(["left", "none", "right"], units // 3))
+    prefers = {"left": -strength, "none": 0.0, "right": strength}
+    trains = {}
+    for unit, kind in enumerate(tuning):
+        expected = 8 * length * np.exp(0.25 * rng.standard_normal()) * (1 + prefers[kind] * side)
+        spikes = rng.poisson(expected)
+        times = np.repeat(starts, spikes) + rng.uniform(0, length, spikes.sum())
+        trains[unit] = nap.Ts(np.sort(times), time_support=epochs)
+    shown = {
+        "side": np.where(side > 0, "right", "left"),
+        "effort": side + rng.normal(0, 0.5, trials),
+    }
+    behaviour = nap.IntervalSet(starts, starts + length, metadata=shown)
+    return nap.TsGroup(trains, time_support=epochs, metadata={"tuning": tuning}), behaviour
+
+
+_INTERVALS = {"clustered": 0.5, "loose": 0.75, "random": 1.0, "even": 1.5, "regular": 2.5}
+
+
+def renewal(seed: int, *, units: int = 90, seconds: float = 60.0) -> nap.TsGroup:
+    """Simulate five kinds of renewal process whose mean rates have one law (around 8 Hz).
+
+    Intervals are gamma variates of shapes 0.5 to 2.5 (metadata `cell_type`).
+    """
+    rng = np.random.default_rng((seed, 98))
+    kinds = rng.permutation(np.resize(list(_INTERVALS), units))
+    trains = {}
+    for unit, kind in enumerate(kinds):
+        rate, shape = 8 * np.exp(0.3 * rng.standard_normal()), _INTERVALS[kind]
+        n = int(3 * rate * seconds) + 50
+        times = np.cumsum(rng.gamma(shape, 1 / (rate * shape), n))
+        trains[unit] = nap.Ts(times[times < seconds])
+    return nap.TsGroup(
+        trains, time_support=nap.IntervalSet(0, seconds), metadata={"cell_type": kinds}
+    )
+
+
+def with_waveforms(seed: int, *, units: int = 80, seconds: float = 120.0) -> nap.TsGroup:
+    """Simulate four types: two ways of firing times two waveforms, each blurred by noise."""
+    group = simulate("single", n_units=units, duration=seconds, n_classes=2, seed=seed)
+    rng = np.random.default_rng((seed, 97))
+    narrow = rng.random(units) < 0.5
+    time = np.arange(40) - 12
+    width = np.where(narrow, 5.0, 7.0)[:, None] + rng.normal(0, 0.6, (units, 1))
+    shape = 0.5 * np.exp(-(((time - 2 * width) / width) ** 2)) - np.exp(-((time / 3) ** 2))
+    waveform = (shape + 0.1 * rng.standard_normal(shape.shape)) * rng.uniform(20, 200, (units, 1))
+    firing = np.asarray(group["cell_type"]).astype(str)
+    names = np.char.add(firing, np.where(narrow, ", narrow", ", broad"))
+    trains = {unit: group[unit] for unit in group.index}
+    return nap.TsGroup(
+        trains,
+        time_support=group.time_support,
+        metadata={"cell_type": names, "waveform": list(waveform)},
+    )

@@ -19,32 +19,11 @@ from pynapple_nuclr import EncoderConfig
 from pynapple_nuclr.baselines.poyo._poyo import Poyo, UnitEmbeddingDecoder
 from pynapple_nuclr.baselines.poyo.spike_decoder import ActivityWindows
 
+session = readers.tuned_session
 CHANCE = 0.33  # of three classes
 SMALL = {"dim": 32}
 TINY = {"dim": 16, "steps": 6, "batch_size": 4}
 WINDOWS = EncoderConfig(patch_duration=0.2, window_duration=4.0)
-
-
-def session(seed, *, strength=0.7, units=36, trials=120, length=0.5):
-    """Units that prefer left or right, or neither; their mean rates have one law."""
-    rng = np.random.default_rng((seed, 99))
-    starts = np.arange(trials) * 2.0
-    epochs = nap.IntervalSet(starts, starts + length)
-    side = rng.permutation(np.repeat([-1, 1], trials // 2))
-    tuning = rng.permutation(np.repeat(["left", "none", "right"], units // 3))
-    prefers = {"left": -strength, "none": 0.0, "right": strength}
-    trains = {}
-    for unit, kind in enumerate(tuning):
-        expected = 8 * length * np.exp(0.25 * rng.standard_normal()) * (1 + prefers[kind] * side)
-        spikes = rng.poisson(expected)
-        times = np.repeat(starts, spikes) + rng.uniform(0, length, spikes.sum())
-        trains[unit] = nap.Ts(np.sort(times), time_support=epochs)
-    shown = {
-        "side": np.where(side > 0, "right", "left"),
-        "effort": side + rng.normal(0, 0.5, trials),
-    }
-    behaviour = nap.IntervalSet(starts, starts + length, metadata=shown)
-    return nap.TsGroup(trains, time_support=epochs, metadata={"tuning": tuning}), behaviour
 
 
 def sessions(seeds):

@@ -124,7 +124,8 @@ def zebrafish_held_out(data: Path) -> Populations:
     """Names of the regions of fish that no encoder was trained on, by labels of the others."""
     all_fish = zebrafish_regions(data)
     half = {name: "tested" if name in TESTED else "trained" for name in all_fish.recordings}
-    return all_fish._replace(left_out=half, scored=TESTED)
+    scored = tuple(all_fish.individuals[name] for name in TESTED if name in half)
+    return all_fish._replace(left_out=half, scored=scored)
 
 
 def worm_classes(data: Path) -> Populations:

@@ -114,13 +114,13 @@ def scores(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "units": len(table),
         "narrow": int((table["true"] == "narrow").sum()),
-        "recordings refused": f"{int(table.groupby('recording')['refused'].first().sum())} of "
+        "refused": f"{int(table.groupby('recording')['refused'].first().sum())} of "
         f"{table['recording'].nunique()}",
         "called": f"{len(sure) / len(table):.2f}",
-        "macro F1 of the called": _f1(sure["true"], sure["called"]),
-        "precision of narrow": f"{right.sum() / max(narrow.sum(), 1):.2f}",
-        "recall of narrow": f"{right.sum() / max((table['true'] == 'narrow').sum(), 1):.2f}",
-        "macro F1 without refusal": (_f1(table["true"], CLASSES[proba.argmax(axis=1)])),
+        "F1, called": _f1(sure["true"], sure["called"]),
+        "precision": f"{right.sum() / max(narrow.sum(), 1):.2f}",
+        "recall": f"{right.sum() / max((table['true'] == 'narrow').sum(), 1):.2f}",
+        "F1, all": (_f1(table["true"], CLASSES[proba.argmax(axis=1)])),
         "ECE": f"{expected_calibration_error(table['true'], proba, CLASSES):.3f}",
     }
 
@@ -167,8 +167,8 @@ def compare_inputs(recordings: Groups) -> list[dict[str, Any]]:
             {
                 "inputs": name,
                 "called": f"{sure.mean():.2f}",
-                "macro F1 of the called": _f1(true[sure], called[sure]),
-                "macro F1 without refusal": _f1(true, called),
+                "F1, called": _f1(true[sure], called[sure]),
+                "F1, all": _f1(true, called),
                 "ECE": f"{expected_calibration_error(true, proba, CLASSES):.3f}",
             }
         )

@@ -4,7 +4,7 @@
 
 A rat of Luo, Bondy et al. 2020 (eLife 9:e59716, Apache-2.0) on which the encoder was not trained.
 The probe "waveform-type", fitted on the other rats, labels its units from their spikes; their
-waveforms, which the probe does not read, show what the labels are worth.
+waveforms, unknown to the probe, show what the labels are worth.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def write(data: Path, path: Path) -> str:
         titles = (
             "spikes",
             "embed, annotate: predicted types",
-            "waveforms, which the probe does not read",
+            "waveforms, unknown to the probe",
         )
         for ax, words in zip(axes, titles, strict=True):
             ax.set_title(words, loc="left", color=INK, weight="bold", fontsize=10)

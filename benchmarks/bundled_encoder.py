@@ -29,12 +29,12 @@ from scoring import (
 from sklearn.covariance import LedoitWolf
 
 import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.stability import reidentification, unit_length
 from recordings import head_direction, steinmetz
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights" / "spikes"
 RUN = HERE / "runs" / "spikes"
 CHECKS = RUN / "checks"
 SPLITS = range(20)
@@ -223,7 +223,7 @@ def main() -> None:
         "measured_by": "benchmarks/bundled_encoder.py; see also docs/benchmarks.md",
         "head_direction": continuous_rows,
     }
-    nap_nuclr.save_encoder(encoder, WEIGHTS, dtype="float16")
+    nap_nuclr.save_encoder(encoder, ENCODERS["spikes"], dtype="float16")
 
 
 def _curve(sessions: dict[str, Any], training: dict[str, Any]) -> str:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.familiarity import record_training_data
 from recordings import rats, steinmetz
 
 HERE = Path(__file__).parent
-WEIGHTS = HERE.parent / "pynapple_nuclr" / "weights"
 HELD_OUT_RATS = ("T181", "T224")
 """The rats on which encoders are compared; none of their recordings trains an encoder."""
 SIZE = {"dim": 64, "heads": 4, "head_dim": 16}
@@ -179,14 +179,14 @@ def install(which: str, out: Path, step: int | None) -> None:
         trained.card["training"]["stored_step"] = step
     encoder.name = RECIPES[which].name
     encoder.card = {**RECIPES[which].card, **trained.card}
-    nap_nuclr.save_encoder(encoder, WEIGHTS / which, dtype="float16")
+    nap_nuclr.save_encoder(encoder, ENCODERS[which], dtype="float16")
     print(f"installed {nap_nuclr.load_encoder(which).identity}")
 
 
 def record_training(which: str, data: Path) -> None:
     """Record the training data on the card of the stored encoder."""
     encoder = record_training_data(nap_nuclr.load_encoder(which), recordings_of(which, data))
-    nap_nuclr.save_encoder(encoder, WEIGHTS / which, dtype="float16")
+    nap_nuclr.save_encoder(encoder, ENCODERS[which], dtype="float16")
     kept = nap_nuclr.load_encoder(which)
     print(f"{kept.identity} has {len(kept.card['fingerprints'])} fingerprints")
 

@@ -30,12 +30,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pynapple_nuclr import Probe, embed, embeddings, unit_statistics
+from pynapple_nuclr.bundled import PROBES
 from pynapple_nuclr.calibration import (
     confidence_above_share,
     expected_calibration_error,
     macro_f1_of_predictions,
 )
-from pynapple_nuclr.probes import BUNDLED_PROBES
 from recordings import head_direction, macaque, optotagged, rats, steinmetz, with_column
 
 HERE = Path(__file__).parent
@@ -223,7 +223,7 @@ def page(
 
 def install(probe: Probe, table: pd.DataFrame) -> None:
     """Store the probe in the package, with its card."""
-    folder = BUNDLED_PROBES[NAME]
+    folder = PROBES[NAME].parent
     probe.save(folder)
     each = [{"rat left out": rat, **scores(own)} for rat, own in table.groupby("rat")]
     each.append({"rat left out": "all", **scores(table)})

@@ -2,7 +2,6 @@
 
 from pynapple_nuclr.checkpoints._encoder import Encoder, build_encoder
 from pynapple_nuclr.checkpoints._load_encoder import (
-    BUNDLED,
     as_encoder,
     bundled_name,
     find_encoder,
@@ -12,7 +11,6 @@ from pynapple_nuclr.checkpoints._load_encoder import (
 from pynapple_nuclr.checkpoints._load_published import load_published, load_reference
 
 __all__ = [
-    "BUNDLED",
     "Encoder",
     "as_encoder",
     "bundled_name",

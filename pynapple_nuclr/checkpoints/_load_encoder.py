@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pynapple as nap
 
+from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.checkpoints._encoder import Encoder, Stored, encoder_in_use
 from pynapple_nuclr.nwb.opening import errors_naming_file
 from pynapple_nuclr.recording import Units, modality_of
 
-_WEIGHTS = Path(__file__).parents[1] / "weights"
-BUNDLED = {name: _WEIGHTS / name for name in ("rats", "spikes", "calcium")}
-"""The encoders that come with the package."""
 _WINDOW = 10.0  # s: a window of "rats"
 
 
@@ -86,10 +84,10 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     'spikes'
     """
     source = "rats" if source is None else source
-    folder = BUNDLED.get(str(source), source)
+    folder = ENCODERS.get(str(source), source)
     with errors_naming_file(folder, "load_encoder", "an encoder"):
         encoder: Encoder = Encoder.from_pretrained(folder, revision=revision)
-    encoder.bundled_as = str(source) if str(source) in BUNDLED else None
+    encoder.bundled_as = str(source) if str(source) in ENCODERS else None
     return encoder
 
 
@@ -139,7 +137,7 @@ def find_encoder(identity: str) -> Encoder:
     encoder = encoder_in_use(identity)
     if encoder is not None:
         return encoder
-    bundled = {one.identity: one for one in map(load_encoder, BUNDLED)}
+    bundled = {one.identity: one for one in map(load_encoder, ENCODERS)}
     if identity in bundled:
         return bundled[identity]
     raise ValueError(

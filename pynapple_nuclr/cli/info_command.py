@@ -14,6 +14,7 @@ import typer
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.batch.files import open_once
+from pynapple_nuclr.bundled import PROBES
 from pynapple_nuclr.cli.commands import app, print_json, show_table
 from pynapple_nuclr.cli.options import AsJson, Cells, Clock, Progress, Table, drop_unset
 from pynapple_nuclr.cli.probe_summary import summarize_probe
@@ -68,9 +69,8 @@ def info_command(
     """
     about: dict[str, Any]
     text = ""
-    bundled = Path(__file__).parents[1] / "weights" / str(what) / "probe.skops"
-    if what is not None and (what.endswith(".skops") or bundled.is_file()):
-        about = {"probe": summarize_probe(str(bundled) if bundled.is_file() else what)}
+    if what is not None and (what.endswith(".skops") or what in PROBES):
+        about = {"probe": summarize_probe(str(PROBES.get(what, what)))}
         if not as_json:
             show_table(Path(what).name, about["probe"])
     elif what is not None and _is_recording(what):

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from pynapple_nuclr.bundled import PROBES
 from pynapple_nuclr.checkpoints.hub import local_folder
 from pynapple_nuclr.nwb.opening import errors_naming_file
 from pynapple_nuclr.probes._probe import Probe
 from pynapple_nuclr.probes.inputs import check_parameters
 from pynapple_nuclr.probes.probe_file import FILE, read_probe
-
-BUNDLED_PROBES = {"waveform-type": Path(__file__).parents[1] / "weights" / "waveform-type"}
-"""The probes that come with the package."""
 
 
 def load_probe(path: str | Path, trusted: Sequence[str] | None = None, **hub: Any) -> Probe:
@@ -65,7 +63,7 @@ def load_probe(path: str | Path, trusted: Sequence[str] | None = None, **hub: An
     is_list = isinstance(trusted, (list, tuple, set))
     if trusted is not None and not (is_list and all(isinstance(one, str) for one in trusted)):
         raise TypeError(f"trusted={trusted!r}; expected names of types: ['module.Class', …]")
-    file = _find(BUNDLED_PROBES.get(str(path), path), hub)
+    file = _find(PROBES.get(str(path), path), hub)
     params, fitted = read_probe(file, trusted)
     probe = Probe(**params)
     for name, value in fitted.items():

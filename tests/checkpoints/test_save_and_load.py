@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from pynapple_nuclr import Encoder, EncoderConfig, embed, encode, load_encoder, save_encoder
-from pynapple_nuclr.checkpoints import BUNDLED, _encoder, find_encoder
+from pynapple_nuclr.bundled import ENCODERS
+from pynapple_nuclr.checkpoints import _encoder, find_encoder
 from pynapple_nuclr.stability import reidentification
 from recordings import rats
 
@@ -50,14 +51,14 @@ def test_half_precision_signs_what_is_stored(encoder, tmp_path):
 LICENCES = {"spikes": "CC BY 4.0", "rats": "Apache-2.0", "calcium": "none needed: simulated"}
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", ENCODERS)
 def test_a_bundled_encoder_has_a_card_and_is_small(name):
     encoder = load_encoder(name)
     assert {"data", "data_licence", "what_it_is", "training"} <= set(encoder.card)
     assert encoder.card["data_licence"] == LICENCES[name]
     assert len(encoder.card["fingerprints"]) > 0
     assert f'embed(units, "{name}")' in encoder.describe()
-    assert sum(path.stat().st_size for path in BUNDLED[name].iterdir()) <= 15_000_000
+    assert sum(path.stat().st_size for path in ENCODERS[name].iterdir()) <= 15_000_000
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pynapple as nap
 import pytest
 
 from pynapple_nuclr import Probe, load_probe, simulate
-from pynapple_nuclr.probes import BUNDLED_PROBES
+from pynapple_nuclr.bundled import PROBES
 from pynapple_nuclr.probes.inputs import rows_to_predict
 from pynapple_nuclr.probes.training_recordings import deviations
 from recordings import macaque, rats
@@ -35,7 +35,7 @@ def times_multiplied(units, factor):
 
 
 def test_it_is_small_and_has_a_card(probe):
-    folder = BUNDLED_PROBES["waveform-type"]
+    folder = PROBES["waveform-type"].parent
     assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000
     card = (folder / "README.md").read_text(encoding="utf-8")
     for words in ('load_probe("waveform-type")', "Apache-2.0", "rat left out", "Not histology"):

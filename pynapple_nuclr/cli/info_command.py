@@ -103,6 +103,7 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
 
 
 def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
+    from pynapple_nuclr.columns import PREDICTED, SCORE
     from pynapple_nuclr.io._read_recording import read_recording
 
     printed = io.StringIO()
@@ -112,11 +113,11 @@ def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
             units = read_recording(file, verbose=True, **reading)
         stored = {} if describe is None else describe(cast(str, file))  # an open one, too
     support = units.time_support
-    names = [name for name in units.metadata_columns if name.startswith("predicted_")]
+    names = [name for name in units.metadata_columns if name.startswith(PREDICTED)]
     scores = {
-        name.removesuffix("_probe"): ", ".join(sorted({*units[name]} - {""}))
+        name: ", ".join(sorted({*units[f"{name}{SCORE}"]} - {""}))
         for name in names
-        if name.endswith("_probe") and name.removesuffix("_probe") in names
+        if f"{name}{SCORE}" in names
     }
     return {
         "file": source,

@@ -23,7 +23,9 @@ from pynapple_nuclr.columns.missing import (
 )
 from pynapple_nuclr.columns.names import (
     PREDICTED,
+    SCORE,
     SUMMARIES,
+    TRAINING,
     check_name,
     check_prefix,
     coordinate_name,
@@ -34,7 +36,9 @@ __all__ = [
     "ANIMAL_COLUMNS",
     "MISSING_LABELS",
     "PREDICTED",
+    "SCORE",
     "SUMMARIES",
+    "TRAINING",
     "UNKNOWN",
     "as_texts",
     "check_name",

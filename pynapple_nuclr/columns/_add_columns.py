@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from pynapple_nuclr.columns.metadata import stored_columns, unit_ids, with_metadata
 from pynapple_nuclr.columns.names import (
-    NOTES,
     PREDICTED,
+    SCORE,
     SUMMARIES,
+    TRAINING,
     check_prefix,
     is_member,
     prefixes_of,
@@ -82,7 +83,7 @@ def _in_order(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
     def rank(name: str) -> tuple[int, int, int]:
         if name.startswith(PREDICTED):
-            return (1, len(prefixes), 0) if name.endswith(NOTES) else (0, 0, 0)
+            return (1, len(prefixes), 0) if name.endswith((TRAINING, SCORE)) else (0, 0, 0)
         for i, prefix in enumerate(prefixes):
             number = vector_index(name, prefix)
             if number is not None:

@@ -14,9 +14,11 @@ from pynapple_nuclr.recording import Units
 PREDICTED = "predicted_"
 """What every column that a probe writes begins with."""
 
-NOTES = ("_training", "_probe")
-"""How columns end that say of each unit whether the probe learned from it, and the probe's score.
-"""
+TRAINING = "_training"
+"""How the column ends that says of each unit whether the probe learned from it."""
+
+SCORE = "_probe"
+"""How the column ends that holds the score of the probe."""
 
 SUMMARIES = {
     "stability": "How repeatable the embedding is over the recording's windows: 1 always the "

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import (
     PREDICTED,
+    SCORE,
     SUMMARIES,
+    TRAINING,
     embeddings,
     is_missing,
     metadata_frame,
@@ -44,9 +46,9 @@ def embedding_columns(units: Units, prefix: str) -> Columns:
             values = metadata[name].to_numpy()
             if name.endswith("_confidence"):
                 description = f"Confidence of {name.removesuffix('_confidence')}, 0 to 1"
-            elif name.endswith("_probe"):
+            elif name.endswith(SCORE):
                 description = "Cross-validated score of the probe, beside that of shuffled labels"
-            elif name.endswith("_training"):
+            elif name.endswith(TRAINING):
                 description = "Whether the probe learned from the unit (1) or not (0)"
             elif values.dtype.kind == "f":
                 description = "Probability of this label"

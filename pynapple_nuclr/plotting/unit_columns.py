@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import (
     PREDICTED,
+    SCORE,
+    TRAINING,
     UNKNOWN,
     as_texts,
     embeddings,
@@ -110,13 +112,13 @@ def read_predictions(units: Units, target: str) -> tuple[Labels, NDArray[np.floa
 
 def read_score(metadata: pd.DataFrame, target: str) -> ProbeScore | None:
     """Return the score of the probe that predicted a target; None if the units do not say it."""
-    texts = np.unique(as_texts(metadata.get(f"{PREDICTED}{target}_probe", [])))
+    texts = np.unique(as_texts(metadata.get(f"{PREDICTED}{target}{SCORE}", [])))
     return next(filter(None, map(ProbeScore.parse, map(str, texts))), None)
 
 
 def training_units(metadata: pd.DataFrame, target: str) -> NDArray[np.bool_]:
     """Return which units the probe of a target learned from (units,), as far as it is known."""
-    column = metadata.get(f"{PREDICTED}{target}_training", np.zeros(len(metadata)))
+    column = metadata.get(f"{PREDICTED}{target}{TRAINING}", np.zeros(len(metadata)))
     return np.asarray(pd.to_numeric(column, errors="coerce") == 1)
 
 

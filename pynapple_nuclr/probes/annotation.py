@@ -14,7 +14,9 @@ from pynapple_nuclr.calibration import confidence_above_share
 from pynapple_nuclr.checkpoints import as_encoder, find_encoder
 from pynapple_nuclr.columns import (
     PREDICTED,
+    SCORE,
     SUMMARIES,
+    TRAINING,
     UNKNOWN,
     add_columns,
     as_texts,
@@ -51,10 +53,10 @@ def write_predictions(
     if with_probabilities:
         new |= zip(_probability_columns(column, classes), probabilities.T, strict=True)
     if is_training is not None:
-        new[f"{column}_training"] = is_training
-    new[f"{column}_probe"] = np.full(len(labels), str(ProbeScore.of(probe)))
+        new[f"{column}{TRAINING}"] = is_training
+    new[f"{column}{SCORE}"] = np.full(len(labels), str(ProbeScore.of(probe)))
     annotated = add_columns(units, predicted=new, prefix=probe.prefix)
-    stems = (f"{column}_p_", f"{column}_training")  # of an earlier probe
+    stems = (f"{column}_p_", f"{column}{TRAINING}")  # of an earlier probe
     stale = {name for name in annotated.metadata_columns if name.startswith(stems)} - new.keys()
     annotated.drop_info(sorted(stale))
     return annotated

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pynapple_nuclr.columns import PREDICTED
+from pynapple_nuclr.columns import PREDICTED, TRAINING
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
@@ -84,7 +84,7 @@ def _training_labels(neurons: Neurons) -> str:
             f"{n} of {len(neurons.vectors)} units are training units of the probe: how well it "
             "agrees with their labels says nothing of others; look at its cross-validated score."
         )
-    if f"{PREDICTED}{neurons.target}_training" in neurons.metadata:
+    if f"{PREDICTED}{neurons.target}{TRAINING}" in neurons.metadata:
         return ""
     if neurons.given is None or not neurons.given.known.any():
         return ""

@@ -111,7 +111,7 @@ def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) 
             f"{used.max():g} s); its spikes lie between {min(t[0] for t in fired):g} and "
             f"{max(t[-1] for t in fired):g} s"
         )
-    _warn_if_not_seconds(group, name)
+    _warn_if_not_seconds(group, trains, name)
     support = np.asarray(group.time_support.values, dtype=np.float64)
     begins = place_intervals(support, n_spikes, len(ids))
     times, offsets = pack_spikes(trains, begins)
@@ -194,14 +194,16 @@ def _epochs(units: Units, epochs: nap.IntervalSet | None) -> NDArray[np.float64]
     return np.asarray(support.values, dtype=np.float64).reshape(-1, 2)
 
 
-def _warn_if_not_seconds(group: nap.TsGroup, name: str) -> None:
+def _warn_if_not_seconds(
+    group: nap.TsGroup, trains: Sequence[NDArray[np.float64]], name: str
+) -> None:
     """Warn of spike times that look like milliseconds or samples taken for seconds.
 
     No unit fires twice within half a second, or a day and more is nearly silent.
     """
     hours = float(np.diff(group.time_support.values, axis=1).sum()) / 3600
     rate = float(np.median(np.nan_to_num(group["rate"])))  # older pynapple: NaN of silent units
-    intervals = np.concatenate([np.diff(group[i].t[:_SPIKES_EACH]) for i in group.index[:_UNITS]])
+    intervals = np.concatenate([np.diff(train[:_SPIKES_EACH]) for train in trains[:_UNITS]])
     slow = len(intervals) >= _INTERVALS and intervals.min() > _SHORTEST
     if slow or (hours > 24 and rate < 0.01):
         shortest = f", and no unit fires twice within {intervals.min():.2g} s" if slow else ""

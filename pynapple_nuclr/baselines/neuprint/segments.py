@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,13 +168,20 @@ class Segments:
 
     def _of_others(self, own: Tensor, segments: Indices) -> Tensor:
         """Return mean and s.d. of all units but one (pairs, steps, 2), standardised over time."""
-        n, spread = len(self.activity), self.context[self.valid]
+        n = len(self.activity)
         mean, deviation = self.context[segments].unbind(-1)
         others = (n * mean - own) / max(n - 1, 1)
         square = (n * (mean.square() + deviation.square()) - own.square()) / max(n - 1, 1)
         summary = torch.stack([others, (square - others.square()).clamp(min=0).sqrt()], dim=-1)
-        scale = spread.std(dim=0, unbiased=False)
-        return (summary - spread.mean(dim=0)) / torch.where(scale > 0, scale, 1)
+        centre, scale = self._over_time
+        return (summary - centre) / scale
+
+    @cached_property
+    def _over_time(self) -> tuple[Tensor, Tensor]:
+        """Mean and s.d. of the two numbers of `context` over time; an s.d. of 0 is 1."""
+        summaries = self.context[self.valid]
+        scale = summaries.std(dim=0, unbiased=False)
+        return summaries.mean(dim=0), torch.where(scale > 0, scale, 1)
 
 
 def cut_segments(runs: Runs, length: int) -> Segments:

@@ -12,7 +12,7 @@ from pynapple_nuclr.probes.cross_validation import check_classes, cross_validate
 from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.inputs import check_parameters, training_rows
 from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
-from pynapple_nuclr.probes.training_recordings import recordings_to_keep
+from pynapple_nuclr.probes.training_recordings import describe_recordings
 
 
 def new_estimator(probe: Probe) -> Any:
@@ -46,7 +46,7 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     rows = by_inputs[score.inputs]
     probe.inputs_, probe.cv_inputs_ = score.inputs, score.inputs_f1
     probe.encoder_ = encoder[score.inputs]
-    probe.training_recordings_ = recordings_to_keep(probe, all_units[score.inputs])
+    probe.training_recordings_ = describe_recordings(probe, all_units[score.inputs])
     probe.classes_, counts = np.unique(rows.labels, return_counts=True)
     # The default classifier weighs classes equally: to it they are equally frequent.
     equal = np.full(len(counts), 1 / len(counts))

@@ -21,8 +21,13 @@ _LEAST = 8  # recordings: fewer do not show how much recordings differ
 _NAMED = 3  # deviations that the warning names
 
 
-def describe_recordings(rows: Rows) -> dict[str, NDArray[np.float64]]:
-    """Return the means of each recording (recordings, columns) and the variance within them."""
+def describe_recordings(probe: Probe, rows: Rows) -> dict[str, NDArray[np.float64]]:
+    """Return the means of each recording (recordings, columns) and the variance within them.
+
+    Empty if the probe reads other than statistics, or standardises each recording.
+    """
+    if probe.inputs_ != "statistics" or probe.standardize != "none":
+        return {}
     x = rows.x[rows.has_embedding]
     names = rows.recordings[rows.has_embedding]
     each = [x[names == name] for name in np.unique(names)]
@@ -66,9 +71,3 @@ def warn_if_unlike(probe: Probe, rows: Rows, units: Units, stacklevel: int) -> b
         stacklevel=stacklevel + 1,
     )
     return True
-
-
-def recordings_to_keep(probe: Probe, rows: Any) -> dict[str, NDArray[np.float64]]:
-    """Return what a probe keeps of its training recordings: nothing but of statistics."""
-    alone = probe.inputs_ == "statistics" and probe.standardize == "none"
-    return describe_recordings(rows) if alone else {}

@@ -6,7 +6,6 @@ The encoder of an embedding compares recordings itself; statistics have no encod
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

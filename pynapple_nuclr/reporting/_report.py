@@ -280,7 +280,7 @@ def _write(
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     parts |= {"style": style, "script": script, "policy": policy, "version": escape(__version__)}
-    text = Template(_read(template)).substitute(parts)
+    text = Template(_read("template_head.html") + _read(template)).substitute(parts)
     with atomic_write(output, overwrite=overwrite) as draft:
         # Half of a surrogate pair has no encoding: it becomes a question mark.
         draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")

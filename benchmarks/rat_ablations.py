@@ -47,6 +47,7 @@ TRAINING: dict[str, Any] = {
 }
 PUBLISHED = EncoderConfig(dropout=0.1, **SIZE)
 THINNED = {"spikes_kept": (0.5, 1.0)}
+MEASURED = ("finds itself", f"among {RIVALS} of like rate", "PC 1 with rate, ρ")
 VARIANTS: dict[str, tuple[EncoderConfig, dict[str, Any]]] = {
     "published objective": (PUBLISHED, {}),
     "intervals beside the counts": (replace(PUBLISHED, interval_bins=16), {}),
@@ -105,13 +106,15 @@ def table(data: Path, seeds: Sequence[int], steps: int) -> str:
     rats_left_out = {
         name: units for name, units in rats(data).items() if name.split("_")[0] in HELD_OUT_RATS
     }
-    each = {row: [] for row in encoders}  # type: dict[str, list[dict[str, str]]]
+    one_by_one = {
+        f"{row} {i}": [one] for row, several in encoders.items() for i, one in enumerate(several)
+    }
+    statistics, *found = measures(features, one_by_one, rats_left_out)
+    remaining = iter(found)
+    rows = [statistics | {"seeds": "", "minutes": ""}]
     for row, several in encoders.items():
-        for encoder in several:
-            each[row].append(measures(features, {row: [encoder]}, rats_left_out)[1])
-    rows = [measures(features, {}, rats_left_out)[0] | {"seeds": "", "minutes": ""}]
-    rows += [_row(name, encoders[name], found) for name, found in each.items()]
-    columns = ("features", "seeds", "minutes", *_MEASURED)
+        rows.append(_row(row, several, [next(remaining) for _ in several]))
+    columns = ("features", "seeds", "minutes", *MEASURED)
     pairs = steps * TRAINING["batch_size"]
     return "\n\n".join(
         [
@@ -126,16 +129,13 @@ def table(data: Path, seeds: Sequence[int], steps: int) -> str:
     )
 
 
-_MEASURED = ("finds itself", f"among {RIVALS} of like rate", "PC 1 with rate, ρ")
-
-
 def _row(name: str, encoders: Sequence[Encoder], found: Sequence[dict[str, str]]) -> dict[str, str]:
     """Return the mean over seeds of each measure, and the range."""
     row = {"features": name, "seeds": str(len(encoders)), "minutes": ""}
     if name != UNTRAINED:
         minutes = [one.card["training"]["minutes"] for one in encoders]
         row["minutes"] = f"{np.mean(minutes):.0f}"
-    for measure in _MEASURED:
+    for measure in MEASURED:
         values = [float(one[measure]) for one in found]
         row[measure] = f"{np.mean(values):.3f}"
         if len(values) > 1:

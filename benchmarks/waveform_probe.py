@@ -125,6 +125,12 @@ def scores(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def of_each_rat(table: pd.DataFrame) -> str:
+    """Return the scores of each rat left out, and of all, as a table."""
+    each = [{"rat left out": rat, **scores(own)} for rat, own in table.groupby("rat")]
+    return markdown([*each, {"rat left out": "all", **scores(table)}])
+
+
 def _f1(true: Any, called: Any) -> str:
     return f"{macro_f1_of_predictions(true, called):.3f}"
 
@@ -208,13 +214,11 @@ def page(
     table: pd.DataFrame, inputs: Sequence[Any], others: Sequence[Any], tagged: Sequence[Any]
 ) -> str:
     """Return the page."""
-    each = [{"rat left out": rat, **scores(own)} for rat, own in table.groupby("rat")]
-    each.append({"rat left out": "all", **scores(table)})
     template = (HERE / "waveform_page.md").read_text(encoding="utf-8")
     return template.format(
         machine=f"{datetime.date.today().isoformat()}, {machine()}",
         threshold=THRESHOLD,
-        each=markdown(each),
+        each=of_each_rat(table),
         inputs=markdown(inputs),
         others=markdown(others),
         tagged=markdown(tagged),
@@ -225,12 +229,10 @@ def install(probe: Probe, table: pd.DataFrame) -> None:
     """Store the probe in the package, with its card."""
     folder = PROBES[NAME].parent
     probe.save(folder)
-    each = [{"rat left out": rat, **scores(own)} for rat, own in table.groupby("rat")]
-    each.append({"rat left out": "all", **scores(table)})
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8").replace(str(folder), NAME)
     about = (HERE / "waveform_card.md").read_text(encoding="utf-8")
-    card.write_text(f"{text.rstrip()}\n\n{about.format(each=markdown(each))}", encoding="utf-8")
+    card.write_text(f"{text.rstrip()}\n\n{about.format(each=of_each_rat(table))}", encoding="utf-8")
 
 
 def main() -> None:

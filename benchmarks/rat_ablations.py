@@ -1,6 +1,8 @@
 """Train encoders of rats with one change each, for equally many pairs, and compare them.
 
     python benchmarks/rat_ablations.py --data ../shared/data --train
+    python benchmarks/rat_ablations.py --data ../shared/data --train --steps 3000 \
+        --rows "published objective" "intervals beside the counts"
     python benchmarks/rat_ablations.py --data ../shared/data --write
 
 Two rats train no encoder; on them, units are found again without labels, which is what choices are
@@ -35,6 +37,7 @@ from recordings import rats
 HERE = Path(__file__).parent
 UNTRAINED = "untrained network"
 STEPS = 750
+MORE_STEPS = 3000  # what a larger budget is worth
 WINDOWS = 24  # of a recording that an encoder reads
 TRAINING: dict[str, Any] = {
     "batch_size": 4,
@@ -66,20 +69,22 @@ VARIANTS: dict[str, tuple[EncoderConfig, dict[str, Any]]] = {
 """Row → configuration, and changes of the training."""
 
 
-def folder_of(row: str, seed: int) -> Path:
+def folder_of(row: str, seed: int, steps: int) -> Path:
     """Return where the encoder of a row and seed is kept."""
     name = "".join(letter if letter.isalnum() else "_" for letter in row)
-    return HERE / "runs" / "ablations" / f"{name}_{seed}"
+    budget = "ablations" if steps == STEPS else f"ablations_{steps}_steps"
+    return HERE / "runs" / budget / f"{name}_{seed}"
 
 
-def train(data: Path, seeds: Sequence[int], steps: int) -> None:
+def train(data: Path, rows: Sequence[str], seeds: Sequence[int], steps: int) -> None:
     """Train the missing encoders, one seed of all rows after the other."""
     recordings = {
         name: units for name, units in rats(data).items() if name.split("_")[0] not in HELD_OUT_RATS
     }
     for seed in seeds:
-        for row, (config, changes) in VARIANTS.items():
-            out = folder_of(row, seed)
+        for row in rows:
+            config, changes = VARIANTS[row]
+            out = folder_of(row, seed, steps)
             encoder = pretrain(
                 recordings, config, seed=seed, steps=steps, out=out, **TRAINING | changes
             )
@@ -90,7 +95,7 @@ def trained(seeds: Sequence[int], steps: int) -> dict[str, list[Encoder]]:
     """Return row → the encoders that are trained to the end, one a seed."""
     found = {}
     for row in VARIANTS:
-        folders = [folder_of(row, seed) for seed in seeds]
+        folders = [folder_of(row, seed, steps) for seed in seeds]
         encoders = [load_encoder(one) for one in folders if (one / "config.json").exists()]
         done = [one for one in encoders if one.card["training"]["steps"] == steps]
         if done:
@@ -148,15 +153,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--rows", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the encoders to train")
     parser.add_argument("--train", action="store_true", help="train the missing encoders, only")
     parser.add_argument("--write", action="store_true", help="write docs/real_recordings.md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.train:
-        train(arguments.data, arguments.seeds, arguments.steps)
+        train(arguments.data, arguments.rows, arguments.seeds, arguments.steps)
         return
-    text = table(arguments.data, arguments.seeds, arguments.steps)
+    budgets = (STEPS, MORE_STEPS)
+    text = "\n\n".join(table(arguments.data, arguments.seeds, steps) for steps in budgets)
     print(text)
     if arguments.write:
         real_page.replace("ablations", text)

@@ -55,7 +55,7 @@ def _row(name: str, result: Result) -> dict[str, str]:
         "95 %": f"{low:.2f} to {high:.2f}",
         "accuracy": f"{one.accuracy()[0]:.3f}",
         "minus statistics (95 %)": "",
-        "C, by inner folds": _chosen(result.chosen.get(name, Counter())),
+        "setting, by inner folds": _chosen(result.chosen.get(name, Counter())),
     }
     if name != STATISTICS:
         more, low, high = gain(one, reference)
@@ -64,7 +64,7 @@ def _row(name: str, result: Result) -> dict[str, str]:
 
 
 def _chosen(texts: Counter[str]) -> str:
-    """Return which C the folds chose: of one probe, or of two that were averaged."""
+    """Return which settings the folds chose: of one probe, or of two that were averaged."""
     shown = [f"{words} ({times} ×)" for words, times in texts.most_common(3)]
     return ", ".join(shown) + (", …" if len(texts) > len(shown) else "")
 

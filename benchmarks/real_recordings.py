@@ -31,7 +31,7 @@ from intervals import Predictions
 from label_free import measures
 from real_tasks import LABEL, TASKS, Populations, RealTask
 from scoring import untrained
-from tuned_probe import Choices, TunedProbe
+from tuned_probe import SETTINGS, Choices, TunedProbe
 
 from pynapple_nuclr import Encoder, __version__, load_encoder
 from pynapple_nuclr.baselines import (
@@ -216,6 +216,7 @@ def _predict_part(
                 seed,
                 one.settings(),
                 bench.features.max_windows,
+                list(map(str, SETTINGS)),
             ]
         )
         for row, one in systems.items()

@@ -1,4 +1,4 @@
-"""The probe of the tasks on real recordings: its regularisation is chosen by inner folds."""
+"""The probe of the tasks on real recordings: how it is trained is chosen by inner folds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn
@@ -22,8 +22,21 @@ from pynapple_nuclr.probes.default_estimator import default_estimator
 
 Floats = NDArray[np.float64]
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
-"""Inverse regularisation (C) among which inner folds choose."""
+
+class Setting(NamedTuple):
+    """How a probe is trained: inverse regularisation, and whether all classes weigh the same."""
+
+    c: float
+    balanced: bool
+
+    def __str__(self) -> str:
+        return f"{self.c:g}{' balanced' if self.balanced else ''}"
+
+
+SETTINGS = tuple(
+    Setting(c, balanced) for balanced in (True, False) for c in (0.001, 0.01, 0.1, 1.0)
+)
+"""The settings among which inner folds choose; of each weighting, the smallest C first."""
 
 MOST_ANIMALS = 8
 """Animals up to which each is an inner fold; of more, four parts are."""
@@ -42,8 +55,8 @@ class Choices(dict[str, list[str]]):
 class TunedProbe(LabelSystem):
     """The standard probe on one kind of features or two, tuned inside the training units.
 
-    Inner folds leave out animals; where only one animal is labelled, units. They choose the C with
-    the highest macro F1. With two kinds of features they also choose between one probe on both
+    Inner folds leave out animals; where only one animal is labelled, units. They choose the setting
+    with the highest macro F1. With two kinds of features they also choose between one probe on both
     and the mean of the probabilities of two probes, each with its own C.
 
     Parameters
@@ -77,7 +90,7 @@ class TunedProbe(LabelSystem):
         seed: int = 0,
         progress: bool = False,
     ) -> TunedProbe:
-        """Choose the regularisation by inner folds, then train on all labelled units."""
+        """Choose the setting by inner folds, then train on all labelled units."""
         shown = np.concatenate([labels[name] != "" for name in recordings])
         texts = np.concatenate([labels[name] for name in recordings])[shown]
         if self.shuffled:
@@ -104,7 +117,7 @@ class TunedProbe(LabelSystem):
         return found
 
     def _chosen(self) -> str:
-        words = " and ".join(f"{probe.c:g}" for probe in self.probes_)
+        words = " and ".join(str(probe.setting) for probe in self.probes_)
         return words if len(self.probes_) == 1 else f"averaged {words}"
 
 
@@ -119,11 +132,14 @@ class Probe:
         self.x, self.y = self._filled(x[self.known]), y[self.known]
         self.estimator = default_estimator().set_params(logisticregression__warm_start=True)
 
-    def train(self, c: float) -> Probe:
-        """Train with this C, from where a smaller C ended."""
-        self.c = c
+    def train(self, setting: Setting) -> Probe:
+        """Train with this setting, from where the last one ended."""
+        self.setting = setting
         if len(np.unique(self.y)) > 1:
-            self.estimator.set_params(logisticregression__C=c).fit(self.x, self.y)
+            self.estimator.set_params(
+                logisticregression__C=setting.c,
+                logisticregression__class_weight="balanced" if setting.balanced else None,
+            ).fit(self.x, self.y)
         return self
 
     def predict(self, parts: list[Floats]) -> Floats:
@@ -179,27 +195,33 @@ def _choose(
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="Mean of empty slice")
         warnings.filterwarnings("ignore", message="The least populated class")
-        inner = {(tuple(one), c): p for one in used for c, p in _out_of_fold(parts, y, folds, one)}
-        options = [[(tuple(whole), c)] for c in STRENGTHS]
+        inner = {
+            (tuple(one), how): p for one in used for how, p in _out_of_fold(parts, y, folds, one)
+        }
+        options = [[(tuple(whole), how)] for how in SETTINGS]
         if len(parts) > 1:
-            averages = product(STRENGTHS, repeat=len(parts))
-            options += [[(tuple(k), c) for k, c in zip(kinds, cs, strict=True)] for cs in averages]
+            averages = product(SETTINGS, repeat=len(parts))
+            options += [
+                [(tuple(k), how) for k, how in zip(kinds, hows, strict=True)]
+                for hows in averages
+                if len({how.balanced for how in hows}) == 1
+            ]
         scores = [_f1(y, mean_known([inner[one] for one in option])) for option in options]
         best = options[int(np.argmax(scores))]
-        return [Probe(parts, y, list(kind)).train(c) for kind, c in best]
+        return [Probe(parts, y, list(kind)).train(how) for kind, how in best]
 
 
 def _out_of_fold(
     parts: list[Floats], y: NDArray[np.intp], folds: list[NDArray[np.bool_]], used: list[int]
-) -> Iterator[tuple[float, Floats]]:
-    """Yield for each C the probabilities (units, classes) out of the inner folds."""
-    found = {c: np.full((len(y), int(y.max()) + 1), np.nan) for c in STRENGTHS}
+) -> Iterator[tuple[Setting, Floats]]:
+    """Yield for each setting the probabilities (units, classes) out of the inner folds."""
+    found = {how: np.full((len(y), int(y.max()) + 1), np.nan) for how in SETTINGS}
     for test in folds:
         probe = Probe([part[~test] for part in parts], y[~test], used)
-        for c in STRENGTHS:
-            predicted = probe.train(c).predict([part[test] for part in parts])
-            found[c][test, : predicted.shape[1]] = predicted
-            found[c][test, predicted.shape[1] :] = np.where(np.isnan(predicted[:, :1]), np.nan, 0)
+        for how in SETTINGS:
+            predicted = probe.train(how).predict([part[test] for part in parts])
+            found[how][test, : predicted.shape[1]] = predicted
+            found[how][test, predicted.shape[1] :] = np.where(np.isnan(predicted[:, :1]), np.nan, 0)
     yield from found.items()
 
 

@@ -23,9 +23,9 @@ from pynapple_nuclr.familiarity import record_training_data
 
 @pytest.fixture(scope="module", autouse=True)
 def fewer_choices():
-    """One value of C, so that the tests take seconds."""
+    """One setting of the probe, so that the tests take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuned_probe, "STRENGTHS", (1.0,))
+        patch.setattr(tuned_probe, "SETTINGS", (tuned_probe.Setting(1.0, True),))
         yield
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tuned_probe
 from features import Features
-from tuned_probe import STRENGTHS, Choices, TunedProbe, inner_folds
+from tuned_probe import SETTINGS, Choices, Setting, TunedProbe, inner_folds
 
 from pynapple_nuclr.evaluation import evaluate
 
@@ -66,7 +66,7 @@ def test_inner_folds_leave_out_units_where_one_animal_is_labelled():
 
 @pytest.mark.parametrize("protocol", ["transductive", "transductive_zero_shot"])
 def test_a_feature_that_tells_the_label_is_read(mice, protocol, monkeypatch):
-    monkeypatch.setattr(tuned_probe, "STRENGTHS", (0.1, 1.0))
+    monkeypatch.setattr(tuned_probe, "SETTINGS", (Setting(0.1, True), Setting(1.0, True)))
     assert macro_f1(mice, row(mice, "good"), protocol) == 1
     assert macro_f1(mice, row(mice, "noise"), protocol) < 0.7
     assert macro_f1(mice, row(mice, "good", shuffled=True), protocol) < 0.8
@@ -78,8 +78,8 @@ def test_noise_beside_a_good_feature_costs_little(mice):
     assert len(choices["row"]) == 3  # one choice for each animal left out
 
 
-def test_inner_folds_choose_strong_regularisation_for_noisy_features(mice):
-    """A weak feature in much noise: the C with the best inner score is taken, and reported."""
+def test_inner_folds_choose_the_setting_of_the_best_score(mice):
+    """A weak feature in much noise: the setting with the best inner score is taken."""
     rng = np.random.default_rng(0)
     y = np.tile([0, 1], 60)
     animals = np.repeat(["a", "b", "c"], 40)
@@ -87,9 +87,19 @@ def test_inner_folds_choose_strong_regularisation_for_noisy_features(mice):
     folds = list(inner_folds(y, animals, 0))
     (probe,) = tuned_probe._choose([x], y, folds)
     scores = {
-        c: tuned_probe._f1(y, p) for c, p in tuned_probe._out_of_fold([x], y, folds, used=[0])
+        how: tuned_probe._f1(y, p) for how, p in tuned_probe._out_of_fold([x], y, folds, used=[0])
     }
-    assert probe.c == max(STRENGTHS, key=lambda c: (scores[c], -c))
+    assert probe.setting == max(SETTINGS, key=scores.get)  # of equal ones the first
+
+
+@pytest.mark.parametrize(("apart", "balanced"), [(0.7, True), (1.5, False)])
+def test_inner_folds_choose_the_weighting_of_the_classes(apart, balanced):
+    """A rare class that overlaps much needs equal weights; one that is apart does not."""
+    y = np.tile([0] * 4 + [1], 120)
+    animals = np.repeat(["a", "b", "c"], 200)
+    x = (apart * y + np.random.default_rng(0).normal(size=600))[:, None]
+    (probe,) = tuned_probe._choose([x], y, list(inner_folds(y, animals, 0)))
+    assert probe.setting.balanced == balanced
 
 
 def test_units_without_one_of_two_features_are_predicted_by_the_other(mice):

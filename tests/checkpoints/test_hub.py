@@ -13,22 +13,20 @@ from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
 
 NOWHERE = "http://127.0.0.1:9"
 
-_PUSH = """
-import torch, pynapple_nuclr as nap_nuclr
+_ONLINE = """
+import pynapple_nuclr as nap_nuclr
+from pynapple_nuclr.checkpoints import find_encoder
 units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
 config = nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16)
 encoder = nap_nuclr.pretrain(units, config, steps=2, holdout=0.2, progress=False)
 encoder.card |= {"licence": "CC BY 4.0", "data": "simulated populations"}
-print(encoder.push_to_hub("lab/tiny"))
+url = encoder.push_to_hub("lab/tiny")
+print(url)
 print(encoder.identity)
 encoder.name = "second"
 encoder.push_to_hub("lab/tiny")
-"""
-
-_LOAD = """
-import sys, pynapple_nuclr as nap_nuclr
-from pynapple_nuclr.checkpoints import find_encoder
-for revision in (None, sys.argv[1]):
+del encoder
+for revision in (None, url.rsplit("/", 1)[1]):
     identity = nap_nuclr.load_encoder("lab/tiny", revision=revision).identity
     print(identity, find_encoder(identity).identity)  # nobody keeps the encoder itself
 for name, revision in (("lab/none", None), ("lab/tiny", "0" * 40)):
@@ -51,15 +49,15 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory):
-    """A hub that holds an encoder in two commits: address, cache, what the user saw."""
+    """A hub that got an encoder in two commits: address, cache, what the user saw."""
     Hub.commits, Hub.tokens = {}, set()
     home = tmp_path_factory.mktemp("home")
     with serving(Hub) as address:
-        yield address, home, python(_PUSH, home=home, hub=address)
+        return address, home, python(_ONLINE, home=home, hub=address)
 
 
 def test_a_pushed_encoder_has_a_card_filled_from_its_training(pushed):
-    address, _, (url, identity) = pushed
+    address, _, (url, identity, *_) = pushed
     assert url.startswith(f"{address}/lab/tiny")
     assert Hub.tokens == {"Bearer hf_secret"}
     first, second = Hub.commits["lab/tiny"].values()
@@ -89,10 +87,8 @@ def test_a_pushed_encoder_has_a_card_filled_from_its_training(pushed):
 
 
 def test_an_encoder_is_loaded_from_the_hub_and_then_without_it(pushed):
-    address, home, (_, identity) = pushed
-    oldest, _ = Hub.commits["lab/tiny"]
+    _, home, (_, identity, *loaded, missing, unknown) = pushed
     renamed = f"second@{identity.split('@')[1]}"
-    *loaded, missing, unknown = python(_LOAD, oldest, home=home, hub=address)
     assert loaded == [f"{renamed} {renamed}", f"{identity} {identity}"]
     assert "no folder and no hub repository 'lab/none'" in missing
     assert f"'lab/tiny' at revision '{'0' * 40}'" in unknown
@@ -107,6 +103,7 @@ def assert_says_what_to_do(message, name):
     assert f"'{name}'" in message and "pass the folder of a saved encoder" in message
 
 
+@pytest.mark.slow  # a process of its own; the test before asks the same where the hub is off
 def test_without_a_connection_the_error_says_what_to_do(tmp_path):
     (message,) = python(_AWAY, "lab/tiny", home=tmp_path, hub=NOWHERE)
     assert_says_what_to_do(message, "lab/tiny")

@@ -12,7 +12,7 @@ from tally import counts
 
 from pynapple_nuclr.nwb.units import read_units
 
-FAST, SLOW = range(60), range(60, 1_100)
+FAST, SLOW = range(30), range(30, 1_100)
 
 
 def maybe(rng, value, otherwise=None, chance=0.5):

@@ -111,6 +111,7 @@ def test_units_of_few_spikes_may_have_equal_statistics():
         Probe("firing", inputs="statistics").fit({"m1": units, "m2": units}, verbose=False)
 
 
+@pytest.mark.slow  # single probes of random labels: test_scores.py
 def test_random_labels_are_unknown():
     """Of 20 probes of random labels, at most one may pass for better than chance."""
     unknown = []

@@ -66,6 +66,7 @@ def test_context_is_predicted_by_the_population_and_by_nothing_else(context):
     assert across_animals(statistics, context) < CHANCE + 0.12
 
 
+@pytest.mark.slow  # the control of the test before
 def test_without_population_layers_context_is_at_chance(context):
     blind = EncoderConfig(**{**CONFIG.to_dict(), "temporal_layers": 2, "spatiotemporal_layers": 0})
     encoder = train(context, blind, steps=300)
@@ -79,6 +80,7 @@ def test_single_is_predicted_by_statistics_and_by_the_encoder():
     assert across_animals(by(encoder), recordings) > CHANCE + 0.3
 
 
+@pytest.mark.slow
 def test_null_is_predicted_by_nothing():
     recordings = animals("null")
     torch.manual_seed(0)

@@ -24,7 +24,7 @@ from pynapple_nuclr.calibration import (
 )
 from pynapple_nuclr.plotting import plot_coverage
 from pynapple_nuclr.probes import Probe, load_probe
-from pynapple_nuclr.probes.cross_validation import calibrate_folds
+from pynapple_nuclr.probes.cross_validation import Candidate, calibrate_folds
 
 CLASSES = np.array(["A", "B", "C"])
 
@@ -242,11 +242,11 @@ def test_what_calibrates_a_fold_has_not_seen_its_labels(by):
     raw = np.random.default_rng(0).dirichlet([1, 1, 1], 60)
     recordings = np.zeros(60, int) if by == "unit" else animals
     given = (recordings, animals if by == "animal" else None, folds, raw)
-    before = calibrate_folds(TOO_SURE, x, labels, *given)
+    before = calibrate_folds(Candidate(x, TOO_SURE), labels, *given)
     test = folds[1][1]
     other = labels.copy()
     other[test] = np.roll(CLASSES, 1)[np.searchsorted(CLASSES, labels[test])]
-    after = calibrate_folds(TOO_SURE, x, other, *given)
+    after = calibrate_folds(Candidate(x, TOO_SURE), other, *given)
     np.testing.assert_array_equal(after[test], before[test])
     assert not np.allclose(after[folds[0][1]], before[folds[0][1]])
 

@@ -17,7 +17,7 @@ from pynapple_nuclr.columns import MISSING_LABELS, UNKNOWN, is_missing_label
 from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.probes.annotation import units_to_annotate, write_predictions
 from pynapple_nuclr.probes.cross_validation import most_probable
-from pynapple_nuclr.probes.fitting import fit_probe, new_estimator
+from pynapple_nuclr.probes.fitting import fit_probe, new_estimators
 from pynapple_nuclr.probes.inputs import (
     check_threshold,
     rows_to_predict,
@@ -32,7 +32,8 @@ from pynapple_nuclr.recording import Units
 
 def _gives_probabilities(probe: Probe) -> bool:
     fitted = getattr(probe, "estimator_", None)
-    return hasattr(new_estimator(probe) if fitted is None else fitted, "predict_proba")
+    estimator = next(iter(new_estimators(probe).values())) if fitted is None else fitted
+    return hasattr(estimator, "predict_proba")
 
 
 class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
@@ -43,8 +44,9 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     target : str
         Metadata column with the labels. Predictions go to ``predicted_<target>``.
     estimator : classifier, optional
-        Default: ``StandardScaler`` and ``LogisticRegression(max_iter=1000,
-        class_weight="balanced")``, the same probe as in our benchmarks.
+        Default: ``StandardScaler`` and ``LogisticRegression(max_iter=1000)``, with
+        ``class_weight="balanced"`` or without, whichever predicts better out of fold: equal
+        weights find rare classes that overlap with others, and are often wrong where they do not.
     inputs : {"auto", "embedding", "statistics", "both"}
         What describes a unit: its embedding, its `unit_statistics`, or both. "auto" takes the one
         whose out-of-fold predictions are best (the cross-validated score counts this choice: each
@@ -75,7 +77,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_, class_shares_ : ndarray (classes,)
-        The labels, sorted, and the share of each: 1 / classes for the default estimator, which
+        The labels, sorted, and the share of each: 1 / classes where the default estimator
         weighs classes equally; else that of the training units.
     inputs_, cv_inputs_ : str, dict
         The inputs that are used; those tried, and the cross-validated macro F1 of each.
@@ -316,8 +318,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             encoder that made this probe's training vectors.
         threshold : float, optional
             Units whose confidence is not so far above a guess are called "unknown": 0 is as sure
-            as the share of the predicted class (1 / classes for the default estimator, which
-            weighs classes equally; else that of the training units), 1 is certain. With two
+            as the share of the predicted class (``class_shares_``), 1 is certain. With two
             equal classes, 0.5 asks for a probability of 0.75. Default: that of the probe.
         probabilities : bool
             Also write ``predicted_<target>_p_<class>``.

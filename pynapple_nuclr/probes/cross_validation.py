@@ -29,6 +29,16 @@ _FOLDS_OF_GROUPS = 10
 _INNER_FOLDS = 5
 
 
+Key = tuple[str, str | None]  # inputs, and how the classes are weighted
+
+
+class Candidate(NamedTuple):
+    """One of the ways to predict among which folds choose."""
+
+    x: NDArray[np.float64]  # (units, columns)
+    estimator: Any  # not fitted
+
+
 class Score(NamedTuple):
     """A cross-validated score."""
 
@@ -43,8 +53,8 @@ class Score(NamedTuple):
     temperature: float
     # how far out-of-fold probabilities can be trusted; see `Probe`. Empty without any
     calibration: dict[str, float]
-    inputs: str  # the candidate chosen
-    inputs_f1: dict[str, float]  # macro F1 of the out-of-fold predictions from each candidate
+    chosen: Key  # the candidate
+    f1_of: dict[Key, float]  # macro F1 of the out-of-fold predictions of each candidate
 
 
 def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> None:
@@ -75,8 +85,7 @@ def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> N
 
 
 def cross_validate(
-    estimator: Any,
-    candidates: dict[str, NDArray[np.float64]],
+    candidates: dict[Key, Candidate],
     labels: NDArray[Any],
     recordings: NDArray[Any],
     animals: NDArray[Any] | None = None,
@@ -86,14 +95,14 @@ def cross_validate(
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
-    `candidates`: input → (units, columns), of which the one with the best out-of-fold predictions
-    is chosen; in the score, each fold chooses by the units of its training alone.
+    Of the candidates the one with the best out-of-fold predictions is chosen; in the score, each
+    fold chooses by the units of its training alone.
     `labels, recordings` (units,), `animals` (units,).
     """
     # Folds and shuffles go by the units' data: the order in which they are given does not matter.
-    columns = [column for x in candidates.values() for column in x.T]
+    columns = [column for one in candidates.values() for column in one.x.T]
     order = np.lexsort((*columns, recordings, labels))
-    candidates = {name: x[order] for name, x in candidates.items()}
+    candidates = {key: one._replace(x=one.x[order]) for key, one in candidates.items()}
     labels, recordings = labels[order], recordings[order]
     animals = None if animals is None else animals[order]
     by, folds, warning = _folds(labels, recordings, animals)
@@ -101,14 +110,12 @@ def cross_validate(
     check_apart(folds, f"the probe of {target!r}", by, left_out)
     if warning:
         warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=4)
-    by_inputs = {
-        name: _out_of_fold(estimator, one, labels, folds) for name, one in candidates.items()
-    }
-    inputs, inputs_f1 = _best_inputs(labels, by_inputs)
-    x, (predicted, probabilities) = candidates[inputs], by_inputs[inputs]
+    of_each = {key: _out_of_fold(one, labels, folds) for key, one in candidates.items()}
+    chosen, f1_of = _best(labels, of_each)
+    predicted, probabilities = of_each[chosen]
     if len(candidates) > 1:
         predicted, probabilities = _choose_in_folds(
-            estimator, candidates, labels, recordings, animals, folds, by_inputs
+            candidates, labels, recordings, animals, folds, of_each
         )
     # What predictions that know nothing of the labels would score: no classifier is fitted again.
     shuffled = (np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles))
@@ -121,8 +128,8 @@ def cross_validate(
         len(folds),
         1.0,
         {},
-        inputs,
-        inputs_f1,
+        chosen,
+        f1_of,
     )
     if probabilities is None:
         return score
@@ -130,7 +137,7 @@ def cross_validate(
     if not calibrate:
         return score._replace(calibration=figures)
     raw = {f"{name}_uncalibrated": figures[name] for name in ("ece", "brier")}
-    by_fold = calibrate_folds(estimator, x, labels, recordings, animals, folds, probabilities)
+    by_fold = calibrate_folds(candidates[chosen], labels, recordings, animals, folds, probabilities)
     calibrated = _figures(labels, by_fold)
     if calibrated["ece"] > figures["ece"]:
         return score._replace(calibration=figures | raw | {"ece_rejected": calibrated["ece"]})
@@ -139,38 +146,34 @@ def cross_validate(
     )
 
 
-def _best_inputs(
-    labels: NDArray[Any], by_inputs: dict[str, Predicted]
-) -> tuple[str, dict[str, float]]:
-    """Return the inputs with the best out-of-fold predictions, and the score of each."""
+def _best(labels: NDArray[Any], of_each: dict[Key, Predicted]) -> tuple[Key, dict[Key, float]]:
+    """Return the candidate with the best out-of-fold predictions, and the score of each."""
     scores = {
-        name: macro_f1_of_predictions(labels, predicted)
-        for name, (predicted, _) in by_inputs.items()
+        key: macro_f1_of_predictions(labels, predicted) for key, (predicted, _) in of_each.items()
     }
-    return max(scores, key=lambda name: scores[name]), scores  # the first of equal ones
+    return max(scores, key=lambda key: scores[key]), scores  # the first of equal ones
 
 
 def _choose_in_folds(
-    estimator: Any,
-    candidates: dict[str, NDArray[np.float64]],
+    candidates: dict[Key, Candidate],
     labels: NDArray[Any],
     recordings: NDArray[Any],
     animals: NDArray[Any] | None,
     folds: Folds,
-    by_inputs: dict[str, Predicted],
+    of_each: dict[Key, Predicted],
 ) -> Predicted:
-    """Take each fold's predictions from the inputs that its training units alone choose."""
-    labels_of, probabilities_of = next(iter(by_inputs.values()))
+    """Take each fold's predictions from the candidate that its training units alone choose."""
+    labels_of, probabilities_of = next(iter(of_each.values()))
     predicted = labels_of.copy()
     probabilities = None if probabilities_of is None else probabilities_of.copy()
     for train, test in folds:
         seen = (labels[train], recordings[train], None if animals is None else animals[train])
         _, inner, _ = _folds(*seen, _INNER_FOLDS)
         of_training = {
-            name: _out_of_fold(estimator, x[train], labels[train], inner)
-            for name, x in candidates.items()
+            key: _out_of_fold(one._replace(x=one.x[train]), labels[train], inner)
+            for key, one in candidates.items()
         }
-        chosen, its_own = by_inputs[_best_inputs(labels[train], of_training)[0]]
+        chosen, its_own = of_each[_best(labels[train], of_training)[0]]
         predicted[test] = chosen[test]
         if probabilities is not None and its_own is not None:
             probabilities[test] = its_own[test]
@@ -178,8 +181,7 @@ def _choose_in_folds(
 
 
 def calibrate_folds(
-    estimator: Any,
-    x: NDArray[np.float64],
+    candidate: Candidate,
     labels: NDArray[Any],
     recordings: NDArray[Any],
     animals: NDArray[Any] | None,
@@ -192,7 +194,8 @@ def calibrate_folds(
     for train, test in folds:
         seen = (labels[train], recordings[train], None if animals is None else animals[train])
         _, inner, _ = _folds(*seen, _INNER_FOLDS)
-        within = _out_of_fold(estimator, x[train], labels[train], inner)[1]
+        of_training = candidate._replace(x=candidate.x[train])
+        within = _out_of_fold(of_training, labels[train], inner)[1]
         known = np.isfinite(probabilities[test]).all(axis=0)
         calibrated[np.ix_(test, known)] = with_temperature(
             probabilities[np.ix_(test, known)], _temperature(labels[train], within)
@@ -262,10 +265,9 @@ def _classes_in_one_group(labels: NDArray[Any], groups: NDArray[Any]) -> int:
     return sum(len(np.unique(groups[labels == one])) < 2 for one in np.unique(labels))
 
 
-def _out_of_fold(
-    estimator: Any, x: NDArray[np.float64], labels: NDArray[Any], folds: Folds
-) -> Predicted:
+def _out_of_fold(candidate: Candidate, labels: NDArray[Any], folds: Folds) -> Predicted:
     """Return labels (units,) and probabilities (units, classes) by estimators of other folds."""
+    x, estimator = candidate
     every = np.unique(labels)
     predicted = np.full_like(labels, labels[0])  # what no fold leaves out
     probabilities = np.full((len(labels), len(every)), np.nan)

@@ -9,7 +9,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 
-def default_estimator() -> Any:
-    """Return the untrained classifier: standardised features, balanced logistic regression."""
-    classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
+def default_estimator(class_weight: str | None = "balanced") -> Any:
+    """Return the untrained classifier: standardised features, logistic regression.
+
+    "balanced": all classes weigh the same; None: as much as they are frequent.
+    """
+    classifier = LogisticRegression(max_iter=1000, class_weight=class_weight)
     return make_pipeline(StandardScaler(), classifier)

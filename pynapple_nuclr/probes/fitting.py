@@ -8,16 +8,18 @@ import numpy as np
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 from sklearn.base import clone
 
-from pynapple_nuclr.probes.cross_validation import check_classes, cross_validate
+from pynapple_nuclr.probes.cross_validation import Candidate, check_classes, cross_validate
 from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.inputs import check_parameters, training_rows
 from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.training_recordings import describe_recordings
 
 
-def new_estimator(probe: Probe) -> Any:
-    """Return the probe's classifier, not fitted."""
-    return default_estimator() if probe.estimator is None else clone(probe.estimator)
+def new_estimators(probe: Probe) -> dict[str | None, Any]:
+    """Return the classifiers that a probe may use, not fitted, by the weights of the classes."""
+    if probe.estimator is not None:
+        return {None: clone(probe.estimator)}
+    return {weights: default_estimator(weights) for weights in ("balanced", None)}
 
 
 def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
@@ -33,9 +35,13 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     }
     rows = next(iter(by_inputs.values()))
     check_classes(rows.labels, probe.target, len(given.x) - len(rows.x))
+    estimators = new_estimators(probe)
     score = cross_validate(
-        new_estimator(probe),
-        {inputs: rows.x for inputs, rows in by_inputs.items()},
+        {
+            (inputs, weights): Candidate(rows.x, estimator)
+            for inputs, rows in by_inputs.items()
+            for weights, estimator in estimators.items()
+        },
         rows.labels,
         rows.recordings,
         rows.animals,
@@ -43,17 +49,20 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
         probe.calibrate,
         probe.n_shuffles,
     )
-    rows = by_inputs[score.inputs]
-    probe.inputs_, probe.cv_inputs_ = score.inputs, score.inputs_f1
-    probe.encoder_ = encoder[score.inputs]
-    probe.training_recordings_ = describe_recordings(probe, all_units[score.inputs])
+    probe.inputs_, weights = score.chosen
+    probe.cv_inputs_ = {
+        inputs: max(score.f1_of[inputs, one] for one in estimators) for inputs in by_inputs
+    }
+    rows = by_inputs[probe.inputs_]
+    probe.encoder_ = encoder[probe.inputs_]
+    probe.training_recordings_ = describe_recordings(probe, all_units[probe.inputs_])
     probe.classes_, counts = np.unique(rows.labels, return_counts=True)
-    # The default classifier weighs classes equally: to it they are equally frequent.
+    # To a classifier that weighs classes equally they are equally frequent.
     equal = np.full(len(counts), 1 / len(counts))
-    probe.class_shares_ = equal if probe.estimator is None else counts / counts.sum()
+    probe.class_shares_ = equal if weights == "balanced" else counts / counts.sum()
     probe.n_units_, probe.n_features_in_ = rows.x.shape
     probe.training_hashes_ = np.unique(rows.row_hashes)
-    probe.estimator_ = new_estimator(probe).fit(rows.x, rows.labels)
+    probe.estimator_ = estimators[weights].fit(rows.x, rows.labels)
     probe.cv_score_ = score.f1
     probe.cv_chance_, probe.cv_chance_sd_ = score.chance, score.chance_sd
     probe.cv_group_, probe.temperature_ = score.by, score.temperature

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 from pynapple_nuclr.columns import as_texts
@@ -55,6 +56,8 @@ def score_text(probe: Probe, n_folds: int) -> str:
     if len(probe.cv_inputs_) > 1:
         scores = ", ".join(f"{inputs} {score:.2f}" for inputs, score in probe.cv_inputs_.items())
         line += f"\ninputs: {probe.inputs_} (before the choice: {scores})"
+    if probe.estimator is None and np.ptp(probe.class_shares_) > 0:
+        line += "\nclasses: weighted by their frequency, which predicts better than equal weights"
     found = probe.cv_calibration_
     if "ece_rejected" in found:
         line += (

@@ -8,7 +8,7 @@ from pynapple_nuclr.evaluation.scoring import f1_of_folds, macro_f1_within_recor
 from pynapple_nuclr.evaluation.standard_probe import train_probe
 from pynapple_nuclr.probes import Probe
 from pynapple_nuclr.probes.default_estimator import default_estimator
-from pynapple_nuclr.probes.fitting import new_estimator
+from pynapple_nuclr.probes.fitting import new_estimators
 
 HERE = np.array(["a"])
 
@@ -118,7 +118,7 @@ def test_the_confident_half():
 
 
 def test_the_probe_is_that_of_the_package():
-    assert repr(default_estimator()) == repr(new_estimator(Probe("label")))
+    assert repr(default_estimator()) == repr(new_estimators(Probe("label"))["balanced"])
 
 
 def test_the_probe_predicts_no_class_that_it_was_not_trained_on():

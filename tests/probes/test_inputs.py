@@ -97,6 +97,20 @@ def test_results_of_encode_and_arrays_hold_no_activity():
         Probe("cell_type", inputs="vectors").fit(embedded())
 
 
+@pytest.mark.parametrize(("apart", "equal"), [(0.7, True), (1.5, False)])
+def test_folds_choose_the_weights_of_the_classes(apart, equal, capsys):
+    """A rare class that overlaps much needs equal weights; one that is apart does not."""
+    y = np.tile([0] * 4 + [1], 120)
+    x = (apart * y + np.random.default_rng(0).normal(size=600))[:, None]
+    probe = Probe("kind").fit(x, np.where(y, "rare", "common"))
+    shares = [0.5, 0.5] if equal else [0.8, 0.2]
+    np.testing.assert_allclose(probe.class_shares_, shares)
+    assert ("weighted by their frequency" in capsys.readouterr().out) != equal
+    weights = probe.estimator_[-1].class_weight
+    assert weights == ("balanced" if equal else None)
+    assert Probe("kind", estimator=probe.estimator_).fit(x, y, verbose=False).class_shares_[1] == 0.2
+
+
 def test_calcium_has_statistics_too():
     units = embedded(modality="calcium")
     probe = Probe("cell_type", inputs="both").fit(units, verbose=False)

@@ -190,6 +190,7 @@ def test_training_is_as_published_and_ends_when_the_held_out_loss_falls_no_more(
     assert system.history_[-1]["step"] < system.steps
     kinds = [type(layer).__name__ for layer in system.networks_.image]
     assert kinds.count("BatchNorm2d") == 2 and kinds.count("Dropout") == 3
+    assert isinstance(system.networks_.project_image, torch.nn.Linear)
     assert (system.rate_bins, system.lag_bins, system.max_lag) == (10, 51, 1.0)
     assert (system.temperature, system.batch_size) == (0.5, 1024)
 

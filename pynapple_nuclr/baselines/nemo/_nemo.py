@@ -85,7 +85,7 @@ class Nemo(EmbeddingSystem):
     - The two sides of an autocorrelogram are added: 51 columns for the published 101.
     - Strengths of the augmentations (images: smoothing and shifting along the lags, scaling,
       noise, pixels set to zero; waveforms: noise) are our own.
-    - The weights kept are those of the lowest loss among a tenth of the units, held out.
+    - The weights kept are those of the lowest loss among a fifth of the units, held out.
 
     References
     ----------

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 _FEWEST = 8  # units, below which there is nothing to compare
-_HELD_OUT = 10  # one unit in so many is held out …
+_HELD_OUT = 5  # one unit in so many is held out …
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 5, 500  # … but none if it would be fewer, and never more
 _CHECKS = 20  # at least
 _MOST_STEPS = 50  # between two checks
@@ -127,7 +127,7 @@ def train(
 ) -> list[dict[str, float]]:
     """Train networks in place, keep those of the best check, and return the history.
 
-    A tenth of the units are held out; the best check is that of the lowest loss among them, and
+    A fifth of the units are held out; the best check is that of the lowest loss among them, and
     training ends when it falls no more.
     """
     units = rng.permutation(material.counts.n_units)

@@ -56,11 +56,6 @@ def waveform_encoder(samples: int, dim: int) -> nn.Sequential:
     )
 
 
-def projector(dim: int, projection: int) -> nn.Sequential:
-    """Return what turns representations (units, dim) into those that are compared."""
-    return nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, projection))
-
-
 class ViewEncoders(nn.Module):
     """An encoder and a projector for each of two views of a unit, or the same for both.
 
@@ -73,9 +68,9 @@ class ViewEncoders(nn.Module):
     ) -> None:
         super().__init__()
         self.image = image_encoder(rates, lags, dim)
-        self.project_image = projector(dim, projection)
+        self.project_image = nn.Linear(dim, projection)
         self.partner = waveform_encoder(samples, dim) if samples else self.image
-        self.project_partner = projector(dim, projection) if samples else self.project_image
+        self.project_partner = nn.Linear(dim, projection) if samples else self.project_image
 
     @property
     def alike(self) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PREDICTIONS = 12_800  # in a step of learning: about a twentieth of a second on a core
 _FEWEST_SEGMENTS = 2  # of each unit in a step
-_MOST_CHECKED = 512  # units
+_CHECKED = 2  # steps' worth of units, a segment of each: a check costs less than a step
 _CHECKS = 20
 _WARM_UP = 50  # steps
 _CLIP = 1.0
@@ -87,10 +87,10 @@ class EmbeddingLearner:
     def _held_out(self) -> tuple[SegmentBatch, float] | None:
         """Draw segments of some units that are not trained on; and the loss of their mean rates."""
         kept = np.repeat([len(part) > 0 for part in self.pool.checked], self.pool.sizes)
-        rows = self.rng.permutation(np.flatnonzero(kept))[:_MOST_CHECKED]
+        rows = self.rng.permutation(np.flatnonzero(kept))[: _CHECKED * self.units_a_step]
         if not len(rows):
             return None
-        batch = self.pool.draw(rows, self.segments_a_step, self.rng, check=True)
+        batch = self.pool.draw(rows, 1, self.rng, check=True)
         known = self.network.constant(*(moment[batch.rows] for moment in self.pool.moments()))
         known = known[:, None].expand(-1, self.pool.length, -1)
         return batch, -self.network.log_likelihood(known, batch).item()

@@ -119,6 +119,7 @@ class Variant(EmbeddingSystem):
         weights = [*encoder.parameters(), *loss.parameters()]
         optimizer = torch.optim.AdamW(weights, lr=self.learning_rate)
         begun, steps = time.perf_counter(), max(self.pairs // self.batch_size, 1)
+        self.history_ = []
         for step in tqdm(range(steps), desc=self.name, disable=not progress):
             progress_made = step / steps
             rise = min(1.0, (step + 1) / WARMUP, 10 * (progress_made + 1 / steps))

@@ -1,7 +1,8 @@
 """Compare all systems on simulated worlds, with the same time of training; write a page.
 
-Every system gets so many steps as fill `--minutes` of processor time on one thread, or its own
-number (`--minutes 0`); it may end sooner when its held-out loss falls no more. All fits are kept in
+Every system gets so many steps as fill `--minutes` of processor time on one thread; it may end
+sooner when its held-out loss falls no more. The system whose task a world is, and ours, are also
+trained for `--longer`, to show whether they had converged. All fits are kept in
 `benchmarks/runs/systems`, so an interrupted run continues where it stopped.
 """
 
@@ -10,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,76 +24,20 @@ import numpy as np
 import torch
 from lineups import SIZE, ours
 from page import machine, markdown
+from system_worlds import WORLDS, World, real_worlds
 from variants import Variant
 
-from pynapple_nuclr import simulate
 from pynapple_nuclr.baselines import LabelSystem, Lolcat, Nemo, Neuprint, Poyo, Statistics, System
 from pynapple_nuclr.evaluation import evaluate
 from pynapple_nuclr.pretraining.training_settings import default_config
 from pynapple_nuclr.recording import as_recordings
-from recordings import renewal, tuned_session, with_waveforms
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs" / "systems"
+OURS = "nuclr"
 _FEW = (4, 12)  # steps of two short fits, whose difference is the cost of a step
-
-
-@dataclass(frozen=True)
-class World:
-    """Simulated recordings, and what is asked about them."""
-
-    title: str
-    recordings: Callable[[int], Mapping[str, Any]]  # of a seed
-    system: str  # the system whose task this is
-    published: str  # macro F1 of its published code, on another draw
-    target: str = "cell_type"
-    protocol: str = "inductive_zero_shot"
-    behaviour: Callable[[int], Mapping[str, Any]] | None = None
-
-
-def _pair(make: Callable[..., Any], seed: int, **how: Any) -> dict[str, Any]:
-    return {f"animal{i}": make(2 * seed + i, **how) for i in range(2)}
-
-
-def _tuned(seed: int) -> list[dict[str, Any]]:
-    made = {f"session{i}": tuned_session(3 * seed + i) for i in range(3)}
-    return [{name: pair[part] for name, pair in made.items()} for part in (0, 1)]
-
-
-def _context(seed: int) -> dict[str, Any]:
-    how = {"n_units": 80, "duration": 240, "modality": "calcium"}
-    return dict(simulate("context", animals=2, seed=seed, **how))  # type: ignore[call-overload]
-
-
-WORLDS = {
-    "renewal": World(
-        "Five kinds of renewal process, 2 × 90 units, 60 s; the animal left out",
-        lambda seed: _pair(renewal, seed),
-        Lolcat.name,
-        "0.845",
-    ),
-    "context": World(
-        "Coupling to the population, calcium, 2 × 80 units, 240 s; the animal left out",
-        _context,
-        Neuprint.name,
-        "0.773",
-    ),
-    "waveforms": World(
-        "Two ways of firing × two waveforms, 2 × 80 units, 120 s; the animal left out",
-        lambda seed: _pair(with_waveforms, seed),
-        Nemo.name,
-        "0.924",
-    ),
-    "tuned": World(
-        "Tuning to the side of a trial, 3 × 36 units, 120 trials; folds of the units",
-        lambda seed: _tuned(seed)[0],
-        Poyo.name,
-        "0.692",
-        target="tuning",
-        protocol="transductive",
-        behaviour=lambda seed: _tuned(seed)[1],
-    ),
-}
+_FEWEST_LOSSES = 4  # below which nothing can be said of their course
+_AT_REST = 0.1  # of the whole fall of a loss
 
 
 def systems_of(world: World, recordings: Mapping[str, Any], seed: int) -> dict[str, System]:
@@ -106,12 +53,15 @@ def with_steps(system: Any, steps: int) -> Any:
     """Return a system that is trained for some steps."""
     if isinstance(system, Variant):
         return replace(system, pairs=steps * system.batch_size)
+    if isinstance(system, Neuprint):  # most of its time goes into the vectors: the same share
+        visits = math.ceil(steps * Neuprint.visits / Neuprint.steps)
+        return replace(system, steps=steps, visits=visits)
     return replace(system, steps=steps)
 
 
 def filled(system: Any, world: World, recordings: Mapping[str, Any], minutes: float) -> Any:
     """Return a system with the steps that fill some minutes of processor time."""
-    if not minutes or isinstance(system, Statistics):
+    if isinstance(system, Statistics):
         return system
     labels = {name: np.asarray(one[world.target]).astype(str) for name, one in recordings.items()}
     shown = [recordings, labels] if isinstance(system, LabelSystem) else [recordings]
@@ -124,12 +74,15 @@ def filled(system: Any, world: World, recordings: Mapping[str, Any], minutes: fl
     return with_steps(system, max(int(60 * minutes / step), _FEW[1]))
 
 
-def measure(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
+def _file(name: str, row: str, seed: int, minutes: float) -> Path:
+    return RUNS / f"{name}, {row}, seed {seed}, {minutes:g} minutes.json"
+
+
+def measure(name: str, world: World, row: str, seed: int, minutes: float) -> dict[str, Any]:
     """Return the scores of a system in a world; those that are kept are not measured again."""
-    path = RUNS / f"{name}, {row}, seed {seed}, {minutes:g} minutes.json"
+    path = _file(name, row, seed, minutes)
     if path.exists():
         return dict(json.loads(path.read_text()))
-    world = WORLDS[name]
     recordings = world.recordings(seed)
     system = filled(systems_of(world, recordings, seed)[row], world, recordings, minutes)
     begun = time.process_time()
@@ -138,61 +91,105 @@ def measure(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
         world.target,
         world.protocol,
         {row: system},
-        animals={one: one for one in recordings},
+        animals={one: world.left_out(one) for one in recordings},
         seeds=[seed],
         n_shuffles=0,
         progress=False,
     )
     spent = (time.process_time() - begun) / 60
     history = json.loads(scores.attrs["history"]).get(row) or [{}]
+    if isinstance(system, Statistics):
+        history = [{}]  # nothing is trained
+    measured = "held_out_loss" if "held_out_loss" in history[-1] else "loss"
+    losses = [one[measured] for one in history if measured in one]
     found = {
         "macro_f1": float(scores["macro_f1"].sel(system=row).squeeze()),
         "minutes": spent,
-        "steps": history[-1].get("step"),
-        "held_out": [one["held_out_loss"] for one in history if "held_out_loss" in one],
+        "steps": len(history) if row == OURS else history[-1].get("step"),
+        "given": getattr(system, "steps", None),
+        "losses": [float(np.mean(part)) for part in np.array_split(losses, min(len(losses), 20))]
+        if losses
+        else [],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found))
     return found
 
 
-def table(name: str, seeds: list[int], minutes: float) -> str:
+def table(name: str, world: World, seeds: list[int], minutes: float, longer: float = 0) -> str:
     """Return the table of a world; a system that was not measured has no number."""
-    world, rows = WORLDS[name], []
+    rows = []
     for row in systems_of(world, world.recordings(seeds[0]), seeds[0]):
-        paths = [RUNS / f"{name}, {row}, seed {one}, {minutes:g} minutes.json" for one in seeds]
-        kept = [json.loads(path.read_text()) for path in paths if path.exists()]
-        scores = [one["macro_f1"] for one in kept]
-        own = row == world.system
-        verdict = ""
-        if own and scores:
-            verdict = "at or above" if np.mean(scores) >= float(world.published) else "**below**"
+        kept, more = _kept(name, row, seeds, minutes), _kept(name, row, seeds, longer)
         rows.append(
             {
                 "system": row,
-                "macro F1": " ".join(f"{one:.3f}" for one in scores) or "not measured",
-                "mean": f"{np.mean(scores):.3f}" if scores else "",
-                "published code": f"{world.published}: {verdict}" if own else "",
-                "minutes of all fits": f"{np.mean([one['minutes'] for one in kept]):.2f}"
-                if kept
-                else "",
+                "macro F1": _stated(kept) or "not measured",
                 "steps": ", ".join(str(one["steps"]) for one in kept if one["steps"]),
-                "held-out loss at half and end": ", ".join(map(_course, kept)),
+                "loss": ", ".join(map(_course, kept)),
+                f"macro F1, {longer:g} min": _stated(more),
+                f"steps, {longer:g} min": ", ".join(str(one["steps"]) for one in more),
+                f"loss, {longer:g} min": ", ".join(map(_course, more)),
+                "published code": _compared(world.published, kept, more)
+                if row == world.system
+                else "",
             }
         )
-    return f"## {world.title}\n\n{markdown(rows)}"
+    filled_in = [column for column in rows[0] if any(one[column] for one in rows)]
+    shown = [{column: one[column] for column in filled_in} for one in rows]
+    return f"### {world.title}\n\n{markdown(shown)}"
+
+
+def _compared(published: str, *budgets: list[dict[str, Any]]) -> str:
+    """Return the published figure, and whether it is reached with each budget."""
+    verdicts = []
+    for scores in filter(None, map(_scores, budgets)):
+        mean, error = np.mean(scores), np.std(scores) / np.sqrt(max(len(scores) - 1, 1))
+        reached = "at or above" if mean >= float(published) else "**below**"
+        if reached == "**below**" and mean + 2 * error >= float(published):
+            reached = "below by less than two standard errors"
+        verdicts.append(reached)
+    return f"{published}: {'; '.join(verdicts)}"
+
+
+def _kept(name: str, row: str, seeds: list[int], minutes: float) -> list[dict[str, Any]]:
+    """Return what was measured, of every seed that was."""
+    paths = [_file(name, row, one, minutes) for one in seeds]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def _scores(kept: list[dict[str, Any]]) -> list[float]:
+    return [one["macro_f1"] for one in kept]
+
+
+def _stated(kept: list[dict[str, Any]]) -> str:
+    """Return the mean, and each seed's score."""
+    scores = _scores(kept)
+    each = ", ".join(f"{one:.3f}" for one in scores)
+    return f"{np.mean(scores):.3f} ({each})" if scores else ""
 
 
 def _course(kept: Mapping[str, Any]) -> str:
-    losses = kept["held_out"]
-    return f"{losses[len(losses) // 2]:.3f} → {losses[-1]:.3f}" if losses else ""
+    """Return the loss at half and at the end, and whether it has come to rest.
+
+    It has if the second half of the training lowered it by less than a tenth of its whole fall.
+    """
+    losses = np.array(kept["losses"])
+    if len(losses) < _FEWEST_LOSSES:
+        return ""
+    lowest, half = losses.min(), losses[: len(losses) // 2 + 1].min()
+    flat = half - lowest <= _AT_REST * (losses[0] - lowest)
+    return f"{losses[len(losses) // 2]:.2f} → {losses[-1]:.2f} {'flat' if flat else 'falls'}"
 
 
 def main() -> None:
     """Read the command line, measure, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=0.1, help="0: each system's own steps")
+    parser.add_argument("--minutes", type=float, default=0.15, help="of each fit")
+    parser.add_argument("--longer", type=float, default=0.6, help="of ours and of the world's own")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--data", type=Path, help="folder of the real recordings, for these too")
+    parser.add_argument("--real-minutes", type=float, default=0.3, help="of each fit on these")
     parser.add_argument("--only", nargs="*", choices=list(WORLDS), default=list(WORLDS))
     parser.add_argument("--rows", nargs="*", help="systems to measure; default: all")
     parser.add_argument("--write", action="store_true", help="write docs/other_systems.md")
@@ -200,23 +197,42 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.getLogger("pynapple_nuclr").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    for seed in arguments.seeds:
-        for name in arguments.only:
-            for row in systems_of(WORLDS[name], WORLDS[name].recordings(seed), seed):
-                if row in (arguments.rows or [row]):
-                    found = measure(name, row, seed, arguments.minutes)
-                    print(name, row, seed, f"{found['macro_f1']:.3f}", flush=True)
-    tables = "\n\n".join(table(name, arguments.seeds, arguments.minutes) for name in WORLDS)
+    budgets = (arguments.minutes, arguments.longer)
+    for seed, minutes, name in product(arguments.seeds, budgets, arguments.only):
+        own = (OURS, WORLDS[name].system)
+        rows = arguments.rows if minutes == arguments.minutes else own
+        _measure_all(name, WORLDS[name], seed, minutes, rows)
+    real = real_worlds(arguments.data) if arguments.data else {}
+    for name, world in real.items():
+        _measure_all(name, world, arguments.seeds[0], arguments.real_minutes, arguments.rows)
+    tables = [table(name, WORLDS[name], arguments.seeds, *budgets) for name in WORLDS]
+    real_tables = [
+        table(name, world, arguments.seeds[:1], arguments.real_minutes)
+        for name, world in real.items()
+    ]
     if arguments.write:
         page = (HERE / "systems_page.md").read_text(encoding="utf-8")
         text = page.format(
             machine=machine(),
+            seeds_given=" ".join(map(str, arguments.seeds)),
             seeds=", ".join(map(str, arguments.seeds)),
             minutes=f"{arguments.minutes:g}",
-            tables=tables,
+            longer=f"{arguments.longer:g}",
+            real_minutes=f"{arguments.real_minutes:g}",
+            tables="\n\n".join(tables),
+            real_tables="\n\n".join(real_tables),
         )
         (HERE.parent / "docs" / "other_systems.md").write_text(text, encoding="utf-8")
-    print(tables)
+    print("\n\n".join(tables + real_tables))
+
+
+def _measure_all(
+    name: str, world: World, seed: int, minutes: float, rows: Sequence[str] | None
+) -> None:
+    for row in systems_of(world, world.recordings(seed), seed):
+        if row in (rows or [row]):
+            found = measure(name, world, row, seed, minutes)
+            print(name, row, seed, minutes, f"{found['macro_f1']:.3f}", flush=True)
 
 
 if __name__ == "__main__":

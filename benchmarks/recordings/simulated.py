@@ -93,20 +93,18 @@ def renewal(seed: int, *, units: int = 90, seconds: float = 60.0) -> nap.TsGroup
     )
 
 
-def with_waveforms(seed: int, *, units: int = 80, seconds: float = 120.0) -> nap.TsGroup:
-    """Simulate four types: two ways of firing times two waveforms, each blurred by noise."""
-    group = simulate("single", n_units=units, duration=seconds, n_classes=2, seed=seed)
+def with_waveforms(seed: int, *, units: int = 90, seconds: float = 120.0) -> nap.TsGroup:
+    """Simulate `renewal` with waveforms: each kind has its own width, blurred by noise.
+
+    Firing and waveform both show the kind, as the premise of NEMO is; neither shows it alone.
+    """
+    group = renewal(seed, units=units, seconds=seconds)
     rng = np.random.default_rng((seed, 97))
-    narrow = rng.random(units) < 0.5
+    kinds = list(_INTERVALS)
+    rank = np.array([kinds.index(kind) for kind in group["cell_type"]])[:, None]
     time = np.arange(40) - 12
-    width = np.where(narrow, 5.0, 7.0)[:, None] + rng.normal(0, 0.6, (units, 1))
+    width = 4.0 + 1.5 * rank + rng.normal(0, 0.6, (units, 1))
     shape = 0.5 * np.exp(-(((time - 2 * width) / width) ** 2)) - np.exp(-((time / 3) ** 2))
     waveform = (shape + 0.1 * rng.standard_normal(shape.shape)) * rng.uniform(20, 200, (units, 1))
-    firing = np.asarray(group["cell_type"]).astype(str)
-    names = np.char.add(firing, np.where(narrow, ", narrow", ", broad"))
-    trains = {unit: group[unit] for unit in group.index}
-    return nap.TsGroup(
-        trains,
-        time_support=group.time_support,
-        metadata={"cell_type": names, "waveform": list(waveform)},
-    )
+    group.set_info(waveform=list(waveform))
+    return group

@@ -55,7 +55,7 @@ MaxWindows = Annotated[
 ]
 Cells = Annotated[
     Literal["accepted", "all"] | None,
-    typer.Option(help="Of calcium recordings, the ROIs to read (default: accepted)."),
+    typer.Option(help="all: rejected ROIs, and phy's noise, too (default: accepted)."),
 ]
 Table = Annotated[
     str | None,

@@ -31,7 +31,8 @@ def read_recording(
     epochs : str or IntervalSet, optional
         As `read_units`.
     cells : {"accepted", "all"}
-        Which ROIs of a calcium recording to read, as `read_traces`.
+        Which ROIs of a calcium recording, or clusters of phy, to read, as `read_traces` and
+        `read_units`.
     verbose : bool
         Print what was read.
     **options
@@ -58,7 +59,7 @@ def read_recording(
     ...     type(read_recording(write_units(units, f"{folder}/day1.nwb"))).__name__
     'TsGroup'
     """
-    if _takes_cells(source):  # what holds spikes has no ROIs to choose from
+    if _takes_cells(source):
         options["cells"] = cells
     return _read("recording", source, epochs, verbose, options)
 
@@ -106,7 +107,8 @@ def read_units(
         ``"processing/ecephys/sorted"`` (default: ``"units"``, or the only one of the file); and
         ``clock``, for spike times that start again, as those of files joined without their times
         do: "continuous" (default) is an error, with "restart" the parts follow one another with
-        a gap. Of phy: ``sampling_frequency`` in Hz.
+        a gap. Of phy: ``sampling_frequency`` in Hz, and ``cells``: "accepted" (default: without
+        the clusters of the group "noise") or "all".
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pynapple as nap
 from pynapple_nuclr.io.spikeinterface import from_spikeinterface
 from pynapple_nuclr.nwb.read_report import ReadReport
 
+_log = logging.getLogger("pynapple_nuclr")
 _CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")  # curated; else as they were sorted
 
 
@@ -25,14 +27,20 @@ def is_phy_folder(path: str) -> bool:
 
 
 def read_phy(
-    source: str, *, sampling_frequency: float | None = None, verbose: bool = False
+    source: str,
+    *,
+    cells: str = "accepted",
+    sampling_frequency: float | None = None,
+    verbose: bool = False,
 ) -> nap.TsGroup:
     """Read the units of a folder of Kilosort or phy, through SpikeInterface.
 
-    All clusters that have spikes are read, whatever their group. SpikeInterface's own reader of
-    these folders runs ``params.py`` and leaves out clusters that have no row in every table;
-    here nothing is run, and such clusters have blanks.
+    Clusters that have spikes are read; those of the group "noise" only with ``cells="all"``.
+    SpikeInterface's own reader of these folders runs ``params.py`` and leaves out clusters that
+    have no row in every table; here nothing is run, and such clusters have blanks.
     """
+    if cells not in ("accepted", "all"):
+        raise ValueError(f"cells={cells!r}; expected 'accepted' or 'all'")
     try:
         from spikeinterface.core import NumpySorting
     except ImportError as error:
@@ -49,20 +57,30 @@ def read_phy(
             "expected a cluster for each spike"
         )
     rate = _sampling_frequency(folder) if sampling_frequency is None else sampling_frequency
+    known = _cluster_table(folder)
+    fired = np.unique(clusters)
+    table = known.reindex(fired)
+    if "group" in table and "quality" not in table:
+        table["quality"] = table["group"]
+    groups = _count(table["group"]) if "group" in table else ""
+    if cells == "accepted" and "group" in table:
+        table = table[table["group"] != "noise"]
+    ids = table.index.to_numpy()
+    noise, silent = len(fired) - len(ids), len(known.index.difference(fired))
+    if not len(ids):
+        raise ValueError(f"{folder} has only clusters of noise; cells='all' reads all")
+    if noise:
+        _log.warning("%s: %d clusters of noise left out; cells='all' reads all", folder, noise)
+    read = np.isin(clusters, ids)
+    samples, clusters = samples[read], clusters[read]
     order = np.argsort(samples, kind="stable")
-    ids = np.unique(clusters)
     sorting = NumpySorting.from_samples_and_labels(
         [samples[order]], [clusters[order]], rate, unit_ids=ids
     )
-    known = _cluster_table(folder)
-    table = known.reindex(ids)
-    if "group" in table and "quality" not in table:
-        table["quality"] = table["group"]
     for name, values in table.items():
         sorting.set_property(str(name), _for_spikeinterface(values))
     units = from_spikeinterface(sorting)
     if verbose:
-        silent = len(known.index.difference(ids))
         print(
             ReadReport(
                 source=str(source),
@@ -72,8 +90,12 @@ def read_phy(
                 time_from="the first spike to the last",
                 region="location" if "location" in table else None,
                 probe=next((name for name in ("sh", "shank", "probe") if name in table), None),
-                left_out=(f"{silent} clusters: no spikes",) if silent else (),
-                more={"groups": _count(table["group"])} if "group" in table else {},
+                left_out=tuple(
+                    f"{count} clusters: {why}"
+                    for count, why in ((noise, "group 'noise'"), (silent, "no spikes"))
+                    if count
+                ),
+                more={"groups": groups} if groups else {},
             )
         )
     return units
@@ -81,7 +103,7 @@ def read_phy(
 
 def _count(groups: pd.Series) -> str:
     counts = groups.fillna("without a group").value_counts()
-    return ", ".join(f"{n} {name}" for name, n in counts.items()) + "; all are read"
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
 
 
 def _for_spikeinterface(values: pd.Series) -> Any:

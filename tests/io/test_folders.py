@@ -50,7 +50,8 @@ TABLES = {
 
 @pytest.mark.parametrize("case", TABLES)
 def test_groups_and_labels_are_kept(case, tmp_path):
-    units = read_units(kilosort(tmp_path / "ks", TABLES[case]))
+    folder = kilosort(tmp_path / "ks", TABLES[case])
+    units = read_units(folder, cells="all")
     assert units.index.tolist() == [4, 7, 9]
     assert [len(units[i]) for i in (4, 7, 9)] == [10, 20, 31]
     found = {name: units[name].tolist() for name in units.metadata_columns if name != "rate"}
@@ -62,6 +63,13 @@ def test_groups_and_labels_are_kept(case, tmp_path):
     if "group" in expected:
         expected["quality"] = expected["group"]
     assert found == expected
+    noise = {
+        id
+        for id, group in zip([4, 7, 9], expected.get("group", []), strict=False)
+        if group == "noise"
+    }
+    assert set(read_units(folder).index) == {4, 7, 9} - noise
+    assert set(read_recording(folder, cells="all").index) == {4, 7, 9}
 
 
 def test_a_folder_before_curation_and_epochs(tmp_path):
@@ -84,12 +92,15 @@ def test_what_a_folder_lacks_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"no sample_rate in params\.py; give it: read_units"):
         read_units(folder)
     assert len(read_units(folder, sampling_frequency=1000)) == 3
-    with pytest.raises(TypeError, match=r"'phy' has no option 'table'; it has sampling_frequency"):
+    with pytest.raises(TypeError, match=r"'phy' has no option 'table'; it has cells, sampl"):
         read_units(folder, table="units")
     with pytest.raises(ValueError, match=r"format 'phy', of which units can be read, not traces"):
         read_traces(folder)
     with pytest.raises(ValueError, match="has no tables of intervals, such as 'trials'"):
         read_units(kilosort(tmp_path / "other"), epochs="trials")
+    only_noise = {"cluster_group.tsv": {"cluster_id": [4, 7, 9], "group": ["noise"] * 3}}
+    with pytest.raises(ValueError, match="only clusters of noise; cells='all' reads all"):
+        read_units(kilosort(tmp_path / "noise", only_noise))
     np.save(folder / "spike_clusters.npy", np.zeros(3, int))
     with pytest.raises(ValueError, match="61 spike times, and 3 clusters"):
         read_units(folder, sampling_frequency=1000)
@@ -165,8 +176,8 @@ def test_what_was_read_of_a_folder_is_printed(tmp_path, capsys):
     tables = {"cluster_group.tsv": {"cluster_id": [4, 7, 99], "group": ["good", "noise", "mua"]}}
     read_units(kilosort(tmp_path / "ks", tables), verbose=True)
     said = capsys.readouterr().out
-    assert "read 3 of table 'clusters'" in said and "1 clusters: no spikes" in said
-    assert "groups: 1 good, 1 noise, 1 without a group; all are read" in said
+    assert "read 2 of table 'clusters'" in said and "groups: 1 good, 1 noise, 1 without" in said
+    assert "left out: 1 clusters: group 'noise'; 1 clusters: no spikes" in said
     read_recording(suite2p(tmp_path / "plane0"), verbose=True)
     said = capsys.readouterr().out
     assert "acceptance: iscell" in said and "1 ROIs rejected by 'iscell'" in said

@@ -78,7 +78,8 @@ def _find(path: str | Path, hub: dict[str, Any]) -> Path:
     if not local.exists():
         if isinstance(path, Path) or local.suffix == ".skops":
             raise FileNotFoundError(f"there is no file {path}; expected one written by Probe.save")
-        local = local_folder(path, (FILE, "README.md"), "probe", "Probe.save", hub)
+        written_by = f"Probe.save, a bundled one ({', '.join(PROBES)})"
+        local = local_folder(path, (FILE, "README.md"), "probe", written_by, hub)
     return local / FILE if local.is_dir() else local
 
 

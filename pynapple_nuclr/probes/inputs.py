@@ -117,7 +117,8 @@ def rows_to_predict(
     if rows.x.shape[1] != probe.n_features_in_:
         raise ValueError(
             f"the recordings have {rows.x.shape[1]} columns of embedding and features; this "
-            f"probe was trained on {probe.n_features_in_}"
+            f"probe was trained on {probe.n_features_in_}. A probe of spikes cannot read calcium "
+            "traces, nor the reverse: fit one on labelled recordings of your kind"
         )
     return rows
 

@@ -76,6 +76,12 @@ def test_another_species_is_refused(probe, data_dir):
         assert set(probe.annotate(units)[COLUMN]) == {"unknown"}, name
 
 
+def test_calcium_is_no_recording_for_a_probe_of_spikes(probe):
+    traces = nap.TsdFrame(np.arange(300) / 10, np.random.default_rng(0).normal(size=(300, 3)))
+    with pytest.raises(ValueError, match="probe of spikes cannot read calcium traces"):
+        probe.annotate(traces)
+
+
 def simulated(n, seed):
     return simulate("single", n_units=12, n_classes=2, duration=60, animals=n, seed=seed)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pynapple_nuclr.io.formats import Format, format_of, formats, output_format
 from pynapple_nuclr.nwb.opening import is_remote
 
-_WRITTEN = "_nuclr"
+_WRITTEN, _ANNOTATED = "_nuclr", "_annotated"
 
 
 class Sources(NamedTuple):
@@ -68,7 +68,10 @@ def source_format(source: str) -> Format:
 
 def stem_of(source: str) -> str:
     """Return the name of a source without folder and suffix, and without our own ending."""
-    return _name(source).removesuffix(_WRITTEN) or "remote"
+    name = _name(source)
+    if name.endswith(_WRITTEN):
+        name = name.removesuffix(_WRITTEN).removesuffix(_ANNOTATED)
+    return name or "remote"
 
 
 def name_recordings(sources: Sequence[str]) -> list[str]:
@@ -103,6 +106,13 @@ def plan_outputs(sources: Sequence[str], output: Path | None, kind: str | None) 
             same = ", ".join(one for one in sources if planned[one] == path)
             raise ValueError(f"{same} would all be written to {path}; run them apart")
     return planned
+
+
+def annotated_path(source: str, planned: Path) -> Path:
+    """Return where labels are written by default: a result of `embed` stays as it is."""
+    if is_remote(source) or planned != Path(source):
+        return planned
+    return planned.with_name(f"{stem_of(source)}{_ANNOTATED}{_WRITTEN}{planned.suffix}")
 
 
 def _parent(source: str) -> str:

@@ -138,7 +138,7 @@ def _show_file(content: dict[str, Any]) -> None:
     labels = [name for name in labels if f"{name}_confidence" in labels] or labels
     facts = {
         "units": content["units"],
-        "observed": f"{observed['seconds']:.1f} s in {observed['epochs']} epochs",
+        "observed": f"{observed['seconds']:.1f} s, epochs: {observed['epochs']}",
         "columns": ", ".join(content["columns"]),
         "predicted": ", ".join(labels) or "nothing",
         **{f"probe of {name}": score for name, score in content["scores"].items()},

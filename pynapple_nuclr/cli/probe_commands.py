@@ -16,7 +16,7 @@ from pynapple_nuclr.batch.files import (
     read_stored,
     write_result,
 )
-from pynapple_nuclr.batch.plan import stem_of
+from pynapple_nuclr.batch.plan import annotated_path, stem_of
 from pynapple_nuclr.batch.reports import Report, summarize
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, show_table
 from pynapple_nuclr.cli.embed_commands import plan_results
@@ -38,6 +38,7 @@ from pynapple_nuclr.cli.options import (
     with_options,
 )
 from pynapple_nuclr.cli.probe_summary import summarize_probe
+from pynapple_nuclr.probe_score import ProbeScore
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
@@ -168,7 +169,8 @@ def annotate_command(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help='Call neurons "unknown" below it: 0 like a guess, 1 certain (default: none).'
+            help='Call neurons "unknown" below it: 0 like a guess, 1 certain (default: that of '
+            "the probe)."
         ),
     ] = None,
     probabilities: Annotated[
@@ -207,10 +209,14 @@ def annotate_command(
     fitted = load_probe(probe)
     sources = find_sources(files)
     outputs = plan_results(sources, output, kind, raw)
+    if output is None and not overwrite:
+        outputs = {source: annotated_path(source, path) for source, path in outputs.items()}
     options = embedding | drop_unset(encoder=encoder)
     settings = {"probe": Path(probe).name}
     settings |= {name: embedding[name] for name in ("gaps", "by") if name in embedding}
     column = f"predicted_{fitted.target}"
+    if not as_json:
+        typer.echo(f"probe of {fitted.target}: {ProbeScore.of(fitted)}")
 
     def work(source: str) -> Report:
         path = outputs[source]

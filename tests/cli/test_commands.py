@@ -185,7 +185,7 @@ def test_info_about_an_encoder(encoder):
 def test_info_about_a_file(recording, encoder):
     before = run("info", recording)
     assert before.exit_code == 0
-    assert "60.0 s in 1 epochs" in before.stdout
+    assert "60.0 s, epochs: 1" in before.stdout
     assert "no: nap-nuclr embed" in before.stdout
     spaced = recording.rename(recording.with_name("my session.nwb"))
     about = " ".join(run("info", spaced).stdout.split())

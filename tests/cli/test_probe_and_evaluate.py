@@ -126,7 +126,7 @@ def test_annotate_writes_what_the_function_gives(embedded, probe, tmp_path):
     assert list(back["predicted_cell_type"]) == list(expected)
     counts = ", ".join(f"{k} {n}" for k, n in expected.value_counts(sort=True).items())
     assert sorted(counts.split(", ")) == sorted(
-        result.stdout.splitlines()[2].split(": ")[1].split(" (")[0].split(", ")
+        result.stdout.splitlines()[3].split(": ")[1].split(" (")[0].split(", ")
     )
 
 
@@ -158,6 +158,8 @@ def test_a_probe_on_statistics_needs_no_embedding(data, tmp_path):
 
 
 def test_the_bundled_probe_is_found_by_its_name(data, tmp_path):
+    misspelt = run("probe", "annotate", data / "m0.nwb", "--probe", "waveform_type")
+    assert "a bundled one (waveform-type)" in error_of(misspelt)
     options = ["--probe", "waveform-type", "-o", tmp_path / "m0.csv", "--no-progress"]
     (about,) = run_json("probe", "annotate", data / "m0.nwb", *options)
     assert set(about["labels"]) <= {"broad", "narrow", "unknown"}
@@ -233,11 +235,19 @@ def test_annotate_opens_its_file_once(embedded, probe, tmp_path, monkeypatch):
     assert opened == [source]
 
 
-def test_annotate_says_what_to_pass_where_its_output_would_be_its_input(embedded, probe, tmp_path):
+def test_annotate_leaves_a_result_of_embed_as_it_is(embedded, probe, tmp_path):
     path = tmp_path / "m0_nuclr.nwb"
     shutil.copy(embedded / "m0.nwb", path)
     annotate = ["probe", "annotate", path, "--probe", probe]
-    error = error_of(run(*annotate))
+    (about,) = run_json(*annotate)
+    assert about["output"] == str(tmp_path / "m0_annotated_nuclr.nwb")
+    assert "predicted_cell_type" not in read_embedding(path).metadata_columns
+    fitted = load_probe(probe)
+    assert (
+        f"probe of cell_type: macro F1 {fitted.cv_score_:.2f} by animal, chance"
+        in run(*annotate, "-o", tmp_path / "again.nwb").stdout
+    )
+    error = error_of(run(*annotate, "-o", path))
     assert "would replace it; --output names another file, and --overwrite" in error
     assert run(*annotate, "--overwrite").exit_code == 0
     back = read_embedding(path)

@@ -12,7 +12,7 @@ import typer
 
 from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.files import read_or_embed
-from pynapple_nuclr.batch.plan import stem_of
+from pynapple_nuclr.batch.plan import source_format, stem_of
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
 from pynapple_nuclr.cli.many_files import find_sources, read_all
 from pynapple_nuclr.cli.options import (
@@ -42,7 +42,9 @@ Method = Annotated[
 ]
 ProbeFile = Annotated[
     str | None,
-    typer.Option(help="The probe that predicted the labels: shows its score (default: none)."),
+    typer.Option(
+        help="Predict labels that the file does not have; shows the probe's score (default: none)."
+    ),
 ]
 PAGE = {"target": Target, "method": Method, "probe": ProbeFile, "encoder": Encoder}
 
@@ -81,6 +83,8 @@ def report_command(
 
     nap-nuclr report session_nuclr.nwb
 
+    nap-nuclr report session.nwb --probe waveform-type
+
     nap-nuclr report session.nwb -o report.html --target cell_type
 
     nap-nuclr report mouse*.nwb -o mice.html
@@ -92,7 +96,8 @@ def report_command(
         n, of_files = _write_page(
             sources, path, page, reading, embedding, cache, not no_progress, overwrite
         )
-    size = path.stat().st_size / 1e6
+    pages = [path, *path.parent.glob(f"{path.stem}_*.html")] if len(sources) > 1 else [path]
+    size = sum(page.stat().st_size for page in pages) / 1e6
     if as_json:
         print_json(
             {"output": path, "units": n, "megabytes": round(size, 3), "warnings": of_files + notes}
@@ -149,7 +154,19 @@ def _write_page(
     if "probe" in page:
         probe = load_probe(page["probe"])
         page = {"target": probe.target} | page | {"probe": probe}
+        recordings = {
+            name: units
+            if f"predicted_{probe.target}" in units.metadata_columns
+            else probe.annotate(units, name=name)
+            for name, units in recordings.items()
+        }
     options = page | {name: how[name] for name in ("encoder", "gaps", "by") if name in how}
+    options["source"] = {
+        name: source
+        for name, source in zip(recordings, sources, strict=True)
+        # With another clock the units' spikes are not those of the file.
+        if source_format(source).name in ("nwb", "zarr") and "clock" not in reading
+    }
     if len(recordings) == 1:
         ((name, units),) = recordings.items()
         report(units, path, name=name, overwrite=overwrite, **options)

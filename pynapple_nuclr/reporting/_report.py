@@ -17,6 +17,8 @@ import pynapple as nap
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.atomic_files import atomic_write, check_output
+from pynapple_nuclr.columns.waveforms import scale_waveforms
+from pynapple_nuclr.nwb.waveforms import mean_waveforms
 from pynapple_nuclr.plotting.unit_columns import read_column
 from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.recording import modality_of, name_recordings
@@ -53,6 +55,7 @@ def report(
     encoder: Encoder | str | Path | None = None,
     method: Literal["pca", "tsne", "umap"] = "pca",
     neighbours: int = 6,
+    source: str | os.PathLike[str] | Mapping[str, str] | None = None,
     epochs: nap.IntervalSet | None = None,
     gaps: Gaps | None = None,
     by: str | None = None,
@@ -62,8 +65,8 @@ def report(
     """Write a page about the units: one HTML file that any browser shows, without a network.
 
     It holds a summary, what to be careful about, a map of the embeddings on which a click (or the
-    keyboard) opens a card of the unit, filters, labels compared by autocorrelogram and depth,
-    tables that sort, and the encoder's card. In a notebook the result shows itself.
+    keyboard) opens a card of the unit, filters, labels compared by waveform, autocorrelogram and
+    depth, tables that sort, and the encoder's card. In a notebook the result shows itself.
 
     Parameters
     ----------
@@ -77,8 +80,8 @@ def report(
         (``predicted_<target>``, its confidence, and ``predicted_<target>_p_…`` where they were
         asked for). Default: the first that was predicted, if any.
     name : str, optional
-        What the recording is called on the page, and in errors; not for several. Default:
-        "recording in memory".
+        What the recording is called on the page, and in errors; not for several. Default: the
+        name of the file; without one, "recording in memory".
     probe : Probe, optional
         The fitted probe that predicted the labels, whose cross-validated score the page shows
         beside chance. Default: the score that `Probe.annotate` wrote beside the labels.
@@ -90,6 +93,8 @@ def report(
         How the map is made, as in `plot_embedding`.
     neighbours : int
         How many of the nearest units a card names.
+    source : str or path, or a mapping name → of them, optional
+        The NWB file that the units were read from, for their mean waveforms.
     epochs, gaps : optional
         As given to `embed`, for the comparison with the training data.
     by : str, optional
@@ -133,11 +138,13 @@ def report(
     ...     print(page.name, page.stat().st_size < 100_000)
     day1.html True
     """
-    if path is None:
+    if made_here := path is None:
         path = Path(mkdtemp(prefix="nap-nuclr-")) / "report.html"
     output = check_output(path, overwrite=overwrite, suffix=".html")
-    options = Options(target, probe, encoder, method, neighbours, epochs, gaps, by, prefix)
+    options = Options(target, probe, encoder, method, neighbours, source, epochs, gaps, by, prefix)
     if not isinstance(units, (Sequence, Mapping)) or isinstance(units, nap.TsGroup):
+        if name is None and not made_here:
+            name = output.stem
         _write_session(units, output, name or "recording", options, overwrite)
         return Page(output)
     if name is not None:
@@ -162,6 +169,7 @@ class Options(NamedTuple):
     encoder: Encoder | str | Path | None
     method: str
     neighbours: int
+    source: Any
     epochs: nap.IntervalSet | None
     gaps: Gaps | None
     by: str | None
@@ -172,7 +180,7 @@ def _write_session(
     units: Units, output: Path, name: str, options: Options, overwrite: bool
 ) -> Session:
     """Write the page of one recording."""
-    target, probe, encoder, method, neighbours, epochs, gaps, by, prefix = options
+    target, probe, encoder, method, neighbours, source, epochs, gaps, by, prefix = options
     neurons = read_neurons(units, target, prefix, name)
     if by is not None:
         read_column(units, by, "by")
@@ -183,6 +191,10 @@ def _write_session(
         )
     if probe is not None:
         neurons = neurons._replace(score=ProbeScore.of(probe))
+    file = source.get(name) if isinstance(source, Mapping) else source
+    if file is not None and isinstance(units, nap.TsGroup):
+        found = mean_waveforms(units, file)
+        neurons = neurons._replace(waveforms=None if found is None else scale_waveforms(found))
     if neighbours < 1:
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
     maker = _find_encoder(encoder, neurons, name)

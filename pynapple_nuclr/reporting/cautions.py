@@ -149,10 +149,7 @@ def _uncertain(neurons: Neurons) -> str:
     unsure = int((neurons.predicted.unsure & neurons.embedded).sum())
     if not unsure:
         return ""
-    return (
-        f"{_units(unsure, neurons)} the label “unknown”: the probe was not sure enough, or is not "
-        "above chance."
-    )
+    return f"{_units(unsure, neurons)} the label “unknown”: the probe was not sure enough."
 
 
 def _few_units(neurons: Neurons) -> str:

@@ -55,6 +55,7 @@ class Neurons(NamedTuple):
     predicted: Labels | None
     confidence: Floats | None
     score: ProbeScore | None = None
+    waveforms: NDArray[np.float32] | None = None  # (units, samples), each scaled to a peak of 1
 
     @property
     def training(self) -> NDArray[np.bool_]:

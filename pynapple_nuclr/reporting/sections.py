@@ -133,7 +133,7 @@ def _html(markdown: str) -> str:
 
 
 def _caption(neurons: Neurons) -> str:
-    target = escape(str(neurons.target))
+    target = escape(str(neurons.target).replace("_", " "))
     return f"Predicted {target}" if neurons.predicted is not None else f"{target}, as in the file"
 
 

@@ -91,5 +91,14 @@ def _traces(units: nap.TsdFrame) -> dict[str, Any]:
     }
 
 
+def encode_waveforms(waveforms: NDArray[np.float32] | None) -> list[str | None] | None:
+    """Return a byte a sample of each waveform (units, samples): −1 is 0 and 1 is 254."""
+    if waveforms is None:
+        return None
+    known = np.asarray(np.isfinite(waveforms).all(axis=1))
+    scaled = np.round(127 * (1 + np.nan_to_num(waveforms))).astype(np.uint8)
+    return [_text(row) if there else None for row, there in zip(scaled, known, strict=True)]
+
+
 def _text(values: NDArray[np.uint8]) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

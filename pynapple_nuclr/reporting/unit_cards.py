@@ -11,7 +11,7 @@ from pynapple_nuclr.plotting._depth import DOWNWARD, depth_column
 from pynapple_nuclr.plotting._embedding import project
 from pynapple_nuclr.plotting.style import COLOURS, MARKERS, class_style
 from pynapple_nuclr.reporting.neurons import find_neighbours, find_probabilities, users_columns
-from pynapple_nuclr.reporting.unit_activity import read_activity
+from pynapple_nuclr.reporting.unit_activity import encode_waveforms, read_activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +57,7 @@ def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> di
         "own": _own(neurons),
         "depth": _depth(neurons),
         "activity": read_activity(units),
+        "waveforms": encode_waveforms(neurons.waveforms),
     }
 
 

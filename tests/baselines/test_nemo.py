@@ -11,7 +11,7 @@ import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Probe
 from pynapple_nuclr.baselines.nemo import Nemo
 from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts
-from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
+from pynapple_nuclr.columns.waveforms import read_waveforms
 from pynapple_nuclr.evaluation.systems import resolve_systems
 from pynapple_nuclr.evaluation.task import read_task
 

@@ -62,7 +62,7 @@ def test_the_summary_counts_units_windows_and_labels(tmp_path):
     assert "Units 30 2 silent units" in words
     assert "Recorded 10 s 1 epoch" in words
     assert "Windows 5 a unit, median" in words
-    assert "Predicted cell_type Label Units Share Confidence" in words
+    assert "Predicted cell type Label Units Share Confidence" in words
     counts = units["predicted_cell_type"].value_counts()
     for label, count in counts.items():
         assert f"{label} {count} {count / 30:.0%}" in words
@@ -70,7 +70,7 @@ def test_the_summary_counts_units_windows_and_labels(tmp_path):
 
 def test_labels_of_the_file_are_shown_without_a_probe(tmp_path):
     page = page_of(embedded(30), tmp_path, target="cell_type")
-    assert "cell_type, as in the file Label Units Share PV 10 33%" in string_values(page)
+    assert "cell type, as in the file Label Units Share PV 10 33%" in string_values(page)
     data = data_of(page)
     assert not data["predicted"] and data["confidence"] is None and data["given"] is None
 
@@ -304,7 +304,7 @@ def test_a_policy_forbids_all_but_its_own_style_and_script(tmp_path):
 
 
 def test_a_group_that_is_not_embedded_is_refused(tiny_units, tmp_path):
-    with pytest.raises(ValueError, match=r"recording 'recording' has no columns nuclr_0.*embed"):
+    with pytest.raises(ValueError, match=r"recording 'page' has no columns nuclr_0.*embed"):
         report(tiny_units, tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
 

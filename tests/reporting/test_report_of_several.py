@@ -12,9 +12,11 @@ from pynapple_nuclr.nwb.writing import write_units
 from pynapple_nuclr.reporting import report
 
 
-def test_a_notebook_shows_the_page_of_what_is_in_memory():
+def test_a_notebook_shows_the_page_of_what_is_in_memory(tmp_path):
     page = report(embedded(30))
     assert "recording in memory" in string_values(page.read_text(encoding="utf-8"))
+    named = report(embedded(30), tmp_path / "day1.html").read_text(encoding="utf-8")
+    assert '<h1 dir="auto">day1</h1>' in named
     shown = page._repr_html_()
     assert shown.startswith("<iframe") and unescape(shown).count("<h1") == 1
     assert "<h1" not in shown  # within srcdoc all is escaped
@@ -38,6 +40,14 @@ def test_several_recordings_get_a_page_each_and_one_of_all(tmp_path):
         report([one, other], tmp_path / "all.html")
     with pytest.raises(ValueError, match="name='x' is of one recording"):
         report([one, other], tmp_path / "b.html", name="x")
+
+
+def test_a_probe_labels_what_a_file_does_not(tmp_path):
+    write_units(embedded(30), tmp_path / "day1.nwb")
+    fitted().save(tmp_path / "types.skops")
+    run_json("report", tmp_path / "day1.nwb", "--probe", tmp_path / "types.skops")
+    words = string_values((tmp_path / "day1_report.html").read_text(encoding="utf-8"))
+    assert "Predicted cell type Label Units" in words and " day1 " in words
 
 
 def test_the_command_writes_a_page_of_several(tmp_path):

@@ -16,7 +16,7 @@ from pynapple_nuclr.baselines.base import EmbeddingSystem, System
 from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts, longest_lag
 from pynapple_nuclr.baselines.nemo.contrastive_training import collect_material, train
 from pynapple_nuclr.baselines.nemo.networks import ViewEncoders, run_in_pieces
-from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
+from pynapple_nuclr.columns.waveforms import read_waveforms
 from pynapple_nuclr.recording import Units
 
 Recordings = Mapping[str, Units]

@@ -26,7 +26,7 @@ from pynapple_nuclr.baselines.nemo.networks import (
     matching_loss,
     similarities,
 )
-from pynapple_nuclr.baselines.nemo.waveforms import read_waveforms
+from pynapple_nuclr.columns.waveforms import read_waveforms
 
 if TYPE_CHECKING:
     import pynapple as nap

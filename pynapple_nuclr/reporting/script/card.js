@@ -31,7 +31,7 @@ function neighbours(i) {
 function entries(i) {
   const own = data.own.names.map((name, k) => [name, data.own.values[k][i]]);
   const pairs = [
-    data.given && [`${data.target}, in the file`, named(data.given[i])],
+    data.given && [`${data.target.replaceAll("_", " ")}, in the file`, named(data.given[i])],
     data.rate && ["Rate", `${significant(data.rate[i])} Hz`],
     data.stability && ["Stability", number(data.stability[i])],
     data.windows && ["Windows", number(data.windows[i], 0)],
@@ -65,7 +65,7 @@ function open(i, from, byKeyboard) {
     button("←", beside(-1), { "aria-label": "Previous unit of the table" }),
     button("→", beside(1), { "aria-label": "Next unit of the table" }),
     button("×", close, { "aria-label": "Close the card" }));
-  const activity = data.activity.rasters ? [...raster(i), ...autocorrelogram(i)] : trace(i);
+  const activity = data.activity.rasters ? [...waveform(i), ...raster(i), ...autocorrelogram(i)] : trace(i);
   get("card").replaceChildren(...[make("header", {}, title, steps), said(i), entries(i),
     ...probabilities(i), ...activity, ...neighbours(i)].filter((one) => one !== null));
   if (byKeyboard) title.focus({ preventScroll: true });

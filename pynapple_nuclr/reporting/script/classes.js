@@ -4,17 +4,27 @@ const kinds = () => [...data.classes.map((one) => one.name), UNKNOWN]
   .map((name) => [name, units.filter((i) => labelOf(i) === name)])
   .filter(([, members]) => members.length);
 
-// In multiples of each unit's mean rate, so that no unit counts more because it fires more.
+// In multiples of the mean rate, each unit weighted by its rate: with equal weights, single
+// intervals of units with few spikes would decide.
 function meanAutocorrelogram(members) {
   const { lags, peaks, autocorrelograms } = data.activity;
   const firing = members.filter((i) => peaks[i] > 0 && data.rate && data.rate[i] > 0);
   const mean = new Array(lags).fill(0);
+  const total = firing.reduce((sum, i) => sum + data.rate[i], 0);
   for (const i of firing) {
-    bytes(autocorrelograms[i]).forEach((value, k) => {
-      mean[k] += ((value / 255) * peaks[i]) / data.rate[i] / firing.length;
-    });
+    bytes(autocorrelograms[i]).forEach((value, k) => { mean[k] += ((value / 255) * peaks[i]) / total; });
   }
   return firing.length ? correlogram(mean, 1, "times the mean rate", "mean autocorrelogram") : null;
+}
+// Up to 100 units, and their mean in front.
+function meanWaveform(members) {
+  const known = members.filter((i) => data.waveforms && data.waveforms[i]);
+  if (!known.length) return [];
+  const all = known.map(samplesOf);
+  const mean = all[0].map((_, k) => all.reduce((sum, one) => sum + one[k], 0) / all.length);
+  const step = Math.ceil(all.length / 100);
+  const some = all.filter((_, k) => k % step === 0).map((one) => [one, "pale"]);
+  return waveformPlot([...some, [mean, "mean"]], "Waveforms, each scaled to its peak, and their mean");
 }
 function depthPlot(groups) {
   const { name, values, down } = data.depth;
@@ -40,8 +50,9 @@ function depthPlot(groups) {
 function buildKinds() {
   const groups = data.labels === null ? [] : kinds();
   const made = data.activity.rasters && groups.length
-    ? groups.slice(0, 12).map(([label, members]) => [label, members, meanAutocorrelogram(members)])
-      .filter((one) => one[2])
+    ? groups.slice(0, 12).map(([label, members]) => [label, members,
+      [...meanWaveform(members), ...(meanAutocorrelogram(members) || [])]])
+      .filter((one) => one[2].length)
       .map(([label, members, drawn]) => make("figure", {}, make("h3", {}, swatch(label), " ",
         make("bdi", {}, label), make("small", {}, ` ${members.length} units`)), ...drawn))
     : [];

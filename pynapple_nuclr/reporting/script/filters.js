@@ -16,7 +16,7 @@ function offerLabels() {
     list.append(make("label", { class: "check" }, box, swatch(name),
       make("bdi", {}, named(name)), make("span", {}, String(counts.get(name)))));
   }
-  get("label-title").textContent = `${data.predicted ? "Predicted " : ""}${data.target}`;
+  get("label-title").textContent = `${data.predicted ? "Predicted " : ""}${(data.target || "").replaceAll("_", " ")}`;
   get("label-filter").append(list);
   get("label-filter").hidden = false;
 }

@@ -73,6 +73,17 @@ function autocorrelogram(i) {
   const heights = [...bytes(autocorrelograms[i])].map((value) => (value / 255) * peaks[i]);
   return correlogram(heights, (data.rate && data.rate[i]) || 0, "Hz", "autocorrelogram");
 }
+// Waveforms, each scaled to a peak of 1, on top of each other: [samples, class of the line].
+function waveformPlot(lines, title) {
+  const path = (samples) => samples.map((value, k) =>
+    `${(50 + (k * 350) / (samples.length - 1)).toFixed(1)},${(56 - 48 * value).toFixed(1)}`).join("L");
+  return [make("h4", {}, title), plot(108, title,
+    draw("path", { class: "dots", d: "M50,56H400" }),
+    ...lines.map(([samples, kind]) => draw("path", { class: kind, d: `M${path(samples)}` })))];
+}
+const samplesOf = (i) => [...bytes(data.waveforms[i])].map((value) => value / 127 - 1);
+const waveform = (i) => (data.waveforms && data.waveforms[i]
+  ? waveformPlot([[samplesOf(i), "ink"]], "Mean waveform, scaled to its peak") : []);
 function trace(i) {
   const { start, end, columns: n, lowest, highest, traces } = data.activity;
   const ends = bytes(traces[i]);

@@ -10,7 +10,7 @@ import pandas as pd
 import pynapple as nap
 from numpy.typing import NDArray
 
-from pynapple_nuclr.columns import metadata_frame
+from pynapple_nuclr.columns.metadata import metadata_frame
 
 Waveforms = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def read_waveforms(
     for column in (setting, f"{setting}_mean"):
         if column in metadata:
             found = [_one(value, column, name) for value in metadata[column]]
-            return _scaled(_stack(found, column, name))
+            return scale_waveforms(_stack(found, column, name))
     numbered = [c for c in metadata.columns if re.fullmatch(rf"{re.escape(setting)}_\d+", str(c))]
     if not numbered:
         return None
@@ -41,7 +41,7 @@ def read_waveforms(
             f"recording {name!r}: the metadata columns {numbered[0]!r} to {numbered[-1]!r} do not "
             f"hold numbers; expected one sample of the mean waveform in each, or waveform=None"
         ) from None
-    return _scaled(values)
+    return scale_waveforms(values)
 
 
 def _one(value: Any, column: str, name: str) -> NDArray[np.float64] | None:
@@ -75,8 +75,8 @@ def _stack(found: list[NDArray[np.float64] | None], column: str, name: str) -> N
     return np.stack([np.full(n_samples, np.nan) if w is None else w for w in found])
 
 
-def _scaled(waveforms: NDArray[np.float64]) -> Waveforms | None:
-    """Divide each by its largest absolute value; what cannot be is missing."""
+def scale_waveforms(waveforms: NDArray[np.float64]) -> Waveforms | None:
+    """Divide each (units, samples) by its largest absolute value; what cannot be is missing."""
     size = np.abs(waveforms).max(axis=1, keepdims=True)
     known = np.isfinite(size) & (size > 0)
     scaled = np.where(known, waveforms / np.where(known, size, 1.0), np.nan)

@@ -1,6 +1,10 @@
 """Configuration of the documentation, built by `make docs` without a network."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +24,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "sphinx_design",
 ]
 exclude_patterns = ["_build", "_templates"]
@@ -55,20 +60,57 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"pynapple-nuclr {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_show_sourcelink = False
-html_copy_source = False
+html_logo = "_static/logo.svg"
 html_theme_options = {
-    "logo": {"text": "pynapple-nuclr"},
+    "logo": {"text": "pynapple-nuclr", "alt_text": "pynapple-nuclr, the first page"},
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_nav_level": 1,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": ["page-toc", "sourcelink"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
 html_sidebars = {"index": [], "method": []}  # pages without subpages
+
+
+# Where versions of the site lie beside each other, as "https://…/": then there is a switcher.
+if site := os.environ.get("DOCS_SITE"):
+    html_theme_options |= {
+        "switcher": {"json_url": f"{site}stable/_static/switcher.json", "version_match": version},
+        "check_switcher": False,  # it is being built
+        "navbar_end": ["version-switcher", "theme-switcher"],
+    }
+
+
+def versions(site: str) -> list[dict[str, object]]:
+    """Return what the switcher offers: the version that is built, and those of git's tags."""
+    tags = subprocess.run(
+        ["git", "tag", "--list", "v*", "--sort=-version:refname"],
+        cwd=DOCS,
+        capture_output=True,
+        text=True,
+    )
+    names = dict.fromkeys([version, *(tag.removeprefix("v") for tag in tags.stdout.split())])
+    first = {"name": f"{version} (stable)", "version": version, "url": f"{site}stable/"}
+    others = [{"version": one, "url": f"{site}{one}/"} for one in names if one != version]
+    return [first, *others]
+
+
+def finish(app: object, failed: object) -> None:
+    """Give the tutorials' cards the first figure of each, and write what versions there are."""
+    out = Path(app.outdir)
+    if failed or app.builder.format != "html":
+        return
+    out.joinpath("_static/thumbnails").mkdir(exist_ok=True)
+    for page in out.glob("tutorials/*.html"):
+        figure = re.search(r"_images/\w+\.png", page.read_text(encoding="utf-8"))
+        if figure:
+            shutil.copy(out / figure[0], out / "_static" / "thumbnails" / f"{page.stem}.png")
+    if site:
+        text = json.dumps(versions(site), indent=2)
+        out.joinpath("_static/switcher.json").write_text(text, encoding="utf-8")
 
 
 def write_command_line() -> None:
@@ -133,5 +175,6 @@ def setup(app):  # noqa: ANN001, ANN201
     write_command_line()
     copy_tutorials()
     app.connect("source-read", rewrite_links)
+    app.connect("build-finished", finish)
     app.connect("autodoc-process-docstring", quote_identities)
     app.connect("autodoc-process-signature", signature_of_init)

@@ -22,6 +22,8 @@ SCORES = ("macro_f1", "macro_f1_fold", "macro_f1_within_recording", "recording_d
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows as a Markdown table."""
+    if not rows:
+        return ""
     head = list(rows[0])
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(str(row[key]) for key in head) + " |" for row in rows]

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "real_recordings.md"
 TEMPLATE = HERE / "real_page.md"
+README = HERE.parent / "README.md"
+IN_README = {
+    "b": "rats: striatum, frontal cortex or tectum",
+    "a": "rats: narrow or broad waveform, no refusal",
+    "c": "rats: region within a recording",
+    "d": "rats in a decision task: region",
+    "e": "macaque: area, sessions left out",
+    "f": "zebrafish: which of 68 regions",
+    "g": "worms: which of 21 classes, another laboratory",
+}
+"""Task → how the table of the README calls it."""
 
 
 def part(task: RealTask, result: Result, free: Sequence[dict[str, str]], seeds: list[int]) -> str:
@@ -105,10 +116,42 @@ def _of_each(result: Result) -> list[dict[str, Any]]:
 
 
 def replace(name: str, text: str) -> None:
-    """Replace the part of a task in the page, or add it."""
-    page = (PAGE if PAGE.exists() else TEMPLATE).read_text(encoding="utf-8")
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    block = f"{begin}\n{text}\n{end}"
-    found = re.search(f"{re.escape(begin)}.*?{re.escape(end)}", page, re.DOTALL)
-    page = page.replace(found.group(), block) if found else f"{page.rstrip()}\n\n{block}\n"
-    PAGE.write_text(page, encoding="utf-8")
+    """Replace the part of a task in the page, or add it; then the table of the README."""
+    parts = _parts() | {name: text}
+    blocks = [f"<!-- {one} -->\n{own}\n<!-- end of {one} -->" for one, own in parts.items()]
+    page = "\n\n".join([TEMPLATE.read_text(encoding="utf-8").rstrip(), *blocks])
+    PAGE.write_text(f"{page}\n", encoding="utf-8")
+    write_readme()
+
+
+def write_readme() -> None:
+    """Write the table of the README from the page."""
+    parts = _parts()
+    rows = [_readme_row(title, parts[task]) for task, title in IN_README.items() if task in parts]
+    begin, end = "<!-- measured -->", "<!-- end of measured -->"
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    README.write_text(f"{before}{begin}\n{markdown(rows)}\n{end}{after}", encoding="utf-8")
+
+
+def _parts() -> dict[str, str]:
+    """Return the parts of the page: task → text."""
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    return dict(re.findall(r"<!-- (\w+) -->\n(.*?)\n<!-- end of \1 -->", page, re.DOTALL))
+
+
+def _readme_row(title: str, text: str) -> dict[str, str]:
+    """Return a task's scores, and by how much both are better than statistics."""
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.split("\n")]
+    scores = {row[0]: row for row in reversed(cells) if len(row) == 6}  # the first table
+    encoder = next(row for row in ("encoder of rats", "bundled encoder") if row in scores)
+    both = scores[f"{STATISTICS} + {encoder}"]
+    return {
+        "task": title,
+        "statistics of single units": scores[STATISTICS][1],
+        "embedding": scores[encoder][1],
+        "both": both[1],
+        "chance": scores[f"shuffled labels, {STATISTICS}"][1],
+        "both minus statistics (95 %)": both[4],
+    }

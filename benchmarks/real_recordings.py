@@ -5,7 +5,8 @@
 Without `--encoder` the bundled ones are scored. `--encoder NAME=FOLDER,FOLDER,…` makes one row of
 several encoders, as of several seeds. Features, and the predictions of every row, are kept in
 benchmarks/runs/real, so another encoder costs only its own rows. The tables are printed; with
-`--write` they also replace those of the same tasks in docs/real_recordings.md.
+`--write` they also replace those of the same tasks in docs/real_recordings.md, and the rows of the
+table in README.md.
 """
 
 from __future__ import annotations

@@ -124,17 +124,38 @@ def test_labels_are_the_only_column_of_a_task(mice):
     assert set(units.metadata.columns) <= {LABEL, "rate"}
 
 
-def test_the_page_replaces_the_part_of_a_task(tmp_path, monkeypatch):
-    page = tmp_path / "page.md"
-    page.write_text("# Title\n", encoding="utf-8")
-    monkeypatch.setattr(real_page, "PAGE", page)
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """Files in place of the page and the README."""
+    readme = tmp_path / "README.md"
+    readme.write_text("# Ours\n<!-- measured -->\nold\n<!-- end of measured -->\nMore\n")
+    monkeypatch.setattr(real_page, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(real_page, "README", readme)
+    return real_page.PAGE, readme
+
+
+def test_the_page_replaces_the_part_of_a_task(pages, monkeypatch):
+    monkeypatch.setattr(real_page, "IN_README", {})
     real_page.replace("a", "old")
     real_page.replace("b", "other")
     real_page.replace("a", r"new \1")
-    text = page.read_text(encoding="utf-8")
-    assert "old" not in text
-    assert text.index(r"new \1") < text.index("other")
+    text = pages[0].read_text(encoding="utf-8")
+    assert text.startswith(real_page.TEMPLATE.read_text(encoding="utf-8").rstrip())
+    assert "\nold\n" not in text
+    assert text.index(r"new \1") < text.index("\nother\n")
     assert text.count("<!-- a -->") == 1
+
+
+def test_the_readme_gets_the_scores_of_the_page(pages, left_out, result, monkeypatch):
+    named = replace(result, rows=result.rows | {"bundled encoder": result.rows["tiny"]})
+    named.rows["statistics + bundled encoder"] = result.rows["statistics + tiny"]
+    monkeypatch.setattr(real_page, "IN_README", {"a": "mice: type", "b": "not measured"})
+    real_page.replace("a", real_page.part(left_out, named, [{"features": "none"}], [0]))
+    text = pages[1].read_text(encoding="utf-8")
+    assert text.startswith("# Ours\n") and text.endswith("\nMore\n") and "old" not in text
+    row = [cell.strip() for cell in text.split("\n")[4].split("|")]
+    assert row[1:3] == ["mice: type", f"{result.rows['statistics'].macro_f1()[0]:.3f}"]
+    assert row[3] == f"{result.rows['tiny'].macro_f1()[0]:.3f}"
 
 
 def test_reidentification_among_units_of_like_rate():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +40,7 @@ MAX_POPULATION = 2_000
 # this many windows.
 _KEPT_VALUES = 250_000_000
 _KEPT_WINDOWS = 16
+_LONG = 60.0  # seconds of work that are announced
 
 
 def encode(
@@ -224,6 +227,7 @@ def _embed_windows(
     max_kept = max(_KEPT_VALUES // (source.recording.n_units * config.dim), _KEPT_WINDOWS)
     planned = len(settings.budget.windows(len(starts)))
     bar = tqdm(total=planned, desc="embedding", unit="window", disable=not settings.progress)
+    advance = bar.update if settings.progress else _estimate(source.recording.name, planned)
     with bar:
         return embed_windows(
             settings.encoder,
@@ -234,8 +238,35 @@ def _embed_windows(
             max_population=settings.max_population,
             device=pick_device(settings.device),
             precision=settings.precision,
-            advance=bar.update,
+            advance=advance,
         )
+
+
+def _estimate(name: str, planned: int) -> Callable[[int], None]:
+    """Return what says once, where there is no bar, how long the windows that are left will take.
+
+    The first windows are not counted: they prepare what the others use.
+    """
+    done, first, began, said = 0, 0, 0.0, False
+
+    def advance(windows: int) -> None:
+        nonlocal done, first, began, said
+        before, done, now = done, done + windows, time.monotonic()
+        if not before:
+            first, began = done, now
+        elif windows and not said:
+            said = True
+            seconds = (now - began) / (done - first) * (planned - done)
+            if seconds > _LONG:
+                _log.warning(
+                    "%s: about %.0f min for %d windows; max_windows, max_seconds or tolerance "
+                    "read fewer",
+                    name,
+                    max(seconds / 60, 1),
+                    planned,
+                )
+
+    return advance
 
 
 def warn_about_silent_units(dataset: xr.Dataset, column: str) -> None:

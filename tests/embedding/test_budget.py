@@ -66,6 +66,14 @@ def test_a_limit_of_time_leaves_at_least_one_window(units, encoder):
     assert np.isnan(some["nuclr_stability"]).all()
 
 
+def test_long_work_without_a_bar_says_how_long(units, encoder, caplog, monkeypatch):
+    nap_nuclr.embed(units, encoder, progress=False)
+    assert "about" not in caplog.text
+    monkeypatch.setattr("pynapple_nuclr.embedding._encode._LONG", -1.0)
+    nap_nuclr.embed(units, encoder, progress=False, name="day 1", max_population=5)
+    assert caplog.text.count("day 1: about 1 min for 40 windows; max_windows") == 1
+
+
 def test_limits_hold_for_every_population(units, encoder, caplog):
     caplog.set_level(logging.WARNING)
     units.set_info(probe=["A", "B"] * 10)

@@ -130,6 +130,22 @@ def test_annotate_writes_what_the_function_gives(embedded, probe, tmp_path):
     )
 
 
+def test_random_labels_are_said_to_be_at_chance(embedded, tmp_path):
+    rng = np.random.default_rng(1)
+    for mouse in MICE:
+        units = read_embedding(embedded / f"{mouse}.nwb")
+        units.set_info(kind=rng.permutation(["VIP", "SST"] * 12))
+        write_units(units, tmp_path / f"{mouse}.nwb")
+    fit = run("probe", "fit", tmp_path / "m*.nwb", "--target", "kind", "-o", tmp_path / "k.skops")
+    assert "note: 'kind': the probe is not above chance: macro F1" in fit.stderr
+    assert "no: annotate writes 'unknown'" in fit.stdout
+    annotate = ["probe", "annotate", tmp_path / "m0.nwb", "--probe", tmp_path / "k.skops"]
+    said = run(*annotate)
+    assert "probe of kind: macro F1" in said.stdout and ": not above chance" in said.stdout
+    assert "m0.nwb: unknown 24 " in said.stdout and "all units are called 'unknown'" in said.stderr
+    assert set(read_embedding(tmp_path / "m0_nuclr.nwb")["predicted_kind"]) == {"unknown"}
+
+
 def test_annotate_embeds_what_is_not_embedded(data, encoder, probe, tmp_path):
     out = tmp_path / "m0.csv"
     options = ["--encoder", encoder, "--threshold", 0.5, "--probabilities", "--no-progress"]

@@ -70,6 +70,7 @@ def test_the_quickstart_runs(tmp_path, monkeypatch):
     quick = functools.partial(nap_nuclr.pretrain, steps=1, progress=False)
     monkeypatch.setattr(nap_nuclr, "simulate", small)
     monkeypatch.setattr(nap_nuclr, "pretrain", quick)
+    monkeypatch.setattr(nap_nuclr, "read_traces", print)  # folders have tests of their own
     monkeypatch.chdir(tmp_path)
     recording = small("context", seed=0)
     nap_nuclr.write_units(recording, "session.nwb")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import sys
@@ -25,7 +26,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; exit with 1 on an error that says what to do, 130 on Ctrl-C."""
-        with warnings.catch_warnings(), collect_warnings():
+        with warnings.catch_warnings(), collect_warnings(), _log_as_notes():
             warnings.simplefilter("ignore")  # those of other packages are not for this user
             warnings.filterwarnings("always", category=UserWarning, module="pynapple_nuclr")
             try:
@@ -81,6 +82,19 @@ def collect_warnings(notes: list[str] | None = None) -> Iterator[None]:
         yield
     if notes is not None:
         notes += map(as_options, found)
+
+
+@contextmanager
+def _log_as_notes() -> Iterator[None]:
+    """Print what the package logs as warnings are printed."""
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: say(f"note: {as_options(record.getMessage())}")  # type: ignore[method-assign]
+    log = logging.getLogger("pynapple_nuclr")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def as_options(message: str) -> str:

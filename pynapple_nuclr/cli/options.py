@@ -57,6 +57,13 @@ Cells = Annotated[
     Literal["accepted", "all"] | None,
     typer.Option(help="all: rejected ROIs, and phy's noise, too (default: accepted)."),
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN=VALUE",
+        help="Only neurons with this metadata, such as group=good (default: all).",
+    ),
+]
 Table = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Of several tables of neurons, or traces, in a file, this."),
@@ -106,7 +113,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 Progress = Annotated[bool, typer.Option("--no-progress", help="Show no progress bar.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 
-READING = {"epochs": Epochs, "cells": Cells, "table": Table, "clock": Clock}
+READING = {"epochs": Epochs, "cells": Cells, "only": Only, "table": Table, "clock": Clock}
 """Options of `read_recording`."""
 
 EMBEDDING = {

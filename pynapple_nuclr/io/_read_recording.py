@@ -19,6 +19,7 @@ def read_recording(
     *,
     epochs: str | nap.IntervalSet | None = None,
     cells: str = "accepted",
+    only: str | None = None,
     verbose: bool = False,
     **options: Any,
 ) -> nap.TsGroup | nap.TsdFrame:
@@ -33,6 +34,9 @@ def read_recording(
     cells : {"accepted", "all"}
         Which ROIs of a calcium recording, or clusters of phy, to read, as `read_traces` and
         `read_units`.
+    only : str, optional
+        ``"COLUMN=VALUE"``: only the neurons whose metadata column has this value, such as
+        ``"group=good"`` of phy. The others are no part of the population.
     verbose : bool
         Print what was read.
     **options
@@ -61,7 +65,8 @@ def read_recording(
     """
     if _takes_cells(source):
         options["cells"] = cells
-    return _read("recording", source, epochs, verbose, options)
+    recording = _read("recording", source, epochs, verbose, options)
+    return recording if only is None else _with_value(recording, only, source)
 
 
 def read_units(
@@ -223,6 +228,24 @@ def read_traces(
 
 
 _TYPES = {"units": nap.TsGroup, "traces": nap.TsdFrame, "recording": (nap.TsGroup, nap.TsdFrame)}
+
+
+def _with_value(units: Any, only: str, source: Any) -> Any:
+    """Return the neurons whose column has a value."""
+    column, found, value = only.partition("=")
+    if not found or column not in units.metadata_columns:
+        names = ", ".join(map(str, units.metadata_columns)) or "none"
+        raise ValueError(
+            f"{source}: only={only!r}; expected COLUMN=VALUE, with a column of {names}"
+        )
+    texts = units[column].astype(str)
+    chosen = (texts == value).to_numpy()
+    if not chosen.any():
+        values = ", ".join(sorted(set(texts))[:10])
+        raise ValueError(f"{source}: no neuron has {only}; {column} is one of {values}")
+    if isinstance(units, nap.TsGroup):
+        return units[units.index[chosen]]
+    return units[:, chosen]
 
 
 def _takes_cells(source: Any) -> bool:

@@ -173,6 +173,14 @@ def test_a_probe_on_statistics_needs_no_embedding(data, tmp_path):
     assert "predicted_cell_type" in pd.read_csv(tmp_path / "m2.csv")
 
 
+def test_neurons_are_chosen_and_the_log_names_options(data, tmp_path, caplog):
+    options = ["--probe", "waveform-type", "--only", "cell_type=PV", "-o", tmp_path / "m0.csv"]
+    (about,) = run_json("probe", "annotate", data / "m0.nwb", *options)
+    assert about["units"] == len(pd.read_csv(tmp_path / "m0.csv")) == 8
+    limited = run("report", data / "m0.nwb", "--max-windows", 1, "-o", tmp_path / "p.html")
+    assert "note: m0: read 1 windows, skipped" in limited.stderr
+
+
 def test_the_bundled_probe_is_found_by_its_name(data, tmp_path):
     misspelt = run("probe", "annotate", data / "m0.nwb", "--probe", "waveform_type")
     assert "a bundled one (waveform-type)" in error_of(misspelt)

@@ -80,6 +80,17 @@ def test_a_folder_before_curation_and_epochs(tmp_path):
     assert len(part[4]) == 6
 
 
+def test_neurons_are_chosen_by_their_metadata(tmp_path):
+    folder = kilosort(tmp_path / "ks", TABLES["phy"])
+    assert read_recording(folder, only="group=good").index.tolist() == [4]
+    with pytest.raises(ValueError, match="expected COLUMN=VALUE, with a column of .*depth"):
+        read_recording(folder, only="quality:good")
+    with pytest.raises(ValueError, match="no neuron has group=best; group is one of good, mua"):
+        read_recording(folder, only="group=best")
+    plane = suite2p(tmp_path / "plane0")
+    assert read_recording(plane, only="iscell_probability=0.8").columns.tolist() == [2]
+
+
 def test_params_are_never_run(tmp_path):
     code = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\nsample_rate = 500.\n"
     units = read_units(kilosort(tmp_path / "ks", params=code))

@@ -107,6 +107,23 @@ def test_the_configuration_can_be_read(at_docs):
     assert conf["nb_execution_mode"] == "cache"
 
 
+def test_versions_are_offered_where_they_lie_beside_each_other(at_docs, monkeypatch):
+    assert "switcher" not in runpy.run_path(str(DOCS / "conf.py"))["html_theme_options"]
+    monkeypatch.setenv("DOCS_SITE", "https://example.org/")
+    conf = runpy.run_path(str(DOCS / "conf.py"))
+    switcher = conf["html_theme_options"]["switcher"]
+    first, *others = conf["versions"]("https://example.org/")
+    assert switcher["version_match"] == first["version"] == nap_nuclr.__version__
+    assert first["url"] == "https://example.org/stable/"
+    assert all(one["url"].endswith(f"/{one['version']}/") for one in others)
+
+
+def test_every_card_of_a_tutorial_names_its_figure():
+    page = (DOCS / "tutorials.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"_static/thumbnails/(\w+)\.png", page))
+    assert shown <= set(re.findall(r":link: tutorials/(\w+)", page)) and len(shown) >= 7
+
+
 def test_the_figure_of_the_method_is_drawn_the_same_every_time(at_docs, tmp_path):
     import method_figure
 

@@ -1,11 +1,7 @@
 """A folder of results has one writer: the second is refused, until the first one is gone."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import training_job
@@ -14,23 +10,35 @@ from tally import counts
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.atomic_files import folder_lock
 
-JOB = Path(training_job.__file__)
+_WRITER = """
+import sys, time
+from pathlib import Path
+from pynapple_nuclr.atomic_files import folder_lock
+with folder_lock(Path(sys.argv[1])):
+    print("writing", flush=True)
+    time.sleep(600)
+"""
 
 
 def test_a_second_training_is_refused_until_the_first_one_is_gone(tmp_path):
-    run = {"batch_size": 4, "checks": 1}
-    command = [sys.executable, str(JOB), str(tmp_path), json.dumps({**run, "steps": 5000})]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    run = {"batch_size": 4, "checks": 1, "steps": 3}
+    first = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     try:
-        assert first.stdout.readline() == "step 0\n"
+        assert first.stdout.readline() == "writing\n"
         with pytest.raises(BlockingIOError, match="another process is writing to .*another out"):
-            training_job.train(tmp_path, steps=3, on_step=lambda step: None, **run)
+            training_job.train(tmp_path, on_step=lambda step: None, **run)
         assert first.poll() is None
-        os.kill(first.pid, signal.SIGKILL)
     finally:
-        first.kill()
+        first.kill()  # its lock ends with it
         first.communicate()
-    training_job.train(tmp_path, steps=3, resume=False, on_step=lambda step: None, **run)
+
+    def refused(step):
+        with pytest.raises(BlockingIOError), folder_lock(tmp_path):
+            pass
+
+    training_job.train(tmp_path, on_step=refused, **run)  # it holds the lock in every step
     assert nap_nuclr.load_encoder(tmp_path).card["training"]["steps"] == 3
     counts["second writers refused"] += 1
 

@@ -17,11 +17,8 @@ import pynapple as nap
 import pytest
 
 from pynapple_nuclr import (
-    Encoder,
-    EncoderConfig,
     read_recording,
     read_units,
-    save_encoder,
     write_units,
 )
 from pynapple_nuclr.io import formats as registry
@@ -59,27 +56,6 @@ def run_with(site, *arguments):
     )
 
 
-def test_a_format_of_another_package_is_embedded_by_the_command_line(third_party, tmp_path):
-    site, path = third_party
-    config = EncoderConfig(patch_duration=0.5, window_duration=2.0, dim=32, heads=2, head_dim=16)
-    encoder = save_encoder(Encoder(config, name="tiny"), tmp_path / "encoder")
-    out = tmp_path / "day1.csv"
-    command = [
-        "-c",
-        "from pynapple_nuclr.cli import main; main()",
-        "embed",
-        path,
-        "-o",
-        out,
-        "--encoder",
-        encoder,
-    ]
-    run = run_with(site, *command)
-    assert run.returncode == 0, run.stderr
-    table = pd.read_csv(out)
-    assert table["unit"].tolist() == [3, 8, 11] and "nuclr_0" in table
-
-
 def test_the_example_of_the_page_runs(third_party, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = run_with(third_party[0], "-c", USE)
@@ -100,14 +76,21 @@ try:
 except ValueError as error:
     said = str(error)
 print(json.dumps([part.time_support.end[0], done["units"].tolist(), names, said]))
+sys.stdout.flush()
+tiny = str(nap_nuclr.save_encoder(encoder, f"{folder}/encoder"))
+sys.argv = ["nap-nuclr", "embed", path, "-o", f"{folder}/by_command.csv", "--encoder", tiny]
+from pynapple_nuclr.cli import main
+main()
 """
 
 
-def test_a_format_of_another_package_is_read_by_every_function(third_party, tmp_path):
+def test_a_format_of_another_package_is_read_by_every_function_and_command(third_party, tmp_path):
     site, path = third_party
     run = run_with(site, "-c", CODE, path, tmp_path / "out")
     assert run.returncode == 0, run.stderr
-    end, units, names, said = json.loads(run.stdout.splitlines()[-1])
+    table = pd.read_csv(tmp_path / "out" / "by_command.csv")
+    assert table["unit"].tolist() == [3, 8, 11] and "nuclr_0" in table
+    end, units, names, said = json.loads(run.stdout.splitlines()[0])
     assert end == 10 and units == [3] and names == ["day1"]
     assert "is of the format 'npz_spikes', of which units can be read, not traces" in said
 

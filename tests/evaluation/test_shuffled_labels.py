@@ -21,7 +21,7 @@ BUILT = {
     | {"learning_rate": 0.03, "dropout": 0.0},
     "MostCommonLabel": {},
     "Nemo": {"steps": 5, "dim": 16, "projection": 16},
-    "Neuprint": {"steps": 5, "visits": 5, "dim": 8, "hidden": 16},
+    "Neuprint": {"steps": 5, "visits": 5, "dim": 8, "hidden": 16, "past": 20},
     "Nuclr": {"config": TINY, "steps": 2},
     "Poyo": {"dim": 16, "depth": 1, "steps": 5},
     "Statistics": {},

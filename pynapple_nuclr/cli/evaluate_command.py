@@ -22,6 +22,8 @@ from pynapple_nuclr.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     import xarray as xr
 
@@ -44,6 +46,13 @@ def evaluate_command(
         typer.Option(
             help="System of pynapple_nuclr.baselines, by name, or the folder of an encoder; "
             "repeat for several (default: the bundled encoder, and single-unit statistics)."
+        ),
+    ] = None,
+    behaviour: Annotated[
+        str | None,
+        typer.Option(
+            help="For the system Poyo: name of the intervals (with columns) or of the time series, "
+            "in every NWB file, that it decodes."
         ),
     ] = None,
     animals: Animals = None,
@@ -83,16 +92,18 @@ def evaluate_command(
 
     if output is not None:
         check_output(output, overwrite=overwrite, suffix=".csv")
+    sources = find_sources(files)
     recordings, notes = read_all(
-        find_sources(files),
+        sources,
         lambda source: read_recording(source, **reading),
         progress=not no_progress,
     )
 
     from pynapple_nuclr.evaluation import evaluate
 
+    shown = _behaviour(behaviour, dict(zip(recordings, sources, strict=True)))
     options = drop_unset(
-        systems=[_system(one) for one in systems or ()],
+        systems=[_system(one, shown) for one in systems or ()],
         protocol=protocol,
         animals=animals,
         n_folds=n_folds,
@@ -115,14 +126,31 @@ def evaluate_command(
         say(f"written to {output}")
 
 
-def _system(name: str) -> Any:
+def _behaviour(name: str | None, sources: Mapping[str, str]) -> dict[str, Any]:
+    """Return recording → the intervals or time series of this name in its file."""
+    if name is None:
+        return {}
+    import pynapple as nap
+
+    shown = {}
+    for recording, source in sources.items():
+        file = nap.load_file(source)
+        if name not in file:
+            raise ValueError(f"{source} has no {name!r} for --behaviour; it has {', '.join(file)}")
+        shown[recording] = file[name]
+    return shown
+
+
+def _system(name: str, behaviour: Mapping[str, Any]) -> Any:
     """Return an encoder's folder as a system; names are looked up by `evaluate`."""
+    from pynapple_nuclr.baselines import Nuclr, Poyo
+
+    if behaviour and name.lower() in ("poyo", Poyo.name):
+        return Poyo(behaviour=behaviour)
     if not Path(name).is_dir():
         if Path(name).name != name:  # a path, and no name that `evaluate` could know
             raise FileNotFoundError(f"there is no folder {name}; expected that of an encoder")
         return name
-    from pynapple_nuclr.baselines import Nuclr
-
     return Nuclr(encoder=name, name=Path(name).name)
 
 

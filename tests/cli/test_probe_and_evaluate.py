@@ -15,7 +15,9 @@ import torch
 from command_line import error_lines, error_of, run, run_json
 from evaluation_systems import recording
 
+from pynapple_nuclr.baselines import Poyo
 from pynapple_nuclr.checkpoints import Encoder, load_encoder, save_encoder
+from pynapple_nuclr.cli.evaluate_command import _behaviour, _system
 from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.evaluation import evaluate
 from pynapple_nuclr.nwb.stored_embeddings import read_embedding
@@ -342,3 +344,19 @@ def test_evaluate_names_what_is_wrong(data):
     nowhere = run(*evaluated, "--target", "cell_type", "--systems", "none/here")
     assert "there is no folder none/here" in error_of(nowhere)
     assert "protocol" in error_of(run(*evaluated, "--target", "cell_type", "--protocol", "magic"))
+
+
+def test_poyo_decodes_the_trials_that_are_named(data, tmp_path):
+    path = tmp_path / "m0.nwb"
+    shutil.copy(data / "m0.nwb", path)
+    with pynwb.NWBHDF5IO(path, "a") as io:
+        file = io.read()
+        file.add_trial_column("side", "where it went")
+        for start, side in ((0, "left"), (10, "right")):
+            file.add_trial(start_time=float(start), stop_time=start + 1.0, side=side)
+        io.write(file)
+    shown = _behaviour("trials", {"m0": str(path)})
+    assert np.asarray(shown["m0"]["side"]).tolist() == ["left", "right"]
+    assert isinstance(poyo := _system("poyo", shown), Poyo) and poyo.behaviour is shown
+    asked = ["--target", "cell_type", "--systems", "Poyo", "--behaviour", "runs"]
+    assert "has no 'runs' for --behaviour" in error_of(run("evaluate", path, *asked))

@@ -37,7 +37,12 @@ from recordings import rats
 HERE = Path(__file__).parent
 UNTRAINED = "untrained network"
 STEPS = 750
-MORE_STEPS = 3000  # what a larger budget is worth
+MORE_STEPS = 3000
+TITLES = {
+    STEPS: "## What changes of the training are worth, at equal budget",
+    MORE_STEPS: "### With more pairs",
+}
+"""Steps → title of the table; no others are in the page."""
 WINDOWS = 24  # of a recording that an encoder reads
 TRAINING: dict[str, Any] = {
     "batch_size": 4,
@@ -123,7 +128,7 @@ def table(data: Path, seeds: Sequence[int], steps: int) -> str:
     pairs = steps * TRAINING["batch_size"]
     return "\n\n".join(
         [
-            "## What changes of the training are worth, at equal budget",
+            TITLES[steps],
             f"Encoders of width {SIZE['dim']}, each trained on {pairs} pairs of at most "
             f"{TRAINING['max_units']} units of six rats (`python benchmarks/rat_ablations.py`), "
             f"one change each. Measured without labels on {len(rats_left_out)} recordings of "
@@ -162,8 +167,7 @@ def main() -> None:
     if arguments.train:
         train(arguments.data, arguments.rows, arguments.seeds, arguments.steps)
         return
-    budgets = (STEPS, MORE_STEPS)
-    text = "\n\n".join(table(arguments.data, arguments.seeds, steps) for steps in budgets)
+    text = "\n\n".join(table(arguments.data, arguments.seeds, steps) for steps in TITLES)
     print(text)
     if arguments.write:
         real_page.replace("ablations", text)

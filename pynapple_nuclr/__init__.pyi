@@ -5,8 +5,8 @@ from .checkpoints import Encoder, load_encoder, load_published, save_encoder
 from .checkpoints import load_reference as load_reference
 from .columns import embeddings
 from .config import EncoderConfig
-from .datasets import fetch, list_datasets
 from .demo import run_demo
+from .downloads import datasets, fetch
 from .embedding import embed, encode
 from .evaluation import data_scaling, evaluate, label_efficiency
 from .familiarity import familiarity_report
@@ -42,6 +42,7 @@ __all__ = [
     "baselines",
     "confidence_report",
     "data_scaling",
+    "datasets",
     "embed",
     "embed_many",
     "embeddings",
@@ -51,7 +52,6 @@ __all__ = [
     "fetch",
     "from_spikeinterface",
     "label_efficiency",
-    "list_datasets",
     "load_encoder",
     "load_probe",
     "load_published",

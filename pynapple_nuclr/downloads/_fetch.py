@@ -20,7 +20,7 @@ _FIRST_SEEN = "first_seen.json"  # in the folder: file → sha256, where nobody 
 _shown: set[str] = set()  # data sets whose licence this process has shown
 
 
-def list_datasets() -> pd.DataFrame:
+def datasets() -> pd.DataFrame:
     """Return what `fetch` knows.
 
     Returns
@@ -31,7 +31,7 @@ def list_datasets() -> pd.DataFrame:
     Examples
     --------
     >>> import pynapple_nuclr as nap_nuclr
-    >>> nap_nuclr.list_datasets()["licence"].head(2).to_dict()
+    >>> nap_nuclr.datasets()["licence"].head(2).to_dict()
     {'steinmetz2019': 'CC BY 4.0', 'head_direction': ...}
     """
     columns = ("what", "files", "licence", "citation")
@@ -71,7 +71,7 @@ def fetch(
     Parameters
     ----------
     name : str
-        A data set of the table, or of `list_datasets`.
+        A data set of the table, or of `datasets`.
     folder : str or path, optional
         Where its files are kept; made if absent. Default: the environment's
         ``PYNAPPLE_NUCLR_DATA``, else the user's cache.
@@ -95,7 +95,7 @@ def fetch(
 
     Examples
     --------
-    >>> from pynapple_nuclr.datasets import fetch
+    >>> from pynapple_nuclr.downloads import fetch
     >>> fetch("steinmetz")
     Traceback (most recent call last):
     ...
@@ -104,7 +104,7 @@ def fetch(
     registry = _registry()
     if name not in registry:
         wrong = "fetch needs a name" if name is None else f"there is no data set {name!r}"
-        raise ValueError(f"{wrong}; there are {', '.join(registry)} (see list_datasets)")
+        raise ValueError(f"{wrong}; there are {', '.join(registry)} (see datasets)")
     dataset = registry[name]
     _show_licence(name, dataset)
     where = _folder(folder)

@@ -1,8 +1,8 @@
 """Public recordings for tutorials: downloaded once, checked by hash, with licence and citation."""
 
-from pynapple_nuclr.datasets._fetch import fetch, list_datasets
+from pynapple_nuclr.downloads._fetch import datasets, fetch
 
 __all__ = [
     "fetch",
-    "list_datasets",
+    "datasets",
 ]

@@ -14,7 +14,7 @@ from loopback import QuietHandler, serving
 from nwb_recordings import make_units
 
 from pynapple_nuclr import atomic_files
-from pynapple_nuclr.datasets import _fetch, fetch, list_datasets
+from pynapple_nuclr.downloads import _fetch, datasets, fetch
 from pynapple_nuclr.nwb.writing import write_units
 
 FILE = "day1.nwb"
@@ -199,7 +199,7 @@ def test_what_cannot_be_downloaded_is_named(archive, content, folder):
 
 def test_the_data_sets_are_listed(archive):
     archive(None)
-    table = list_datasets()
+    table = datasets()
     assert table.loc["small"].tolist() == ["a test", 1, "CC BY 4.0", "Us 2026"]
     with pytest.raises(ValueError, match="fetch needs a name; there are small"):
         fetch()

@@ -116,6 +116,7 @@ def single():
     return nap_nuclr.simulate("single", n_units=80, duration=240, animals=2, seed=1)
 
 
+@pytest.mark.slow  # waveforms and another seed are learned in every run
 def test_single_is_predicted_and_training_converges(single):
     system = Nemo(steps=100, dim=100, projection=100)
     assert across_animals(system.fit(single).embed(single), single) > 0.9

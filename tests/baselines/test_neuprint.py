@@ -310,6 +310,7 @@ def described(world):
     return system, system.embed(animals), animals
 
 
+@pytest.mark.slow  # coupling to the same step: the tests before
 def test_context_is_predicted_in_an_animal_never_trained_on():
     system, embeddings, animals = described("context")
     assert across_animals(embeddings, animals) > 0.8

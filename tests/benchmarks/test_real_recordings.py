@@ -14,6 +14,7 @@ def sessions(data_dir):
     return readers.steinmetz(data_dir)
 
 
+@pytest.mark.slow  # all sessions are read
 def test_steinmetz_has_the_units_and_trials_that_its_readme_counts(sessions):
     regions = Counter(region for units in sessions.values() for region in units["region"])
     silent = sum(len(units[unit]) == 0 for units in sessions.values() for unit in units.index)
@@ -94,6 +95,7 @@ def test_rats_have_the_units_that_their_readme_counts(data_dir):
         assert all(epoch[0] <= units[unit].t[0] <= units[unit].t[-1] <= epoch[1] for unit in units)
 
 
+@pytest.mark.slow  # all sessions are read
 def test_rat_decisions_lie_in_trials_without_inactivation(data_dir):
     sessions = readers.rat_decisions(data_dir)
     assert len(sessions) == 89

@@ -16,7 +16,7 @@ import pytest
 import pynapple_nuclr as nap_nuclr
 
 FOLDER = Path(__file__).parents[2] / "tutorials"
-REGISTRY = Path(nap_nuclr.__file__).parent / "datasets" / "registry.json"
+REGISTRY = Path(nap_nuclr.__file__).parent / "downloads" / "registry.json"
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md"))
 QUICK = ("first_embedding",)
 SECONDS = 60 * 2  # of processor time: a minute on two cores

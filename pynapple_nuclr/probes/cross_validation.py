@@ -113,10 +113,12 @@ def cross_validate(
     of_each = {key: _out_of_fold(one, labels, folds) for key, one in candidates.items()}
     chosen, f1_of = _best(labels, of_each)
     predicted, probabilities = of_each[chosen]
+    calibrate = calibrate and probabilities is not None
+    within = []
+    if calibrate or len(candidates) > 1:
+        within = within_training(candidates, labels, recordings, animals, folds)
     if len(candidates) > 1:
-        predicted, probabilities = _choose_in_folds(
-            candidates, labels, recordings, animals, folds, of_each
-        )
+        predicted, probabilities = _choose_in_folds(labels, folds, of_each, within)
     # What predictions that know nothing of the labels would score: no classifier is fitted again.
     shuffled = (np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles))
     chance = [macro_f1_of_predictions(one, predicted) for one in shuffled]
@@ -137,7 +139,7 @@ def cross_validate(
     if not calibrate:
         return score._replace(calibration=figures)
     raw = {f"{name}_uncalibrated": figures[name] for name in ("ece", "brier")}
-    by_fold = calibrate_folds(candidates[chosen], labels, recordings, animals, folds, probabilities)
+    by_fold = calibrate_folds(labels, folds, probabilities, [one[chosen][1] for one in within])
     calibrated = _figures(labels, by_fold)
     if calibrated["ece"] > figures["ece"]:
         return score._replace(calibration=figures | raw | {"ece_rejected": calibrated["ece"]})
@@ -154,25 +156,37 @@ def _best(labels: NDArray[Any], of_each: dict[Key, Predicted]) -> tuple[Key, dic
     return max(scores, key=lambda key: scores[key]), scores  # the first of equal ones
 
 
-def _choose_in_folds(
+def within_training(
     candidates: dict[Key, Candidate],
     labels: NDArray[Any],
     recordings: NDArray[Any],
     animals: NDArray[Any] | None,
     folds: Folds,
+) -> list[dict[Key, Predicted]]:
+    """Predict, for each fold, its training units by folds among them, as if it were all."""
+    check_apart(folds, "what chooses and calibrates the probe")
+    predicted = []
+    for train, _ in folds:
+        seen = (labels[train], recordings[train], None if animals is None else animals[train])
+        _, inner, _ = _folds(*seen, _INNER_FOLDS)
+        of_training = {key: one._replace(x=one.x[train]) for key, one in candidates.items()}
+        predicted.append(
+            {key: _out_of_fold(one, labels[train], inner) for key, one in of_training.items()}
+        )
+    return predicted
+
+
+def _choose_in_folds(
+    labels: NDArray[Any],
+    folds: Folds,
     of_each: dict[Key, Predicted],
+    within: list[dict[Key, Predicted]],
 ) -> Predicted:
     """Take each fold's predictions from the candidate that its training units alone choose."""
     labels_of, probabilities_of = next(iter(of_each.values()))
     predicted = labels_of.copy()
     probabilities = None if probabilities_of is None else probabilities_of.copy()
-    for train, test in folds:
-        seen = (labels[train], recordings[train], None if animals is None else animals[train])
-        _, inner, _ = _folds(*seen, _INNER_FOLDS)
-        of_training = {
-            key: _out_of_fold(one._replace(x=one.x[train]), labels[train], inner)
-            for key, one in candidates.items()
-        }
+    for (train, test), of_training in zip(folds, within, strict=True):
         chosen, its_own = of_each[_best(labels[train], of_training)[0]]
         predicted[test] = chosen[test]
         if probabilities is not None and its_own is not None:
@@ -181,24 +195,20 @@ def _choose_in_folds(
 
 
 def calibrate_folds(
-    candidate: Candidate,
     labels: NDArray[Any],
-    recordings: NDArray[Any],
-    animals: NDArray[Any] | None,
     folds: Folds,
     probabilities: NDArray[np.float64],
+    within: list[NDArray[np.float64] | None],
 ) -> NDArray[np.float64]:
-    """Calibrate out-of-fold probabilities (units, classes) by data without the fold's labels."""
-    check_apart(folds, "what calibrates the probe")
+    """Calibrate out-of-fold probabilities (units, classes) by data without the fold's labels.
+
+    `within` are the probabilities of each fold's training units, as `within_training` gives them.
+    """
     calibrated = probabilities.copy()
-    for train, test in folds:
-        seen = (labels[train], recordings[train], None if animals is None else animals[train])
-        _, inner, _ = _folds(*seen, _INNER_FOLDS)
-        of_training = candidate._replace(x=candidate.x[train])
-        within = _out_of_fold(of_training, labels[train], inner)[1]
+    for (train, test), of_training in zip(folds, within, strict=True):
         known = np.isfinite(probabilities[test]).all(axis=0)
         calibrated[np.ix_(test, known)] = with_temperature(
-            probabilities[np.ix_(test, known)], _temperature(labels[train], within)
+            probabilities[np.ix_(test, known)], _temperature(labels[train], of_training)
         )
     return calibrated
 

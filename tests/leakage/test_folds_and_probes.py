@@ -203,12 +203,12 @@ def test_a_calibrator_that_is_given_tested_units():
     labels, x = np.repeat(["a", "b"], 20), rng.normal(size=(40, 2))
     parts = np.array_split(rng.permutation(40), 4)
     honest = [(np.setdiff1d(np.arange(40), part), part) for part in parts]
-    probabilities = rng.dirichlet([1, 1], 40)
-    given = (Candidate(x, LogisticRegression()), labels, np.zeros(40, int), None)
-    assert cross_validation.calibrate_folds(*given, honest, probabilities).shape == (40, 2)
+    candidates = {("embedding", None): Candidate(x, LogisticRegression())}
+    given = (candidates, labels, np.zeros(40, int), None)
+    assert len(cross_validation.within_training(*given, honest)) == 4
     leaking = [*honest[:2], (np.arange(40), parts[2])]
     with caught("calibrates", "fold 3", ", ".join(map(str, sorted(parts[2])[:5]))):
-        cross_validation.calibrate_folds(*given, leaking, probabilities)
+        cross_validation.within_training(*given, leaking)
 
 
 @pytest.mark.parametrize("by", ["animal", "recording"])

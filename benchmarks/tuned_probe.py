@@ -34,7 +34,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = tuple(
-    Setting(c, balanced) for balanced in (True, False) for c in (0.001, 0.01, 0.1, 1.0)
+    Setting(10.0**power, balanced) for balanced in (True, False) for power in range(-3, 3)
 )
 """The settings among which inner folds choose; of each weighting, the smallest C first."""
 

@@ -246,7 +246,7 @@ def test_time_series_are_decoded_at_several_times_of_a_window_from_spikes_and_fr
     counts = rng.poisson(expected)
     spikes = nap.TsGroup({unit: nap.Ts(np.repeat(times, counts[:, unit])) for unit in range(15)})
     for units in (traces, spikes):
-        system = Poyo(behaviour=behaviour, steps=200, passes=40, **SMALL)
+        system = Poyo(behaviour=behaviour, steps=160, passes=40, **SMALL)
         system.fit({"a": units})
         assert system.history_[-1]["held_out_behaviour"] > 0.5
         direction = system.embed({"a": units})["a"]

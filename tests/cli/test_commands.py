@@ -217,7 +217,13 @@ def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
     assert "look at it: open out/report.html" in printed and "next: your own file" in printed
     assert str(tmp_path) not in printed  # paths are relative
 
-    tuned = run_demo("out", minutes=0.1, **options)  # replaces the files of the first run
+
+@pytest.mark.slow  # trains; the test before does all but that
+def test_demo_again_replaces_its_files(encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"encoder": encoder, "n_units": 40, "duration": 60.0, "progress": False}
+    scores = run_demo("out", minutes=0, **options)
+    tuned = run_demo("out", minutes=0.1, **options)
     assert tuned["unit_statistics"] == scores["unit_statistics"]
     signed = set(read_embedding("out/session_nuclr.nwb")["nuclr_encoder"])
     assert load_encoder(encoder).identity not in signed

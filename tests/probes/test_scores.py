@@ -94,7 +94,7 @@ def test_scores_of_structure_and_of_noise():
     assert abs(noise.cv_score_ - noise.cv_chance_) < 0.15
     assert probe.above_chance_
     # Two standard deviations: about one in twenty is above by chance.
-    noises = [embedded(150, separation=0.0, seed=seed) for seed in range(1, 5)]
+    noises = [embedded(60, separation=0.0, seed=seed) for seed in range(1, 5)]
     above = [Probe("cell_type").fit(one, verbose=False).above_chance_ for one in noises]
     assert sum(above) <= 1
 

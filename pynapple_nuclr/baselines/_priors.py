@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.baselines.base import Labels, LabelSystem, Recordings
-from pynapple_nuclr.baselines.labels import classes_in, read_labels
+from pynapple_nuclr.baselines.labels import check_labels, classes_in
 from pynapple_nuclr.baselines.trials import are_trials
 from pynapple_nuclr.columns.metadata import unit_ids
 from pynapple_nuclr.config import EncoderConfig
@@ -42,7 +42,7 @@ class _Prior(LabelSystem):
         self, recordings: Recordings, labels: Labels, *, seed: int = 0, progress: bool = False
     ) -> Self:
         """Keep the labels; see `LabelSystem.fit`."""
-        self.labels_ = read_labels(self.check_recordings(recordings), labels)
+        self.labels_ = check_labels(self.check_recordings(recordings), labels)
         self.classes_ = classes_in(self.labels_)
         return self
 

@@ -13,7 +13,7 @@ from pynapple_nuclr.columns.metadata import unit_ids
 from pynapple_nuclr.recording import Units
 
 
-def read_labels(recordings: Mapping[str, Units], labels: Any) -> dict[str, NDArray[np.str_]]:
+def check_labels(recordings: Mapping[str, Units], labels: Any) -> dict[str, NDArray[np.str_]]:
     """Check the labels (units,) of each recording: texts, "" where missing ("", None or NaN)."""
     if not isinstance(labels, Mapping):
         raise TypeError(

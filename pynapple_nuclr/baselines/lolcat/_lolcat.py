@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, torch_seed
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.baselines.base import Labels, LabelSystem, Recordings, System
-from pynapple_nuclr.baselines.labels import classes_in, read_labels
+from pynapple_nuclr.baselines.labels import check_labels, classes_in
 from pynapple_nuclr.baselines.lolcat.class_sampler import AdaptiveSampler
 from pynapple_nuclr.baselines.lolcat.interval_histograms import Snippets, interval_histograms
 from pynapple_nuclr.calibration import macro_f1_of_predictions
@@ -197,7 +197,7 @@ class Lolcat(LabelSystem):
     ) -> Lolcat:
         """Learn from labelled units; see `LabelSystem.fit`."""
         named = self.check_recordings(recordings)
-        known = read_labels(named, labels)
+        known = check_labels(named, labels)
         self.classes_ = classes_in(known)
         if len(self.classes_) < 2:
             raise ValueError(

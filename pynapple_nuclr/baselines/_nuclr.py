@@ -35,6 +35,8 @@ class Nuclr(EmbeddingSystem):
         Steps to train on the recordings of every fit.
     training : mapping
         Settings of `pretrain`: ``batch_size``, ``learning_rate``, ``max_units`` and the like.
+    embedding : mapping
+        Settings of `encode`: ``max_windows``, ``tolerance``, ``device`` and the like.
     alternatives : tuple of mapping
         Changes to these fields, among which nested validation may choose.
     name : str
@@ -65,6 +67,7 @@ class Nuclr(EmbeddingSystem):
     config: EncoderConfig | None = None
     steps: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    embedding: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[Mapping[str, Any], ...] = ()
     name: str = field(default="nuclr", kw_only=True)  # type: ignore[misc]  # of each variant
 
@@ -162,6 +165,8 @@ class Nuclr(EmbeddingSystem):
             # Silent units are NaN rows, as the interface requires.
             warnings.filterwarnings("ignore", message=".*no spike in any window")
             return {
-                name: encode(units, self.encoder_, progress=False)["embedding"].values
+                name: encode(units, self.encoder_, progress=False, **self.embedding)[
+                    "embedding"
+                ].values
                 for name, units in recordings.items()
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, say
 from pynapple_nuclr.cli.many_files import find_sources, read_all
 from pynapple_nuclr.cli.options import (
+    EMBEDDING,
     READING,
     Animals,
     AsJson,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @app.command("evaluate")
-@with_options(reading=READING)
+@with_options(reading=READING, embedding=EMBEDDING)
 def evaluate_command(
     files: Files,
     *,
@@ -57,6 +59,7 @@ def evaluate_command(
     ] = None,
     animals: Animals = None,
     reading: dict[str, Any],
+    embedding: dict[str, Any],
     seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 1).")] = None,
     n_folds: Annotated[
         int | None,
@@ -103,7 +106,7 @@ def evaluate_command(
 
     shown = _behaviour(behaviour, dict(zip(recordings, sources, strict=True)))
     options = drop_unset(
-        systems=[_system(one, shown) for one in systems or ()],
+        systems=_systems(systems, recordings, shown, embedding),
         protocol=protocol,
         animals=animals,
         n_folds=n_folds,
@@ -141,17 +144,38 @@ def _behaviour(name: str | None, sources: Mapping[str, str]) -> dict[str, Any]:
     return shown
 
 
-def _system(name: str, behaviour: Mapping[str, Any]) -> Any:
+def _systems(
+    names: list[str] | None,
+    recordings: Mapping[str, Any],
+    behaviour: Mapping[str, Any],
+    embedding: Mapping[str, Any],
+) -> list[Any] | None:
+    """Return the systems; ours with the options of embedding. None: the default ones."""
+    if embedding and not names:
+        from pynapple_nuclr.evaluation.systems import DEFAULT_SYSTEMS
+
+        names = list(DEFAULT_SYSTEMS)
+    return [_system(one, recordings, behaviour, embedding) for one in names or ()] or None
+
+
+def _system(
+    name: str,
+    recordings: Mapping[str, Any],
+    behaviour: Mapping[str, Any],
+    embedding: Mapping[str, Any],
+) -> Any:
     """Return an encoder's folder as a system; names are looked up by `evaluate`."""
     from pynapple_nuclr.baselines import Nuclr, Poyo
 
     if behaviour and name.lower() in ("poyo", Poyo.name):
         return Poyo(behaviour=behaviour)
+    if embedding and name.lower() in ("nuclr", Nuclr.name):
+        return replace(Nuclr.for_recordings(recordings), embedding=embedding)
     if not Path(name).is_dir():
         if Path(name).name != name:  # a path, and no name that `evaluate` could know
             raise FileNotFoundError(f"there is no folder {name}; expected that of an encoder")
         return name
-    return Nuclr(encoder=name, name=Path(name).name)
+    return Nuclr(encoder=name, embedding=embedding, name=Path(name).name)
 
 
 def _rows(scores: xr.Dataset) -> pd.DataFrame:

@@ -152,7 +152,7 @@ FUNCTIONS = {
     "pretrain": [pretrain],
     "probe fit": [Probe.__init__, embed],
     "probe annotate": [Probe.annotate, embed],
-    "evaluate": [evaluate],
+    "evaluate": [evaluate, embed],
     "report": [report],
     "view": [report],
     "demo": [run_demo],

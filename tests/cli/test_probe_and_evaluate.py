@@ -15,7 +15,7 @@ import torch
 from command_line import error_lines, error_of, run, run_json
 from evaluation_systems import recording
 
-from pynapple_nuclr.baselines import Poyo
+from pynapple_nuclr.baselines import Nuclr, Poyo
 from pynapple_nuclr.checkpoints import Encoder, load_encoder, save_encoder
 from pynapple_nuclr.cli.evaluate_command import _behaviour, _system
 from pynapple_nuclr.embedding import embed
@@ -336,6 +336,24 @@ def test_evaluate_gives_the_scores_of_the_function(data, encoder, tmp_path):
     assert "macro F1" in shown.stdout and "shuffled labels" in shown.stdout
 
 
+def test_evaluate_embeds_by_the_options(data, encoder):
+    units = {mouse: read_units(data / f"{mouse}.nwb") for mouse in MICE}
+    command = ["evaluate", data / "*.nwb", "--target", "cell_type", "--n-shuffles", 1]
+    command += ["--n-folds", 2, "--max-windows", 1, "--no-progress"]
+    system = Nuclr(encoder, embedding={"max_windows": 1})
+    options = {"n_folds": 2, "n_shuffles": 1, "progress": False}
+    expected = evaluate(units, "cell_type", systems=[system], **options)
+    (ours,) = (
+        row
+        for row in run_json(*command, "--systems", encoder)["scores"]
+        if row["system"] == encoder.name
+    )
+    assert ours["macro_f1"] == expected["macro_f1"].sel(system="nuclr").item()
+    rows = {row["system"] for row in run_json(*command)["scores"]}
+    assert {"nuclr", "statistics"} <= rows  # also where no system is named
+    assert "max_windows" in error_of(run(*command[:-3], "--max-windows", 0, "--no-progress"))
+
+
 def test_evaluate_names_what_is_wrong(data):
     evaluated = ["evaluate", data / "*.nwb", "--no-progress"]
     assert "layer" in error_of(run(*evaluated, "--target", "layer"))
@@ -357,6 +375,6 @@ def test_poyo_decodes_the_trials_that_are_named(data, tmp_path):
         io.write(file)
     shown = _behaviour("trials", {"m0": str(path)})
     assert np.asarray(shown["m0"]["side"]).tolist() == ["left", "right"]
-    assert isinstance(poyo := _system("poyo", shown), Poyo) and poyo.behaviour is shown
+    assert isinstance(poyo := _system("poyo", {}, shown, {}), Poyo) and poyo.behaviour is shown
     asked = ["--target", "cell_type", "--systems", "Poyo", "--behaviour", "runs"]
     assert "has no 'runs' for --behaviour" in error_of(run("evaluate", path, *asked))

@@ -78,13 +78,19 @@ def _file(name: str, row: str, seed: int, minutes: float) -> Path:
     return RUNS / f"{name}, {row}, seed {seed}, {minutes:g} minutes.json"
 
 
-def measure(name: str, world: World, row: str, seed: int, minutes: float) -> dict[str, Any]:
-    """Return the scores of a system in a world; those that are kept are not measured again."""
+def measure(
+    name: str, world: World, row: str, seed: int, minutes: float, system: System | None = None
+) -> dict[str, Any]:
+    """Return the scores of a system in a world; those that are kept are not measured again.
+
+    `system`: by default that of the row.
+    """
     path = _file(name, row, seed, minutes)
     if path.exists():
         return dict(json.loads(path.read_text()))
     recordings = world.recordings(seed)
-    system = filled(systems_of(world, recordings, seed)[row], world, recordings, minutes)
+    system = system or systems_of(world, recordings, seed)[row]
+    system = filled(system, world, recordings, minutes)
     begun = time.process_time()
     scores = evaluate(
         recordings,
@@ -124,13 +130,13 @@ def table(name: str, world: World, seeds: list[int], minutes: float, longer: flo
         rows.append(
             {
                 "system": row,
-                "macro F1": _stated(kept) or "not measured",
-                "steps": _steps(row, kept),
-                "loss": _courses(row, kept),
-                f"macro F1, {longer:g} min": _stated(more),
-                f"steps, {longer:g} min": _steps(row, more),
-                f"loss, {longer:g} min": _courses(row, more),
-                "published code": _compared(world.published, kept, more)
+                "macro F1": stated(kept) or "not measured",
+                "steps": steps_of(row, kept),
+                "loss": courses(row, kept),
+                f"macro F1, {longer:g} min": stated(more),
+                f"steps, {longer:g} min": steps_of(row, more),
+                f"loss, {longer:g} min": courses(row, more),
+                "published code": compared(world.published, kept, more)
                 if row == world.system
                 else "",
             }
@@ -140,7 +146,7 @@ def table(name: str, world: World, seeds: list[int], minutes: float, longer: flo
     return f"### {world.title}\n\n{markdown(shown)}"
 
 
-def _compared(published: str, *budgets: list[dict[str, Any]]) -> str:
+def compared(published: str, *budgets: list[dict[str, Any]]) -> str:
     """Return the published figure, and whether it is reached with each budget."""
     verdicts = []
     for scores in filter(None, map(_scores, budgets)):
@@ -162,21 +168,21 @@ def _scores(kept: list[dict[str, Any]]) -> list[float]:
     return [one["macro_f1"] for one in kept]
 
 
-def _stated(kept: list[dict[str, Any]]) -> str:
+def stated(kept: list[dict[str, Any]]) -> str:
     """Return the mean, and each seed's score."""
     scores = _scores(kept)
     each = ", ".join(f"{one:.3f}" for one in scores)
     return f"{np.mean(scores):.3f} ({each})" if len(scores) > 1 else each
 
 
-def _steps(row: str, kept: list[dict[str, Any]]) -> str:
+def steps_of(row: str, kept: list[dict[str, Any]]) -> str:
     """Return the steps of each seed; of ours the history that is kept has at most 200."""
     most = 200 if row == OURS else math.inf
     steps = [one["steps"] for one in kept if one["steps"]]
     return ", ".join(f"{one}" if one < most else f"{one} or more" for one in steps)
 
 
-def _courses(row: str, kept: list[dict[str, Any]]) -> str:
+def courses(row: str, kept: list[dict[str, Any]]) -> str:
     return ", ".join(filter(None, (_course(row, one) for one in kept)))
 
 

@@ -1,0 +1,108 @@
+"""Compare settings of the four other systems, each in its own world; write a page.
+
+    python benchmarks/system_configurations.py --seeds 0 1 2 --write
+
+Each system gets its default and one or two other values of what matters most for it; worlds,
+budgets and rules are those of benchmarks/systems.py. Steps are compared by the two budgets. Fits
+are kept in `benchmarks/runs/systems`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import warnings
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from page import machine, markdown
+from system_worlds import WORLDS
+from systems import compared, courses, measure, stated, steps_of, systems_of
+
+from pynapple_nuclr.baselines import System
+
+HERE = Path(__file__).parent
+CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "renewal": {
+        "default": {},
+        "64 dimensions, not 32": {"dim": 64},
+        "batches of 32 units, not 128": {"batch_size": 32},
+    },
+    "context": {
+        "default": {},
+        "learning rate 0.01, not 0.003": {"learning_rate": 0.01},
+        "50 steps of the past, not 200": {"past": 50},
+    },
+    "waveforms": {
+        "default": {},
+        "batches of 64 units, not all": {"batch_size": 64},
+        "learning rate 0.002, not 0.0005": {"learning_rate": 0.002},
+    },
+    "tuned": {
+        "default": {},
+        "batches of 64 windows, not 16": {"batch_size": 64},
+    },
+}
+"""World → name of the configuration → what it changes in the world's own system."""
+
+
+def system_of(name: str, changes: dict[str, Any], seed: int) -> System:
+    """Return the system of a world with these changes."""
+    world = WORLDS[name]
+    own = systems_of(world, world.recordings(seed), seed)[world.system]
+    return replace(own, **changes)  # type: ignore[type-var]
+
+
+def table(name: str, found: dict[tuple[str, float], list[dict[str, Any]]], budgets: Any) -> str:
+    """Return the table of a world: a row for each configuration."""
+    world = WORLDS[name]
+    rows = []
+    for row in CONFIGURATIONS[name]:
+        cells = {"configuration": row}
+        for minutes in budgets:
+            kept = found[row, minutes]
+            cells[f"macro F1, {minutes:g} min"] = stated(kept)
+            cells[f"steps, {minutes:g} min"] = steps_of(row, kept)
+            cells[f"loss, {minutes:g} min"] = courses(row, kept)
+        cells["published code"] = compared(world.published, *(found[row, one] for one in budgets))
+        rows.append(cells)
+    return f"## {world.system}\n\n{world.title}.\n\n{markdown(rows)}"
+
+
+def main() -> None:
+    """Read the command line, measure, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, nargs=2, default=[0.15, 0.6], help="of each fit")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--write", action="store_true", help="write docs/system_configurations.md")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.getLogger("pynapple_nuclr").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    tables = []
+    for name, configurations in CONFIGURATIONS.items():
+        found: dict[tuple[str, float], list[dict[str, Any]]] = {}
+        for row, minutes, seed in product(configurations, arguments.minutes, arguments.seeds):
+            system = system_of(name, configurations[row], seed)
+            key = f"{WORLDS[name].system}, {row}"
+            one = measure(name, WORLDS[name], key, seed, minutes, system)
+            found.setdefault((row, minutes), []).append(one)
+            print(name, row, seed, minutes, f"{one['macro_f1']:.3f}", flush=True)
+        tables.append(table(name, found, arguments.minutes))
+    if arguments.write:
+        page = (HERE / "system_configurations_page.md").read_text(encoding="utf-8")
+        text = page.format(
+            machine=machine(),
+            seeds=", ".join(map(str, arguments.seeds)),
+            seeds_given=" ".join(map(str, arguments.seeds)),
+            tables="\n\n".join(tables),
+        )
+        (HERE.parent / "docs" / "system_configurations.md").write_text(text, encoding="utf-8")
+    print("\n\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()

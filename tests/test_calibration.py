@@ -24,7 +24,7 @@ from pynapple_nuclr.calibration import (
 )
 from pynapple_nuclr.plotting import plot_coverage
 from pynapple_nuclr.probes import Probe, load_probe
-from pynapple_nuclr.probes.cross_validation import Candidate, calibrate_folds, within_training
+from pynapple_nuclr.probes.cross_validation import Candidate, calibrate_folds
 
 CLASSES = np.array(["A", "B", "C"])
 
@@ -241,18 +241,12 @@ def test_what_calibrates_a_fold_has_not_seen_its_labels(by):
     folds = [(np.flatnonzero(groups != p), np.flatnonzero(groups == p)) for p in parts]
     raw = np.random.default_rng(0).dirichlet([1, 1, 1], 60)
     recordings = np.zeros(60, int) if by == "unit" else animals
-    key, candidate = ("embedding", None), Candidate(x, TOO_SURE)
-
-    def calibrated(labels):
-        given = (labels, recordings, animals if by == "animal" else None, folds)
-        within = within_training({key: candidate}, *given)
-        return calibrate_folds(labels, folds, raw, [one[key][1] for one in within])
-
-    before = calibrated(labels)
+    given = (recordings, animals if by == "animal" else None, folds, raw)
+    before = calibrate_folds(Candidate(x, TOO_SURE), labels, *given)
     test = folds[1][1]
     other = labels.copy()
     other[test] = np.roll(CLASSES, 1)[np.searchsorted(CLASSES, labels[test])]
-    after = calibrated(other)
+    after = calibrate_folds(Candidate(x, TOO_SURE), other, *given)
     np.testing.assert_array_equal(after[test], before[test])
     assert not np.allclose(after[folds[0][1]], before[folds[0][1]])
 

@@ -32,7 +32,7 @@ from pynapple_nuclr.recording import Units
 
 def _gives_probabilities(probe: Probe) -> bool:
     fitted = getattr(probe, "estimator_", None)
-    estimator = next(iter(new_estimators(probe).values())) if fitted is None else fitted
+    estimator = next(iter(new_estimators(probe, "").values())) if fitted is None else fitted
     return hasattr(estimator, "predict_proba")
 
 
@@ -44,14 +44,15 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     target : str
         Metadata column with the labels. Predictions go to ``predicted_<target>``.
     estimator : classifier, optional
-        Default: ``StandardScaler`` and ``LogisticRegression(max_iter=1000)``, with
-        ``class_weight="balanced"`` or without, whichever predicts better out of fold: equal
-        weights find rare classes that overlap with others, and are often wrong where they do not.
+        Default: ``StandardScaler`` and ``LogisticRegression(max_iter=1000)``, with ``C`` of 0.01,
+        0.1, 1 or 10, and with ``class_weight="balanced"`` or without, whichever predict best out
+        of fold: equal weights find rare classes that overlap with others, and are often wrong
+        where they do not.
     inputs : {"auto", "embedding", "statistics", "both"}
         What describes a unit: its embedding, its `unit_statistics`, or both. "auto" takes the one
-        whose out-of-fold predictions are best (the cross-validated score counts this choice: each
-        fold chooses without the units that it leaves out). Arrays and results of `encode` hold no
-        activity to compute statistics from: "auto" is then "embedding".
+        whose out-of-fold predictions are best (the cross-validated score counts all choices: what
+        predicts a fold is chosen by the predictions of the other folds). Arrays and results of
+        `encode` hold no activity to compute statistics from: "auto" is then "embedding".
     features : sequence of str
         Numeric metadata columns (waveform width, depth) to join to them. With arrays they are the
         last columns of ``X``.

@@ -29,7 +29,12 @@ _FOLDS_OF_GROUPS = 10
 _INNER_FOLDS = 5
 
 
-Key = tuple[str, str | None]  # inputs, and how the classes are weighted
+class Key(NamedTuple):
+    """What names a way to predict."""
+
+    inputs: str
+    weights: str | None = None  # of the classes; see `default_estimator`
+    c: float | None = None  # inverse regularisation; None: the user's own estimator
 
 
 class Candidate(NamedTuple):
@@ -95,8 +100,8 @@ def cross_validate(
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
-    Of the candidates the one with the best out-of-fold predictions is chosen; in the score, each
-    fold chooses by the units of its training alone.
+    Of the candidates the one with the best out-of-fold predictions is chosen; in the score, that of
+    each fold is chosen by the predictions of the other folds alone.
     `labels, recordings` (units,), `animals` (units,).
     """
     # Folds and shuffles go by the units' data: the order in which they are given does not matter.
@@ -113,12 +118,8 @@ def cross_validate(
     of_each = {key: _out_of_fold(one, labels, folds) for key, one in candidates.items()}
     chosen, f1_of = _best(labels, of_each)
     predicted, probabilities = of_each[chosen]
-    calibrate = calibrate and probabilities is not None
-    within = []
-    if calibrate or len(candidates) > 1:
-        within = within_training(candidates, labels, recordings, animals, folds)
     if len(candidates) > 1:
-        predicted, probabilities = _choose_in_folds(labels, folds, of_each, within)
+        predicted, probabilities = _choose_by_other_folds(labels, folds, of_each)
     # What predictions that know nothing of the labels would score: no classifier is fitted again.
     shuffled = (np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles))
     chance = [macro_f1_of_predictions(one, predicted) for one in shuffled]
@@ -139,7 +140,7 @@ def cross_validate(
     if not calibrate:
         return score._replace(calibration=figures)
     raw = {f"{name}_uncalibrated": figures[name] for name in ("ece", "brier")}
-    by_fold = calibrate_folds(labels, folds, probabilities, [one[chosen][1] for one in within])
+    by_fold = calibrate_folds(candidates[chosen], labels, recordings, animals, folds, probabilities)
     calibrated = _figures(labels, by_fold)
     if calibrated["ece"] > figures["ece"]:
         return score._replace(calibration=figures | raw | {"ece_rejected": calibrated["ece"]})
@@ -148,46 +149,30 @@ def cross_validate(
     )
 
 
-def _best(labels: NDArray[Any], of_each: dict[Key, Predicted]) -> tuple[Key, dict[Key, float]]:
-    """Return the candidate with the best out-of-fold predictions, and the score of each."""
+def _best(
+    labels: NDArray[Any], of_each: dict[Key, Predicted], units: Any = slice(None)
+) -> tuple[Key, dict[Key, float]]:
+    """Return the candidate that predicts these units best, and the score of each."""
     scores = {
-        key: macro_f1_of_predictions(labels, predicted) for key, (predicted, _) in of_each.items()
+        key: macro_f1_of_predictions(labels[units], predicted[units])
+        for key, (predicted, _) in of_each.items()
     }
     return max(scores, key=lambda key: scores[key]), scores  # the first of equal ones
 
 
-def within_training(
-    candidates: dict[Key, Candidate],
-    labels: NDArray[Any],
-    recordings: NDArray[Any],
-    animals: NDArray[Any] | None,
-    folds: Folds,
-) -> list[dict[Key, Predicted]]:
-    """Predict, for each fold, its training units by folds among them, as if it were all."""
-    check_apart(folds, "what chooses and calibrates the probe")
-    predicted = []
-    for train, _ in folds:
-        seen = (labels[train], recordings[train], None if animals is None else animals[train])
-        _, inner, _ = _folds(*seen, _INNER_FOLDS)
-        of_training = {key: one._replace(x=one.x[train]) for key, one in candidates.items()}
-        predicted.append(
-            {key: _out_of_fold(one, labels[train], inner) for key, one in of_training.items()}
-        )
-    return predicted
-
-
-def _choose_in_folds(
-    labels: NDArray[Any],
-    folds: Folds,
-    of_each: dict[Key, Predicted],
-    within: list[dict[Key, Predicted]],
+def _choose_by_other_folds(
+    labels: NDArray[Any], folds: Folds, of_each: dict[Key, Predicted]
 ) -> Predicted:
-    """Take each fold's predictions from the candidate that its training units alone choose."""
+    """Take each fold's predictions from the candidate that is best in the other folds.
+
+    The best of all folds together would be above chance by choice alone. As in Tsamardinos et al.
+    2018, doi:10.1007/s10994-018-5714-4, no candidate is fitted again.
+    """
     labels_of, probabilities_of = next(iter(of_each.values()))
     predicted = labels_of.copy()
     probabilities = None if probabilities_of is None else probabilities_of.copy()
-    for (train, test), of_training in zip(folds, within, strict=True):
-        chosen, its_own = of_each[_best(labels[train], of_training)[0]]
+    for others, test in folds:
+        chosen, its_own = of_each[_best(labels, of_each, others)[0]]
         predicted[test] = chosen[test]
         if probabilities is not None and its_own is not None:
             probabilities[test] = its_own[test]
@@ -195,20 +180,24 @@ def _choose_in_folds(
 
 
 def calibrate_folds(
+    candidate: Candidate,
     labels: NDArray[Any],
+    recordings: NDArray[Any],
+    animals: NDArray[Any] | None,
     folds: Folds,
     probabilities: NDArray[np.float64],
-    within: list[NDArray[np.float64] | None],
 ) -> NDArray[np.float64]:
-    """Calibrate out-of-fold probabilities (units, classes) by data without the fold's labels.
-
-    `within` are the probabilities of each fold's training units, as `within_training` gives them.
-    """
+    """Calibrate out-of-fold probabilities (units, classes) by data without the fold's labels."""
+    check_apart(folds, "what calibrates the probe")
     calibrated = probabilities.copy()
-    for (train, test), of_training in zip(folds, within, strict=True):
+    for train, test in folds:
+        seen = (labels[train], recordings[train], None if animals is None else animals[train])
+        _, inner, _ = _folds(*seen, _INNER_FOLDS)
+        of_training = candidate._replace(x=candidate.x[train])
+        within = _out_of_fold(of_training, labels[train], inner)[1]
         known = np.isfinite(probabilities[test]).all(axis=0)
         calibrated[np.ix_(test, known)] = with_temperature(
-            probabilities[np.ix_(test, known)], _temperature(labels[train], of_training)
+            probabilities[np.ix_(test, known)], _temperature(labels[train], within)
         )
     return calibrated
 

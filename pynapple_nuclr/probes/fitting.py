@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 from sklearn.base import clone
 
-from pynapple_nuclr.probes.cross_validation import Candidate, check_classes, cross_validate
+from pynapple_nuclr.probes.cross_validation import Candidate, Key, check_classes, cross_validate
 from pynapple_nuclr.probes.default_estimator import default_estimator
 from pynapple_nuclr.probes.inputs import check_parameters, training_rows
 from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.training_recordings import describe_recordings
 
+_REGULARISATION = (1.0, 0.1, 10.0, 0.01)  # of equally good ones the first is taken
 
-def new_estimators(probe: Probe) -> dict[str | None, Any]:
-    """Return the classifiers that a probe may use, not fitted, by the weights of the classes."""
+
+def new_estimators(probe: Probe, inputs: str) -> dict[Key, Any]:
+    """Return the classifiers that a probe may use on these inputs, not fitted."""
     if probe.estimator is not None:
-        return {None: clone(probe.estimator)}
-    return {weights: default_estimator(weights) for weights in ("balanced", None)}
+        return {Key(inputs): clone(probe.estimator)}
+    settings = product(_REGULARISATION, ("balanced", None))
+    return {Key(inputs, weights, c): default_estimator(weights, c) for c, weights in settings}
 
 
 def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
@@ -35,13 +39,13 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     }
     rows = next(iter(by_inputs.values()))
     check_classes(rows.labels, probe.target, len(given.x) - len(rows.x))
-    estimators = new_estimators(probe)
+    candidates = {
+        key: Candidate(rows.x, estimator)
+        for inputs, rows in by_inputs.items()
+        for key, estimator in new_estimators(probe, inputs).items()
+    }
     score = cross_validate(
-        {
-            (inputs, weights): Candidate(rows.x, estimator)
-            for inputs, rows in by_inputs.items()
-            for weights, estimator in estimators.items()
-        },
+        candidates,
         rows.labels,
         rows.recordings,
         rows.animals,
@@ -49,9 +53,10 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
         probe.calibrate,
         probe.n_shuffles,
     )
-    probe.inputs_, weights = score.chosen
+    probe.inputs_, weights, _ = score.chosen
     probe.cv_inputs_ = {
-        inputs: max(score.f1_of[inputs, one] for one in estimators) for inputs in by_inputs
+        inputs: max(f1 for key, f1 in score.f1_of.items() if key.inputs == inputs)
+        for inputs in by_inputs
     }
     rows = by_inputs[probe.inputs_]
     probe.encoder_ = encoder[probe.inputs_]
@@ -62,7 +67,7 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     probe.class_shares_ = equal if weights == "balanced" else counts / counts.sum()
     probe.n_units_, probe.n_features_in_ = rows.x.shape
     probe.training_hashes_ = np.unique(rows.row_hashes)
-    probe.estimator_ = estimators[weights].fit(rows.x, rows.labels)
+    probe.estimator_ = candidates[score.chosen].estimator.fit(rows.x, rows.labels)
     probe.cv_score_ = score.f1
     probe.cv_chance_, probe.cv_chance_sd_ = score.chance, score.chance_sd
     probe.cv_group_, probe.temperature_ = score.by, score.temperature

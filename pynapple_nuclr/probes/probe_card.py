@@ -32,6 +32,8 @@ def probe_facts(probe: Probe) -> dict[str, Any]:
     estimator = type(probe.estimator_).__name__
     if hasattr(probe.estimator_, "steps"):
         estimator = " + ".join(type(step).__name__ for _, step in probe.estimator_.steps)
+    if probe.estimator is None:
+        estimator += f", C={probe.estimator_[-1].C:g}"
     return {
         "target": probe.target,
         "classes": ", ".join(as_texts(probe.classes_)),

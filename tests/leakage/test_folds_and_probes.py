@@ -18,7 +18,7 @@ from pynapple_nuclr.evaluation import (
 )
 from pynapple_nuclr.evaluation.task import Task, read_task
 from pynapple_nuclr.probes import cross_validation
-from pynapple_nuclr.probes.cross_validation import Candidate
+from pynapple_nuclr.probes.cross_validation import Candidate, Key
 
 
 def test_nothing_honest_is_refused():
@@ -203,12 +203,12 @@ def test_a_calibrator_that_is_given_tested_units():
     labels, x = np.repeat(["a", "b"], 20), rng.normal(size=(40, 2))
     parts = np.array_split(rng.permutation(40), 4)
     honest = [(np.setdiff1d(np.arange(40), part), part) for part in parts]
-    candidates = {("embedding", None): Candidate(x, LogisticRegression())}
-    given = (candidates, labels, np.zeros(40, int), None)
-    assert len(cross_validation.within_training(*given, honest)) == 4
+    probabilities = rng.dirichlet([1, 1], 40)
+    given = (Candidate(x, LogisticRegression()), labels, np.zeros(40, int), None)
+    assert cross_validation.calibrate_folds(*given, honest, probabilities).shape == (40, 2)
     leaking = [*honest[:2], (np.arange(40), parts[2])]
     with caught("calibrates", "fold 3", ", ".join(map(str, sorted(parts[2])[:5]))):
-        cross_validation.within_training(*given, leaking)
+        cross_validation.calibrate_folds(*given, leaking, probabilities)
 
 
 @pytest.mark.parametrize("by", ["animal", "recording"])
@@ -217,7 +217,7 @@ def test_a_probe_cross_validated_on_the_animals_of_its_training(monkeypatch, by)
     x, labels = rng.normal(size=(60, 2)), np.tile(["a", "b", "c"], 20)
     groups = np.repeat(["m0", "m1", "m2", "m3"], 15)
     given = (groups, groups if by == "animal" else None)
-    candidates = {("embedding", None): Candidate(x, LogisticRegression())}
+    candidates = {Key("embedding"): Candidate(x, LogisticRegression())}
     given = (candidates, labels, *given, "kind", True)
     score = cross_validation.cross_validate(*given)
     assert (score.by, score.folds) == (by, 4)

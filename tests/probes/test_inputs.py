@@ -12,6 +12,7 @@ from embedded_groups import DIM, dataset, embedded
 from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.features import unit_statistics
 from pynapple_nuclr.probes import Probe, load_probe
+from pynapple_nuclr.probes.default_estimator import default_estimator
 
 
 def regular_and_irregular(n=24, seed=0, *, separation=0.0, with_embedding=True):
@@ -38,6 +39,24 @@ def test_auto_takes_what_predicts_best():
     by_vectors = Probe("cell_type").fit(embedded(), verbose=False)
     assert by_vectors.inputs_ == "embedding"
     assert by_vectors.cv_inputs_["embedding"] > by_vectors.cv_inputs_["statistics"]
+
+
+def test_regularisation_is_chosen_by_the_folds():
+    """Strong where many columns say little each; weak where few columns separate many classes."""
+    rng = np.random.default_rng(0)
+    few = np.tile(["a", "b"], 30)
+    many = np.repeat([f"class {i}" for i in range(30)], 8)
+    weak = rng.normal(size=(60, 300)) + 0.12 * np.where(few == "a", 1, -1)[:, None]
+    clear = rng.normal(size=(30, 4))[np.repeat(np.arange(30), 8)] + 0.15 * rng.normal(size=(240, 4))
+    chosen = []
+    for x, labels in ((weak, few), (clear, many)):
+        probe = Probe("kind", n_shuffles=1).fit(x, labels, verbose=False)
+        chosen.append(probe.estimator_[-1].C)
+        usual = Probe("kind", estimator=default_estimator(), n_shuffles=1)
+        usual.fit(x, labels, verbose=False)
+        assert probe.cv_inputs_["embedding"] >= usual.cv_score_
+        assert f"C={chosen[-1]:g}" in probe._repr_html_()
+    assert chosen[0] < 1 < chosen[1]
 
 
 def test_each_fold_chooses_without_what_it_leaves_out():

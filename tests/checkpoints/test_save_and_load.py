@@ -48,7 +48,7 @@ def test_half_precision_signs_what_is_stored(encoder, tmp_path):
     assert load_encoder(save_encoder(half, tmp_path / "again")).hash == half.hash
 
 
-LICENCES = {"spikes": "CC BY 4.0", "rats": "Apache-2.0", "calcium": "none needed: simulated"}
+LICENCES = {"spikes": "CC BY 4.0", "rats": "Apache-2.0", "calcium": "CC BY 4.0"}
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -32,7 +32,7 @@ from pynapple_nuclr.recording import Units
 
 def _gives_probabilities(probe: Probe) -> bool:
     fitted = getattr(probe, "estimator_", None)
-    estimator = next(iter(new_estimators(probe, "").values())) if fitted is None else fitted
+    estimator = next(iter(new_estimators(probe).values())) if fitted is None else fitted
     return hasattr(estimator, "predict_proba")
 
 

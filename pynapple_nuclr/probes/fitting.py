@@ -18,12 +18,12 @@ from pynapple_nuclr.probes.training_recordings import describe_recordings
 _REGULARISATION = (1.0, 0.1, 10.0, 0.01)  # of equally good ones the first is taken
 
 
-def new_estimators(probe: Probe, inputs: str) -> dict[Key, Any]:
-    """Return the classifiers that a probe may use on these inputs, not fitted."""
+def new_estimators(probe: Probe) -> dict[tuple[str | None, float | None], Any]:
+    """Return the classifiers that a probe may use, not fitted, by the settings of a `Key`."""
     if probe.estimator is not None:
-        return {Key(inputs): clone(probe.estimator)}
+        return {(None, None): clone(probe.estimator)}
     settings = product(_REGULARISATION, ("balanced", None))
-    return {Key(inputs, weights, c): default_estimator(weights, c) for c, weights in settings}
+    return {(weights, c): default_estimator(weights, c) for c, weights in settings}
 
 
 def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
@@ -40,9 +40,9 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     rows = next(iter(by_inputs.values()))
     check_classes(rows.labels, probe.target, len(given.x) - len(rows.x))
     candidates = {
-        key: Candidate(rows.x, estimator)
+        Key(inputs, *settings): Candidate(rows.x, estimator)
         for inputs, rows in by_inputs.items()
-        for key, estimator in new_estimators(probe, inputs).items()
+        for settings, estimator in new_estimators(probe).items()
     }
     score = cross_validate(
         candidates,

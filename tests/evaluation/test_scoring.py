@@ -118,7 +118,7 @@ def test_the_confident_half():
 
 
 def test_the_probe_is_that_of_the_package():
-    first = next(iter(new_estimators(Probe("label"), "embedding").values()))
+    first = next(iter(new_estimators(Probe("label")).values()))
     assert repr(default_estimator()) == repr(first)
 
 

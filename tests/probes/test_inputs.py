@@ -60,7 +60,7 @@ def test_regularisation_is_chosen_by_the_folds():
 
 
 def test_each_fold_chooses_without_what_it_leaves_out():
-    """On noise, the best of three is above chance by choice alone; the score must not be."""
+    """On noise, the best of several is above chance by choice alone; the score must not be."""
     scores, best = [], []
     for seed in range(8):
         units = embedded(60, seed=seed, separation=0.0)

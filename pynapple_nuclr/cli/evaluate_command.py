@@ -103,10 +103,11 @@ def evaluate_command(
     )
 
     from pynapple_nuclr.evaluation import evaluate
+    from pynapple_nuclr.evaluation.systems import DEFAULT_SYSTEMS
 
     shown = _behaviour(behaviour, dict(zip(recordings, sources, strict=True)))
     options = drop_unset(
-        systems=_systems(systems, recordings, shown, embedding),
+        systems=[_system(one, recordings, shown, embedding) for one in systems or DEFAULT_SYSTEMS],
         protocol=protocol,
         animals=animals,
         n_folds=n_folds,
@@ -144,20 +145,6 @@ def _behaviour(name: str | None, sources: Mapping[str, str]) -> dict[str, Any]:
     return shown
 
 
-def _systems(
-    names: list[str] | None,
-    recordings: Mapping[str, Any],
-    behaviour: Mapping[str, Any],
-    embedding: Mapping[str, Any],
-) -> list[Any] | None:
-    """Return the systems; ours with the options of embedding. None: the default ones."""
-    if embedding and not names:
-        from pynapple_nuclr.evaluation.systems import DEFAULT_SYSTEMS
-
-        names = list(DEFAULT_SYSTEMS)
-    return [_system(one, recordings, behaviour, embedding) for one in names or ()] or None
-
-
 def _system(
     name: str,
     recordings: Mapping[str, Any],
@@ -169,7 +156,7 @@ def _system(
 
     if behaviour and name.lower() in ("poyo", Poyo.name):
         return Poyo(behaviour=behaviour)
-    if embedding and name.lower() in ("nuclr", Nuclr.name):
+    if embedding and name.lower() == Nuclr.name:
         return replace(Nuclr.for_recordings(recordings), embedding=embedding)
     if not Path(name).is_dir():
         if Path(name).name != name:  # a path, and no name that `evaluate` could know

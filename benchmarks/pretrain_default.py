@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fish_scaling import TESTED
+from fish_scaling import TESTED as HELD_OUT_FISH
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.bundled import ENCODERS
@@ -33,8 +33,7 @@ from recordings import rats, steinmetz, zebrafish
 
 HERE = Path(__file__).parent
 HELD_OUT_RATS = ("T181", "T224")
-HELD_OUT_FISH = TESTED
-"""The animals on which encoders are compared; none of their recordings trains an encoder."""
+"""The rats on which encoders are compared; none of their recordings trains an encoder."""
 SIZE = {"dim": 64, "heads": 4, "head_dim": 16}
 TRAINING = {
     "learning_rate": 1e-3,
@@ -173,8 +172,8 @@ def recordings_of(which: str, data: Path) -> dict[str, Any]:
         return rats(data, taught) | simulated(4, duration=300)
     if which == "spikes":
         return steinmetz(data) | simulated(4, duration=150)
-    options = {"modality": "calcium", "frame_rate": CALCIUM.frame_rate}
-    made = simulated(6, duration=600, drift=0.3, **options)
+    frame_rate = CALCIUM.frame_rate
+    made = simulated(6, duration=600, modality="calcium", frame_rate=frame_rate, drift=0.3)
     if which == "simulated-calcium":
         return made
     return made | {n: one for n, one in zebrafish(data).items() if n not in HELD_OUT_FISH}

@@ -10,19 +10,13 @@ are kept in `benchmarks/runs/systems`.
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from page import machine, markdown
 from system_worlds import WORLDS
-from systems import compared, courses, measure, stated, steps_of, systems_of
-
-from pynapple_nuclr.baselines import System
+from systems import compared, courses, measure, stated, steps_of, use_one_thread
 
 HERE = Path(__file__).parent
 CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -49,13 +43,6 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
 """World → name of the configuration → what it changes in the world's own system."""
 
 
-def system_of(name: str, changes: dict[str, Any], seed: int) -> System:
-    """Return the system of a world with these changes."""
-    world = WORLDS[name]
-    own = systems_of(world, world.recordings(seed), seed)[world.system]
-    return replace(own, **changes)  # type: ignore[type-var]
-
-
 def table(name: str, found: dict[tuple[str, float], list[dict[str, Any]]], budgets: Any) -> str:
     """Return the table of a world: a row for each configuration."""
     world = WORLDS[name]
@@ -79,16 +66,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--write", action="store_true", help="write docs/system_configurations.md")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.getLogger("pynapple_nuclr").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
+    use_one_thread()
     tables = []
     for name, configurations in CONFIGURATIONS.items():
         found: dict[tuple[str, float], list[dict[str, Any]]] = {}
         for row, minutes, seed in product(configurations, arguments.minutes, arguments.seeds):
-            system = system_of(name, configurations[row], seed)
-            key = f"{WORLDS[name].system}, {row}"
-            one = measure(name, WORLDS[name], key, seed, minutes, system)
+            world, changes = WORLDS[name], configurations[row]
+            one = measure(name, world, world.system, seed, minutes, configuration=row, **changes)
             found.setdefault((row, minutes), []).append(one)
             print(name, row, seed, minutes, f"{one['macro_f1']:.3f}", flush=True)
         tables.append(table(name, found, arguments.minutes))

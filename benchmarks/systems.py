@@ -79,18 +79,25 @@ def _file(name: str, row: str, seed: int, minutes: float) -> Path:
 
 
 def measure(
-    name: str, world: World, row: str, seed: int, minutes: float, system: System | None = None
+    name: str,
+    world: World,
+    row: str,
+    seed: int,
+    minutes: float,
+    *,
+    configuration: str = "",
+    **changes: Any,
 ) -> dict[str, Any]:
     """Return the scores of a system in a world; those that are kept are not measured again.
 
-    `system`: by default that of the row.
+    `configuration` names the changes to the system.
     """
-    path = _file(name, row, seed, minutes)
+    path = _file(name, f"{row}, {configuration}" if changes else row, seed, minutes)
     if path.exists():
         return dict(json.loads(path.read_text()))
     recordings = world.recordings(seed)
-    system = system or systems_of(world, recordings, seed)[row]
-    system = filled(system, world, recordings, minutes)
+    system: Any = systems_of(world, recordings, seed)[row]
+    system = filled(replace(system, **changes), world, recordings, minutes)
     begun = time.process_time()
     scores = evaluate(
         recordings,
@@ -203,6 +210,13 @@ def _course(row: str, kept: Mapping[str, Any]) -> str:
     return f"{ends} {'flat' if flat else 'falls'}"
 
 
+def use_one_thread() -> None:
+    """Measure on one thread, and print results alone, no warning."""
+    torch.set_num_threads(1)
+    logging.getLogger("pynapple_nuclr").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+
+
 def main() -> None:
     """Read the command line, measure, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -215,9 +229,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", help="systems to measure; default: all")
     parser.add_argument("--write", action="store_true", help="write docs/other_systems.md")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.getLogger("pynapple_nuclr").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
+    use_one_thread()
     budgets = (arguments.minutes, arguments.longer)
     for seed, minutes, name in product(arguments.seeds, budgets, arguments.only):
         own = (OURS, WORLDS[name].system)

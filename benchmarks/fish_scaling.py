@@ -1,6 +1,7 @@
-"""Encoders of the zebrafish's scaling curve: trained on 1 to 14 fish, for equally many pairs.
+"""Encoders of the zebrafish's scaling curve: trained on 0 to 14 fish, for equally many pairs.
 
-The fish of the test are in no encoder's training. Each seed has its own order of the other fish.
+All go on from one encoder of simulated fluorescence. The fish of the test are in no encoder's
+training. Each seed has its own order of the other fish.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lineups import WORMS
+from pretrain_default import CALCIUM, FAR_VIEWS, HELD_OUT_FISH, simulated_fluorescence
 
-from pynapple_nuclr import Encoder, pretrain
+from pynapple_nuclr import Encoder, EncoderConfig, pretrain
 
-TESTED = ("fish15", "fish16", "fish17", "fish18")
 COUNTS = (1, 2, 4, 8, 14)
-CONFIG = replace(WORMS, frame_rate=1.0)
-ALONE = replace(CONFIG, temporal_layers=4, spatiotemporal_layers=0)
+ALONE = replace(CALCIUM, temporal_layers=4, spatiotemporal_layers=0)
+PAIRS, SIMULATED_PAIRS = 600, 1200
+"""Pairs of views: of fish, and before of simulated fluorescence."""
+BATCH = 4
 TRAINING = {
-    "batch_size": 4,
-    "steps": 500,
+    "steps": PAIRS // BATCH,
+    "batch_size": BATCH,
     "learning_rate": 1e-3,
     "max_view_distance": None,
     "patience": 1000,  # equally many pairs for all
     "progress": False,
 }
+SIMULATED = FAR_VIEWS | {"steps": SIMULATED_PAIRS // FAR_VIEWS["batch_size"]}
+"""Changes of the training on simulated fluorescence."""
 
 
 def fish_encoders(
@@ -39,28 +43,45 @@ def fish_encoders(
     fish : mapping
         Name → recording, those of the test among them.
     seeds : sequence of int
-        One encoder each.
+        One encoder of each row for each seed.
     folder : Path
         Keeps the encoders; an interrupted training continues.
     **training
-        Changes to `TRAINING`.
+        Changes to `TRAINING` and `SIMULATED`.
 
     Returns
     -------
     dict
         Row ("pretrained on 4 fish") → encoders, one a seed.
     """
-    others = [name for name in fish if name not in TESTED]
+    others = [name for name in fish if name not in HELD_OUT_FISH]
     counts = [count for count in COUNTS if count <= len(others)]
-    rows = {f"pretrained on {count} fish": (count, CONFIG) for count in counts}
-    rows[f"{counts[-1]} fish, no population attention"] = counts[-1], ALONE
-    found: dict[str, list[Encoder]] = {row: [] for row in rows}
+    starts = {
+        name: _simulated_encoder(config, folder / name, training)
+        for name, config in (("simulated", CALCIUM), ("simulated_alone", ALONE))
+    }
+    rows = {f"pretrained on {count} fish": ("simulated", count) for count in counts}
+    rows[f"{counts[-1]} fish, no population attention"] = "simulated_alone", counts[-1]
+    found = {"simulated fluorescence alone": [starts["simulated"]]}
+    found |= {row: [] for row in rows}
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(others)
-        for row, (count, config) in rows.items():
+        for row, (start, count) in rows.items():
             chosen = {name: fish[name] for name in sorted(order[:count])}
-            out = folder / f"{row.replace(' ', '_')}_{seed}"
-            encoder = pretrain(chosen, config, seed=seed, out=out, **TRAINING | training)
-            encoder.card["data"] = f"{', '.join(chosen)} of zebrafish_regions"
+            encoder = pretrain(
+                chosen,
+                init=starts[start],
+                seed=seed,
+                out=folder / f"{row.replace(' ', '_')}_{seed}",
+                **TRAINING | training,
+            )
+            encoder.card["data"] = f"simulated fluorescence; {', '.join(chosen)}"
             found[row].append(encoder)
     return found
+
+
+def _simulated_encoder(config: EncoderConfig, out: Path, training: Mapping[str, Any]) -> Encoder:
+    settings = TRAINING | SIMULATED | training
+    encoder = pretrain(simulated_fluorescence(), config, seed=0, out=out, **settings)
+    encoder.card["data"] = "simulated fluorescence"
+    return encoder

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fish_scaling import TESTED as HELD_OUT_FISH
-
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.familiarity import record_training_data
@@ -34,6 +32,8 @@ from recordings import rats, steinmetz, zebrafish
 HERE = Path(__file__).parent
 HELD_OUT_RATS = ("T181", "T224")
 """The rats on which encoders are compared; none of their recordings trains an encoder."""
+HELD_OUT_FISH = ("fish15", "fish16", "fish17", "fish18")
+"""The same for zebrafish."""
 SIZE = {"dim": 64, "heads": 4, "head_dim": 16}
 TRAINING = {
     "learning_rate": 1e-3,
@@ -164,6 +164,12 @@ def simulated(animals: int, **options: Any) -> dict[str, Any]:
     }
 
 
+def simulated_fluorescence() -> dict[str, Any]:
+    """Return the simulated recordings of calcium."""
+    frame_rate = CALCIUM.frame_rate
+    return simulated(6, duration=600, modality="calcium", frame_rate=frame_rate, drift=0.3)
+
+
 def recordings_of(which: str, data: Path) -> dict[str, Any]:
     """Return what an encoder is trained on."""
     if which == "rats":
@@ -172,11 +178,11 @@ def recordings_of(which: str, data: Path) -> dict[str, Any]:
         return rats(data, taught) | simulated(4, duration=300)
     if which == "spikes":
         return steinmetz(data) | simulated(4, duration=150)
-    frame_rate = CALCIUM.frame_rate
-    made = simulated(6, duration=600, modality="calcium", frame_rate=frame_rate, drift=0.3)
     if which == "simulated-calcium":
-        return made
-    return made | {n: one for n, one in zebrafish(data).items() if n not in HELD_OUT_FISH}
+        return simulated_fluorescence()
+    return simulated_fluorescence() | {
+        n: one for n, one in zebrafish(data).items() if n not in HELD_OUT_FISH
+    }
 
 
 def train(which: str, data: Path, minutes: float, out: Path) -> None:

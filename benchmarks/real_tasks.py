@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from fish_scaling import TESTED, fish_encoders
+from fish_scaling import PAIRS, SIMULATED_PAIRS, fish_encoders
 from lineups import source_of
+from pretrain_default import HELD_OUT_FISH
 
 from recordings import (
     head_direction,
@@ -123,8 +124,8 @@ def zebrafish_regions(data: Path) -> Populations:
 def zebrafish_held_out(data: Path) -> Populations:
     """Names of the regions of fish that no encoder was trained on, by labels of the others."""
     all_fish = zebrafish_regions(data)
-    half = {name: "tested" if name in TESTED else "trained" for name in all_fish.recordings}
-    scored = tuple(all_fish.individuals[name] for name in TESTED if name in half)
+    half = {name: "tested" if name in HELD_OUT_FISH else "trained" for name in all_fish.recordings}
+    scored = tuple(all_fish.individuals[name] for name in HELD_OUT_FISH if name in half)
     return all_fish._replace(left_out=half, scored=scored)
 
 
@@ -226,9 +227,10 @@ TASKS = {
         "Zebrafish: name of the region, by the number of fish in pretraining",
         zebrafish_held_out,
         note=(
-            "Equally many pairs of views for every encoder, dim 64. Scored are four fish that no "
-            "encoder has seen; the probe is always trained on the labels of all fourteen others, "
-            "of which each seed takes the first in an order of its own for pretraining."
+            f"All encoders (dim 64) go on from one of simulated fluorescence ({SIMULATED_PAIRS:,} "
+            f"pairs of views), with {PAIRS:,} pairs of views of fish each. Scored are four fish "
+            "that no encoder has seen; the probe is always trained on the labels of all fourteen "
+            "others, of which each seed takes the first in an order of its own for pretraining."
         ),
         encoders=fish_encoders,
     ),

@@ -154,25 +154,29 @@ def _fano_factors(spikes: _Spikes) -> dict[str, Floats]:
     """Variance / mean of counts in windows that slide by a bin: no dependence on their start."""
     n_units = len(spikes.per_unit)
     per_epoch = _whole(spikes.lengths / _BIN)
-    first = np.cumsum(per_epoch) - per_epoch  # bin of each epoch
-    n_bins = int(per_epoch.sum())
     in_epoch = _whole((spikes.times - spikes.starts[spikes.epochs]) / _BIN)
     whole = in_epoch < per_epoch[spikes.epochs]
-    bins = spikes.units * n_bins + first[spikes.epochs] + in_epoch
-    counts = np.bincount(bins[whole], minlength=n_units * n_bins).reshape(n_units, n_bins)
+    bins = (np.cumsum(per_epoch) - per_epoch)[spikes.epochs] + in_epoch
+    starts, ends = _occupied(np.unique(bins[whole]), np.cumsum(per_epoch))
+    first = np.cumsum(ends - starts) - (ends - starts)
+    n_bins = int((ends - starts).sum())
+    stretch = np.searchsorted(starts, bins[whole], side="right") - 1
+    kept = spikes.units[whole] * n_bins + first[stretch] + bins[whole] - starts[stretch]
+    counts = np.bincount(kept, minlength=n_units * n_bins).reshape(n_units, n_bins)
     before = np.zeros((n_units, n_bins + 1))
     np.cumsum(counts, axis=1, out=before[:, 1:])
-    left = np.repeat(first + per_epoch, per_epoch) - np.arange(n_bins)  # bins to the epoch's end
+    left = np.repeat(first + ends - starts, ends - starts) - np.arange(n_bins)  # bins to the end
 
     factors = {}
     for seconds in _FANO_WINDOWS:
         width = round(seconds / _BIN)
-        inside = (left >= width).astype(np.float64)[: n_bins + 1 - width]  # windows in one epoch
+        inside = (left >= width).astype(np.float64)[: max(n_bins + 1 - width, 0)]
         independent = (per_epoch // width).sum()
         factors[f"fano_{seconds:g}s"] = np.ones(n_units)
-        if independent >= _MIN_SAMPLES:
+        if independent >= _MIN_SAMPLES and len(inside):
             windows = before[:, width:] - before[:, :-width]
-            n, total = inside.sum(), windows @ inside
+            n = float(np.maximum(per_epoch + 1 - width, 0).sum())  # those without spikes too
+            total = windows @ inside
             squares = np.square(windows, out=windows) @ inside
             # Counts and their sums are whole numbers, so that this difference loses no digits.
             variance = np.maximum(n * squares - total**2, 0) / n**2
@@ -180,6 +184,22 @@ def _fano_factors(spikes: _Spikes) -> dict[str, Floats]:
             enough = total >= _MIN_SAMPLES * width  # spikes in the windows
             factors[f"fano_{seconds:g}s"] = _ratio(variance, total / n, enough, 1.0)
     return factors
+
+
+def _occupied(
+    bins: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return starts and ends of the stretches of bins from which a window can reach a spike.
+
+    The rest of a nearly silent recording, such as one with times in milliseconds, costs nothing.
+    `bins` are those with a spike, sorted; no stretch crosses one of the epochs' `ends`.
+    """
+    reach = round(max(_FANO_WINDOWS) / _BIN) - 1
+    epoch = np.searchsorted(ends, bins, side="right")
+    apart = (np.diff(bins) > 2 * reach + 1) | (np.diff(epoch) > 0)
+    opens, closes = (edge[: len(bins)] for edge in (np.append(True, apart), np.append(apart, True)))
+    starts = np.maximum(bins - reach, np.append(0, ends)[epoch])
+    return starts[opens], np.minimum(bins + reach + 1, ends[epoch])[closes]
 
 
 def _whole(number: Floats) -> NDArray[np.int64]:

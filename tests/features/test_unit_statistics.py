@@ -185,6 +185,31 @@ def test_is_fast():
     assert time.process_time() - begin < 2  # 0.2 s on one core: 1000 such units take four
 
 
+def test_long_silence_costs_no_time():
+    """Times in milliseconds make days of a session, nearly all of it silent."""
+    rng = np.random.default_rng(7)
+    trains = {unit: 1000 * rng.uniform(0, 3600, 18_000) for unit in range(20)}
+    units = _group(trains, nap.IntervalSet(0, 3.6e6))
+    begin = time.process_time()
+    with pytest.warns(UserWarning, match="divide them by 1000"):
+        statistics = unit_statistics(units)
+    assert time.process_time() - begin < 5  # 15 s where all bins are counted
+    np.testing.assert_allclose(statistics["fano_5s"], 1, atol=0.1)  # as Poisson trains
+
+
+def test_windows_without_a_spike_count():
+    """Spikes in 1 of 1000 s: the variance of the counts is that over all windows."""
+    units = _group({0: 500 + np.arange(0, 1, 0.01)}, nap.IntervalSet(0, 1000))
+    windows = np.arange(0, 999.05, 0.1)  # starts of all windows of 1 s
+    counts = [
+        ((t + bins >= 500) & (t + bins < 501)).sum() * 10
+        for t in windows
+        for bins in [np.arange(10) / 10 + 0.05]
+    ]
+    by_hand = np.var(counts) / np.mean(counts) * 1000 / 999
+    assert unit_statistics(units)["fano_1s"][0] == pytest.approx(by_hand)
+
+
 @pytest.fixture
 def traces():
     rng = np.random.default_rng(6)

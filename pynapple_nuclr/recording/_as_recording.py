@@ -178,7 +178,8 @@ def _warn_of_slow_frames(period: float, name: str) -> None:
     if period > _SLOWEST_FRAME:
         warnings.warn(
             f"recording {name!r} has a frame every {period:g} s: its frame times look like "
-            "milliseconds or samples; pynapple expects seconds",
+            "milliseconds or samples; pynapple expects seconds: divide them by 1000, or by the "
+            "sampling rate",
             UserWarning,
             stacklevel=4,  # whoever called as_recording
         )
@@ -210,7 +211,7 @@ def _warn_if_not_seconds(
         warnings.warn(
             f"recording {name!r} lasts {hours:.1f} hours at a median rate of {rate:.2g} Hz"
             f"{shortest}: its spike times look like milliseconds or samples; pynapple expects "
-            "seconds",
+            "seconds: divide them by 1000, or by the sampling rate",
             UserWarning,
             stacklevel=2,
         )

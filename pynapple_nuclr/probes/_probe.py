@@ -331,7 +331,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             its units are called "unknown".
         **embedding
             Options of `embed` for units that are not embedded: ``gaps``, ``epochs``, ``device``,
-            ``precision``, ``progress``, ``name``.
+            ``precision``, ``progress``, ``name``. A probe of statistics reads ``epochs``.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
                 "CalibratedClassifierCV"
             )
         units = units_to_annotate(self, units, encoder, embedding)
-        rows = rows_to_predict(self, units)
+        rows = rows_to_predict(self, units, epochs=embedding.get("epochs"))
         values = self._probabilities(rows)
         if not (force or self.above_chance_):
             warnings.warn(
@@ -382,7 +382,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             threshold = np.inf
         elif not force and warn_if_unlike(self, rows, units, stacklevel=2):
             threshold = np.inf
-        is_training = np.isin(rows.row_hashes, self.training_hashes_)
+        is_training = rows.are_among(self.training_hashes_)
         return write_predictions(
             self,
             units,

@@ -29,6 +29,10 @@ from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.probes.rows import check_columns
 from pynapple_nuclr.recording import Units
 
+# Of `embed`; a probe of statistics embeds nothing, and reads the epochs alone.
+_OPTIONS = {"epochs", "gaps", "by", "max_windows", "max_seconds", "tolerance", "max_population"}
+_OPTIONS |= {"device", "precision", "progress", "name"}
+
 
 def write_predictions(
     probe: Probe,
@@ -79,6 +83,9 @@ def units_to_annotate(
     embedded = is_embedded(units, probe.prefix)  # refuses what is no pynapple object
     check_name(probe.target, "target", units)
     if probe.inputs_ == "statistics":
+        unknown = sorted(options.keys() - _OPTIONS)
+        if unknown:
+            raise TypeError(f"annotate has no option {', '.join(unknown)}; see those of embed")
         return units
     if not embedded:
         return _embed_for_probe(

@@ -66,7 +66,7 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     equal = np.full(len(counts), 1 / len(counts))
     probe.class_shares_ = equal if weights == "balanced" else counts / counts.sum()
     probe.n_units_, probe.n_features_in_ = rows.x.shape
-    probe.training_hashes_ = np.unique(rows.row_hashes)
+    probe.training_hashes_ = rows.hashes
     probe.estimator_ = candidates[score.chosen].estimator.fit(rows.x, rows.labels)
     probe.cv_score_ = score.f1
     probe.cv_chance_, probe.cv_chance_sd_ = score.chance, score.chance_sd

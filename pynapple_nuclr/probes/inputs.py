@@ -6,6 +6,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import pynapple as nap
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
@@ -99,7 +100,12 @@ def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> Traini
 
 
 def rows_to_predict(
-    probe: Probe, recordings: Any, y: Any = None, *, with_target: bool = False
+    probe: Probe,
+    recordings: Any,
+    y: Any = None,
+    *,
+    with_target: bool = False,
+    epochs: nap.IntervalSet | None = None,
 ) -> Rows:
     """Read units that must look like those that the probe was trained on."""
     check_is_fitted(probe)
@@ -109,7 +115,7 @@ def rows_to_predict(
             return rows
         check_consistent_length(rows.x, y)
         return rows._replace(labels=np.asarray(y, dtype=object))
-    recordings = read_vectors(recordings, probe.prefix, (probe.inputs_,))[probe.inputs_]
+    recordings = read_vectors(recordings, probe.prefix, (probe.inputs_,), epochs)[probe.inputs_]
     common_encoder(recordings, probe.encoder_)
     if y is not None:
         recordings = with_labels(recordings, y, probe.target)
@@ -142,7 +148,7 @@ def _check_duplicates(rows: Rows) -> None:
 
 def warn_of_training_units(probe: Probe, rows: Rows) -> None:
     """Warn if a score is asked for on embedded units that the probe learned from."""
-    known = int(np.isin(rows.row_hashes, probe.training_hashes_).sum())
+    known = int(rows.are_among(probe.training_hashes_).sum())
     if known:
         warnings.warn(
             f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "

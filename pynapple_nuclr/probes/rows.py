@@ -21,6 +21,9 @@ from pynapple_nuclr.columns import (
     unit_animals,
 )
 
+ACTIVITY = "_activity_hash"
+"""Coordinate of vectors: hash of each unit's activity; 0: none."""
+
 
 class Rows(NamedTuple):
     """The units of all recordings, one after the other."""
@@ -30,9 +33,20 @@ class Rows(NamedTuple):
     recordings: NDArray[Any]  # (units,): name of the recording of each
     labels: NDArray[Any] = np.empty(0)  # (units,): empty where none were asked for
     animals: NDArray[Any] | None = None  # (units,): animal of each
-    # (units,): hash of each unit's embedding, to find units that were in the training; empty for
-    # arrays, in which few columns may well be equal
+    # (units,): hashes of each unit's embedding and of its activity (0: none), to find units that
+    # were in the training; empty for arrays, in which few columns may well be equal
     row_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+    activity_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+
+    def are_among(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which units (units,) have a hash that is among these."""
+        return np.isin(self.row_hashes, hashes) | np.isin(self.activity_hashes, hashes)
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """All hashes of all units, sorted."""
+        known = np.union1d(self.row_hashes, self.activity_hashes)
+        return np.asarray(known[known > 0])
 
 
 def are_recordings(recordings: Any) -> bool:
@@ -79,10 +93,16 @@ def read_rows(
     x: list[NDArray[np.float64]] = []
     has_embedding: list[NDArray[np.bool_]] = []
     row_hashes: list[NDArray[np.uint64]] = []
+    activity_hashes: list[NDArray[np.uint64]] = []
     for name, vectors in recordings.items():
         matrix = np.asarray(vectors.values, dtype=np.float64)
         has_embedding.append(np.asarray(np.isfinite(matrix).all(axis=1)))
         row_hashes.append(_row_hashes(matrix))
+        activity_hashes.append(
+            vectors[ACTIVITY].values
+            if ACTIVITY in vectors.coords
+            else np.zeros(len(matrix), np.uint64)
+        )
         if standardize:
             matrix = z_score(matrix, has_embedding[-1])
         joined = [_feature(vectors, column, name, has_embedding[-1]) for column in features]
@@ -98,6 +118,7 @@ def read_rows(
         np.array(labels, dtype=object),
         None,
         np.concatenate(row_hashes),
+        np.concatenate(activity_hashes),
     )
 
 
@@ -188,7 +209,7 @@ def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
         rows.recordings[keep],
         np.array(labels),
         None if rows.animals is None else rows.animals[keep],
-        rows.row_hashes[keep] if len(rows.row_hashes) else rows.row_hashes,
+        *(one[keep] if len(one) else one for one in (rows.row_hashes, rows.activity_hashes)),
     )
 
 
@@ -219,7 +240,8 @@ def check_columns(there: Sequence[str], needed: Sequence[str], name: str = "reco
 
 
 def _columns(vectors: xr.DataArray) -> list[str]:
-    return [str(c) for c in vectors.coords if c != "unit" and vectors[c].dims == ("unit",)]
+    hidden = ("unit", ACTIVITY)
+    return [str(c) for c in vectors.coords if c not in hidden and vectors[c].dims == ("unit",)]
 
 
 def _column(vectors: xr.DataArray, column: str, name: str) -> NDArray[Any]:

@@ -7,10 +7,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pynapple as nap
 import xarray as xr
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import embeddings, metadata_frame, unit_coordinates, vector_columns
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.recording import Units, name_recordings
+from pynapple_nuclr.leakage.fingerprints import unit_hashes
+from pynapple_nuclr.probes.rows import ACTIVITY
+from pynapple_nuclr.recording import Units, as_recording, name_recordings
 
 Inputs = Literal["embedding", "statistics", "both"]
 Vectors = dict[str, xr.DataArray]
@@ -30,14 +33,22 @@ def possible_inputs(recordings: Any, inputs: str) -> tuple[Inputs, ...]:
     return INPUTS if has_activity else ("embedding",)
 
 
-def read_vectors(recordings: Any, prefix: str, inputs: tuple[Inputs, ...]) -> dict[Inputs, Vectors]:
-    """Describe the units of all recordings in each of the ways asked for."""
+def read_vectors(
+    recordings: Any,
+    prefix: str,
+    inputs: tuple[Inputs, ...],
+    epochs: nap.IntervalSet | None = None,
+) -> dict[Inputs, Vectors]:
+    """Describe the units of all recordings in each of the ways asked for.
+
+    `epochs` are those of the statistics; an embedding is read as it is.
+    """
     named = _named(recordings)
     read: dict[Inputs, Vectors] = {}
     if set(inputs) & {"embedding", "both"}:
         read["embedding"] = {name: _embedding(one, name, prefix) for name, one in named.items()}
     if set(inputs) & {"statistics", "both"}:
-        read["statistics"] = {name: _statistics(one, name) for name, one in named.items()}
+        read["statistics"] = {name: _statistics(one, name, epochs) for name, one in named.items()}
     if len(read) == 2:  # compared on the same units: those with an embedding
         for name, vectors in read["embedding"].items():
             has_embedding = np.isfinite(vectors.values).all(axis=1, keepdims=True)
@@ -58,7 +69,7 @@ def _named(recordings: Any) -> dict[str, Any]:
 
 def _embedding(one: Any, name: str, prefix: str) -> xr.DataArray:
     if isinstance(one, (nap.TsGroup, nap.TsdFrame)):
-        return embeddings(one, prefix, name=name)
+        return embeddings(one, prefix, name=name).assign_coords(_activity_hashes(one))
     if not isinstance(one, (xr.Dataset, xr.DataArray)):
         raise TypeError(
             f"recording {name!r} is a {type(one).__name__}; expected an embedded TsGroup or "
@@ -75,13 +86,13 @@ def _embedding(one: Any, name: str, prefix: str) -> xr.DataArray:
     return vectors.transpose("unit", "feature")
 
 
-def _statistics(one: Units, name: str) -> xr.DataArray:
+def _statistics(one: Units, name: str, epochs: nap.IntervalSet | None) -> xr.DataArray:
     if not isinstance(one, (nap.TsGroup, nap.TsdFrame)):
         raise TypeError(
             f"recording {name!r} is a {type(one).__name__}, which holds no activity to compute "
             "statistics from; expected a TsGroup or TsdFrame, or a probe with inputs='embedding'"
         )
-    table = unit_statistics(one)
+    table = unit_statistics(one, epochs=epochs)
     values = table.to_numpy()
     if isinstance(one, nap.TsGroup):  # as an embedding: none for units that never fire
         values = np.where(table[["rate"]].to_numpy() > 0, values, np.nan)
@@ -90,10 +101,26 @@ def _statistics(one: Units, name: str) -> xr.DataArray:
     return xr.DataArray(
         values,
         dims=("unit", "feature"),
-        coords={"unit": np.asarray(table.index), **unit_coordinates(metadata)},
+        coords={
+            "unit": np.asarray(table.index),
+            **unit_coordinates(metadata),
+            **_activity_hashes(one),
+        },
         name=STATISTICS,
         attrs={"encoder": STATISTICS},
     )
+
+
+def _activity_hashes(one: Units) -> dict[str, tuple[str, NDArray[np.uint64]]]:
+    """Return the coordinate that identifies units by their activity.
+
+    Vectors do not: they differ in the last digits between processors, and statistics with the time
+    support, which a file may not keep.
+    """
+    hashes = np.zeros(one.shape[1] if isinstance(one, nap.TsdFrame) else len(one), np.uint64)
+    for unit, text in unit_hashes(as_recording(one)).items():
+        hashes[unit] = int(text, 16)
+    return {ACTIVITY: ("unit", hashes)}
 
 
 def _join(vectors: xr.DataArray, statistics: xr.DataArray) -> xr.DataArray:

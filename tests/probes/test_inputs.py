@@ -83,6 +83,32 @@ def test_a_probe_on_statistics_needs_no_embedding(tmp_path):
     assert not [c for c in annotated.metadata_columns if c.startswith("nuclr")]
 
 
+def test_epochs_are_those_of_the_statistics():
+    units = regular_and_irregular(with_embedding=False)
+    probe = Probe("firing", inputs="statistics").fit(units, verbose=False)
+    early = nap.IntervalSet(0, 8)
+    of_epochs = probe.annotate(units, epochs=early)["predicted_firing_confidence"]
+    of_part = probe.annotate(units.restrict(early))["predicted_firing_confidence"]
+    np.testing.assert_array_equal(of_epochs, of_part)
+    assert (of_epochs != probe.annotate(units)["predicted_firing_confidence"]).any()
+    probe.annotate(units, gaps="join", progress=False)  # of embed: nothing is embedded
+    with pytest.raises(TypeError, match="no option epoch"):
+        probe.annotate(units, epoch=early)
+
+
+@pytest.mark.parametrize("inputs", ["statistics", "embedding"])
+def test_training_units_are_known_by_their_activity(inputs, tmp_path):
+    """A file may keep no time support, and another processor rounds vectors otherwise."""
+    units = regular_and_irregular(separation=1.0)
+    probe = Probe("firing", inputs=inputs).fit(units[list(range(16))], verbose=False)
+    columns = {name: np.asarray(units[name]) for name in units.metadata_columns if name != "rate"}
+    again = nap.TsGroup(dict(units.items()), time_support=nap.IntervalSet(-1, 30), metadata=columns)
+    again.set_info({f"nuclr_{i}": columns[f"nuclr_{i}"] * (1 + 1e-7) for i in range(DIM)})
+    probe.save(tmp_path / "firing.skops")
+    found = load_probe(tmp_path / "firing.skops").annotate(again, force=True)
+    np.testing.assert_array_equal(found["predicted_firing_training"], np.arange(24) < 16)
+
+
 def test_both_joins_the_statistics_to_the_embedding():
     units = regular_and_irregular(separation=1.0)
     probe = Probe("firing", inputs="both").fit(units, verbose=False)

@@ -57,6 +57,13 @@ Cells = Annotated[
     Literal["accepted", "all"] | None,
     typer.Option(help="all: rejected ROIs, and phy's noise, too (default: accepted)."),
 ]
+Signal = Annotated[
+    Literal["dff", "fluorescence", "events", "background"] | None,
+    typer.Option(
+        help="Of calcium files, which series; dff is computed if there is none (default: dff, "
+        "then what the file has; of Suite2p dff)."
+    ),
+]
 Only = Annotated[
     str | None,
     typer.Option(
@@ -113,7 +120,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 Progress = Annotated[bool, typer.Option("--no-progress", help="Show no progress bar.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 
-READING = {"epochs": Epochs, "cells": Cells, "only": Only, "table": Table, "clock": Clock}
+READING = {
+    "epochs": Epochs,
+    "cells": Cells,
+    "signal": Signal,
+    "only": Only,
+    "table": Table,
+    "clock": Clock,
+}
 """Options of `read_recording`."""
 
 EMBEDDING = {

@@ -184,7 +184,8 @@ def read_traces(
           verdicts. The log says what was left out.
         - ``signal``: "dff", "fluorescence", "events" or "background". "dff", where the file has
           none, is F − 0.7 Fneu (of the same ROIs, if it is there and not yet removed), relative
-          to a running 8th percentile over 60 s.
+          to a running 8th percentile over 60 s. Default: of NWB what the file has, "dff" first;
+          of Suite2p "dff".
 
         Of NWB: ``name``, the series by its name or the part of its path that no other has, such
         as ``"DfOverF/plane1"``; and ``max_gap``: where no frame was taken for longer than this

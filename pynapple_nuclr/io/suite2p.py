@@ -45,7 +45,7 @@ def read_suite2p(
                 "read each by itself: a plane is a population"
             )
         folder = planes[0]
-    signal = "fluorescence" if signal is None else signal
+    signal = "dff" if signal is None else signal  # F alone is mostly how bright a cell is
     if signal not in _FILES:
         raise ValueError(f"signal is {signal!r}; expected one of {', '.join(map(repr, _FILES))}")
     values = _array(folder / _FILES[signal]).T

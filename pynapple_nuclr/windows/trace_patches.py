@@ -88,18 +88,21 @@ def _read_frames(
 
 
 def _warn_of_another_signal(recording: Recording, config: EncoderConfig) -> None:
-    """Warn of events given to an encoder of fluorescence, or the reverse."""
+    """Warn of events given to an encoder of dF/F, or the reverse, and of raw fluorescence."""
     traces = np.asarray(recording.traces)
     zeros, negative = float((traces == 0).mean()), bool((traces < 0).any())
     if config.signal == "dff" and zeros > 0.5 and not negative:
         seen = f"{zeros:.0%} of its values are zero and none is negative: these look like events"
     elif config.signal == "events" and negative:
         seen = "some of its values are negative, which events never are: these look like traces"
+    elif config.signal == "dff" and "fluorescence" in set(recording.metadata.get("signal", ())):
+        seen = "it was read as raw fluorescence, which is mostly how bright each cell is"
     else:
         return
     warnings.warn(
         f"recording {recording.name!r}: {seen}, but the encoder reads signal={config.signal!r}; "
-        "give it the other series of the file, or use an encoder of this signal",
+        f"read this series of the file (read_traces(…, signal={config.signal!r})), or use an "
+        "encoder of the signal you have",
         UserWarning,
         stacklevel=2,
     )

@@ -136,13 +136,12 @@ def test_a_plane_of_suite2p(tmp_path):
         traces = read_traces(path)
         assert traces.shape == (300, 2) and traces.columns.tolist() == [0, 2]
         assert traces.t[10] == pytest.approx(1.0)
-        np.testing.assert_allclose(traces.values[[0, 50]], [[178, 178], [128, 128]])
+        np.testing.assert_allclose(traces.values[[0, 50]], [[0.5] * 2, [0] * 2])
         assert traces["iscell_probability"].tolist() == [0.9, 0.8]
-        assert set(traces["signal"]) == {"fluorescence"}
+        assert set(traces["signal"]) == {"dff"}
     assert read_recording(folder, cells="all").shape == (300, 3)
-    np.testing.assert_allclose(
-        read_traces(folder, signal="dff").values[[0, 50]], [[0.5] * 2, [0] * 2]
-    )
+    raw = read_traces(folder, signal="fluorescence")
+    np.testing.assert_allclose(raw.values[[0, 50]], [[178, 178], [128, 128]])
     np.testing.assert_allclose(read_traces(folder, signal="events").values[[0, 50], 0], [1, 0])
 
 
@@ -192,4 +191,4 @@ def test_what_was_read_of_a_folder_is_printed(tmp_path, capsys):
     read_recording(suite2p(tmp_path / "plane0"), verbose=True)
     said = capsys.readouterr().out
     assert "acceptance: iscell" in said and "1 ROIs rejected by 'iscell'" in said
-    assert "signal: fluorescence" in said and "frame rate: 10 Hz" in said
+    assert "signal: dff" in said and "frame rate: 10 Hz" in said

@@ -244,7 +244,8 @@ def test_the_structure_of_pynapples_released_suite2p_file(tmp_path, calcium_enco
     traces = read_recording(path)
     assert traces.columns.tolist() == [0, 3, 6]
     assert traces["signal"].tolist() == ["fluorescence"] * 3
-    embedded = embed(traces, calcium_encoder, progress=False)
+    with pytest.warns(UserWarning, match=r"read as raw fluorescence.*signal='dff'"):
+        embedded = embed(traces, calcium_encoder, progress=False)
     assert np.isfinite(embedded["nuclr_0"]).all()
     np.testing.assert_allclose(embedded["iscell_probability"], iscell[[0, 3, 6], 1])
 
@@ -257,7 +258,9 @@ def test_the_structure_of_pynapples_released_cnmfe_files(tmp_path, calcium_encod
     nwbfile.processing["ophys"].add(Position(name="tracking"))
     traces = read_recording(write(nwbfile, tmp_path / "cnmfe.nwb"))
     assert traces.metadata_columns == ["signal", "roi_table"]
-    assert np.isfinite(embed(traces, calcium_encoder, progress=False)["nuclr_0"]).all()
+    with pytest.warns(UserWarning, match="read as raw fluorescence"):
+        embedded = embed(traces, calcium_encoder, progress=False)
+    assert np.isfinite(embedded["nuclr_0"]).all()
 
 
 def test_units_win_over_traces_unless_they_have_no_spikes(tmp_path):

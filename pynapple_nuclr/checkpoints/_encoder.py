@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
+from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.checkpoints.encoder_folder import (
     FILES,
     read_settings,
@@ -26,6 +28,13 @@ Stored = Literal["float32", "float16"]
 
 _alive: weakref.WeakSet[Encoder] = weakref.WeakSet()  # a probe finds its encoder among these
 _sources: dict[str, tuple[str, str | None]] = {}  # name@hash → where it was loaded from, revision
+
+
+@cache
+def _bundled_names() -> dict[str, str]:
+    """Return identity → what `load_encoder` calls it, of the encoders of the package."""
+    every = {name: read_settings(folder) for name, folder in ENCODERS.items()}
+    return {f"{one['name']}@{one['hash']}": name for name, one in every.items()}
 
 
 class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
@@ -69,7 +78,6 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
         super().__init__(config or EncoderConfig())
         self.name = name
         self.card: dict[str, Any] = dict(card or {})
-        self.bundled_as: str | None = None  # what `load_encoder` calls it, if it is bundled
         self._hub_name: str | None = None  # while it is being pushed
         _alive.add(self)
 
@@ -125,7 +133,8 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
         Parameters
         ----------
         source : str, optional
-            Where users load it from, as the card will say. Default: its name.
+            Where users load it from, as the card will say. Default: what `load_encoder` calls
+            it if it comes with the package, else its name.
 
         Returns
         -------
@@ -138,7 +147,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
             self.config.to_dict(),
             self.card,
             n_parameters=self.n_parameters,
-            source=source or self.bundled_as or self.name,
+            source=source or _bundled_names().get(self.identity) or self.name,
         )
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -195,7 +204,8 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
             If there is no such folder and no such repository, or the hub cannot be reached.
         """
         source = pretrained_model_name_or_path
-        folder = local_folder(source, FILES, "encoder", "save_encoder", hub)
+        written_by = f"save_encoder, a bundled one ({', '.join(ENCODERS)})"
+        folder = local_folder(source, FILES, "encoder", written_by, hub)
         if folder.is_file():
             raise ValueError(
                 f"{folder} is a file; expected the folder that save_encoder writes "

@@ -87,7 +87,6 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     folder = ENCODERS.get(str(source), source)
     with errors_naming_file(folder, "load_encoder", "an encoder"):
         encoder: Encoder = Encoder.from_pretrained(folder, revision=revision)
-    encoder.bundled_as = str(source) if str(source) in ENCODERS else None
     return encoder
 
 

@@ -99,7 +99,7 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
     encoder = load_encoder(source)
     config = encoder.config.to_dict()
     about = {"encoder": encoder.identity, "config": config, "card": encoder.card}
-    return about, encoder.describe(source or "spikes")
+    return about, encoder.describe(source)
 
 
 def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,9 @@ def test_a_bundled_encoder_has_a_card_and_is_small(name):
     assert encoder.card["data_licence"] == LICENCES[name]
     assert len(encoder.card["fingerprints"]) > 0
     assert f'embed(units, "{name}")' in encoder.describe()
+    again = Encoder(encoder.config, name=encoder.name)  # however it was made
+    again.load_state_dict(encoder.state_dict())
+    assert f'embed(units, "{name}")' in again.describe()
     assert sum(path.stat().st_size for path in ENCODERS[name].iterdir()) <= 15_000_000
 
 

@@ -180,6 +180,7 @@ def test_info_about_an_encoder(encoder):
     assert load_encoder(encoder).identity in result.stdout
     assert "spatiotemporal_layers: 1" in result.stdout
     assert torch.__version__.split("+")[0] in result.stdout
+    assert 'embed(units, "rats")' in run("info").stdout  # the default one
 
 
 def test_info_about_a_file(recording, encoder):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pynapple_nuclr.plotting._depth import DOWNWARD, depth_column
+from pynapple_nuclr.plotting._depth import depth_column, runs_downward
 from pynapple_nuclr.plotting._embedding import project
 from pynapple_nuclr.plotting.style import COLOURS, MARKERS, class_style
 from pynapple_nuclr.reporting.neurons import find_neighbours, find_probabilities, users_columns
@@ -102,7 +102,7 @@ def _depth(neurons: Neurons) -> dict[str, Any] | None:
     name = depth_column(neurons.metadata)
     if name is None or not np.isfinite(values := neurons.metadata[name].to_numpy(float)).any():
         return None
-    return {"name": name, "values": _numbers(values), "down": name in DOWNWARD}
+    return {"name": name, "values": _numbers(values), "down": runs_downward(neurons.metadata, name)}
 
 
 def _own(neurons: Neurons) -> dict[str, Any]:

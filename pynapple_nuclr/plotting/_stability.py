@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pynapple as nap
 
 from pynapple_nuclr.columns import how_to_embed, metadata_frame
 from pynapple_nuclr.plotting.points import draw_points
@@ -13,6 +14,7 @@ from pynapple_nuclr.plotting.unit_columns import read_column, read_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
 
@@ -35,10 +37,11 @@ def plot_stability(
         Embedded units. Those without a stability (silent, or in fewer than two windows) are left
         out and counted.
     color_by : str, optional
-        Metadata column to colour by, as in `plot_embedding`. Default: ``nuclr_n_windows``.
+        Metadata column to colour by, as in `plot_embedding`. Default: ``nuclr_n_windows``, if
+        the units differ in it.
     against : str, optional
         Metadata column of numbers along x; a logarithmic axis if all are positive. Default:
-        ``rate`` (Hz) for spikes, ``nuclr_n_windows`` for calcium.
+        ``rate`` (Hz) for spikes; for calcium the s.d. of each trace.
     ax : matplotlib Axes, optional
         Where to draw. Default: a new figure.
     prefix : str
@@ -74,8 +77,7 @@ def plot_stability(
             + how_to_embed(prefix)
         )
     stability = read_numbers(units, f"{prefix}_stability", "prefix")
-    against = against or ("rate" if "rate" in metadata else windows)
-    x = read_numbers(units, against, "against")
+    against, x = _along_x(units, against)
     color_by = color_by or windows
     values = read_column(units, color_by, "color_by")
     shown = np.isfinite(stability) & np.isfinite(x)
@@ -87,7 +89,8 @@ def plot_stability(
     ax, ours = new_axes(ax)
     points = np.column_stack([x, stability])[shown]
     name = _NAMES.get(color_by.removeprefix(f"{prefix}_"), color_by)
-    draw_points(ax, points, values[shown], name, ours=ours)
+    several = color_by != windows or values[shown].nunique() > 1
+    draw_points(ax, points, values[shown] if several else None, name, ours=ours)
     if (x[shown] > 0).all():
         ax.set_xscale("log")
         _plain_numbers(ax)
@@ -112,6 +115,14 @@ def plot_stability(
         counted((~shown).sum(), "without a stability not shown"),
     )
     return ax
+
+
+def _along_x(units: Units, against: str | None) -> tuple[str, NDArray[np.float64]]:
+    """Return what to call the values along x, and the values (units,)."""
+    if against is None and isinstance(units, nap.TsdFrame):
+        return "s.d. of the trace", np.asarray(units.values.std(axis=0), dtype=np.float64)
+    against = against or "rate"
+    return against, read_numbers(units, against, "against")
 
 
 def _plain_numbers(ax: Axes) -> None:

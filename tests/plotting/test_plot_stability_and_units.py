@@ -100,17 +100,21 @@ def test_stability_by_label_and_against_another_column():
     assert ax.get_xlabel() == "id"
 
 
-def test_stability_of_traces_is_drawn_against_windows():
-    frame = nap.TsdFrame(np.arange(5.0), np.ones((5, 3)))
+def test_stability_of_traces_is_drawn_against_how_much_they_vary():
+    """All ROIs are in equally many windows, which would be a vertical line of points."""
+    frame = nap.TsdFrame(np.arange(4.0), np.outer([0, 2, 0, 2], [1, 3, 2]))
     summary = {
         "nuclr_stability": [0.6, 0.7, 0.8],
-        "nuclr_n_windows": [3, 2, 3],
+        "nuclr_n_windows": [3, 3, 3],
         "nuclr_encoder": ["t@0"] * 3,
     }
     frame = add_columns(frame, vectors=np.eye(3), summary=summary)
     ax = plot_stability(frame)
-    assert ax.get_xlabel() == "windows"
-    np.testing.assert_allclose(points_of(ax), [[3, 0.6], [2, 0.7], [3, 0.8]])
+    assert ax.get_xlabel() == "s.d. of the trace"
+    np.testing.assert_allclose(points_of(ax), [[1, 0.6], [3, 0.7], [2, 0.8]])
+    assert len(ax.figure.axes) == 1  # no colour bar of a constant
+    against = plot_stability(frame, against="nuclr_n_windows")
+    np.testing.assert_allclose(points_of(against), [[3, 0.6], [3, 0.7], [3, 0.8]])
 
 
 def test_similarity_is_the_cosine_from_the_mean_in_blocks_of_labels():

@@ -64,10 +64,11 @@ def embed_command(
 
     nap-nuclr embed session.nwb -o embedding.csv
     """
-    from pynapple_nuclr.checkpoints import load_encoder
-
     sources = find_sources(files)
     outputs = plan_results(sources, output, kind, raw)
+
+    from pynapple_nuclr.checkpoints import load_encoder
+
     model = None if encoder is None else load_encoder(encoder)
     several = len(sources) > 1
 

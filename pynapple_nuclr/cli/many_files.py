@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,14 +12,20 @@ import typer
 from pynapple_nuclr.batch import plan
 from pynapple_nuclr.batch.reports import Report, process
 from pynapple_nuclr.cli.commands import as_options, print_json, say
+from pynapple_nuclr.nwb.opening import is_remote
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
 
 
 def find_sources(patterns: Sequence[str]) -> list[str]:
-    """Return the files to read; say which results were left out."""
+    """Return the files to read; say which results were left out.
+
+    FileNotFoundError if there is only one and it is missing: at once, before torch is loaded.
+    """
     sources, left_out = plan.find_sources(patterns)
+    if len(sources) == 1 and not (is_remote(sources[0]) or Path(sources[0]).exists()):
+        raise FileNotFoundError(f"there is no file {sources[0]}; check the path")
     if named := [one for one in left_out if one in patterns]:  # by a user, or a shell's pattern
         say(f"note: left out {', '.join(named)}: written from files that are read here, too")
     return sources

@@ -204,13 +204,14 @@ def annotate_command(
 
     nap-nuclr probe annotate "data/*.nwb" --probe cell_type.skops -o labelled --format csv
     """
-    from pynapple_nuclr.probes import load_probe
-
-    fitted = load_probe(probe)
     sources = find_sources(files)
     outputs = plan_results(sources, output, kind, raw)
     if output is None and not overwrite:
         outputs = {source: annotated_path(source, path) for source, path in outputs.items()}
+
+    from pynapple_nuclr.probes import load_probe
+
+    fitted = load_probe(probe)
     options = embedding | drop_unset(encoder=encoder)
     settings = {"probe": Path(probe).name}
     settings |= {name: embedding[name] for name in ("gaps", "by") if name in embedding}

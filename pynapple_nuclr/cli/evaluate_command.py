@@ -126,6 +126,11 @@ def evaluate_command(
         print_json(about | {"scores": rows.to_dict("records")})
     else:
         typer.echo(scores.nuclr.table().to_string())
+        if len(recordings) == 1 and (protocol or ["transductive"]) == ["transductive"]:
+            say(
+                "note: folds over the units of one recording: the scores say nothing of another "
+                "animal (give files of several, and --protocol inductive_zero_shot)"
+            )
     if output is not None:
         say(f"written to {output}")
 

@@ -242,7 +242,7 @@ def _with_value(units: Any, only: str, source: Any) -> Any:
     texts = units[column].astype(str)
     chosen = (texts == value).to_numpy()
     if not chosen.any():
-        values = ", ".join(sorted(set(texts))[:10])
+        values = ", ".join(sorted(set(texts) - {""})[:10]) or "nothing"
         raise ValueError(f"{source}: no neuron has {only}; {column} is one of {values}")
     if isinstance(units, nap.TsGroup):
         return units[units.index[chosen]]
@@ -261,10 +261,12 @@ def _read(what: str, source: Any, epochs: Any, verbose: bool, options: dict[str,
     reader = file_format.reader(what)
     if reader is None:
         able = " and ".join(kind for kind in ("units", "traces") if file_format.reader(kind))
-        raise ValueError(
-            f"{source} is of the format {file_format.name!r}, of which {able or 'nothing'} can be "
-            f"read, not {what}"
+        read = (
+            f"{able} can be read, not {what}"
+            if able
+            else ("nothing can be read: it holds results, no activity; give the recording itself")
         )
+        raise ValueError(f"{source} is of the format {file_format.name!r}, of which {read}")
     parameters = inspect.signature(reader).parameters
     _check_options(file_format, source, parameters, options)
     if reads_epochs := "epochs" in parameters:

@@ -82,6 +82,11 @@ def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> N
             f"{target!r} has {found}; expected at least two classes (not 1 class){others}"
         )
     if counts.min() < 2:
+        if classes.dtype.kind in "iuf" and 2 * len(classes) > len(labels):
+            raise ValueError(
+                f"{target!r} holds {len(classes)} different numbers for {len(labels)} units; a "
+                "probe predicts classes: expected names or whole numbers, a few units of each"
+            )
         rare = ", ".join(str(one) for one in classes[counts < 2])
         raise ValueError(
             f"{target!r} has fewer than two units of: {rare}; label more of them, or clear these "

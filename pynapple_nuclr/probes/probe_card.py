@@ -74,7 +74,7 @@ def chance_text(probe: Probe) -> str:
     facts = probe_facts(probe)
     return (
         f"{probe.target!r}: the probe is not above chance: macro F1 {facts['macro F1']}, chance "
-        f"{facts['chance']}"
+        f"{facts['chance']}, of which it would have to be 3 s.d. above"
     )
 
 

@@ -163,6 +163,8 @@ def test_advice_names_options_of_the_command_line():
     assert as_options("raw='link' is small; epochs= says when") == (
         "--raw link is small; --epochs says when"
     )
+    assert as_options("only='wave=wide'; expected x") == "--only wave=wide; expected x"
+    assert as_options('by="probe"') == "--by probe"
 
 
 def test_errors_from_below_are_one_line_too(recording, encoder, monkeypatch):

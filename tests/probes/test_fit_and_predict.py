@@ -132,6 +132,7 @@ def test_two_few_classes_or_units():
         (["PV"] * 30, "one class, PV"),
         ([None] * 30, "no labelled unit"),
         (["PV"] * 29 + ["SST"], "fewer than two units of: SST"),
+        (range(30), "holds 30 different numbers for 30 units; a probe predicts classes"),
         (np.linspace(0, 1, 30), "continuous"),
         ([1] * 15 + ["PV"] * 15, "strings and numbers"),
     ):

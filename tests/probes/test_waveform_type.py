@@ -53,6 +53,12 @@ def test_a_rat_is_labelled_from_its_spikes_alone(probe, rat):
     assert known.sum() > 50
     assert np.mean(true[known] == called[known]) > 0.9
     assert set(called) == {"narrow", "broad", "unknown"}
+    learned = (true != "") & np.isin(rat["area_class"], ("striatum", "frontal_cortex"))
+    learned &= np.asarray(rat["is_single"], dtype=bool)
+    cut = nap.TsGroup({i: rat[i] for i in rat.index})  # without the time support
+    for units in (bare, cut):
+        flagged = np.asarray(probe.annotate(units, force=True)[f"{COLUMN}_training"])
+        assert flagged[learned].mean() > 0.98 and flagged[~learned].mean() < 0.1
     surer = np.asarray(probe.annotate(bare, threshold=0.8)[COLUMN])
     assert (surer == "unknown").sum() > (called == "unknown").sum()
 

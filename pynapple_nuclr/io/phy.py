@@ -46,7 +46,7 @@ def read_phy(
     except ImportError as error:
         raise ImportError(
             f"{source} is read with SpikeInterface, which is not installed: "
-            "pip install pynapple-nuclr[spikeinterface]"
+            "pip install 'pynapple-nuclr[spikeinterface]'"
         ) from error
     folder = Path(source)
     samples = _spikes(folder / "spike_times.npy")

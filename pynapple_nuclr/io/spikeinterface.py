@@ -150,7 +150,7 @@ def _sorting(sorting_or_analyzer: Any) -> Any:
         from spikeinterface.core import BaseSorting, SortingAnalyzer
     except ImportError as error:
         raise ImportError(
-            "SpikeInterface is not installed: pip install pynapple-nuclr[spikeinterface]"
+            "SpikeInterface is not installed: pip install 'pynapple-nuclr[spikeinterface]'"
         ) from error
     if isinstance(sorting_or_analyzer, SortingAnalyzer):
         return sorting_or_analyzer.sorting

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from fish_scaling import PAIRS, SIMULATED_PAIRS, fish_encoders
+from fish_scaling import PAIRS, SIMULATED_PAIRS, trained
 from lineups import source_of
 from pretrain_default import HELD_OUT_FISH
 
@@ -228,11 +228,12 @@ TASKS = {
         zebrafish_held_out,
         note=(
             f"All encoders (dim 64) go on from one of simulated fluorescence ({SIMULATED_PAIRS:,} "
-            f"pairs of views), with {PAIRS:,} pairs of views of fish each. Scored are four fish "
-            "that no encoder has seen; the probe is always trained on the labels of all fourteen "
-            "others, of which each seed takes the first in an order of its own for pretraining."
+            f"pairs of views), with {PAIRS:,} pairs of views of fish each where no number is "
+            "given. Scored are four fish that no encoder has seen; the probe is always trained on "
+            "the labels of all fourteen others, of which each seed takes the first in an order of "
+            "its own for pretraining."
         ),
-        encoders=fish_encoders,
+        encoders=trained,
     ),
     "g": RealTask(
         "Worms: class of the neuron, the other laboratory left out",

@@ -215,19 +215,25 @@ def test_fish_of_the_test_are_in_no_training_of_the_scaling_curve(tmp_path, monk
         "single", n_units=14, duration=300, seed=1, modality="calcium", frame_rate=1.0
     )
     monkeypatch.setattr(fish_scaling, "simulated_fluorescence", lambda: begin)
-    rows = fish_scaling.fish_encoders(fish, [0], tmp_path, steps=2)
-    assert list(rows) == [
-        "simulated fluorescence alone",
-        "pretrained on 1 fish",
-        "pretrained on 2 fish",
-        "2 fish, no population attention",
-    ]
+    monkeypatch.setattr(fish_scaling, "SIMULATED_PAIRS", 4)
+    few = {
+        "pretrained on 1 fish": fish_scaling.Row(1, 4),
+        "pretrained on 2 fish": fish_scaling.Row(2, 4),
+        "2 fish, no population attention": fish_scaling.Row(2, 4, "simulated_alone"),
+    }
+    monkeypatch.setattr(fish_scaling, "ROWS", few)
+    fish_scaling.train(fish, list(few)[1:], [0], tmp_path)
+    rows = fish_scaling.trained(fish, [0], tmp_path)
+    assert list(rows) == ["simulated fluorescence alone", *list(few)[1:]]  # the first is missing
     features = Features(tmp_path / "features")
     for row, (encoder,) in rows.items():
         name = features.add(encoder)
         assert not features.seen(name, fish["fish15"])
         trained_on = next((int(word) for word in row.split() if word.isdigit()), 0)
         assert sum(features.seen(name, fish[one]) for one in names) == trained_on
+    monkeypatch.setattr(fish_scaling, "ROWS", {"more": fish_scaling.Row(1, 8)})
+    with pytest.raises(ValueError, match=r"first python benchmarks/fish_scaling\.py"):
+        fish_scaling.trained(fish, [0], tmp_path / "empty")
 
 
 class FirstSpike(EmbeddingSystem):

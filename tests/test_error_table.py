@@ -111,7 +111,10 @@ def test_silent_units_are_counted_in_one_warning_and_annotated_as_unknown(tiny_u
 def test_traces_that_are_not_finite(calcium_encoder, bad):
     values = np.random.default_rng(0).random((300, 5))
     values[42, 3] = bad
-    with pytest.raises(ValueError, match="unit 3 is (nan|inf) at frame 42"):
+    with pytest.raises(ValueError, match=r"unit 3 is (nan|inf) at frame 42 \(4.2 s\); expected"):
+        embed(traces(values), calcium_encoder)
+    values[:, 1] = bad
+    with pytest.raises(ValueError, match="unit 1 .* frame 0 .* and 1 other units .*leave the unit"):
         embed(traces(values), calcium_encoder)
 
 

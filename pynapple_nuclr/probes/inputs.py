@@ -122,9 +122,9 @@ def rows_to_predict(
     rows = _read(probe, recordings, probe.target if with_target else None)
     if rows.x.shape[1] != probe.n_features_in_:
         raise ValueError(
-            f"the recordings have {rows.x.shape[1]} columns of embedding and features; this "
-            f"probe was trained on {probe.n_features_in_}. A probe of spikes cannot read calcium "
-            "traces, nor the reverse: fit one on labelled recordings of your kind"
+            "a probe of spikes cannot read calcium traces, nor the reverse: fit one on labelled "
+            f"recordings of your kind (it was trained on {probe.n_features_in_} columns of "
+            f"embedding and features; these recordings have {rows.x.shape[1]})"
         )
     return rows
 

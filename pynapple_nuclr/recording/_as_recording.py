@@ -157,9 +157,12 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
         traces = np.asarray(frame.values, dtype=np.float32)
     if not np.isfinite(traces).all():
         row, column = np.argwhere(~np.isfinite(traces))[0]
+        n_bad = int((~np.isfinite(traces)).any(axis=0).sum())
+        others = f", and {n_bad - 1} other units are not finite somewhere" if n_bad > 1 else ""
         raise ValueError(
             f"recording {name!r}: unit {ids[column]} is {frame.values[row, column]} at frame {row} "
-            f"({frame_times[row]:g} s); expected finite traces: interpolate or drop those frames"
+            f"({frame_times[row]:g} s){others}; expected finite traces: interpolate or drop those "
+            "frames, or leave the units out"
         )
     return Recording(
         name=name,

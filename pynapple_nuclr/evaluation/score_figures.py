@@ -77,6 +77,8 @@ def plot_scores(scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None 
         tick.set_color(_GREY if _is_reference(name) else "black")
     ax.set_ylim(len(systems) - 0.5, -0.5)  # the first system on top
     ax.set_xlabel(_label(score))
+    if not (scores[score] < 0).any():
+        ax.set_xlim(left=0)  # differences of a few hundredths look as small as they are
     _finish(ax, scores, grid="x", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return ax
 

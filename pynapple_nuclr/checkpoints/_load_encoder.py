@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.checkpoints._encoder import Encoder, Stored, encoder_in_use
 from pynapple_nuclr.nwb.opening import errors_naming_file
 from pynapple_nuclr.recording import Units, modality_of
+
+logger = logging.getLogger("pynapple_nuclr")
 
 _WINDOW = 10.0  # s: a window of "rats"
 
@@ -115,7 +118,15 @@ def bundled_name(units: Units, epochs: nap.IntervalSet | None = None) -> str:
     if isinstance(epochs, nap.IntervalSet):
         support = support.intersect(epochs)
     lengths = np.diff(support.values, axis=1)
-    return "rats" if 2 * lengths[lengths >= _WINDOW].sum() >= lengths.sum() else "spikes"
+    if 2 * lengths[lengths >= _WINDOW].sum() >= lengths.sum():
+        return "rats"
+    if len(lengths) == 1:  # of trials it is what the user expects
+        logger.warning(
+            '%g s are shorter than a window of the encoder "rats", so "spikes" reads them: vectors '
+            "of the two cannot be compared",
+            round(float(lengths.sum()), 3),
+        )
+    return "spikes"
 
 
 def as_encoder(

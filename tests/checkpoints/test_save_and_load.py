@@ -84,6 +84,14 @@ def test_the_default_encoder_is_one_whose_windows_fit(epochs, name):
         assert set(embedded["nuclr_encoder"]) == {expected}
 
 
+def test_a_recording_that_is_too_short_for_the_default_says_which_encoder_reads_it(caplog):
+    units = nap.TsGroup([nap.Ts(np.arange(0.5, 60, 0.1)), nap.Ts(np.arange(0.6, 60, 0.3))])
+    embed(units, epochs=nap.IntervalSet([0, 20], [8, 28]), progress=False)
+    assert not caplog.records  # trials
+    embed(units, epochs=nap.IntervalSet(0, 7), progress=False)
+    assert '6.5 s are shorter than a window of the encoder "rats", so "spikes"' in caplog.text
+
+
 def test_the_encoder_of_rats_finds_units_of_a_rat_that_it_has_never_read(data_dir):
     """T224 was held out; an untrained network of the same kind is the comparison."""
     (units,) = rats(data_dir, ["T224_2020_02_03_bank0_idle"]).values()

@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 from pynapple_nuclr.evaluation.leak_checks import check_normaliser, check_shown, shown_labels
 from pynapple_nuclr.evaluation.results_cache import hash_array
 from pynapple_nuclr.evaluation.task import Fold, Task
-from pynapple_nuclr.probes.default_estimator import default_estimator
+from pynapple_nuclr.probes.default_estimator import default_estimator, one_blas_thread
 from pynapple_nuclr.probes.rows import z_score
 
 Probabilities = NDArray[np.float64]
@@ -113,7 +113,7 @@ def train_probe(
         return predicted
     # The input is checked, and small probes spend more time on checks than on learning.
     quick = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
-    with warnings.catch_warnings(), quick:
+    with warnings.catch_warnings(), quick, one_blas_thread():
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe = default_estimator().fit(x[train], y[train])
         predicted[np.ix_(test, classes)] = probe.predict_proba(x_test[test])

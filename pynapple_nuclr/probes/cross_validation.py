@@ -19,6 +19,7 @@ from pynapple_nuclr.calibration import (
     with_temperature,
 )
 from pynapple_nuclr.leakage import LeakError
+from pynapple_nuclr.probes.default_estimator import one_blas_thread
 
 Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 # Labels (units,) and probabilities (units, classes) by estimators of other folds.
@@ -283,7 +284,7 @@ def _out_of_fold(candidate: Candidate, labels: NDArray[Any], folds: Folds) -> Pr
             predicted[test] = classes[0]
             probabilities[test, columns[0]] = 1.0
             continue
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit warns of it
             fitted = clone(estimator).fit(x[train], labels[train])
         if with_probabilities:  # as `most_probable`, without computing them twice

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this m
 from sklearn.base import clone
 
 from pynapple_nuclr.probes.cross_validation import Candidate, Key, check_classes, cross_validate
-from pynapple_nuclr.probes.default_estimator import default_estimator
+from pynapple_nuclr.probes.default_estimator import default_estimator, one_blas_thread
 from pynapple_nuclr.probes.inputs import check_parameters, training_rows
 from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.training_recordings import describe_recordings
@@ -67,7 +67,8 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
     probe.class_shares_ = equal if weights == "balanced" else counts / counts.sum()
     probe.n_units_, probe.n_features_in_ = rows.x.shape
     probe.training_hashes_ = rows.hashes
-    probe.estimator_ = candidates[score.chosen].estimator.fit(rows.x, rows.labels)
+    with one_blas_thread():
+        probe.estimator_ = candidates[score.chosen].estimator.fit(rows.x, rows.labels)
     probe.cv_score_ = score.f1
     probe.cv_chance_, probe.cv_chance_sd_ = score.chance, score.chance_sd
     probe.cv_group_, probe.temperature_ = score.by, score.temperature

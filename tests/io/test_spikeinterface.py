@@ -181,5 +181,5 @@ def test_what_cannot_be_used():
 
 def test_without_spikeinterface(monkeypatch):
     monkeypatch.setitem(sys.modules, "spikeinterface.core", None)
-    with pytest.raises(ImportError, match=r"pip install pynapple-nuclr\[spikeinterface\]"):
+    with pytest.raises(ImportError, match=r"pip install 'pynapple-nuclr\[spikeinterface\]'"):
         from_spikeinterface(object())

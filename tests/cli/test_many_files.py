@@ -167,7 +167,6 @@ def test_tables_of_many_files(data, encoder, tmp_path, kind):
     assert table.filter(regex=r"^nuclr_\d+$").shape == (4, 32)
 
 
-@pytest.mark.filterwarnings("ignore:precision=.bfloat16. on this processor is emulated")
 def test_options_reach_the_functions(data, encoder, tmp_path):
     out = tmp_path / "out.nwb"
     options = ["--by", "probe", "--raw", "drop", "--precision", "bfloat16", "--device", "cpu"]

@@ -110,6 +110,10 @@ def trained(_: Mapping[str, Any], seeds: Sequence[int], folder: Path) -> dict[st
         found[row] = [encoder for one in folders for encoder in _read(one, how.pairs)]
     if not any(found.values()):
         raise ValueError(f"{folder} has no encoder; first python benchmarks/fish_scaling.py")
+    for row, encoders in found.items():
+        seen = "" if row == NO_FISH else f", and {ROWS[row].count} of the fish"
+        for encoder in encoders:
+            encoder.card["data"] = f"simulated fluorescence{seen}"
     return {row: encoders for row, encoders in found.items() if encoders}
 
 

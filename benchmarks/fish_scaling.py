@@ -24,8 +24,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from pretrain_default import CALCIUM, FAR_VIEWS, HELD_OUT_FISH, simulated_fluorescence
+from scoring import trained_to_the_end
 
-from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, pretrain
+from pynapple_nuclr import Encoder, EncoderConfig, pretrain
 from recordings import zebrafish
 
 HERE = Path(__file__).parent
@@ -66,17 +67,13 @@ def folder_of(folder: Path, row: str, seed: int) -> Path:
     return folder / f"{row.replace(' ', '_')}_{seed}"
 
 
-def train(
-    fish: Mapping[str, Any],
-    rows: Sequence[str],
-    seeds: Sequence[int],
-    folder: Path,
-    **training: Any,
-) -> None:
+def train(fish: Mapping[str, Any], rows: Sequence[str], seeds: Sequence[int], folder: Path) -> None:
     """Train the missing encoders, one seed of all rows after the other.
 
-    `fish` is name → recording, those of the test among them; `training` changes `TRAINING`.
+    `fish` is name → recording, those of the test among them.
     """
+    needed = sorted({ROWS[row].start for row in rows})
+    starts = {start: simulated_encoder(STARTS[start], folder / start) for start in needed}
     others = [name for name in fish if name not in HELD_OUT_FISH]
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(others)
@@ -85,29 +82,28 @@ def train(
             chosen = {name: fish[name] for name in sorted(order[:count])}
             encoder = pretrain(
                 chosen,
-                init=simulated_encoder(STARTS[start], folder / start, training),
+                init=starts[start],
                 seed=seed,
                 out=folder_of(folder, row, seed),
-                **TRAINING | {"steps": pairs // BATCH} | training,
+                steps=pairs // BATCH,
+                **TRAINING,
             )
             print(row, seed, encoder.card["training"], flush=True)
 
 
-def simulated_encoder(
-    config: EncoderConfig, out: Path, training: Mapping[str, Any] | None = None
-) -> Encoder:
+def simulated_encoder(config: EncoderConfig, out: Path) -> Encoder:
     """Train an encoder on simulated fluorescence, or read it where it is trained."""
-    steps = SIMULATED_PAIRS // FAR_VIEWS["batch_size"]
-    settings = TRAINING | FAR_VIEWS | {"steps": steps} | (training or {})
-    return pretrain(simulated_fluorescence(), config, seed=0, out=out, **settings)
+    settings = TRAINING | FAR_VIEWS
+    steps = SIMULATED_PAIRS // settings["batch_size"]
+    return pretrain(simulated_fluorescence(), config, seed=0, steps=steps, out=out, **settings)
 
 
 def trained(_: Mapping[str, Any], seeds: Sequence[int], folder: Path) -> dict[str, list[Encoder]]:
     """Return row → the encoders that are trained to the end, one a seed."""
-    found = {NO_FISH: _read(folder / "simulated", SIMULATED_PAIRS)}
+    found = {NO_FISH: trained_to_the_end([folder / "simulated"], SIMULATED_PAIRS)}
     for row, how in ROWS.items():
         folders = [folder_of(folder, row, seed) for seed in seeds]
-        found[row] = [encoder for one in folders for encoder in _read(one, how.pairs)]
+        found[row] = trained_to_the_end(folders, how.pairs)
     if not any(found.values()):
         raise ValueError(f"{folder} has no encoder; first python benchmarks/fish_scaling.py")
     for row, encoders in found.items():
@@ -115,15 +111,6 @@ def trained(_: Mapping[str, Any], seeds: Sequence[int], folder: Path) -> dict[st
         for encoder in encoders:
             encoder.card["data"] = f"simulated fluorescence{seen}"
     return {row: encoders for row, encoders in found.items() if encoders}
-
-
-def _read(folder: Path, pairs: int) -> list[Encoder]:
-    """Return the encoder of a folder; none where it has not had all of its pairs."""
-    if not (folder / "config.json").exists():
-        return []
-    encoder = load_encoder(folder)
-    training = encoder.card["training"]
-    return [encoder] * (training["steps"] * training["pairs_a_step"] == pairs)
 
 
 def main() -> None:

@@ -29,9 +29,9 @@ from features import Features
 from label_free import RIVALS, measures
 from page import machine, markdown
 from pretrain_default import HELD_OUT_RATS, SIZE
-from scoring import untrained
+from scoring import trained_to_the_end, untrained
 
-from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, pretrain
+from pynapple_nuclr import Encoder, EncoderConfig, pretrain
 from recordings import rats
 
 HERE = Path(__file__).parent
@@ -101,9 +101,7 @@ def trained(seeds: Sequence[int], steps: int) -> dict[str, list[Encoder]]:
     found = {}
     for row in VARIANTS:
         folders = [folder_of(row, seed, steps) for seed in seeds]
-        encoders = [load_encoder(one) for one in folders if (one / "config.json").exists()]
-        done = [one for one in encoders if one.card["training"]["steps"] == steps]
-        if done:
+        if done := trained_to_the_end(folders, steps * TRAINING["batch_size"]):
             found[row] = done
     return found
 

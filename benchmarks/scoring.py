@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,6 +143,14 @@ def macro_f1_within_recording(
             )
             scores.append(score)
     return float(np.mean(scores))
+
+
+def trained_to_the_end(folders: Sequence[Path], pairs: int) -> list[Any]:
+    """Return the encoders of those folders of `pretrain` whose training had all of its pairs."""
+    encoders = [nap_nuclr.load_encoder(one) for one in folders if (one / "config.json").exists()]
+    training = [one.card["training"] for one in encoders]
+    done = [one["steps"] * one["pairs_a_step"] == pairs for one in training]
+    return list(compress(encoders, done))
 
 
 def untrained(encoder: Any, seed: int = 0) -> Any:

@@ -89,8 +89,7 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     source = "rats" if source is None else source
     folder = ENCODERS.get(str(source), source)
     with errors_naming_file(folder, "load_encoder", "an encoder"):
-        encoder: Encoder = Encoder.from_pretrained(folder, revision=revision)
-    return encoder
+        return Encoder.from_pretrained(folder, revision=revision)
 
 
 def bundled_name(units: Units, epochs: nap.IntervalSet | None = None) -> str:

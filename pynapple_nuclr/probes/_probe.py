@@ -380,7 +380,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
                 stacklevel=2,
             )
             threshold = np.inf
-        elif not force and warn_if_unlike(self, rows, units, stacklevel=2):
+        elif not force and warn_if_unlike(self, rows, stacklevel=2):
             threshold = np.inf
         is_training = rows.are_among(self.training_hashes_)
         return write_predictions(

@@ -37,6 +37,7 @@ class Rows(NamedTuple):
     # were in the training; empty for arrays, in which few columns may well be equal
     row_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
     activity_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+    statistics: tuple[str, ...] = ()  # names of the first columns, where they are statistics
 
     def are_among(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return which units (units,) have a hash that is among these."""
@@ -119,6 +120,7 @@ def read_rows(
         None,
         np.concatenate(row_hashes),
         np.concatenate(activity_hashes),
+        tuple(map(str, vectors["feature"].values)) if "feature" in vectors.coords else (),
     )
 
 
@@ -203,13 +205,16 @@ def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
     labels = [one.decode() if isinstance(one, bytes) else one for one in rows.labels[keep].tolist()]
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"the labels in {target!r} are strings and numbers; expected one kind")
-    return Rows(
-        rows.x[keep],
-        rows.has_embedding[keep],
-        rows.recordings[keep],
-        np.array(labels),
-        None if rows.animals is None else rows.animals[keep],
-        *(one[keep] if len(one) else one for one in (rows.row_hashes, rows.activity_hashes)),
+    return rows._replace(
+        x=rows.x[keep],
+        has_embedding=rows.has_embedding[keep],
+        recordings=rows.recordings[keep],
+        labels=np.array(labels),
+        animals=None if rows.animals is None else rows.animals[keep],
+        row_hashes=rows.row_hashes[keep] if len(rows.row_hashes) else rows.row_hashes,
+        activity_hashes=(
+            rows.activity_hashes[keep] if len(rows.activity_hashes) else rows.activity_hashes
+        ),
     )
 
 

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 from pynapple_nuclr.familiarity import MIN_FAMILIARITY, probability_of_largest
-from pynapple_nuclr.features import unit_statistics
 from pynapple_nuclr.probes.rows import Rows
-from pynapple_nuclr.recording import Units
 
 _LEAST = 8  # recordings: fewer do not show how much recordings differ
 _NAMED = 3  # deviations that the warning names
@@ -51,13 +49,13 @@ def deviations(probe: Probe, rows: Rows) -> NDArray[np.float64]:
     return np.where(variance > 0, apart / np.sqrt(np.where(variance > 0, variance, 1)), 0.0)
 
 
-def warn_if_unlike(probe: Probe, rows: Rows, units: Units, stacklevel: int) -> bool:
+def warn_if_unlike(probe: Probe, rows: Rows, stacklevel: int) -> bool:
     """Return whether a recording is unlike those of training; warn if so."""
     found = deviations(probe, rows)
     familiarity = probability_of_largest(found, len(probe.training_recordings_.get("means", ())))
     if not familiarity < MIN_FAMILIARITY:
         return False
-    names = [*unit_statistics(units).columns, *probe.features]
+    names = [*rows.statistics, *probe.features]
     largest = ", ".join(
         f"{names[i]} {found[i]:+.1f} s.d." for i in np.argsort(-np.abs(found))[:_NAMED]
     )

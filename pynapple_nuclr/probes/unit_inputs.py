@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -49,6 +50,11 @@ def read_vectors(
         read["embedding"] = {name: _embedding(one, name, prefix) for name, one in named.items()}
     if set(inputs) & {"statistics", "both"}:
         read["statistics"] = {name: _statistics(one, name, epochs) for name, one in named.items()}
+    for name, one in named.items():
+        if isinstance(one, (nap.TsGroup, nap.TsdFrame)):
+            hashes = _activity_hashes(one)
+            for described in read.values():
+                described[name] = described[name].assign_coords(hashes)
     if len(read) == 2:  # compared on the same units: those with an embedding
         for name, vectors in read["embedding"].items():
             has_embedding = np.isfinite(vectors.values).all(axis=1, keepdims=True)
@@ -69,7 +75,7 @@ def _named(recordings: Any) -> dict[str, Any]:
 
 def _embedding(one: Any, name: str, prefix: str) -> xr.DataArray:
     if isinstance(one, (nap.TsGroup, nap.TsdFrame)):
-        return embeddings(one, prefix, name=name).assign_coords(_activity_hashes(one))
+        return embeddings(one, prefix, name=name)
     if not isinstance(one, (xr.Dataset, xr.DataArray)):
         raise TypeError(
             f"recording {name!r} is a {type(one).__name__}; expected an embedded TsGroup or "
@@ -103,8 +109,8 @@ def _statistics(one: Units, name: str, epochs: nap.IntervalSet | None) -> xr.Dat
         dims=("unit", "feature"),
         coords={
             "unit": np.asarray(table.index),
+            "feature": list(table.columns),
             **unit_coordinates(metadata),
-            **_activity_hashes(one),
         },
         name=STATISTICS,
         attrs={"encoder": STATISTICS},
@@ -117,8 +123,11 @@ def _activity_hashes(one: Units) -> dict[str, tuple[str, NDArray[np.uint64]]]:
     Vectors do not: they differ in the last digits between processors, and statistics with the time
     support, which a file may not keep.
     """
-    hashes = np.zeros(one.shape[1] if isinstance(one, nap.TsdFrame) else len(one), np.uint64)
-    for unit, text in unit_hashes(as_recording(one)).items():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever reads the activity warns of it
+        recording = as_recording(one)
+    hashes = np.zeros(recording.n_units, np.uint64)
+    for unit, text in unit_hashes(recording).items():
         hashes[unit] = int(text, 16)
     return {ACTIVITY: ("unit", hashes)}
 

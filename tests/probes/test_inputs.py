@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from embedded_groups import DIM, dataset, embedded
 
 from pynapple_nuclr.columns import embeddings
+from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.features import unit_statistics
-from pynapple_nuclr.probes import Probe, load_probe
+from pynapple_nuclr.probes import Probe, annotation, load_probe
 from pynapple_nuclr.probes.default_estimator import default_estimator
 
 
@@ -94,6 +96,8 @@ def test_epochs_are_those_of_the_statistics():
     probe.annotate(units, gaps="join", progress=False)  # of embed: nothing is embedded
     with pytest.raises(TypeError, match="no option epoch"):
         probe.annotate(units, epoch=early)
+    own = {"units", "encoder", "columns", "prefix"}  # of annotate, or set by the probe
+    assert set(inspect.signature(embed).parameters) - own == annotation._OPTIONS
 
 
 @pytest.mark.parametrize("inputs", ["statistics", "embedding"])

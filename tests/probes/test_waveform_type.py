@@ -76,6 +76,16 @@ def test_times_in_other_units_are_refused(probe, rat, factor):
     assert set(forced[COLUMN]) != {"unknown"}
 
 
+def test_times_in_other_units_are_warned_of_once(probe):
+    units = simulate("single", n_units=20, duration=60, seed=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        probe.annotate(times_multiplied(units, 1000.0))
+    said = [str(one.message) for one in caught]
+    assert sum("divide them by 1000" in one for one in said) == 1
+    assert sum("largest deviations: " in one for one in said) == 1
+
+
 def test_another_species_is_refused(probe, data_dir):
     name, units = next(iter(macaque(data_dir).items()))
     with pytest.warns(UserWarning, match="unlike the .* rate"):

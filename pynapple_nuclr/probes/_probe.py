@@ -195,7 +195,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             ``subject_id``, ``mouse_id``, ``rat_id`` that is filled in every recording.
             With ``X``: array-like (units,).
         verbose : bool
-            Print the cross-validated score.
+            Print the cross-validated score, and show a progress bar if it takes long.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             If a column is not there, the vectors come from several encoders, or there are fewer
             than two classes, or than two units of a class.
         """
-        n_folds = fit_probe(self, recordings, y, animals)
+        n_folds = fit_probe(self, recordings, y, animals, progress=verbose)
         if verbose:
             print(score_text(self, n_folds))
         if not self.above_chance_:

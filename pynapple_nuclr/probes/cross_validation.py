@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.utils.multiclass import check_classification_targets
+from tqdm import tqdm
 
 from pynapple_nuclr.calibration import (
     confidence_report,
@@ -28,6 +30,7 @@ Predicted = tuple[NDArray[Any], NDArray[np.float64] | None]
 _FOLDS_OF_UNITS = 5
 _FOLDS_OF_GROUPS = 10
 _INNER_FOLDS = 5
+_SECONDS_WITHOUT_BAR = 2
 
 
 class Key(NamedTuple):
@@ -103,12 +106,13 @@ def cross_validate(
     target: str = "y",
     calibrate: bool = False,
     n_shuffles: int = 100,
+    progress: bool = False,
 ) -> Score:
     """Predict every unit by a classifier that has not seen its animal, recording or itself.
 
     Of the candidates the one with the best out-of-fold predictions is chosen; in the score, that of
     each fold is chosen by the predictions of the other folds alone.
-    `labels, recordings` (units,), `animals` (units,).
+    `labels, recordings` (units,), `animals` (units,). `progress`: a bar, if it takes long.
     """
     # Folds and shuffles go by the units' data: the order in which they are given does not matter.
     columns = [column for one in candidates.values() for column in one.x.T]
@@ -121,7 +125,17 @@ def cross_validate(
     check_apart(folds, f"the probe of {target!r}", by, left_out)
     if warning:
         warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=4)
-    of_each = {key: _out_of_fold(one, labels, folds) for key, one in candidates.items()}
+    bar = tqdm(
+        total=len(candidates) * len(folds),
+        desc="cross-validating",
+        unit="fit",
+        delay=_SECONDS_WITHOUT_BAR,
+        disable=not progress,
+    )
+    with bar:
+        of_each = {
+            key: _out_of_fold(one, labels, folds, bar.update) for key, one in candidates.items()
+        }
     chosen, f1_of = _best(labels, of_each)
     predicted, probabilities = of_each[chosen]
     if len(candidates) > 1:
@@ -270,7 +284,12 @@ def _classes_in_one_group(labels: NDArray[Any], groups: NDArray[Any]) -> int:
     return sum(len(np.unique(groups[labels == one])) < 2 for one in np.unique(labels))
 
 
-def _out_of_fold(candidate: Candidate, labels: NDArray[Any], folds: Folds) -> Predicted:
+def _out_of_fold(
+    candidate: Candidate,
+    labels: NDArray[Any],
+    folds: Folds,
+    advance: Callable[[], Any] = lambda: None,
+) -> Predicted:
     """Return labels (units,) and probabilities (units, classes) by estimators of other folds."""
     x, estimator = candidate
     every = np.unique(labels)
@@ -283,6 +302,7 @@ def _out_of_fold(candidate: Candidate, labels: NDArray[Any], folds: Folds) -> Pr
         if len(classes) == 1:  # there is only this class to predict
             predicted[test] = classes[0]
             probabilities[test, columns[0]] = 1.0
+            advance()
             continue
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit warns of it
@@ -293,6 +313,7 @@ def _out_of_fold(candidate: Candidate, labels: NDArray[Any], folds: Folds) -> Pr
             predicted[test] = classes[of_fold.argmax(axis=1)]
         else:
             predicted[test] = fitted.predict(x[test])
+        advance()
     return predicted, probabilities if with_probabilities else None
 
 

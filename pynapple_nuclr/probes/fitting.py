@@ -26,7 +26,7 @@ def new_estimators(probe: Probe) -> dict[tuple[str | None, float | None], Any]:
     return {(weights, c): default_estimator(weights, c) for c, weights in settings}
 
 
-def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
+def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any, progress: bool) -> int:
     """Set the attributes of `Probe.fit`; return the number of folds."""
     check_parameters(probe)
     by_inputs, encoder = training_rows(probe, recordings, y, animals)
@@ -52,6 +52,7 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any) -> int:
         probe.target,
         probe.calibrate,
         probe.n_shuffles,
+        progress,
     )
     probe.inputs_, weights, _ = score.chosen
     probe.cv_inputs_ = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pynapple_nuclr.columns import embeddings
-from pynapple_nuclr.probes import Probe
+from pynapple_nuclr.probes import Probe, cross_validation
 
 
 @parametrize_with_checks([Probe("cell_type", estimator=GaussianNB(), n_shuffles=1)])
@@ -38,6 +39,17 @@ def test_parameters_are_untouched_and_clonable():
     assert copy.standardize == "recording"
     copy.set_params(estimator__C=2.0)
     assert estimator.C == 0.1
+
+
+def test_a_fit_that_takes_long_shows_a_bar(monkeypatch, capsys):
+    fitted()
+    assert "cross-validating" not in capsys.readouterr().err
+    monkeypatch.setattr(cross_validation, "_SECONDS_WITHOUT_BAR", 0)
+    Probe("cell_type", n_shuffles=1).fit(embedded(), verbose=False)
+    assert not capsys.readouterr().err
+    Probe("cell_type", n_shuffles=1).fit(embedded())
+    n_fits = 3 * 8 * 5  # inputs, settings of the classifier, folds
+    assert re.search(rf"cross-validating: 100%.* {n_fits}/{n_fits} ", capsys.readouterr().err)
 
 
 def test_arrays_and_groups_give_the_same_probe():

@@ -178,7 +178,7 @@ def test_a_short_recording_in_milliseconds_or_samples_is_warned_of(factor):
 
 def test_milliseconds_taken_for_seconds_are_warned_of(tiny_units, encoder):
     support = nap.IntervalSet(0, 4e5)
-    trains = {i: nap.Ts(np.linspace(10, 4e5 - 10, 2000)) for i in range(3)}
+    trains = {i: nap.Ts(np.linspace(10 + i, 4e5 - 10, 2000)) for i in range(3)}
     slow = nap.TsGroup(trains, time_support=support)
     config = EncoderConfig(
         **{

@@ -27,6 +27,8 @@ from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.embedding._budget import Budget
 from pynapple_nuclr.embedding.window_batches import EmbeddedWindows, embed_windows, pick_device
 from pynapple_nuclr.familiarity import compare, warn_if_unfamiliar
+from pynapple_nuclr.leakage.duplicates import repeated_units
+from pynapple_nuclr.leakage.fingerprints import unit_hashes
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.recording import Recording, Units, as_recording
 from pynapple_nuclr.stability import self_rank
@@ -41,6 +43,7 @@ MAX_POPULATION = 2_000
 _KEPT_VALUES = 250_000_000
 _KEPT_WINDOWS = 16
 _LONG = 60.0  # seconds of work that are announced
+_NAMED = 5  # copies whose ids a warning names
 
 
 def encode(
@@ -160,6 +163,7 @@ def encode_units(
 ) -> xr.Dataset:
     """Encode a recording, or each of its populations by itself."""
     recording = as_recording(units, name=name, epochs=epochs)
+    _warn_about_copies(recording)
     if by is None:
         dataset = _encode_population(recording, settings)
     else:
@@ -278,6 +282,21 @@ def warn_about_silent_units(dataset: xr.Dataset, column: str) -> None:
             f"embedding is NaN and {column} is 0",
             UserWarning,
             stacklevel=3,  # at the line that called embed or encode
+        )
+
+
+def _warn_about_copies(recording: Recording) -> None:
+    """Warn once, with the ids of the units whose activity is that of an earlier one."""
+    hashes = unit_hashes(recording)
+    copies = [list(hashes)[i] for i in repeated_units(hashes.values())]
+    if copies:
+        ids = ", ".join(str(one) for one in recording.unit_ids[copies[:_NAMED]])
+        more = " …" if len(copies) > _NAMED else ""
+        warnings.warn(
+            f"{recording.name}: {len(copies)} of {recording.n_units} units have the same activity "
+            f"as another one ({ids}{more}): leave copies out, or neurons count twice",
+            UserWarning,
+            stacklevel=4,  # at the line that called embed or encode
         )
 
 

@@ -66,6 +66,15 @@ def test_the_embedding_is_the_mean_over_windows_in_float64(tiny_units, encoder):
     assert dataset["start"].values[3] == 6.0
 
 
+def test_copies_of_units_are_named_in_a_warning(tiny_units, encoder):
+    trains = {unit: tiny_units[unit] for unit in tiny_units.index}
+    copied = nap.TsGroup(
+        trains | {50: trains[8], 51: trains[8]}, time_support=nap.IntervalSet(0, 60)
+    )
+    with pytest.warns(UserWarning, match=r"s: 2 of 14 units have the same activity .*\(50, 51\)"):
+        nap_nuclr.embed(copied, encoder, progress=False, name="s")
+
+
 def relabelled(units, order):
     """The same units in another order: unit i of the result is unit order[i] of `units`."""
     trains = {i: nap.Ts(units[units.index[j]].t) for i, j in enumerate(order)}

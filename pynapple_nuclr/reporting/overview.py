@@ -81,9 +81,23 @@ def _cautions(sessions: Mapping[str, Session]) -> list[str]:
     for name, one in sessions.items():
         for caution in one.cautions:
             about.setdefault(caution, []).append(name)
-    return [
+    return _copies(sessions) + [
         f"{'All' if len(names) == len(sessions) else ', '.join(names)}: {caution}"
         for caution, names in about.items()
+    ]
+
+
+def _copies(sessions: Mapping[str, Session]) -> list[str]:
+    """Return a caution for each recording that has the embeddings of an earlier one."""
+    first: dict[bytes, str] = {}
+    earlier = {
+        name: first.setdefault(np.asarray(one.neurons.vectors).tobytes(), name)
+        for name, one in sessions.items()
+    }
+    return [
+        f"{name} and {other} hold the same units: they are counted twice."
+        for name, other in earlier.items()
+        if name != other
     ]
 
 

@@ -42,6 +42,13 @@ def test_several_recordings_get_a_page_each_and_one_of_all(tmp_path):
         report([one, other], tmp_path / "b.html", name="x")
 
 
+def test_the_page_says_which_recordings_are_the_same(tmp_path):
+    recordings = {"a": embedded(12), "b": embedded(30), "copy of a": embedded(12)}
+    words = string_values(report(recordings, tmp_path / "all.html").read_text(encoding="utf-8"))
+    assert words.count("hold the same units") == 1
+    assert "copy of a and a hold the same units: they are counted twice" in words
+
+
 def test_a_probe_labels_what_a_file_does_not(tmp_path):
     write_units(embedded(30), tmp_path / "day1.nwb")
     fitted().save(tmp_path / "types.skops")

@@ -15,6 +15,7 @@ from pynapple_nuclr.io.spikeinterface import from_spikeinterface
 from pynapple_nuclr.nwb.read_report import ReadReport
 
 _log = logging.getLogger("pynapple_nuclr")
+_GIVE_RATE = "give it: read_units(…, sampling_frequency=30000)"
 _CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")  # curated; else as they were sorted
 
 
@@ -57,6 +58,8 @@ def read_phy(
             "expected a cluster for each spike"
         )
     rate = _sampling_frequency(folder) if sampling_frequency is None else sampling_frequency
+    if not rate > 0:
+        raise ValueError(f"{folder} has the sampling frequency {rate} Hz; expected more than 0")
     known = _cluster_table(folder)
     fired = np.unique(clusters)
     table = known.reindex(fired)
@@ -64,7 +67,7 @@ def read_phy(
         table["quality"] = table["group"]
     groups = _count(table["group"]) if "group" in table else ""
     if cells == "accepted" and "group" in table:
-        table = table[table["group"] != "noise"]
+        table = table[table["group"].astype(str).str.lower() != "noise"]
     ids = table.index.to_numpy()
     noise, silent = len(fired) - len(ids), len(known.index.difference(fired))
     if not len(ids):
@@ -127,25 +130,41 @@ def _sampling_frequency(folder: Path) -> float:
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition("=")
-            if name.strip().lower() == "sample_rate":
-                return float(ast.literal_eval(value.split("#")[0].strip()))
-    raise ValueError(
-        f"{folder} has no sample_rate in params.py; give it: read_units(…, "
-        "sampling_frequency=30000)"
-    )
+            # Some write a type ("sample_rate: float"), or end the line with a semicolon.
+            if name.split(":")[0].strip().lower() == "sample_rate":
+                text = value.split("#")[0].strip().rstrip(";")
+                try:
+                    return float(ast.literal_eval(text))
+                except (ValueError, TypeError, SyntaxError):
+                    raise ValueError(
+                        f"{path}: sample_rate is {text}, which is no number; {_GIVE_RATE}"
+                    ) from None
+    raise ValueError(f"{folder} has no sample_rate in params.py; {_GIVE_RATE}")
 
 
 def _cluster_table(folder: Path) -> pd.DataFrame:
     """Read what is known of the clusters, a row each: of phy's one table, or of all there are."""
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".tsv", ".csv"))
     complete = [path for path in paths if path.stem == "cluster_info"]
+    # Old versions of phy call the key of their own table "id"; elsewhere that may be anything.
+    keys = ("cluster_id", "id") if complete else ("cluster_id",)
     table = pd.DataFrame(index=pd.Index([], dtype=np.int64))
     for path in complete or paths:
-        one = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
-        key = next((name for name in ("cluster_id", "id") if name in one), None)
-        if key is None:
-            continue
-        one = one.drop_duplicates(key).set_index(key)
-        new = [name for name in one if name not in table]
-        table = table.join(one[new], how="outer")
+        one = _rows_of_clusters(path, keys)
+        if one is not None:
+            table = table.join(one[[name for name in one if name not in table]], how="outer")
+        elif path.stem.startswith("cluster"):
+            _log.warning("%s has no column cluster_id, and is not read", path)
     return table
+
+
+def _rows_of_clusters(path: Path, keys: tuple[str, ...]) -> pd.DataFrame | None:
+    """Read a table by the first of the keys that it has; None without any."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        header = file.readline().strip()
+    separator = "\t" if "\t" in header else ","  # phy 1 wrote tabs into .csv
+    names = [name.strip('"') for name in header.split(separator)]
+    key = next((one for one in keys if one in names), None)
+    if key is None:
+        return None
+    return pd.read_csv(path, sep=separator).drop_duplicates(key).set_index(key)

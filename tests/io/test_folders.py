@@ -72,6 +72,36 @@ def test_groups_and_labels_are_kept(case, tmp_path):
     assert set(read_recording(folder, cells="all").index) == {4, 7, 9}
 
 
+def test_tables_are_read_by_what_is_in_them(tmp_path, caplog):
+    groups = {"cluster_id": [4, 7, 9], "group": ["good", "mua", "Noise"]}
+    folder = kilosort(tmp_path / "phy 1", {"cluster_groups.csv": groups})  # with tabs, as phy 1
+    (folder / "trials.csv").write_text("id,reward\n4,1\n7,0\n9,1\n")
+    (folder / "cluster_notes.tsv").write_text("cluster\tnote\n4\tnice\n")
+    units = read_units(folder)
+    assert units["group"].tolist() == ["good", "mua"]
+    assert {"reward", "note"}.isdisjoint(units.metadata_columns)
+    assert "cluster_notes.tsv has no column cluster_id, and is not read" in caplog.text
+    assert "trials" not in caplog.text
+    (folder / "cluster_groups.csv").write_text("cluster_id,group\n4,noise\n7,mua\n9,good\n")
+    assert read_units(folder).index.tolist() == [7, 9]
+
+
+@pytest.mark.parametrize("line", ["30000.;", "3e4  # Hz", "30_000"])
+def test_a_sampling_rate_is_a_number(line, tmp_path):
+    folder = kilosort(tmp_path / "ks", params=f"sample_rate = {line}\n")
+    assert read_units(folder).time_support.end[0] < 1
+
+
+@pytest.mark.parametrize("line", ["fs", "None", "float(30000)", "30000.0/1", "("])
+def test_a_sampling_rate_that_is_no_number_is_asked_for(line, tmp_path):
+    folder = kilosort(tmp_path / "ks", params=f"fs = 1000.\nsample_rate = {line}\n")
+    with pytest.raises(ValueError, match=r"params\.py: sample_rate is .* no number; give it"):
+        read_units(folder)
+    with pytest.raises(ValueError, match=r"sampling frequency 0 Hz; expected more than 0"):
+        read_units(folder, sampling_frequency=0)
+    assert len(read_units(folder, sampling_frequency=1000)) == 3
+
+
 def test_a_folder_before_curation_and_epochs(tmp_path):
     folder = kilosort(tmp_path / "ks", clusters="spike_templates.npy")
     whole = read_recording(folder)

@@ -43,6 +43,7 @@ MAX_POPULATION = 2_000
 _KEPT_VALUES = 250_000_000
 _KEPT_WINDOWS = 16
 _LONG = 60.0  # seconds of work that are announced
+_GROUPS = "electrode_group"  # the column of NWB's units
 _NAMED = 5  # copies whose ids a warning names
 
 
@@ -168,6 +169,7 @@ def encode_units(
         dataset = _encode_population(recording, settings)
     else:
         parts = recording.split(by)
+        _warn_about_one_population(recording, by, len(parts))
         datasets = [_encode_population(part, settings) for _, part in parts]
         order = np.argsort(np.concatenate([indices for indices, _ in parts]))
         dataset = xr.concat(datasets, "unit", data_vars="minimal", combine_attrs="drop_conflicts")
@@ -295,6 +297,19 @@ def _warn_about_copies(recording: Recording) -> None:
         warnings.warn(
             f"{recording.name}: {len(copies)} of {recording.n_units} units have the same activity "
             f"as another one ({ids}{more}): leave copies out, or neurons count twice",
+            UserWarning,
+            stacklevel=4,  # at the line that called embed or encode
+        )
+
+
+def _warn_about_one_population(recording: Recording, by: str, n_populations: int) -> None:
+    """Warn if a column names one probe where the groups of electrodes are several."""
+    groups = recording.metadata.get(_GROUPS)
+    n_groups = 0 if groups is None else groups.astype(str).nunique()
+    if n_populations == 1 < n_groups:
+        warnings.warn(
+            f"{recording.name}: all units have the same {by!r}, so they are one population; they "
+            f"are of {n_groups} groups of electrodes: by={_GROUPS!r} embeds each on its own",
             UserWarning,
             stacklevel=4,  # at the line that called embed or encode
         )

@@ -109,3 +109,11 @@ def test_pretrain_takes_each_population_as_a_recording():
     config = EncoderConfig(window_duration=2.0, **SMALL)
     trained = nap_nuclr.pretrain({"day1": units}, config, by="probe", steps=1, progress=False)
     assert trained.card["training"]["recordings"] == 2
+
+
+def test_a_column_that_does_not_split_is_said_where_another_would(encoder):
+    _, units = two_probes()
+    groups = list(units["probe"])
+    units.set_info(probe=["one device"] * 24, electrode_group=groups)
+    with pytest.warns(UserWarning, match="one population; .* 2 groups .* by='electrode_group'"):
+        nap_nuclr.embed(units, encoder, by="probe", progress=False)

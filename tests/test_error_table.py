@@ -176,6 +176,26 @@ def test_a_short_recording_in_milliseconds_or_samples_is_warned_of(factor):
         nap_nuclr.unit_statistics(short)
 
 
+def test_minutes_in_which_no_unit_fires_are_warned_of():
+    units = nap_nuclr.simulate("context", n_units=20, duration=100, seed=0)
+    trains = {i: np.append(units[i].t, 18_000.0) if i == 0 else units[i].t for i in units.index}
+    stray = nap.TsGroup({i: nap.Ts(train) for i, train in trains.items()})
+    says = "no unit fires from 100 to 17999 s, 99% of its time.*units.restrict"
+    with pytest.warns(UserWarning, match=says):
+        nap_nuclr.unit_statistics(stray)
+    support = nap.IntervalSet([0, 400], [100, 500])
+    moved = {i: np.concatenate([units[i].t, units[i].t + 400]) for i in units.index}
+    twice = nap.TsGroup({i: nap.Ts(train) for i, train in moved.items()})
+    with pytest.warns(UserWarning, match=r"from 100 to (399|400) s, 60% of its time"):
+        nap_nuclr.unit_statistics(twice)
+    few = {i: nap.Ts(moved[i]) for i in (0, 1)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nap_nuclr.unit_statistics(stray, epochs=nap.IntervalSet(0, 100))
+        nap_nuclr.unit_statistics(twice.restrict(support))
+        nap_nuclr.unit_statistics(nap.TsGroup(few))  # a place cell or two may well be silent
+
+
 def test_milliseconds_taken_for_seconds_are_warned_of(tiny_units, encoder):
     support = nap.IntervalSet(0, 4e5)
     trains = {i: nap.Ts(np.linspace(10 + i, 4e5 - 10, 2000)) for i in range(3)}

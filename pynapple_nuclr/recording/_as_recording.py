@@ -16,6 +16,9 @@ from pynapple_nuclr.recording.spike_layout import pack_spikes, place_intervals
 
 _SHORTEST = 0.5  # s: an interval as short as this is among the first hundreds of any recording
 _INTERVALS, _UNITS, _SPIKES_EACH = 300, 50, 500
+_POPULATION = 5  # units that are not silent together by chance, or with the animal's place
+_SILENCE, _BIN = 60.0, 1.0  # s: without any spike, and its resolution
+_EXPECTED = 1000  # spikes in such a silence, at the rate of the rest
 _SLOWEST_FRAME = 5.0  # s: imaging of whole brains takes up to 3 s a frame; 200 Hz are 5 ms
 
 Units: TypeAlias = nap.TsGroup | nap.TsdFrame
@@ -112,6 +115,7 @@ def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) 
             f"{max(t[-1] for t in fired):g} s"
         )
     _warn_if_not_seconds(group, trains, name)
+    _warn_of_silence(trains, used, name)
     support = np.asarray(group.time_support.values, dtype=np.float64)
     begins = place_intervals(support, n_spikes, len(ids))
     times, offsets = pack_spikes(trains, begins)
@@ -218,3 +222,39 @@ def _warn_if_not_seconds(
             UserWarning,
             stacklevel=2,
         )
+
+
+def _warn_of_silence(
+    trains: Sequence[NDArray[np.float64]], epochs: NDArray[np.float64], name: str
+) -> None:
+    """Warn of a minute or more without a spike of any unit: probably nothing was recorded."""
+    silences = [
+        _longest_silence(trains, *epoch) for epoch in epochs.tolist() if np.ptp(epoch) > _SILENCE
+    ]
+    if len(trains) < _POPULATION or not silences:
+        return
+    first, last = max(silences, key=np.ptp)
+    seconds, total = last - first, float(np.diff(epochs, axis=1).sum())
+    expected = sum(map(len, trains)) / max(total - seconds, _BIN) * seconds
+    if seconds >= _SILENCE and expected > _EXPECTED:
+        warnings.warn(
+            f"recording {name!r}: no unit fires from {first:.0f} to {last:.0f} s, "
+            f"{seconds / total:.0%} of its time, which counts as silence; if nothing was recorded "
+            "then, leave it out: epochs=, or units.restrict",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _longest_silence(
+    trains: Sequence[NDArray[np.float64]], start: float, end: float
+) -> tuple[float, float]:
+    """Return the longest time in an epoch without a spike of any unit."""
+    fires = np.zeros(int((end - start) / _BIN) + 1, dtype=bool)
+    for train in trains:
+        first, last = np.searchsorted(train, start), np.searchsorted(train, end, side="right")
+        fires[((train[first:last] - start) / _BIN).astype(np.int64)] = True
+    edges = np.concatenate([[-1], np.flatnonzero(fires), [len(fires)]])
+    longest = int(np.argmax(np.diff(edges)))
+    begin, stop = (edges[longest] + 1) * _BIN, edges[longest + 1] * _BIN
+    return start + begin, min(start + stop, end)

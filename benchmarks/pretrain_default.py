@@ -37,7 +37,6 @@ HELD_OUT_FISH = ("fish15", "fish16", "fish17", "fish18")
 SIZE = {"dim": 64, "heads": 4, "head_dim": 16}
 TRAINING = {
     "learning_rate": 1e-3,
-    "precision": "bf16-mixed",
     "patience": 1000,
     "keep_checks": True,
     "seed": 0,

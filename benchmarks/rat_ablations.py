@@ -48,7 +48,6 @@ TRAINING: dict[str, Any] = {
     "batch_size": 4,
     "max_units": 96,
     "learning_rate": 1e-3,
-    "precision": "bf16-mixed",
     "patience": 1000,  # equally many pairs for all
     "checks": 3,
     "progress": False,

@@ -62,6 +62,17 @@ _PEAK_COLUMNS = (
     "electrode_id",
     "channel",
 )
+_LOCAL_COLUMNS = (
+    "local_index",
+    "probe_channel_number",
+    "channel_id",
+    "channel_number",
+    "channel_index",
+    "channel",
+    "rel_id",
+)
+"""Columns of the electrodes that may count them within their group."""
+_MOST_ABSENT = 0.1  # share of peaks whose electrode the table lacks, and its ids count all the same
 GROUP_NAME = "Name of the electrode group of the unit"
 """Describes the column ``group_name`` of `write_units`, read back as ``electrode_group``."""
 
@@ -78,7 +89,7 @@ def unit_origin(
     n_units = len(table.id)
     if not n_units:
         return {}
-    electrodes, rows = _electrodes(nwbfile, table, columns)
+    electrodes, rows = _electrodes(nwbfile, table, columns, notes)
     groups = _groups(nwbfile, table, electrodes, rows)
     own = _by_name([name for name in table.colnames if name in columns])
     sources: list[tuple[str, Texts]] = [
@@ -149,7 +160,7 @@ def _probes(
 
 
 def _electrodes(
-    nwbfile: Any, table: Any, columns: Mapping[str, NDArray[Any]]
+    nwbfile: Any, table: Any, columns: Mapping[str, NDArray[Any]], notes: ReadNotes
 ) -> tuple[Any, list[NDArray[np.int64]]]:
     """Return the table of electrodes, and those of each unit (its peak channel if known)."""
     electrodes, rows = None, [np.empty(0, np.int64)] * len(table.id)
@@ -174,7 +185,7 @@ def _electrodes(
         return None, rows
     n = len(electrodes.id)
     rows = [row[(row >= 0) & (row < n)] for row in rows]
-    peaks = peaks or _peaks(electrodes, columns, rows)
+    peaks = peaks or _peaks(table, electrodes, columns, rows, notes)
     for i, peak in enumerate(peaks or []):
         if len(peak) and 0 <= peak[0] < n:
             rows[i] = peak
@@ -182,20 +193,124 @@ def _electrodes(
 
 
 def _peaks(
-    electrodes: Any, columns: Mapping[str, NDArray[Any]], rows: Rows
+    table: Any, electrodes: Any, columns: Mapping[str, NDArray[Any]], rows: Rows, notes: ReadNotes
 ) -> list[NDArray[np.int64]] | None:
-    """Return the row of the peak channel of each unit, by its id in the table of electrodes."""
+    """Return the rows of the peak channel of each unit; None if it is not clear which they are.
+
+    Its number is an id in the table of electrodes, or counts within the unit's group; what does
+    not fit the groups of the units is not used.
+    """
     there = _by_name(columns)
     name = next((there[one] for one in _PEAK_COLUMNS if one in there), None)
     if name is None or columns[name].dtype.kind not in "iuf":
         return None
-    ids = {int(one): row for row, one in enumerate(read_values(electrodes.id.data))}
-    peaks = []
-    for value, own in zip(columns[name], rows, strict=True):
-        row = ids.get(int(value), -1) if np.isfinite(value) else -1
-        is_known = row >= 0 and (not len(own) or row in own)  # else it counts otherwise
-        peaks.append(np.array([row] if is_known else [], dtype=np.int64))
-    return peaks
+    numbers = columns[name].astype(np.float64)
+    numbers[~(numbers >= 0)] = np.nan  # -1: none
+    names = texts_of(electrodes, "group_name")
+    groups = np.full(len(electrodes.id), "", dtype=object) if names is None else names
+    places = _places(table, groups, rows)
+    local = _local_numbers(electrodes, groups)
+    if _can_check(numbers, places, groups, local):
+        peaks = _peaks_by_id(read_values(electrodes.id.data), numbers, places, rows)
+        if peaks is None:
+            peaks = _peaks_in_group(local, numbers, places, rows)
+        if peaks is not None:
+            return peaks
+    if np.isfinite(numbers).any():
+        notes.left_out.append(
+            f"column {name!r} of the units: it is not clear which of the {len(groups)} electrodes "
+            "it means, so no region or probe is taken from it"
+        )
+    return None
+
+
+def _places(table: Any, groups: Texts, rows: Rows) -> list[NDArray[np.int64]]:
+    """Return where the peak of each unit can be: in its group, else its electrodes, else all."""
+    members = {group: np.flatnonzero(groups == group) for group in set(groups)}
+    if "electrode_group" in table.colnames:
+        nothing = np.empty(0, np.int64)
+        return [members.get(str(one.name), nothing) for one in table["electrode_group"][:]]
+    everywhere = np.arange(len(groups))
+    of_units = [set(groups[own]) for own in rows]
+    return [
+        members[next(iter(names))] if len(names) == 1 else own if names else everywhere
+        for names, own in zip(of_units, rows, strict=True)
+    ]
+
+
+def _local_numbers(electrodes: Any, groups: Texts) -> list[NDArray[np.float64]]:
+    """Return how electrodes may be counted within their group: by columns, then by order."""
+    there = _by_name(electrodes.colnames)
+    stored = [
+        np.asarray(read_values(electrodes[there[name]].data))
+        for name in _LOCAL_COLUMNS
+        if name in there and np.size(electrodes[there[name]].data) == len(groups)
+    ]
+    order = np.empty(len(groups))
+    for group in set(groups):
+        order[groups == group] = np.arange((groups == group).sum())
+    numbers = [one.ravel().astype(np.float64) for one in stored if one.dtype.kind in "iuf"]
+    return [*(one for one in numbers if np.isfinite(one).any()), order]
+
+
+def _can_check(
+    numbers: NDArray[np.float64], places: Rows, groups: Texts, local: Sequence[Any]
+) -> bool:
+    """Return whether it can be told if peaks are ids or count within a group."""
+    known = np.isfinite(numbers)
+    if len(set(groups)) < 2 or not known.any():
+        return True
+    if all(len(set(places[i])) < len(groups) for i in np.flatnonzero(known).tolist()):
+        return True
+    # Larger than any number within a group: then they can only be ids.
+    repeated = [one for one in local if len(np.unique(one)) < len(one)]
+    return bool(numbers[known].max() > max((np.nanmax(one) + 1 for one in repeated), default=0))
+
+
+def _peaks_by_id(
+    ids: NDArray[Any], numbers: NDArray[np.float64], places: Rows, rows: Rows
+) -> list[NDArray[np.int64]] | None:
+    """Return the electrodes of these ids; None if they are of other groups, or not there."""
+    found = _looked_up(ids, numbers, places)
+    missed = np.isfinite(numbers) & np.array([len(one) != 1 for one in found])
+    absent = missed & ~np.isin(numbers, ids)
+    if (missed & ~absent).any() or absent.sum() > _MOST_ABSENT * np.isfinite(numbers).sum():
+        return None
+    return [one if _is_of(one, own) else one[:0] for one, own in zip(found, rows, strict=True)]
+
+
+def _peaks_in_group(
+    local: Sequence[NDArray[np.float64]], numbers: NDArray[np.float64], places: Rows, rows: Rows
+) -> list[NDArray[np.int64]] | None:
+    """Return the electrodes with these numbers in their group; None if not all of them fit."""
+
+    def fits(found: Rows) -> bool:
+        return all(
+            len(one) == 1 and _is_of(one, own)
+            for one, own, number in zip(found, rows, numbers, strict=True)
+            if np.isfinite(number)
+        )
+
+    *columns, order = local
+    for counted in columns:
+        if fits(found := _looked_up(counted, numbers, places)):
+            return found
+    from_0_and_1 = [_looked_up(order + first, numbers, places) for first in (0, 1)]
+    fitting = [found for found in from_0_and_1 if fits(found)]
+    # If both fit, a unit has both neighbours: a region only where they agree.
+    return [np.concatenate(of_unit) for of_unit in zip(*fitting, strict=True)] or None
+
+
+def _looked_up(
+    counted: NDArray[Any], numbers: NDArray[np.float64], places: Rows
+) -> list[NDArray[np.int64]]:
+    """Return the electrodes of each place that have its number; none for NaN."""
+    return [place[counted[place] == number] for place, number in zip(places, numbers, strict=True)]
+
+
+def _is_of(rows: NDArray[np.int64], own: NDArray[np.int64]) -> bool:
+    """Return whether rows are among the unit's electrodes, where these are known."""
+    return not len(own) or bool(np.isin(rows, own).all())
 
 
 def _groups(nwbfile: Any, table: Any, electrodes: Any, rows: Rows) -> list[list[Any]]:

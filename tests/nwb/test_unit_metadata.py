@@ -69,6 +69,59 @@ def test_region_of_a_unit(tmp_path, name):
     assert report.region is not None
 
 
+PEAKS = {
+    # peaks, what is known of each unit, ids or a column of the electrodes → regions, is it used
+    "within the probe": ([2, 5, 0, 5], "group", None, ["A", "A", "B", "C"], True),
+    "within the probe, from 1": ([2, 6, 1, 6], "group", None, ["A", "A", "B", "C"], True),
+    "from 0 or 1, where both agree": ([1, 1, 2, 5], "group", None, ["A", "A", "B", "C"], True),
+    "from 0 or 1, where they do not": ([1, 1, 3, 5], "group", None, ["A", "A", "", "C"], True),
+    "by a column": ([1, 6, 3, 6], "group", [6, 5, 4, 3, 2, 1] * 2, ["A", "A", "C", "B"], True),
+    "within the probe of electrodes": (
+        [2, 5, 0, 5],
+        "electrodes",
+        None,
+        ["A", "A", "B", "C"],
+        True,
+    ),
+    "in the whole table": ([2, 5, 6, 11], "group", None, ["A", "A", "B", "C"], True),
+    "ids as of Allen": ([902, 905, 906, 911], None, 900, ["A", "A", "B", "C"], True),
+    "ids as of Allen, one absent": ([902, 905, 906, -1], None, 900, ["A", "A", "B", ""], True),
+    "in the whole table, larger than a probe": ([2, 5, 6, 11], None, 0, ["A", "A", "B", "C"], True),
+    "nothing to compare with": ([2, 5, 0, 5], None, None, [""] * 4, False),
+    "not in the group": ([2, 5, 0, 50], "group", None, [""] * 4, False),
+}
+
+
+@pytest.mark.parametrize("name", PEAKS)
+def test_a_peak_channel_counts_in_the_table_or_in_its_probe(tmp_path, name):
+    """Two probes of 6 electrodes: the first lies in A, the second with 3 each in B and C."""
+    peaks, known, of_electrodes, expected, is_used = PEAKS[name]
+    nwbfile = session()
+    groups = [
+        nwbfile.create_electrode_group(f"probe{i}", "x", "unknown", nwbfile.create_device(f"d{i}"))
+        for i in range(2)
+    ]
+    first = of_electrodes if isinstance(of_electrodes, int) else 0
+    for i, place in enumerate("AAAAAABBBCCC"):
+        nwbfile.add_electrode(id=first + i, location=place, group=groups[i // 6])
+    if isinstance(of_electrodes, list):
+        nwbfile.electrodes.add_column("local_index", "of the probe", data=of_electrodes)
+    nwbfile.add_unit_column("peak_channel", "of the largest waveform")
+    for i, times in enumerate(trains(4)):
+        own = {
+            "group": {"electrode_group": groups[i // 2]},
+            "electrodes": {"electrodes": list(range(6 * (i // 2), 6 * (i // 2) + 6))},
+            None: {},
+        }
+        nwbfile.add_unit(spike_times=times, peak_channel=peaks[i], **own[known])
+    path = write(nwbfile, tmp_path / "x.nwb")
+    (units, report), said = quietly(read_units_and_report, path)
+    assert units["location"].tolist() == expected and not said
+    if is_used and min(peaks) >= 0:
+        assert units["probe"].tolist() == ["d0", "d0", "d1", "d1"]
+    assert any("column 'peak_channel' of the units" in one for one in report.left_out) != is_used
+
+
 # --- texts and numbers ---------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
 from pynapple_nuclr.nwb.row_metadata import describe_units
-from pynapple_nuclr.nwb.traces import choose_cells, one_value_each, report_of
+from pynapple_nuclr.nwb.traces import alive_rois, choose_cells, one_value_each, report_of
 
 _FILES = {"fluorescence": "F.npy", "dff": "F.npy", "events": "spks.npy", "background": "Fneu.npy"}
 
@@ -61,7 +61,7 @@ def read_suite2p(
         if (folder / "Fneu.npy").is_file():
             neuropil = _array(folder / "Fneu.npy", (n_rois, n_frames)).T[:, kept]
         traces = delta_f_over_f(traces, neuropil, times, str(folder))
-    alive = ~np.isnan(traces).all(axis=0)
+    alive = alive_rois(traces, np.ones(len(kept), dtype=bool), kept, str(folder))
     frame = nap.TsdFrame(times, traces[:, alive], columns=kept[alive])
     ours = {"signal": signal, "roi_table": folder.name}
     describe_units(frame, {name: np.repeat(text, alive.sum()) for name, text in ours.items()})

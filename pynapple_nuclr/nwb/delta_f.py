@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pynapple_nuclr.windows.frame_times import frame_periods, runs_of_frames
@@ -25,12 +26,11 @@ def delta_f_over_f(
 ) -> NDArray[np.float32]:
     """Return ΔF/F: F − 0.7 Fneu, relative to a running 8th percentile over 60 s.
 
-    The baseline crosses no interruption of the imaging. ROIs whose baseline is not positive
-    throughout have no ΔF/F: they become NaN, with one warning.
+    The baseline crosses no interruption of the imaging, and frames without a value (NaN) have no
+    part in it: they stay NaN. ROIs whose baseline is not positive throughout have no ΔF/F: they
+    become NaN, with one warning; if that is so of all ROIs, it is a ValueError.
     `fluorescence, neuropil` (frames, ROIs), `times` (frames,) → (frames, ROIs).
     """
-    from scipy.ndimage import percentile_filter
-
     traces = np.asarray(fluorescence, dtype=np.float32)
     if neuropil is not None:
         traces = traces - np.float32(NEUROPIL) * np.asarray(neuropil, dtype=np.float32)
@@ -40,23 +40,36 @@ def delta_f_over_f(
         period = float(np.median(frame_periods(times[first:until]))) if until - first > 1 else 1.0
         size = min(max(round(SECONDS / period), 1), len(part))
         for roi in range(traces.shape[1]):  # one axis at a time: fast in scipy
-            baseline[first:until, roi] = percentile_filter(
-                part[:, roi], PERCENTILE, size=size, mode="nearest"
-            )
+            baseline[first:until, roi] = _running_percentile(part[:, roi], size)
     subtracted = "nothing subtracted" if neuropil is None else f"{NEUROPIL:g} x neuropil subtracted"
     logger.warning(
         "%s: dF/F was made of the fluorescence, %s, relative to the running %g. percentile of %g s",
         *(where, subtracted, PERCENTILE, SECONDS),
     )
-    impossible = ~(baseline > 0).all(axis=0)
+    impossible = (~(baseline > 0) & np.isfinite(traces)).any(axis=0)
     if impossible.any():
-        warnings.warn(
+        message = (
             f"{where}: {int(impossible.sum())} of {traces.shape[1]} ROIs have a baseline that is "
-            "not positive, so no dF/F; is it fluorescence as it was recorded?",
-            UserWarning,
-            stacklevel=4,  # whoever called read_traces
+            "not positive, so no dF/F; is it fluorescence as it was recorded?"
         )
+        if impossible.all():
+            raise ValueError(f"{message} To read it as it is, give signal='fluorescence'")
+        warnings.warn(message, UserWarning, stacklevel=4)  # whoever called read_traces
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = (traces - baseline) / baseline
     relative[:, impossible] = np.nan
     return np.asarray(relative, dtype=np.float32)
+
+
+def _running_percentile(trace: NDArray[np.float32], size: int) -> NDArray[Any]:
+    """Return the baseline (frames,) of a trace, of those frames that have a value."""
+    from scipy.ndimage import percentile_filter
+
+    if np.isfinite(trace).all():
+        return np.asarray(percentile_filter(trace, PERCENTILE, size=size, mode="nearest"))
+    # One NaN would change a minute of that filter. pandas leaves NaN out, but takes longer.
+    before = size // 2
+    padded = pd.Series(np.pad(trace, before, mode="edge"))
+    windows = padded.rolling(size, center=True, min_periods=1)
+    running = windows.quantile(PERCENTILE / 100, interpolation="nearest")
+    return running.to_numpy()[before : before + len(trace)]

@@ -117,7 +117,7 @@ def traces_and_report(
         background = _values(found[neuropil], frames, is_transposed) if neuropil else None
         values = delta_f_over_f(values, background, times, where)[first:last]
     ids = read_values(table.id.data)[rows]
-    alive = _alive(values, verdict.kept, ids, where)
+    alive = alive_rois(values, verdict.kept, ids, where)
     kept = verdict.kept & alive
     traces = nap.TsdFrame(
         times[first:last],
@@ -215,11 +215,16 @@ def choose_cells(
     return verdict
 
 
-def _alive(
+def alive_rois(
     values: NDArray[Any], kept: NDArray[np.bool_], ids: NDArray[Any], where: str
 ) -> NDArray[np.bool_]:
     """Return which ROIs (ROIs,) have any value at all; warn of the others that count as cells."""
     dead = np.isnan(values).all(axis=0)
+    if not (kept & ~dead).any():
+        raise ValueError(
+            f"{where}: all of the {int(kept.sum())} ROIs to read are NaN throughout; expected ROIs "
+            "with values; signal= reads another signal, where there is one"
+        )
     if (dead & kept).any():
         names = ", ".join(map(str, ids[dead & kept][:5]))
         warnings.warn(

@@ -184,10 +184,53 @@ def test_dff_of_the_file_comes_before_one_that_is_made(tmp_path):
 
 
 def test_a_baseline_that_is_not_positive_has_no_dff(tmp_path):
-    path = imaged(tmp_path / "x.nwb", series=[("Fluorescence", "F")], offset=-1.5)
+    nwbfile = session()
+    add_traces(
+        nwbfile, roi_table(nwbfile, 3), ANY - [0, 1.5, 0], container="Fluorescence", name="F"
+    )
+    path = write(nwbfile, tmp_path / "x.nwb")
     with pytest.warns(UserWarning, match=r"baseline that is not positive|NaN throughout") as caught:
-        read_traces(path, signal="dff")
+        assert read_traces(path, signal="dff").columns.tolist() == [0, 2]
     assert len(caught) == 2
+    path = imaged(tmp_path / "y.nwb", series=[("Fluorescence", "F")], offset=-1.5)
+    with pytest.raises(ValueError, match=r"y\.nwb.*3 of 3 ROIs .* give signal='fluorescence'"):
+        read_traces(path, signal="dff")
+
+
+def test_rois_of_which_none_has_a_value_are_refused(tmp_path):
+    nwbfile = session()
+    add_traces(nwbfile, roi_table(nwbfile, 3), ANY * np.nan)
+    with pytest.raises(ValueError, match=r"x\.nwb: .*all of the 3 ROIs to read are NaN through"):
+        read_traces(write(nwbfile, tmp_path / "x.nwb"))
+
+
+WITHOUT_VALUE = {  # frames of 6000 at 10 Hz
+    "a pause of 2 s": np.arange(700, 720),
+    "a pause of 30 s": np.arange(700, 1000),
+    "every 100th": np.arange(0, 6000, 100),
+    "the first": np.arange(5),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_VALUE)
+def test_frames_without_a_value_change_no_other_dff(case, tmp_path):
+    """Once one NaN changed the baseline of a minute around it."""
+    seconds = np.arange(6000) / 10
+    noise = np.random.default_rng(0).normal(0, 5, (6000, 3))
+    raw = 200 + 40 * np.sin(2 * np.pi * seconds / 400)[:, None] + noise
+    missing = raw.copy()
+    missing[WITHOUT_VALUE[case], :2] = np.nan
+    frames = []
+    for name, data in (("whole", raw), ("missing", missing)):
+        nwbfile = session()
+        table = roi_table(nwbfile, 3)
+        add_traces(nwbfile, table, data, container="Fluorescence", name="F")
+        frames.append(read_traces(write(nwbfile, tmp_path / f"{name}.nwb"), signal="dff").values)
+    whole, read = frames
+    assert np.array_equal(np.isnan(read), np.isnan(missing))
+    there = ~np.isnan(read)
+    assert np.abs(read - whole)[there].max() < 0.02  # the noise is 0.025
+    np.testing.assert_array_equal(read[:, 2], whole[:, 2])
 
 
 INVALID = {  # intervals of a recording of 0 to 3.9 s → what is left

@@ -125,7 +125,7 @@ def _units(
     else:
         support, notes.time_from = parts, "first to last spike of each part of the clock"
     if support is None:
-        support = _from_spikes(trains, chosen, notes)
+        support = _from_spikes(trains, chosen, epochs, notes)
     if chosen is not None:
         support = _within_epochs(support, chosen, epochs, notes)
     if parts is None:
@@ -166,9 +166,9 @@ def _check_ids(ids: Any, source: Any) -> None:
 
 
 def _from_spikes(
-    trains: list[Any], epochs: nap.IntervalSet | None, notes: ReadNotes
+    trains: list[Any], chosen: nap.IntervalSet | None, asked: Any, notes: ReadNotes
 ) -> nap.IntervalSet:
-    """Return the time from the first spike to the last, as pynapple does."""
+    """Return the time from the first spike to the last, as pynapple does; or epochs within it."""
     spikes = np.concatenate([np.empty(0), *trains])
     if len(np.unique(spikes)) < 2:
         raise ValueError(
@@ -177,9 +177,24 @@ def _from_spikes(
         )
     notes.time_from = "first to last spike"
     support = nap.IntervalSet(spikes.min(), spikes.max())
-    if epochs is None or not len(epochs) or not len(intersect(support, epochs)):
+    if chosen is None or not len(chosen) or not len(intersect(support, chosen)):
         return support
-    return epochs  # as they are: the spikes would cut the first and the last
+    # Those in it stay as they are: the first and the last spike would cut them.
+    is_in = (chosen.end >= spikes.min()) & (chosen.start <= spikes.max())
+    if not is_in.all():
+        notes.warn(
+            f"{(~is_in).sum()} of {len(is_in)} intervals {_name_of(asked)!r} do not overlap the "
+            f"recording, which is {support.start[0]:g} to {support.end[-1]:g} s (first to last "
+            "spike), and are left out",
+            left_out=f"{(~is_in).sum()} of {len(is_in)} intervals {_name_of(asked)!r}: before the "
+            "first spike, or after the last",
+        )
+    return chosen[is_in]
+
+
+def _name_of(asked: Any) -> str:
+    """Return what messages call the intervals that were asked for."""
+    return asked if isinstance(asked, str) else "epochs"
 
 
 def _within_epochs(
@@ -188,7 +203,7 @@ def _within_epochs(
     """Cut the time support to epochs; ValueError if they share no time."""
     within = intersect(support, chosen)
     if not len(within):
-        name = asked if isinstance(asked, str) else "epochs"
+        name = _name_of(asked)
         raise ValueError(
             f"{notes.source}: the intervals {name!r} do not overlap the recording, which is "
             f"{support.start[0]:g} to {support.end[-1]:g} s; {show_intervals(name, chosen.values)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pynapple as nap
 import pytest
 from foreign_files import quietly, trains, units_file
 
@@ -177,3 +178,21 @@ def test_trials_on_several_levels_are_read(tmp_path):
 
     path = units_file(tmp_path / "x.nwb", change=change, obs_intervals=[ALL] * 4)
     np.testing.assert_allclose(read_units(path, epochs="epochs").time_support.values, ALL)
+
+
+@pytest.mark.parametrize("asked", ["trials", "intervals"])
+def test_trials_without_recording_are_left_out(tmp_path, asked):
+    """Spikes are from 0 to 20 s: before and after them nothing was recorded, not silence."""
+    rows = np.array([[i, i + 2.0] for i in range(-20, 60, 4)])
+
+    def change(nwbfile):
+        for start, stop in rows:
+            nwbfile.add_trial(start_time=start, stop_time=stop)
+
+    path = units_file(tmp_path / "x.nwb", change=change)
+    epochs = "trials" if asked == "trials" else nap.IntervalSet(rows)
+    name = "trials" if asked == "trials" else "epochs"
+    units, said = quietly(read_units, path, epochs=epochs)
+    np.testing.assert_allclose(units.time_support.values, rows[5:10])  # whole, not cut
+    assert len(said) == 1 and f"x.nwb: 15 of 20 intervals '{name}' do not overlap" in said[0]
+    assert quietly(read_units, path, epochs=nap.IntervalSet(rows[5:10]))[1] == []

@@ -17,13 +17,15 @@ from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.values import check_stored, decode, has_any_length, read_values
 from pynapple_nuclr.recording import Units
 
+_READ_OTHERWISE = ("spike_times", "obs_intervals", "electrode_group")
+
 
 def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
     """Read the columns of an NWB table that hold one number, truth value or text per row.
 
-    Ragged columns, images, waveforms and references are not read at all; of one electrode a row,
-    the electrode's own columns are. Where a row names an electrode that the table has not, such
-    as -1, it has none (NaN or ""), with one warning a column.
+    Ragged columns, images, waveforms and references are not read at all (`columns_not_read` names
+    them); of one electrode a row, the electrode's own columns are. Where a row names an electrode
+    that the table has not, such as -1, it has none (NaN or ""), with one warning a column.
     """
     n_rows = len(table.id)
     columns: dict[str, NDArray[Any]] = {}
@@ -38,11 +40,11 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
         elif isinstance(column, VectorIndex):
             if isinstance(column.target, DynamicTableRegion):
                 _warn_of_absent(column.target)
-        elif name != "electrode_group" and np.shape(column.data) == (n_rows,) and n_rows:
+        elif name != "electrode_group" and _has_one_each(column, n_rows) and n_rows:
             check_stored(column.data)
             kind = getattr(getattr(column.data, "dtype", None), "kind", "")
             is_text = kind == "S" or has_any_length(column.data)
-            values = plain_values(read_values(column.data) if is_text else column[:])
+            values = plain_values(_flat(read_values(column.data) if is_text else column[:]))
             if values is not None:
                 columns[name] = values
     return columns | {
@@ -52,11 +54,25 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
     }
 
 
+def columns_not_read(table: Any, columns: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Return the names of the columns of an NWB table that are not among those that were read.
+
+    Not named are those that a reader takes otherwise: spikes, observed time, electrodes.
+    """
+    return [
+        name
+        for name in table.colnames
+        if name not in columns
+        and name not in _READ_OTHERWISE
+        and not isinstance(getattr(table[name], "target", table[name]), DynamicTableRegion)
+    ]
+
+
 def texts_of(table: Any, name: str) -> NDArray[Any] | None:
     """Return a column of texts (rows,) of a table; None if it has none of this name."""
-    if name not in table.colnames or np.shape(table[name].data) != (len(table.id),):
+    if name not in table.colnames or not _has_one_each(table[name], len(table.id)):
         return None
-    values = plain_values(read_values(table[name].data))
+    values = plain_values(_flat(read_values(table[name].data)))
     return values if values is not None and values.dtype == object else None
 
 
@@ -89,6 +105,17 @@ def plain_values(values: Any) -> NDArray[Any] | None:
     if all(isinstance(value, Number | np.bool_) for value in values):
         return np.array(values)
     return None
+
+
+def _has_one_each(column: Any, n_rows: int) -> bool:
+    """Return whether a column has one value a row: (rows,), or (rows, 1) as MATLAB stores it."""
+    shape = np.shape(column.data)
+    return shape[:1] == (n_rows,) and all(size == 1 for size in shape[1:])
+
+
+def _flat(values: Any) -> Any:
+    """Return values (rows,) of a column that has one a row."""
+    return np.reshape(values, -1) if len(np.shape(values)) > 1 else values
 
 
 def _is_there(rows: NDArray[np.int64], values: Any) -> NDArray[np.bool_]:

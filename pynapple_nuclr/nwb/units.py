@@ -21,7 +21,12 @@ from pynapple_nuclr.nwb.observed_time import (
 from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
 from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.read_report import ReadReport
-from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns, subject_of
+from pynapple_nuclr.nwb.row_metadata import (
+    columns_not_read,
+    describe_units,
+    scalar_columns,
+    subject_of,
+)
 from pynapple_nuclr.nwb.spike_trains import Clock, check_clock, clean_trains
 from pynapple_nuclr.nwb.trace_kinds import roi_responses
 from pynapple_nuclr.nwb.traces import traces_and_report
@@ -216,6 +221,8 @@ def _within_epochs(
 def _columns(nwbfile: Any, table: Any, notes: ReadNotes) -> dict[str, Any]:
     """Return the metadata of the units: their own, where they were recorded, whose they are."""
     columns = scalar_columns(table)
+    if names := columns_not_read(table, columns):
+        notes.left_out.append(f"columns {', '.join(names)}: not one number or text for each unit")
     if "group_name" in table.colnames and table["group_name"].description == GROUP_NAME:
         columns["electrode_group"] = columns.pop("group_name")
     columns |= unit_origin(nwbfile, table, columns, notes)

@@ -164,6 +164,52 @@ def test_texts_that_are_not_utf8(tmp_path, column, length):
         assert any("/units/label" in one and "Latin-1" in one for one in said)
 
 
+def test_columns_with_one_value_in_each_row_are_read(tmp_path):
+    """As MATLAB and the .npy files of ALF hold them: (units, 1)."""
+    nwbfile = session()
+    add_electrodes(nwbfile, ["CA1"] * 4)
+    for i, times in enumerate(trains()):
+        nwbfile.add_unit(spike_times=times, electrodes=[i])
+    columns = {
+        "region": np.array([["CA1"], ["CA1"], ["CA3"], [""]]),
+        "depth": np.arange(4.0)[:, None],
+        "is_good": np.array([[True], [False], [True], [True]]),
+        "pair": np.zeros((4, 2)),
+        "template": np.zeros((4, 30, 5)),
+    }
+    for name, values in columns.items():
+        nwbfile.units.add_column(name, name, data=values)
+    nwbfile.units.add_column("lengths", "ragged", data=[[1.0], [2.0], [3.0], [4.0]], index=True)
+    path = write(nwbfile, tmp_path / "x.nwb")
+    (units, report), said = quietly(read_units_and_report, path)
+    assert not said and units["region"].tolist() == ["CA1", "CA1", "CA3", ""]
+    assert units["location"].tolist() == ["CA1", "CA1", "CA3", "CA1"]
+    assert units["depth"].tolist() == [0, 1, 2, 3]
+    assert units["is_good"].tolist() == [True, False, True, True]
+    assert not {"pair", "template", "lengths", "electrodes"} & set(units.metadata_columns)
+    assert report.left_out == (
+        "columns pair, template, lengths: not one number or text for each unit",
+    )
+
+
+@pytest.mark.parametrize("column", ["location", "group_name"])
+def test_columns_of_electrodes_with_one_value_in_each_row_are_read(tmp_path, column):
+    nwbfile = session()
+    add_electrodes(nwbfile)
+    for i, times in enumerate(trains()):
+        nwbfile.add_unit(spike_times=times, electrodes=[i])
+    path = write(nwbfile, tmp_path / "x.nwb")
+    with h5py.File(path, "r+") as file:
+        table = file["general/extracellular_ephys/electrodes"]
+        attributes, values = dict(table[column].attrs), table[column][:]
+        del table[column]
+        table.create_dataset(column, data=values[:, None], dtype=h5py.string_dtype())
+        table[column].attrs.update(attributes)
+    units = read_units(path)
+    assert units["location"].tolist() == ["CA1", "CA1", "CA3", "CA3"]
+    assert units["electrode_group"].tolist() == ["CA1", "CA1", "CA3", "CA3"]
+
+
 @pytest.mark.parametrize("wrong", [[np.nan], [np.inf, -np.inf], [np.nan] * 50])
 def test_spike_times_that_are_no_numbers(tmp_path, wrong):
     times = [one.copy() for one in trains()]

@@ -51,8 +51,12 @@ def kind_of(series: Any) -> Kind:
 
 def choose_series(
     found: dict[str, Any], source: Any, name: str | None = None, signal: str | None = None
-) -> tuple[str, Any]:
-    """Return path and series: that of a name, or the first of the preferred (or given) kind."""
+) -> tuple[str, Any, bool]:
+    """Return path, series, and whether ΔF/F is to be made of it.
+
+    It is the series of a name, which must be of the kind `signal` if that is given; or the first
+    of the preferred (or given) kind. Where ΔF/F is asked for, fluorescence will do.
+    """
     if not found:
         raise ValueError(
             f"{source} has no traces of ROIs (RoiResponseSeries with data); expected a file of "
@@ -60,25 +64,39 @@ def choose_series(
         )
     listed = ", ".join(f"{path} ({kind_of(series)})" for path, series in found.items())
     if name is not None:
-        wanted = f"/{name.strip('/')}/"
-        named = [path for path in found if wanted in f"/{path}/"]
-        exact = [path for path in named if f"/{path}/".endswith(wanted)]
-        if len(exact or named) != 1:
-            how_many = "more than one series" if named else "no series"
-            raise ValueError(f"{source} has {how_many} of the name {name!r}; it has {listed}")
-        (path,) = exact or named
-        return path, found[path]
-    for kind in PREFERRED if signal is None else (signal,):
+        path = _path_of_name(found, source, name, listed)
+        held = kind_of(found[path])
+        is_made = signal == "dff" and held == "fluorescence"
+        if signal not in (None, held) and not is_made:
+            raise ValueError(
+                f"{source}: {path} holds {held}, not signal={signal!r}; leave signal out to read "
+                f"it as it is, or name another series: {listed}"
+            )
+        return path, found[path], is_made
+    is_made = signal == "dff" and not any(kind_of(one) == "dff" for one in found.values())
+    wanted = "fluorescence" if is_made else signal
+    for kind in PREFERRED if wanted is None else (wanted,):
         of_kind = [path for path in found if kind_of(found[path]) == kind]
         of_kind.sort(key=lambda path: not _has(_CORRECTED, path))
         if of_kind:
             if len(found) > 1:
                 level = logging.WARNING if len(of_kind) > 1 else logging.INFO
                 logger.log(level, "%s: reading %s of %s", source, of_kind[0], listed)
-            return of_kind[0], found[of_kind[0]]
-    if signal is not None:
-        raise ValueError(f"{source} has no series of the kind signal={signal!r}; it has {listed}")
+            return of_kind[0], found[of_kind[0]], is_made
+    if wanted is not None:
+        raise ValueError(f"{source} has no series of the kind signal={wanted!r}; it has {listed}")
     raise ValueError(f"{source} has only {listed}; to read one all the same, give its name=")
+
+
+def _path_of_name(found: dict[str, Any], source: Any, name: str, listed: str) -> str:
+    """Return the path that ends with a name, or else has it as a part; there must be one."""
+    wanted = f"/{name.strip('/')}/"
+    named = [path for path in found if wanted in f"/{path}/"]
+    exact = [path for path in named if f"/{path}/".endswith(wanted)]
+    if len(exact or named) != 1:
+        how_many = "more than one series" if named else "no series"
+        raise ValueError(f"{source} has {how_many} of the name {name!r}; it has {listed}")
+    return (exact or named)[0]
 
 
 def check_signal(signal: str | None) -> None:

@@ -91,8 +91,7 @@ def traces_and_report(
     check_signal(signal)
     nwbfile, source, notes = file.nwbfile, str(file), ReadNotes(file)
     found = roi_responses(nwbfile)
-    is_made = signal == "dff" and not any(kind_of(one) == "dff" for one in found.values())
-    path, series = choose_series(found, source, name, "fluorescence" if is_made else signal)
+    path, series, is_made = choose_series(found, source, name, signal)
     where = f"{source}: {path}"
     rows = read_values(series.rois.data).astype(np.int64)
     table = series.rois.table

@@ -204,6 +204,29 @@ def test_rois_of_which_none_has_a_value_are_refused(tmp_path):
         read_traces(write(nwbfile, tmp_path / "x.nwb"))
 
 
+OF_THREE = [("Fluorescence", "F"), ("Fluorescence", "Deconvolved"), ("DfOverF", "own")]
+
+
+@pytest.mark.parametrize("n_series", [2, 3])  # without ΔF/F in the file, and with it
+def test_dff_is_made_of_the_series_named(n_series, tmp_path):
+    path = imaged(tmp_path / "x.nwb", series=OF_THREE[:n_series])
+    traces = read_traces(path, name="F", signal="dff")
+    assert set(traces["signal"]) == {"dff"}
+    assert np.median(traces.values) > 0.2  # of values from 1 to 2; of the events, 11 to 12, 0.04
+    with pytest.raises(ValueError, match=r"Deconvolved holds events, not signal='dff'; leave sig"):
+        read_traces(path, name="Deconvolved", signal="dff")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("F", "fluorescence"), ("own", "dff")])
+def test_a_series_named_must_be_of_the_signal(name, kind, tmp_path):
+    path = imaged(tmp_path / "x.nwb", series=OF_THREE)
+    first = 10 * [one for _, one in OF_THREE].index(name)
+    for signal in (None, kind):
+        np.testing.assert_allclose(read_traces(path, name=name, signal=signal), ANY + first)
+    with pytest.raises(ValueError, match=rf"{name} holds {kind}, not signal='events'.*another se"):
+        read_traces(path, name=name, signal="events")
+
+
 WITHOUT_VALUE = {  # frames of 6000 at 10 Hz
     "a pause of 2 s": np.arange(700, 720),
     "a pause of 30 s": np.arange(700, 1000),

@@ -12,6 +12,7 @@ import pynapple as nap
 from numpy.typing import NDArray
 from pynwb.epoch import TimeIntervals
 
+from pynapple_nuclr.nwb.neuron_tables import location
 from pynapple_nuclr.nwb.read_notes import ReadNotes, warn_user
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
@@ -200,15 +201,9 @@ def named_epochs(
     """Return epochs; those given by name from the tables of intervals of an open file."""
     if not isinstance(epochs, str):
         return epochs
-    tables = {
-        table.name: table for table in nwbfile.objects.values() if isinstance(table, TimeIntervals)
-    }
-    if epochs not in tables:
-        raise ValueError(
-            f"{source} has no intervals {epochs!r}; it has {', '.join(tables) or 'none'}"
-        )
+    table = _choose_intervals(nwbfile, source, epochs)
     rows = np.column_stack(
-        [read_values(tables[epochs][name].data) for name in ("start_time", "stop_time")]
+        [read_values(table[name].data) for name in ("start_time", "stop_time")]
     ).astype(np.float64)
     whole = np.isfinite(rows).all(axis=1) & (rows[:, 1] > rows[:, 0])
     if problem := _problem_of(rows, whole):
@@ -219,6 +214,35 @@ def named_epochs(
             "an end and are left out"
         )
     return interval_set(rows[whole])
+
+
+def _choose_intervals(nwbfile: Any, source: Any, name: str) -> Any:
+    """Return the table of intervals of this name or place; of several, the one in /intervals."""
+    tables = {
+        location(one): one for one in nwbfile.objects.values() if isinstance(one, TimeIntervals)
+    }
+    wanted = name.strip("/")
+    found = sorted(place for place in tables if f"/{place}".endswith(f"/{wanted}"))
+    if not found:
+        names = [one.name for one in tables.values()]
+        listed = [place if names.count(one.name) > 1 else one.name for place, one in tables.items()]
+        raise ValueError(
+            f"{source} has no intervals {name!r}; it has {', '.join(listed) or 'none'}"
+        )
+    usual = [place for place in found if place in (wanted, f"intervals/{wanted}")]
+    if len(usual or found) > 1:
+        raise ValueError(
+            f"{source} has several tables of intervals {name!r}: {', '.join(found)}; expected the "
+            f"place of one: epochs={found[0]!r}"
+        )
+    chosen, *_ = usual or found
+    others = [place for place in found if place != chosen]
+    if others and chosen != wanted:
+        warn_user(
+            f"{source}: the intervals {chosen!r} are used; there are also {', '.join(others)}: "
+            f"epochs={others[0]!r} takes those"
+        )
+    return tables[chosen]
 
 
 def show_intervals(name: str, rows: NDArray[np.float64]) -> str:

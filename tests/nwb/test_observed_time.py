@@ -8,6 +8,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 from foreign_files import quietly, trains, units_file
+from pynwb.epoch import TimeIntervals
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.nwb.units import read_recording, read_units
@@ -196,3 +197,41 @@ def test_trials_without_recording_are_left_out(tmp_path, asked):
     np.testing.assert_allclose(units.time_support.values, rows[5:10])  # whole, not cut
     assert len(said) == 1 and f"x.nwb: 15 of 20 intervals '{name}' do not overlap" in said[0]
     assert quietly(read_units, path, epochs=nap.IntervalSet(rows[5:10]))[1] == []
+
+
+def file_with_trials_at(path, *places):
+    """A table of trials at each place: the k-th has one trial, from k to k + 5 s."""
+
+    def change(nwbfile):
+        for i, place in enumerate(places):
+            table = TimeIntervals(name="trials", description="x")
+            table.add_interval(start_time=float(i), stop_time=i + 5.0)
+            if place == "intervals":
+                nwbfile.trials = table
+            else:
+                nwbfile.create_processing_module(place, "x").add(table)
+
+    return units_file(path, change=change, obs_intervals=[ALL] * 4)
+
+
+def test_of_two_tables_of_trials_that_of_the_session_is_read(tmp_path):
+    path = file_with_trials_at(tmp_path / "x.nwb", "behavior", "intervals", "passive")
+    units, said = quietly(read_units, path, epochs="trials")
+    np.testing.assert_allclose(units.time_support.values, [[1, 6]])
+    assert len(said) == 1 and "'intervals/trials' are used" in said[0]
+    assert all(f"processing/{place}/trials" in said[0] for place in ("behavior", "passive"))
+    for i, place in enumerate(("processing/behavior", "intervals", "/processing/passive")):
+        units, said = quietly(read_units, path, epochs=f"{place}/trials")
+        np.testing.assert_allclose(units.time_support.values, [[i, i + 5]])
+        assert not said
+    with pytest.raises(ValueError, match=r"no intervals 'trial'; it has .*intervals/trials"):
+        read_units(path, epochs="trial")
+
+
+def test_of_two_tables_of_trials_elsewhere_the_place_is_asked_for(tmp_path):
+    path = file_with_trials_at(tmp_path / "x.nwb", "behavior", "passive")
+    with pytest.raises(ValueError, match=r"x\.nwb has several .*epochs='processing/behavior/t"):
+        read_units(path, epochs="trials")
+    units, said = quietly(read_units, path, epochs="passive/trials")
+    np.testing.assert_allclose(units.time_support.values, [[1, 6]])
+    assert not said

@@ -60,7 +60,7 @@ def read_suite2p(
         neuropil = None
         if (folder / "Fneu.npy").is_file():
             neuropil = _array(folder / "Fneu.npy", (n_rois, n_frames)).T[:, kept]
-        traces = delta_f_over_f(traces, neuropil, times, str(folder))
+        traces = delta_f_over_f(traces, neuropil, times, str(folder), "Fneu.npy")
     alive = alive_rois(traces, np.ones(len(kept), dtype=bool), kept, str(folder))
     frame = nap.TsdFrame(times, traces[:, alive], columns=kept[alive])
     ours = {"signal": signal, "roi_table": folder.name}

@@ -23,6 +23,7 @@ def delta_f_over_f(
     neuropil: NDArray[Any] | None,
     times: NDArray[np.float64],
     where: str,
+    neuropil_name: str | None = None,
 ) -> NDArray[np.float32]:
     """Return ΔF/F: F − 0.7 Fneu, relative to a running 8th percentile over 60 s.
 
@@ -41,7 +42,9 @@ def delta_f_over_f(
         size = min(max(round(SECONDS / period), 1), len(part))
         for roi in range(traces.shape[1]):  # one axis at a time: fast in scipy
             baseline[first:until, roi] = _running_percentile(part[:, roi], size)
-    subtracted = "nothing subtracted" if neuropil is None else f"{NEUROPIL:g} x neuropil subtracted"
+    subtracted = "nothing subtracted"
+    if neuropil is not None:
+        subtracted = f"{NEUROPIL:g} x neuropil subtracted ({neuropil_name})"
     logger.warning(
         "%s: dF/F was made of the fluorescence, %s, relative to the running %g. percentile of %g s",
         *(where, subtracted, PERCENTILE, SECONDS),

@@ -19,6 +19,8 @@ PREFERRED: tuple[Kind, ...] = ("dff", "fluorescence", "events")
 _EVENTS = r"deconv\w*|events?|spikes?|spks?|inferred|inferredspikes|firing|oasis|mlspike|cascade"
 _DFF = r"(d|delta|δ)_?f_?(o|over)?_?(f|f0|f_0)|rel(ative)?_fluorescence"
 _BACKGROUND = r"f?_?neu|f?neuropils?|npil|f?backgrounds?|bg|bkg|baselines?|f0|surround|annulus"
+# Words, beside those of the background, by which F and its neuropil are named differently.
+_RECORDED = r"f|raw|fluorescence|rois?|responses?|series|traces?|signals?|data"
 _CORRECTED = r"(correct|subtract|remov|denois|detrend|demix)\w*|minus|without|free"
 
 
@@ -106,8 +108,11 @@ def check_signal(signal: str | None) -> None:
         raise ValueError(f"signal is {signal!r}; expected one of {kinds} or None")
 
 
-def neuropil_of(found: dict[str, Any], path: str) -> str | None:
-    """Return the path of the neuropil of a series: the background of the same ROIs."""
+def neuropil_of(found: dict[str, Any], source: Any, path: str) -> str | None:
+    """Return the path of the neuropil of a series: the background of the same ROIs.
+
+    Of several, as of two channels, it is the one whose path differs only in words of the kind.
+    """
     series = found[path]
     same = [
         other
@@ -118,7 +123,21 @@ def neuropil_of(found: dict[str, Any], path: str) -> str | None:
         and one.rois.table is series.rois.table
         and np.array_equal(one.rois.data[:], series.rois.data[:])
     ]
-    return same[0] if same else None
+    if len(same) < 2:
+        return same[0] if same else None
+    alike = [other for other in same if _other_words(other) == _other_words(path)]
+    if len(alike) != 1:
+        raise ValueError(
+            f"{source}: dF/F of {path} needs its neuropil, which may be any of {', '.join(same)}; "
+            "read both (without signal, by name=) and make dF/F yourself"
+        )
+    return alike[0]
+
+
+def _other_words(path: str) -> list[str]:
+    """Return the words of a path, without those of fluorescence and background."""
+    words = re.findall(r"[^\W\d_]+|\d+", _in_words(path))
+    return [word for word in words if not re.fullmatch(f"{_RECORDED}|{_BACKGROUND}", word)]
 
 
 def is_corrected(path: str) -> bool:
@@ -128,9 +147,13 @@ def is_corrected(path: str) -> bool:
 
 def _has(pattern: str, text: str) -> bool:
     """Return whether a text has a whole word of a pattern; "DfOverF" are three words."""
+    return re.search(rf"(^|_)({pattern})(_|$)", _in_words(text)) is not None
+
+
+def _in_words(text: str) -> str:
+    """Return the words of a text in lower case, joined by "_"."""
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
-    words = re.sub(r"[^a-z0-9δ]+", "_", text.replace("Δ", "δ").lower())
-    return re.search(rf"(^|_)({pattern})(_|$)", words) is not None
+    return re.sub(r"[^a-z0-9δ]+", "_", text.replace("Δ", "δ").lower())
 
 
 def _names(series: Any) -> list[str]:

@@ -110,11 +110,11 @@ def traces_and_report(
     frames, neuropil = slice(first, last), None
     if is_made:  # of all frames: the baseline of an epoch begins before it
         frames = slice(0, len(times))
-        neuropil = None if is_corrected(path) else neuropil_of(found, path)
+        neuropil = None if is_corrected(path) else neuropil_of(found, source, path)
     values = _values(series, frames, is_transposed)
     if is_made:
         background = _values(found[neuropil], frames, is_transposed) if neuropil else None
-        values = delta_f_over_f(values, background, times, where)[first:last]
+        values = delta_f_over_f(values, background, times, where, neuropil)[first:last]
     ids = read_values(table.id.data)[rows]
     alive = alive_rois(values, verdict.kept, ids, where)
     kept = verdict.kept & alive

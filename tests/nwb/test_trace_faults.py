@@ -227,6 +227,53 @@ def test_a_series_named_must_be_of_the_signal(name, kind, tmp_path):
         read_traces(path, name=name, signal="events")
 
 
+OF_TWO = {  # for each of two channels or planes: container and name of F, and of its neuropil
+    "NeuroConv, second channel": [
+        ("Fluorescence", "RoiResponseSeries", "Fluorescence", "Neuropil"),
+        ("Fluorescence", "RoiResponseSeriesChan2", "Fluorescence", "NeuropilChan2"),
+    ],
+    "channels": [
+        ("Fluorescence", "RoiResponseSeriesChan1Plane0", "Fluorescence", "NeuropilChan1Plane0"),
+        ("Fluorescence", "RoiResponseSeriesChan2Plane0", "Fluorescence", "NeuropilChan2Plane0"),
+    ],
+    "containers": [
+        ("Fluorescence", "red", "NeuropilTraces", "red"),
+        ("Fluorescence", "a_green", "NeuropilTraces", "a_green"),
+    ],
+    "numbers": [("Fluorescence", f"F{i}", "Fluorescence", f"Fneu_{i}") for i in (1, 2)],
+}
+
+
+def of_two_channels(path, names):
+    """ΔF/F is 0 throughout, if the right neuropil is taken away from 100."""
+    nwbfile = session()
+    table = roi_table(nwbfile, 3)
+    for i, (container, name, other, neuropil) in enumerate(names):
+        background = 40 + 10 * np.sin((1 + i) * np.arange(0, 100, 0.2))[:, None] * np.ones(3)
+        raw = 100 + 0.7 * background
+        add_traces(nwbfile, table, raw, container=container, name=name)
+        add_traces(nwbfile, table, background, container=other, name=neuropil)
+    return write(nwbfile, path)
+
+
+@pytest.mark.parametrize("case", OF_TWO)
+def test_neuropil_is_that_of_the_same_channel(case, tmp_path, caplog):
+    path = of_two_channels(tmp_path / "x.nwb", OF_TWO[case])
+    for container, name, other, neuropil in OF_TWO[case]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+            traces = read_traces(path, name=f"{container}/{name}", signal="dff")
+        np.testing.assert_allclose(traces.values, 0, atol=1e-5)
+        assert f"0.7 x neuropil subtracted (ophys/{other}/{neuropil})" in caplog.text
+
+
+def test_neuropil_that_may_be_of_either_channel_is_refused(tmp_path):
+    names = [("Fluorescence", f"F_{i}", "Fluorescence", f"Fneu_{7 * i}") for i in (1, 2)]
+    path = of_two_channels(tmp_path / "x.nwb", names)
+    with pytest.raises(ValueError, match=r"x\.nwb: dF/F of ophys/.*/F_1 needs.*Fneu_14, .*Fneu_7;"):
+        read_traces(path, name="F_1", signal="dff")
+
+
 WITHOUT_VALUE = {  # frames of 6000 at 10 Hz
     "a pause of 2 s": np.arange(700, 720),
     "a pause of 30 s": np.arange(700, 1000),

@@ -19,6 +19,8 @@ from pynapple_nuclr.nwb.values import read_ragged, read_values
 # Spikes outside of the observed time are of another clock if they are most of all, or if there
 # are many and much of the observed time has none, where at the rate of the rest some should be.
 _MOST, _MANY, _COVERED, _SOME = 0.8, 0.1, 0.8, 10
+# Fewer intervals than that may overlap, unless they differ by less than this part of their length.
+_FEW, _ALIKE = 10, 0.01
 
 
 def observed(
@@ -262,6 +264,8 @@ def _problem_of(rows: NDArray[np.float64], whole: NDArray[np.bool_]) -> str | No
         lacking = np.isnan(rows[:, 1]).all()
         return "no interval has an end" if lacking else "no interval has a start before an end"
     kept = rows[whole]
+    if len(kept) < _FEW and not _are_alike(kept):
+        return None  # a few epochs, such as a session and its baseline, may well overlap
     starts, stops = np.sort(kept, axis=0).T
     # Epochs of several levels overlap as well, but no moment lies in nearly all of them.
     at_once = np.arange(1, len(kept) + 1) - np.searchsorted(stops, starts, side="right")
@@ -269,3 +273,9 @@ def _problem_of(rows: NDArray[np.float64], whole: NDArray[np.bool_]) -> str | No
     if at_once.max() > max(1.5, 0.75 * len(kept)) and 3 * back >= len(kept) - 1 > 0:
         return "the intervals lie on top of each other, as if each began at 0 of its own time"
     return None
+
+
+def _are_alike(rows: NDArray[np.float64]) -> bool:
+    """Return whether a few intervals nearly coincide; of four or more their starts are enough."""
+    apart = np.ptp(rows, axis=0) / np.median(rows[:, 1] - rows[:, 0])
+    return bool(apart[0] < _ALIKE and (apart[1] < _ALIKE or len(rows) > 3))

@@ -149,6 +149,8 @@ NO_TRIALS = {
     "relative to each": [(0.0, 4.0)] * 40,
     "relative, of any length": [(-1.0, 3.0 + i % 3) for i in range(40)],
     "relative to a cue": [(0.1 * (7 * i % 5), 4.0) for i in range(40)],
+    "relative to each, a few": [(0.0, 4.0 + i) for i in range(4)],
+    "relative to each, two": [(0.0, 4.0)] * 2,
     "of no length": [(float(i), float(i)) for i in range(40)],
     "all at 0": [(0.0, 0.0)] * 40,
     "without an end": [(float(i), np.nan) for i in range(40)],
@@ -172,9 +174,18 @@ def test_trials_that_are_not_in_the_time_of_the_session(tmp_path, name):
             read(path, epochs="trials")
 
 
-def test_trials_on_several_levels_are_read(tmp_path):
+OVERLAPPING = {
+    "levels": [(0.0, 20.0), (0.0, 10.0), (10.0, 20.0), (0.0, 5.0), (5.0, 10.0)],
+    "the session and its baseline": [(0.0, 20.0), (0.0, 8.0)],
+    "two that follow": [(0.0, 12.0), (8.0, 20.0), (8.0, 14.0)],
+    "the session among its parts": [(0.0, 4.0), (0.0, 20.0), (4.0, 20.0)],
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPPING)
+def test_epochs_that_overlap_are_read(tmp_path, name):
     def change(nwbfile):
-        for start, stop in [(0.0, 20.0), (0.0, 10.0), (10.0, 20.0), (0.0, 5.0), (5.0, 10.0)]:
+        for start, stop in OVERLAPPING[name]:
             nwbfile.add_epoch(start_time=start, stop_time=stop)
 
     path = units_file(tmp_path / "x.nwb", change=change, obs_intervals=[ALL] * 4)

@@ -17,10 +17,14 @@ VERDICTS = (
     ("accepted", "isaccepted", "accept", "roiaccepted", "rejected", "isrejected", "reject"),
     ("keep", "kept", "keeproi"),
     ("validroi", "valid", "isvalid", "roivalid", "invalid", "isinvalid"),
+    ("isgood", "exclude", "excluded", "isexcluded"),
     ("status", "roistatus", "cellstatus", "label", "roilabel", "curation", "manualcuration"),
 )
 _OF_ANYTHING = {"label", "roilabel", "status"}  # may hold anything else: then nothing is logged
 _AGAINST = {"rejected", "isrejected", "reject", "invalid", "isinvalid"}  # true: not a cell
+_AGAINST |= {"exclude", "excluded", "isexcluded"}
+# These may be verdicts, but also the kind of a cell or how good it is: they are named, not applied.
+_PERHAPS = {"issoma", "classification", "quality", "roiquality", "cellprobability", "cellprob"}
 # Words, in lower case, without spaces and underscores.
 _YES = r"1|1\.0|true|t|yes|y|(is)?cells?|neuron|accept|accepted|keep|kept|valid|good|pass"
 _NO = (
@@ -66,7 +70,7 @@ def accepted_rois(columns: Mapping[str, NDArray[Any]], n_rois: int) -> Verdict:
         for name, values in sorted(usable.items(), key=lambda one: plain_name(one[0]) in _AGAINST):
             found.append((name, values))
     if not found:
-        return Verdict(np.ones(n_rois, dtype=bool), None, tuple(remarks))
+        return Verdict(np.ones(n_rois, dtype=bool), None, (*remarks, *_not_applied(columns)))
     column, values = found[0]
     kept = ~(values <= 0.5)  # NaN: without a verdict
     for other, others in found[1:]:
@@ -79,6 +83,17 @@ def accepted_rois(columns: Mapping[str, NDArray[Any]], n_rois: int) -> Verdict:
     if unjudged := int(np.isnan(values).sum()):
         remarks.append(f"{unjudged} ROIs have no verdict in {column!r} and are read")
     return Verdict(kept, column, tuple(remarks))
+
+
+def _not_applied(columns: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Say of each column that would reject ROIs, were its name plain, how to apply it."""
+    judged = {name: verdicts(columns[name], name) for name in columns}
+    return [
+        f"column {name!r} is not applied, by which {int((values <= 0.5).sum())} of {len(values)} "
+        f"ROIs may be no cells; cells={name!r} leaves them out"
+        for name, values in judged.items()
+        if plain_name(name) in _PERHAPS and values is not None and (values <= 0.5).any()
+    ]
 
 
 def _is_undecided(judged: dict[str, NDArray[np.float64]]) -> bool:

@@ -43,6 +43,8 @@ ACCEPTANCE = {  # a table's columns, and which of its ROIs are cells
     "words": ({"curation": ["Cell", "not cell", "cell"]}, HERE),
     "truth values as text": ({"accepted": ["True", "False", "True"]}, HERE),
     "numbers as text": ({"keep": ["1", "0", "1"]}, HERE),
+    "good": ({"is_good": [1, 0, 1]}, HERE),
+    "exclude": ({"exclude": [False, True, False]}, HERE),
     "by hand": ({"valid": [1, -1, 1]}, HERE),
     "nobody judged": ({"Accepted": [0, 0, 0], "Rejected": [0, 0, 0]}, [True] * 3),
     "disagreement": ({"keep": [True] * 3, "accepted": HERE}, HERE),
@@ -88,6 +90,39 @@ def test_what_is_not_plain_is_said(columns, remark, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
         read_traces(imaged(tmp_path / "x.nwb", columns))
     assert remark in caplog.text
+
+
+PERHAPS = {  # of the second ROI it says that it is no cell
+    "is_soma": HERE,
+    "quality": ["good", "bad", "good"],
+    "classification": ["cell", "not cell", "cell"],
+    "cell_probability": [0.9, 0.1, 0.8],
+}
+
+
+@pytest.mark.parametrize("name", PERHAPS)
+def test_a_column_that_may_be_a_verdict_is_named(name, tmp_path, caplog):
+    path = imaged(tmp_path / "x.nwb", {name: PERHAPS[name]})
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        assert read_traces(path).shape == (40, 3)
+    assert caplog.text.count(f"column '{name}' is not applied, by which 1 of 3 ROIs may be") == 1
+    assert f"cells='{name}' leaves them out" in caplog.text
+    assert read_traces(path, cells=name).columns.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"quality": ["good", "good", "good"]},
+        {"quality": [3.2, 1.1, 0.3]},
+        {"classification": ["PV", "SST", "PV"]},
+        {"keep": [1, 1, 1], "is_soma": HERE},
+    ],
+)
+def test_a_column_that_rejects_nothing_is_not_named(columns, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        assert read_traces(imaged(tmp_path / "x.nwb", columns)).shape == (40, 3)
+    assert "applied" not in caplog.text
 
 
 def test_what_was_read_is_printed(tmp_path, capsys):

@@ -45,6 +45,8 @@ ACCEPTANCE = {  # a table's columns, and which of its ROIs are cells
     "numbers as text": ({"keep": ["1", "0", "1"]}, HERE),
     "good": ({"is_good": [1, 0, 1]}, HERE),
     "exclude": ({"exclude": [False, True, False]}, HERE),
+    "MATLAB": ({"iscell": [[1], [0], [1]]}, HERE),
+    "MATLAB, words": ({"status": [["accepted"], ["rejected"], ["accepted"]]}, HERE),
     "by hand": ({"valid": [1, -1, 1]}, HERE),
     "nobody judged": ({"Accepted": [0, 0, 0], "Rejected": [0, 0, 0]}, [True] * 3),
     "disagreement": ({"keep": [True] * 3, "accepted": HERE}, HERE),

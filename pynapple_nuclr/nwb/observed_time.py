@@ -19,6 +19,8 @@ from pynapple_nuclr.nwb.values import read_ragged, read_values
 # Spikes outside of the observed time are of another clock if they are most of all, or if there
 # are many and much of the observed time has none, where at the rate of the rest some should be.
 _MOST, _MANY, _COVERED, _SOME = 0.8, 0.1, 0.8, 10
+_TOUCH = 0.001  # seconds between two intervals of observed time that are one
+_OF_WRITE_UNITS = "Time support: when the units were observed."  # describes its table of epochs
 # Fewer intervals than that may overlap, unless they differ by less than this part of their length.
 _FEW, _ALIKE = 10, 0.01
 
@@ -36,8 +38,9 @@ def observed(
         return None, nothing
     parts = [part.astype(np.float64) for part in read_ragged(table["obs_intervals"])]
     cache: dict[bytes, nap.IntervalSet] = {}
+    as_set = interval_set if _is_of_write_units(table) else _joined
     own = [
-        cache.setdefault(part.tobytes(), interval_set(part)) if len(part) else None
+        cache.setdefault(part.tobytes(), as_set(part)) if len(part) else None
         for part in _usable(parts, notes)
     ]
     if not cache or _is_another_clock(own, trains, notes):
@@ -49,6 +52,15 @@ def observed(
     if len(cache) == 1:
         return next(iter(cache.values())), own
     return _common(list(cache.values()), notes), nothing
+
+
+def _is_of_write_units(table: Any) -> bool:
+    """Return whether `write_units` wrote the file: its intervals are the epochs that it was given.
+
+    Trials that follow at once stay apart there.
+    """
+    epochs = getattr(table.get_ancestor("NWBFile"), "epochs", None)
+    return epochs is not None and epochs.description == _OF_WRITE_UNITS
 
 
 def _with_file_range(
@@ -148,6 +160,15 @@ def interval_set(values: NDArray[np.float64]) -> nap.IntervalSet:
         return nap.IntervalSet(values)
 
 
+def _joined(values: NDArray[np.float64]) -> nap.IntervalSet:
+    """Return intervals (intervals, 2) in order, those that touch or overlap joined.
+
+    A recording that is stored by trial has no interruption between them; pynapple makes one of
+    1 microsecond.
+    """
+    return interval_set(values).merge_close_intervals(_TOUCH)
+
+
 def intersect(one: nap.IntervalSet, other: nap.IntervalSet) -> nap.IntervalSet:
     """Return the time that both have; empty, without pynapple's warning, if they share none."""
     with warnings.catch_warnings():
@@ -173,7 +194,7 @@ def without_invalid_times(
     stop = np.minimum(stop, support.end[-1] + 1.0)
     with warnings.catch_warnings():  # pynapple warns of an empty difference; we raise
         warnings.simplefilter("ignore")
-        left = support.set_diff(interval_set(np.column_stack((start, stop))[known]))
+        left = support.set_diff(_joined(np.column_stack((start, stop))[known]))
     gone = support.tot_length() - (left.tot_length() if len(left) else 0.0)
     if not len(left):
         raise ValueError(

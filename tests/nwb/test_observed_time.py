@@ -53,9 +53,51 @@ def test_spikes_outside_of_the_observed_time(tmp_path, name):
     assert any(words in one for one in said)
 
 
+TOUCHING = {
+    # microseconds between the intervals → are they one
+    "touch": (0, True),
+    "overlap": (-500, True),
+    "nearly touch": (900, True),
+    "are apart": (1100, False),
+}
+
+
+@pytest.mark.parametrize("name", TOUCHING)
+def test_observed_intervals_that_touch_are_one(tmp_path, name):
+    """A recording that is stored by trial, without gaps, was observed as a whole."""
+    apart, is_one = TOUCHING[name]
+    starts = np.arange(0, 20, 2.0)
+    intervals = np.column_stack((starts, starts + 2 - apart / 1e6))
+    path = units_file(tmp_path / "x.nwb", obs_intervals=[intervals] * 4)
+    units, _ = quietly(read_units, path)
+    expected = [[0.0, intervals[-1, 1]]] if is_one else intervals
+    np.testing.assert_allclose(units.time_support.values, expected, atol=1e-9)
+    if apart <= 0:  # no spike between them is lost
+        ends = intervals[-1, 1]
+        assert [len(one) for one in units.values()] == [(one <= ends).sum() for one in trains()]
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_trials_that_touch_stay_apart(tmp_path, observed):
+    """No window of a recording may cross from one trial into the next; also not once written."""
+    edges = np.arange(0, 21, 2.0)
+
+    def change(nwbfile):
+        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            nwbfile.add_trial(start_time=start, stop_time=stop)
+
+    known = {"obs_intervals": [ALL] * 4} if observed else {}
+    path = units_file(tmp_path / "x.nwb", change=change, **known)
+    units, said = quietly(read_units, path, epochs="trials")
+    assert len(units.time_support) == 10 and not said
+    again = read_units(nap_nuclr.write_units(units, tmp_path / "y.nwb"))
+    np.testing.assert_allclose(again.time_support.values, units.time_support.values, atol=1e-9)
+
+
 INVALID = {
     "one": ([(5.0, 8.0)], [[0, 5], [8, 20]]),
     "two, overlapping": ([(5.0, 8.0), (7.0, 9.0)], [[0, 5], [9, 20]]),
+    "two that touch": ([(5.0, 8.0), (8.0, 9.0)], [[0, 5], [9, 20]]),
     "at the start": ([(0.0, 4.0)], [[4, 20]]),
     "without an end": ([(15.0, np.nan)], [[0, 15]]),
 }

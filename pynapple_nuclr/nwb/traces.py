@@ -286,7 +286,7 @@ def _values(series: Any, frames: slice, is_transposed: bool) -> NDArray[Any]:
     check_stored(series.data)
     data = series.data[:, frames].T if is_transposed else series.data[frames]
     values = np.asarray(data).reshape(len(data), -1)
-    if values.dtype.kind != "f":
+    if values.dtype.kind != "f" or values.dtype.itemsize < 4:  # float16 ends at 65504
         values = values.astype(np.float32)
     if series.conversion != 1 or series.offset != 0:
         values = (values * series.conversion + series.offset).astype(values.dtype)

@@ -149,6 +149,12 @@ def test_conversion_and_starting_time(tmp_path):
     np.testing.assert_allclose(traces.t, 100 + np.arange(20) / 4)
 
 
+def test_half_precision_is_converted_before_it_is_multiplied(tmp_path):
+    raw = np.arange(60, dtype=np.float16).reshape(20, 3)
+    traces = read_traces(calcium_file(tmp_path / "x.nwb", raw, conversion=1e4))
+    np.testing.assert_allclose(traces.values, raw.astype(np.float64) * 1e4)
+
+
 def test_pauses_are_gaps_and_dropped_frames_are_not(tmp_path):
     times = np.arange(100) / 10
     times[40:] += 0.2  # two frames dropped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -103,6 +104,46 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
         rows = {"encoder": self.identity, "parameters": f"{self.n_parameters:,}"}
         rows |= self.config.relevant() | self.card.get("training", {})
         return html_table(rows)
+
+    def with_window(self, duration: float) -> Encoder:
+        """Return an encoder of the same weights that reads windows of another duration.
+
+        The bundled encoder "rats" was trained with windows of 10 s; read in windows of 30 s, it
+        finds units of other rats again a little more often (docs/how_much.md). A recording needs
+        epochs as long as a window. The hash is another one: embeddings of windows of different
+        durations cannot be compared.
+
+        Parameters
+        ----------
+        duration : float
+            Seconds, rounded to whole patches.
+
+        Returns
+        -------
+        Encoder
+            In evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            If the duration is below that of a patch.
+
+        Examples
+        --------
+        >>> import pynapple_nuclr as nap_nuclr
+        >>> encoder = nap_nuclr.load_encoder("rats").with_window(30)
+        >>> encoder.config.window_duration, encoder.config.patches
+        (30.0, 30)
+        """
+        config = self.config
+        patches = round(duration / config.patch_seconds)
+        if patches < 1:
+            raise ValueError(f"duration={duration} s is below a patch, {config.patch_seconds:g} s")
+        changes: dict[str, Any] = {"window_duration": patches * config.patch_duration}
+        if config.modality == "calcium":
+            changes = {"window_frames": patches * config.patch_frames}
+        state = self.state_dict()
+        return build_encoder(replace(config, **changes), state, name=self.name, card=self.card)
 
     def write(self, folder: Path, dtype: Stored = "float32") -> None:
         """Write the encoder's folder; the hash is that of the weights as stored."""

@@ -108,6 +108,26 @@ def test_the_encoder_of_rats_finds_units_of_a_rat_that_it_has_never_read(data_di
     assert found[0] > 1.3 * found[1]
 
 
+@pytest.mark.parametrize("name", ["rats", "calcium"])
+def test_the_same_weights_read_windows_of_another_duration(name):
+    encoder = load_encoder(name)
+    own = encoder.config.window_seconds
+    same, longer = encoder.with_window(own), encoder.with_window(3 * own)
+    assert same.identity == encoder.identity
+    assert longer.config.window_seconds == pytest.approx(3 * own)
+    assert longer.hash != encoder.hash and longer.card == encoder.card
+    for key, value in encoder.state_dict().items():
+        torch.testing.assert_close(longer.state_dict()[key], value, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="duration=0.1 s is below a patch"):
+        encoder.with_window(0.1)
+
+
+def test_a_window_of_another_duration_is_read(tiny_units):
+    encoder = load_encoder("rats").with_window(20)
+    dataset = encode(tiny_units, encoder, return_windows=True, progress=False)
+    assert dataset.sizes["window"] == 3 and dataset.attrs["encoder"] == encoder.identity
+
+
 def test_an_encoder_in_use_is_found_by_its_identity(encoder):
     assert find_encoder(encoder.identity) is encoder
     assert find_encoder(load_encoder().identity).hash == load_encoder().hash

@@ -1,4 +1,4 @@
-"""How many minutes, how many units, single or multi-unit: measured without labels.
+"""How many minutes, how many units, single or multi-unit, which window: measured without labels.
 
     python benchmarks/how_much.py --data ../shared/data
 
@@ -38,6 +38,7 @@ DRAWS = 200
 POPULATIONS = 4  # draws of ten units and of those recorded with them
 MINUTES = (0.5, 1.0, 2.0, 4.0)
 SIZES = (1, 10, 25, 50, 100)
+WINDOWS = (10.0, 20.0, 30.0, 60.0)
 Vectors = NDArray[np.float64]
 
 
@@ -120,11 +121,31 @@ def by_isolation(halves: Halves) -> dict[Any, float]:
     return {words: found(first, halves.second, of) for words, of in kinds.items()}
 
 
+def by_window(halves: Halves) -> dict[Any, float]:
+    """Return seconds of a window → how often units are found, by the same weights."""
+    everyone = np.ones(len(halves.units), dtype=bool)
+    shares = {}
+    for seconds in WINDOWS:
+        read = Halves(halves.units, halves.encoder.with_window(seconds))
+        shares[seconds] = found(read.first(np.inf), read.second, everyone)
+    return shares
+
+
 QUESTIONS: dict[str, tuple[str, Callable[[Halves], dict[Any, float]]]] = {
     "How many minutes": ("minutes", by_minutes),
     "How many units recorded together": ("units", by_population),
     "Single units or multi-unit activity": ("kind", by_isolation),
+    "How long a window": ("seconds", by_window),
 }
+
+
+NOTES = {
+    "How long a window": [
+        "The weights are the same, trained with windows of 10 s: "
+        '`load_encoder("rats").with_window(30)`.'
+    ]
+}
+"""Question → what has to be known to read its table."""
 
 
 def measure(data: Path, encoder: Encoder) -> dict[str, dict[Any, list[float]]]:
@@ -143,7 +164,7 @@ def measure(data: Path, encoder: Encoder) -> dict[str, dict[Any, list[float]]]:
 def draw(answers: dict[str, dict[Any, list[float]]], path: Path) -> None:
     """Draw one panel a question: every recording, and the mean."""
     figure, axes = plt.subplots(
-        1, len(answers), figsize=(9.5, 3.2), sharey=True, layout="constrained"
+        1, len(answers), figsize=(12.5, 3.2), sharey=True, layout="constrained"
     )
     for ax, (question, values) in zip(axes, answers.items(), strict=True):
         shares = np.array(list(values.values()))
@@ -167,14 +188,15 @@ def page(answers: dict[str, dict[Any, list[float]]], encoder: Encoder) -> str:
     """Return the page: figure and tables."""
     n = len(next(iter(next(iter(answers.values())).values())))
     parts = [
-        "# How many minutes, how many units",
+        "# How many minutes, how many units, which window",
         f"Written by `python benchmarks/how_much.py` on {datetime.date.today().isoformat()}, "
         f"{machine()}. Encoder `{encoder.identity}`; {n} recordings of ten to twelve minutes of "
         f"{' and '.join(HELD_OUT_RATS)}, on which it was not trained. A unit is looked for among "
         f"{RIVALS} units of the other half of its recording (chance {1 / RIVALS:g}). This "
         "says how repeatable embeddings are, not that a label is right.",
-        "![Share of units that find themselves, by minutes, by units recorded together, and for "
-        "single and multi-units; grey lines are recordings.](how_much.png)",
+        "![Share of units that find themselves, by minutes, by units recorded together, for single "
+        "and multi-units, and by the length of a window; grey lines are "
+        "recordings.](how_much.png)",
     ]
     for question, values in answers.items():
         rows = [
@@ -185,7 +207,7 @@ def page(answers: dict[str, dict[Any, list[float]]], encoder: Encoder) -> str:
             }
             for value, shares in values.items()
         ]
-        parts += [f"## {question}", markdown(rows)]
+        parts += [f"## {question}", markdown(rows), *NOTES.get(question, [])]
     return "\n\n".join(parts) + "\n"
 
 

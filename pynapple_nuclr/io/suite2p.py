@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,20 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
 from pynapple_nuclr.nwb.row_metadata import describe_units
-from pynapple_nuclr.nwb.traces import alive_rois, choose_cells, one_value_each, report_of
+from pynapple_nuclr.nwb.traces import (
+    alive_rois,
+    choose_cells,
+    imaged_time,
+    one_value_each,
+    report_of,
+)
+from pynapple_nuclr.windows.frame_times import MAX_GAP
+
+logger = logging.getLogger("pynapple_nuclr")
 
 _FILES = {"fluorescence": "F.npy", "dff": "F.npy", "events": "spks.npy", "background": "Fneu.npy"}
+_SETTINGS = ("ops.npy", "settings.npy", "db.npy")  # the first that has a setting decides
+_PAUSE = 1.0  # s between recordings that Suite2p joined; the time between them is not known
 
 
 def is_suite2p_folder(path: str) -> bool:
@@ -50,8 +62,11 @@ def read_suite2p(
         raise ValueError(f"signal is {signal!r}; expected one of {', '.join(map(repr, _FILES))}")
     values = _array(folder / _FILES[signal]).T
     n_frames, n_rois = values.shape
-    rate = _frame_rate(folder) if frame_rate is None else float(frame_rate)
-    times = np.arange(n_frames) / rate
+    settings = _all_settings(folder, is_needed=frame_rate is None)
+    rate = _frame_rate(folder, settings.get("fs") if frame_rate is None else float(frame_rate))
+    times = _times(rate, _joined_recordings(folder, settings, n_frames))
+    _name_bad_frames(folder, settings, n_frames)
+    support = imaged_time(times, None, str(folder), MAX_GAP)
     columns = _verdicts(folder, n_rois)
     verdict = choose_cells(columns, cells, str(folder), n_rois)
     kept = np.flatnonzero(verdict.kept)
@@ -62,7 +77,7 @@ def read_suite2p(
             neuropil = _array(folder / "Fneu.npy", (n_rois, n_frames)).T[:, kept]
         traces = delta_f_over_f(traces, neuropil, times, str(folder), "Fneu.npy")
     alive = alive_rois(traces, np.ones(len(kept), dtype=bool), kept, str(folder))
-    frame = nap.TsdFrame(times, traces[:, alive], columns=kept[alive])
+    frame = nap.TsdFrame(times, traces[:, alive], columns=kept[alive], time_support=support)
     ours = {"signal": signal, "roi_table": folder.name}
     describe_units(frame, {name: np.repeat(text, alive.sum()) for name, text in ours.items()})
     single = one_value_each(columns)
@@ -96,14 +111,71 @@ def _verdicts(folder: Path, n_rois: int) -> dict[str, NDArray[Any]]:
     return {"iscell": values if values.ndim == 1 or values.shape[1] == 2 else values[:, 0]}
 
 
-def _frame_rate(folder: Path) -> float:
-    """Find the frame rate of a plane in the settings, which are a pickle."""
-    for name in ("ops.npy", "settings.npy", "db.npy"):
-        if (folder / name).is_file():
-            settings = _settings(folder / name)
-            if isinstance(settings, dict) and "fs" in settings and float(settings["fs"]) > 0:
-                return float(settings["fs"])
-    raise ValueError(f"{folder} has no frame rate (fs) in ops.npy; give it: frame_rate=30.0")
+def _all_settings(folder: Path, is_needed: bool) -> dict[str, Any]:
+    """Return the settings of a plane; files that cannot be read are an error if it is needed."""
+    found: dict[str, Any] = {}
+    for path in (folder / name for name in _SETTINGS if (folder / name).is_file()):
+        try:
+            settings = _settings(path)
+        except ValueError as error:
+            if is_needed and "fs" not in found:
+                raise
+            logger.warning("%s; whether it joins several recordings is not known", error)
+            continue
+        if isinstance(settings, dict):
+            found = settings | found
+    return found
+
+
+def _numbers(value: Any) -> NDArray[np.float64]:
+    """Return a setting as numbers (n,), as Suite2p and MATLAB write them; none if it has none."""
+    values = np.ravel(np.asarray(value))
+    return values.astype(np.float64) if values.dtype.kind in "biuf" else np.empty(0)
+
+
+def _frame_rate(folder: Path, rate: Any) -> float:
+    """Check the frame rate of a plane, from its settings or as it was given."""
+    if rate is None or not float(rate) > 0:
+        raise ValueError(f"{folder} has no frame rate (fs) in ops.npy; give it: frame_rate=30.0")
+    return float(rate)
+
+
+def _joined_recordings(folder: Path, settings: dict[str, Any], n_frames: int) -> list[int]:
+    """Return how many frames each recording has that Suite2p joined; each was a folder."""
+    lengths = [int(n) for n in _numbers(settings.get("frames_per_folder")) if n > 0]
+    if len(lengths) < 2:
+        return [n_frames]
+    listed = ", ".join(map(str, lengths))
+    if sum(lengths) != n_frames:
+        logger.warning(
+            "%s: frames_per_folder is %s, but there are %s frames; they are read as one recording",
+            *(folder, listed, n_frames),
+        )
+        return [n_frames]
+    logger.warning(
+        "%s: recordings of %s folders were joined (%s frames); each is an epoch, and the time "
+        "between them is not known",
+        *(folder, len(lengths), listed),
+    )
+    return lengths
+
+
+def _times(rate: float, lengths: list[int]) -> NDArray[np.float64]:
+    """Return the time of each frame, from 0 s, with a pause between recordings."""
+    pause = max(_PAUSE, (MAX_GAP + 1) / rate)  # a shorter one would be no interruption
+    before = np.repeat(np.arange(len(lengths)), lengths)  # recordings before that of the frame
+    return np.arange(sum(lengths)) / rate + before * (pause - 1 / rate)
+
+
+def _name_bad_frames(folder: Path, settings: dict[str, Any], n_frames: int) -> None:
+    """Log frames that Suite2p left out when it looked for ROIs; F.npy has them all the same."""
+    bad = _numbers(settings.get("badframes"))
+    if len(bad) == n_frames and bad.any():
+        logger.warning(
+            "%s: %s of %s frames are badframes of Suite2p (badly registered); they are read as "
+            "the others, and epochs= leaves them out",
+            *(folder, np.count_nonzero(bad), n_frames),
+        )
 
 
 class _Skipped(dict[Any, Any]):

@@ -105,7 +105,7 @@ def traces_and_report(
     columns = one_value_each(columns)
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
-    support = without_invalid_times(nwbfile, _time_support(times, epochs, where, max_gap), notes)
+    support = without_invalid_times(nwbfile, imaged_time(times, epochs, where, max_gap), notes)
     first, last = np.searchsorted(times, (support.start[0] - _CLOCK, support.end[-1] + _CLOCK))
     frames, neuropil = slice(first, last), None
     if is_made:  # of all frames: the baseline of an epoch begins before it
@@ -263,7 +263,7 @@ def _times(series: Any, where: str, n_frames: int) -> NDArray[np.float64]:
     return times
 
 
-def _time_support(
+def imaged_time(
     times: NDArray[np.float64], epochs: nap.IntervalSet | None, where: str, max_gap: float
 ) -> nap.IntervalSet:
     """Return when frames were taken: interruptions are gaps."""

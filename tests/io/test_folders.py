@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from collections import OrderedDict
 
@@ -173,6 +174,43 @@ def test_a_plane_of_suite2p(tmp_path):
     raw = read_traces(folder, signal="fluorescence")
     np.testing.assert_allclose(raw.values[[0, 50]], [[178, 178], [128, 128]])
     np.testing.assert_allclose(read_traces(folder, signal="events").values[[0, 50], 0], [1, 0])
+
+
+@pytest.mark.parametrize(("fs", "pause"), [(10.0, 1.0), (2.0, 2.0)])
+def test_recordings_that_suite2p_joined_are_epochs(tmp_path, caplog, fs, pause):
+    folder = suite2p(tmp_path / "plane0", fs=fs, frames_per_folder=np.array([100, 0, 200]))
+    raw = np.load(folder / "F.npy")
+    raw[:, 100:] *= 2  # another day, another gain
+    np.save(folder / "F.npy", raw)
+    np.save(folder / "Fneu.npy", raw * 0)
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        traces = read_traces(folder)
+    first = 99 / fs
+    expected = [[0, first], [first + pause, first + pause + 199 / fs]]
+    np.testing.assert_allclose(traces.time_support.values, expected)
+    assert "recordings of 2 folders were joined (100, 200 frames); each is an epoch" in caplog.text
+    one = read_traces(folder, signal="fluorescence").values[10:90, 0]
+    np.testing.assert_allclose(traces.values[10:90, 0], one / one.min() - 1)
+    np.testing.assert_allclose(traces.values[100:, 0], raw[0, 100:] / raw[0, 150] - 1, atol=1e-5)
+    assert read_traces(folder, epochs=traces.time_support[1]).shape == (200, 2)
+
+
+@pytest.mark.parametrize("frames", [[300], [100, 100], None, [], "all"])
+def test_frames_of_one_recording_have_no_pause(tmp_path, caplog, frames):
+    folder = suite2p(tmp_path / "plane0", frames_per_folder=frames)
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        traces = read_traces(folder)
+    np.testing.assert_allclose(traces.time_support.values, [[0, 29.9]])
+    assert ("but there are 300 frames; they are read as one" in caplog.text) is (
+        frames == [100, 100]
+    )
+
+
+def test_bad_frames_are_read_and_counted(tmp_path, caplog):
+    folder = suite2p(tmp_path / "plane0", badframes=np.arange(300) == 7)
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        assert read_traces(folder).shape == (300, 2)
+    assert "plane0: 1 of 300 frames are badframes of Suite2p" in caplog.text
 
 
 def test_settings_are_read_without_running_anything(tmp_path):

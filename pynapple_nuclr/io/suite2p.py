@@ -135,9 +135,15 @@ def _numbers(value: Any) -> NDArray[np.float64]:
 
 def _frame_rate(folder: Path, rate: Any) -> float:
     """Check the frame rate of a plane, from its settings or as it was given."""
-    if rate is None or not float(rate) > 0:
+    values = _numbers(rate)
+    if not len(values):
         raise ValueError(f"{folder} has no frame rate (fs) in ops.npy; give it: frame_rate=30.0")
-    return float(rate)
+    if len(values) > 1 or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(
+            f"{folder}: the frame rate (fs in ops.npy, or frame_rate=) is {rate}; expected one "
+            "positive number in Hz, such as frame_rate=30.0"
+        )
+    return float(values[0])
 
 
 def _joined_recordings(folder: Path, settings: dict[str, Any], n_frames: int) -> list[int]:

@@ -224,6 +224,36 @@ def test_settings_are_read_without_running_anything(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_frame_rate_is_one_positive_number(tmp_path):
+    matlab = suite2p(tmp_path / "matlab", fs=np.array([[30.0]]))
+    assert read_traces(matlab).t[30] == pytest.approx(1.0)
+    for i, fs in enumerate((0, -30.0, np.nan, [30.0, 15.0])):
+        folder = suite2p(tmp_path / f"plane{i}", fs=fs)
+        with pytest.raises(ValueError, match=rf"plane{i}: the frame rate .*such as frame_rate=30"):
+            read_traces(folder)
+        assert read_traces(folder, frame_rate=30).t[30] == pytest.approx(1.0)
+        with pytest.raises(ValueError, match=rf"plane{i}: the frame rate .* is 0\.0; expected one"):
+            read_traces(folder, frame_rate=0)
+
+
+def test_damaged_settings_are_not_needed_with_a_frame_rate(tmp_path, caplog):
+    folder = suite2p(tmp_path / "plane0")
+    whole = (folder / "ops.npy").read_bytes()
+    (folder / "ops.npy").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"ops\.npy cannot be read .*frame_rate=30\.0"):
+        read_traces(folder)
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        assert read_traces(folder, frame_rate=10).shape == (300, 2)
+    assert "whether it joins several recordings is not known" in caplog.text
+
+
+def test_rois_of_suite2p_without_any_value_are_refused(tmp_path):
+    folder = suite2p(tmp_path / "plane0")
+    np.save(folder / "F.npy", np.full((3, 300), np.nan, np.float32))
+    with pytest.raises(ValueError, match="plane0: all of the 2 ROIs to read are NaN throughout"):
+        read_traces(folder)
+
+
 def test_what_a_plane_lacks_is_said(tmp_path):
     folder = suite2p(tmp_path / "suite2p" / "plane0", fs=None)
     with pytest.raises(ValueError, match=r"no frame rate \(fs\) in ops\.npy; give it"):

@@ -108,10 +108,10 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
     def with_window(self, duration: float) -> Encoder:
         """Return an encoder of the same weights that reads windows of another duration.
 
-        The bundled encoder "rats" was trained with windows of 10 s; read in windows of 30 s, it
-        finds units of other rats again a little more often (docs/how_much.md). A recording needs
-        epochs as long as a window. The hash is another one: embeddings of windows of different
-        durations cannot be compared.
+        The bundled encoder "rats" was trained with windows of 10 s; the longer its windows, up to
+        60 s, the more often it finds units of other rats again (docs/how_much.md). A recording
+        needs epochs as long as a window. The hash is another one: embeddings of windows of
+        different durations cannot be compared.
 
         Parameters
         ----------

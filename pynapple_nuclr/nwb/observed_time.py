@@ -20,7 +20,8 @@ from pynapple_nuclr.nwb.values import read_ragged, read_values
 # are many and much of the observed time has none, where at the rate of the rest some should be.
 _MOST, _MANY, _COVERED, _SOME = 0.8, 0.1, 0.8, 10
 _TOUCH = 0.001  # seconds between two intervals of observed time that are one
-_OF_WRITE_UNITS = "Time support: when the units were observed."  # describes its table of epochs
+OF_WRITE_UNITS = "Time support: when the units were observed."
+"""Describes the table of epochs of a file by `write_units`."""
 # Fewer intervals than that may overlap, unless they differ by less than this part of their length.
 _FEW, _ALIKE = 10, 0.01
 
@@ -60,7 +61,7 @@ def _is_of_write_units(table: Any) -> bool:
     Trials that follow at once stay apart there.
     """
     epochs = getattr(table.get_ancestor("NWBFile"), "epochs", None)
-    return epochs is not None and epochs.description == _OF_WRITE_UNITS
+    return epochs is not None and epochs.description == OF_WRITE_UNITS
 
 
 def _with_file_range(

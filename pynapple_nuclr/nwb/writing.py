@@ -21,6 +21,7 @@ from pynapple_nuclr.atomic_files import (
 )
 from pynapple_nuclr.columns import PREDICTED
 from pynapple_nuclr.nwb.new_units_table import build_table
+from pynapple_nuclr.nwb.observed_time import OF_WRITE_UNITS
 from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, is_zarr, open_nwb
 from pynapple_nuclr.nwb.provenance import add_provenance, sign
 from pynapple_nuclr.nwb.read_notes import warn_user
@@ -244,9 +245,7 @@ def write_units(
     sign(nwbfile)
     own = user_columns(units, columns, "nuclr")
     nwbfile.units = build_table(units, {**own, **columns})
-    nwbfile.epochs = pynwb.epoch.TimeIntervals(
-        name="epochs", description="Time support: when the units were observed."
-    )
+    nwbfile.epochs = pynwb.epoch.TimeIntervals(name="epochs", description=OF_WRITE_UNITS)
     for start, stop in units.time_support.values:
         nwbfile.epochs.add_interval(start_time=float(start), stop_time=float(stop))
     if columns:

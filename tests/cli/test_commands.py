@@ -222,6 +222,7 @@ def test_demo_goes_the_whole_way(encoder, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow  # trains; the test before does all but that
+@pytest.mark.filterwarnings("ignore:.*not above chance:UserWarning")  # 20 units teach little
 def test_demo_again_replaces_its_files(encoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = {"encoder": encoder, "n_units": 40, "duration": 60.0, "progress": False}

@@ -3,10 +3,10 @@
     python benchmarks/real_recordings.py --data ../shared/data --only a b c --encoder FOLDER
 
 Without `--encoder` the bundled ones are scored. `--encoder NAME=FOLDER,FOLDER,…` makes one row of
-several encoders, as of several seeds. Features, and the predictions of every row, are kept in
-benchmarks/runs/real, so another encoder costs only its own rows. The tables are printed; with
-`--write` they also replace those of the same tasks in docs/real_recordings.md, and the rows of the
-table in README.md.
+several encoders, as of several seeds; FOLDER@30 reads windows of 30 s. Features, and the
+predictions of every row, are kept in benchmarks/runs/real, so another encoder costs only its own
+rows. The tables are printed; with `--write` they also replace those of the same tasks in
+docs/real_recordings.md, and the rows of the table in README.md.
 """
 
 from __future__ import annotations
@@ -285,15 +285,22 @@ def _seen(
 
 
 def encoders_of(arguments: Sequence[str]) -> dict[str, list[Encoder]]:
-    """Return row → encoders, of FOLDER or NAME=FOLDER,FOLDER,…; default: the bundled ones."""
+    """Return row → encoders, of FOLDER[@SECONDS] or NAME=FOLDER,…; default: the bundled ones."""
     if not arguments:
         return {"bundled encoder": [load_encoder("spikes"), load_encoder("calcium")]}
     rows = {}
     for text in arguments:
         name, equals, folders = text.partition("=")
-        several = [load_encoder(Path(one)) for one in (folders if equals else name).split(",")]
+        several = [_encoder_of(one) for one in (folders if equals else name).split(",")]
         rows[name if equals else Path(name).name] = several
     return rows
+
+
+def _encoder_of(text: str) -> Encoder:
+    """Return the encoder of FOLDER, or of FOLDER@SECONDS with windows of so many seconds."""
+    folder, _, seconds = text.partition("@")
+    encoder = load_encoder(Path(folder))
+    return encoder.with_window(float(seconds)) if seconds else encoder
 
 
 def main() -> None:
@@ -301,7 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--encoder", nargs="*", default=[], metavar="[NAME=]FOLDER[,FOLDER…]")
+    parser.add_argument("--encoder", nargs="*", default=[], metavar="[NAME=]FOLDER[@SECONDS][,…]")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--max-windows", type=int, default=64, help="that an encoder reads")
     parser.add_argument("--systems", action="store_true", help="the other systems too: hours")

@@ -43,4 +43,4 @@ def test_the_units_table_holds_the_vectors(written, steinmetz_session):
 
 
 def test_the_file_is_valid(written):
-    assert pynwb.validate(path=written) == []
+    assert pynwb.validate(path=written, use_cached_namespaces=False) == []

@@ -36,7 +36,7 @@ def stem_names(folder):
 def test_new_file_validates_and_gives_units_and_epochs_back(tmp_path):
     units = make_units(support=TRIALS)
     path = write_units(units, tmp_path / "trials.nwb", session="detection task")
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     loaded = nap.load_file(path)
     np.testing.assert_array_equal(loaded["epochs"].values, TRIALS.values)
     back = read_units(path)
@@ -52,7 +52,7 @@ def test_new_file_validates_and_gives_units_and_epochs_back(tmp_path):
 def test_new_file_of_embedded_units_holds_the_vectors(units, tmp_path):
     units = embedded(units)
     path = write_units(units, tmp_path / "day1.nwb")
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     back = read_embedding(path)
     np.testing.assert_array_equal(embeddings(back).values, embeddings(units).values)
     assert back.metadata_columns == units.metadata_columns
@@ -81,7 +81,7 @@ def test_embedding_comes_back_bit_for_bit(units, source):
     units = embedded(units)
     path = write_nwb(units, source, settings={"gaps": "join"})
     assert path.name == "day1_nuclr.nwb"
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     back = read_embedding(path)
     assert back.metadata_columns == units.metadata_columns
     vectors = embeddings(back).values
@@ -126,7 +126,7 @@ def test_rows_are_matched_by_id_not_position(tmp_path):
     source = foreign_file(tmp_path / "foreign.nwb")  # ids 7, 3, 20 in this order
     units = embedded(read_units(source))
     path = write_nwb(units, source)
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     back = embeddings(read_embedding(path))
     np.testing.assert_array_equal(back.values, embeddings(units).values)
     table = nap.load_file(path).nwb.units.to_dataframe()
@@ -142,7 +142,7 @@ def test_rows_are_matched_by_id_not_position(tmp_path):
 def test_units_left_out_are_marked_as_not_embedded(units, source):
     some = embedded(units)[[2, 5, 11]]
     path = write_nwb(some, source)
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     table = nap.load_file(path)["units"]
     assert np.isnan(table["nuclr_stability"][9])
     assert np.isnan(table["predicted_cell_type_confidence"][9])
@@ -174,7 +174,7 @@ def test_rewriting_replaces_every_earlier_column(units, source):
     newer = embedded(units, seed=1, labels=False, encoder="new@ffffffff")
     with pytest.warns(UserWarning, match=r"removed from .*: predicted_cell_type, .*_confidence,"):
         assert write_nwb(newer, path, path, overwrite=True) == path
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     back = read_embedding(path)
     np.testing.assert_array_equal(embeddings(back).values, embeddings(newer).values)
     assert set(back["nuclr_encoder"]) == {"new@ffffffff"}
@@ -187,7 +187,7 @@ def test_two_prefixes_live_side_by_side(units, source):
     path = write_nwb(embedded(units), source)
     other = embedded(units, seed=1, prefix="late")
     write_nwb(other, path, path, overwrite=True, prefix="late")
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     np.testing.assert_array_equal(
         embeddings(read_embedding(path, prefix="late"), "late").values,
         embeddings(other, "late").values,
@@ -204,7 +204,7 @@ def test_what_pynapple_loads_can_be_written_back_over_the_vectors(units, source)
     loaded = nap.load_file(path)["units"]  # all but the vectors
     some = add_columns(loaded[[2, 5]], predicted={"predicted_region": ["CA1", "CA3"]})
     write_nwb(some, path, path, overwrite=True)
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     back = read_embedding(path)
     np.testing.assert_array_equal(embeddings(back).values, embeddings(embedded(units)).values)
     for name in ("nuclr_stability", "nuclr_n_windows", "nuclr_encoder"):
@@ -232,7 +232,7 @@ def test_a_summary_by_another_encoder_ends_the_vectors(units, source):
     summary = {"nuclr_n_windows": [9] * 4, "nuclr_encoder": ["new@ffffffff"] * 4}
     with pytest.warns(UserWarning, match=r"removed .*nuclr_stability, nuclr_embedding"):
         write_nwb(add_columns(units, summary=summary), path, path, overwrite=True)
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     columns = describe_nwb(path)["columns"]
     assert {"nuclr_embedding", "nuclr_stability", "predicted_cell_type"}.isdisjoint(columns)
     assert set(nap.load_file(path)["units"]["nuclr_encoder"]) == {"new@ffffffff"}
@@ -332,7 +332,7 @@ def test_units_restricted_to_a_part_of_the_session_can_be_written(units, source)
 
 def test_a_trial_structured_session_survives(steinmetz_session, tmp_path):
     path = write_units(steinmetz_session, tmp_path / "steinmetz.nwb")
-    assert pynwb.validate(path=path) == []
+    assert pynwb.validate(path=path, use_cached_namespaces=False) == []
     back = read_units(path)
     support = steinmetz_session.time_support.values
     np.testing.assert_array_equal(back.time_support.values, support)

@@ -18,6 +18,7 @@ _SHORTEST = 0.5  # s: an interval as short as this is among the first hundreds o
 _INTERVALS, _UNITS, _SPIKES_EACH = 300, 50, 500
 _POPULATION = 5  # units that are not silent together by chance, or with the animal's place
 _SILENCE, _BIN = 60.0, 1.0  # s: without any spike, and its resolution
+_MOST_BINS = 2**20  # of an epoch: samples taken for seconds are years
 _EXPECTED = 1000  # spikes in such a silence, at the rate of the rest
 _SLOWEST_FRAME = 5.0  # s: imaging of whole brains takes up to 3 s a frame; 200 Hz are 5 ms
 
@@ -250,11 +251,12 @@ def _longest_silence(
     trains: Sequence[NDArray[np.float64]], start: float, end: float
 ) -> tuple[float, float]:
     """Return the longest time in an epoch without a spike of any unit."""
-    fires = np.zeros(int((end - start) / _BIN) + 1, dtype=bool)
+    width = max(_BIN, (end - start) / _MOST_BINS)
+    fires = np.zeros(int((end - start) / width) + 1, dtype=bool)
     for train in trains:
         first, last = np.searchsorted(train, start), np.searchsorted(train, end, side="right")
-        fires[((train[first:last] - start) / _BIN).astype(np.int64)] = True
+        fires[((train[first:last] - start) / width).astype(np.int64)] = True
     edges = np.concatenate([[-1], np.flatnonzero(fires), [len(fires)]])
     longest = int(np.argmax(np.diff(edges)))
-    begin, stop = (edges[longest] + 1) * _BIN, edges[longest + 1] * _BIN
+    begin, stop = (edges[longest] + 1) * width, edges[longest + 1] * width
     return start + begin, min(start + stop, end)

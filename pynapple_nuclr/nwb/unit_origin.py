@@ -256,7 +256,7 @@ def _local_numbers(electrodes: Any, groups: Texts) -> list[NDArray[np.float64]]:
 def _can_check(
     numbers: NDArray[np.float64], places: Rows, groups: Texts, local: Sequence[Any]
 ) -> bool:
-    """Return whether it can be told if peaks are ids or count within a group."""
+    """Return whether it is clear whether peaks are ids, or count within a group."""
     known = np.isfinite(numbers)
     if len(set(groups)) < 2 or not known.any():
         return True

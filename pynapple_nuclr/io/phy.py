@@ -160,7 +160,7 @@ def _cluster_table(folder: Path) -> pd.DataFrame:
 
 def _rows_of_clusters(path: Path, keys: tuple[str, ...]) -> pd.DataFrame | None:
     """Read a table by the first of the keys that it has; None without any."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline().strip()
     separator = "\t" if "\t" in header else ","  # phy 1 wrote tabs into .csv
     names = [name.strip('"') for name in header.split(separator)]

@@ -83,7 +83,7 @@ def test_tables_are_read_by_what_is_in_them(tmp_path, caplog):
     assert {"reward", "note"}.isdisjoint(units.metadata_columns)
     assert "cluster_notes.tsv has no column cluster_id, and is not read" in caplog.text
     assert "trials" not in caplog.text
-    (folder / "cluster_groups.csv").write_text("cluster_id,group\n4,noise\n7,mua\n9,good\n")
+    (folder / "cluster_groups.csv").write_text("\ufeffcluster_id,group\n4,noise\n7,mua\n9,good\n")
     assert read_units(folder).index.tolist() == [7, 9]
 
 

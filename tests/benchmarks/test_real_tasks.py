@@ -193,7 +193,9 @@ def few_recordings(data_dir, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[pytest.mark.slow] * (one[0] == "h")) for one in sorted(TASKS)]
+)
 def test_every_task_has_labels_in_what_it_leaves_out(few_recordings, name):
     task = TASKS[name]
     populations = task.read(few_recordings)

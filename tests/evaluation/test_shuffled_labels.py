@@ -81,7 +81,13 @@ def forty():
     return mice(3, n=40, kinds=("PV",) * 5 + ("SST",) * 3 + ("VIP",) * 2)
 
 
-@pytest.mark.parametrize("name", BUILT)
+# Systems that train a network of their own take long: `make test-all` tries them too.
+SLOW = {"Lolcat", "Nemo", "Neuprint", "Poyo"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOW)) for one in BUILT]
+)
 def test_shuffled_labels_are_predicted_at_chance(name, tmp_path):
     system = build(name)
     for protocol in (PROTOCOLS[0], PROTOCOLS[2]):

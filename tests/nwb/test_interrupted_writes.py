@@ -144,7 +144,9 @@ def sources(tmp_path_factory):
     return source, complaints(source), movie, complaints(movie)
 
 
-@pytest.mark.parametrize("raw", ["copy", "link", "drop"])
+@pytest.mark.parametrize(
+    "raw", ["copy", *(pytest.param(one, marks=pytest.mark.slow) for one in ("link", "drop"))]
+)
 def test_the_inspector_finds_nothing_that_the_source_had_not(sources, tmp_path, raw):
     source, of_source, movie, of_movie = sources
     units, traces = tmp_path / "units.nwb", tmp_path / "traces.nwb"

@@ -99,7 +99,7 @@ def test_a_link_from_another_folder(units, source, tmp_path):
         assert io.read().acquisition["raw"].data.shape == (20_000, 4)
 
 
-@pytest.mark.parametrize("raw", ["drop", "link"])
+@pytest.mark.parametrize("raw", ["drop", pytest.param("link", marks=pytest.mark.slow)])
 def test_a_small_file_can_be_written_again(units, source, raw):
     path = write_nwb(units, source, raw=raw)
     newer = embedded(make_units(), seed=1)

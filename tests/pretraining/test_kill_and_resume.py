@@ -118,6 +118,7 @@ def kill_often(out, kills, seed):
     return killed
 
 
+@pytest.mark.slow  # the tests below kill it at chosen moments
 def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(whole, tmp_path):
     assert len(metrics(whole)) >= 5
     assert kill_often(tmp_path, kills=3, seed=0) >= 2

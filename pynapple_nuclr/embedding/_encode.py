@@ -27,8 +27,7 @@ from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.embedding._budget import Budget
 from pynapple_nuclr.embedding.window_batches import EmbeddedWindows, embed_windows, pick_device
 from pynapple_nuclr.familiarity import compare, warn_if_unfamiliar
-from pynapple_nuclr.leakage.duplicates import repeated_units
-from pynapple_nuclr.leakage.fingerprints import unit_hashes
+from pynapple_nuclr.leakage.duplicates import copied_units
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.recording import Recording, Units, as_recording
 from pynapple_nuclr.stability import self_rank
@@ -289,10 +288,9 @@ def warn_about_silent_units(dataset: xr.Dataset, column: str) -> None:
 
 def _warn_about_copies(recording: Recording) -> None:
     """Warn once, with the ids of the units whose activity is that of an earlier one."""
-    hashes = unit_hashes(recording)
-    copies = [list(hashes)[i] for i in repeated_units(hashes.values())]
+    copies = [pair.second for pair in copied_units(recording)]
     if copies:
-        ids = ", ".join(str(one) for one in recording.unit_ids[copies[:_NAMED]])
+        ids = ", ".join(map(str, copies[:_NAMED]))
         more = " …" if len(copies) > _NAMED else ""
         warnings.warn(
             f"{recording.name}: {len(copies)} of {recording.n_units} units have the same activity "

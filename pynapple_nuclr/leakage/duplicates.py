@@ -69,7 +69,7 @@ def find_duplicate_units(
     if not isinstance(recording, Recording):
         recording = as_recording(recording)
     if recording.modality == "calcium":
-        return _copied_traces(recording)
+        return copied_units(recording)
     counts = recording.counts.sum(axis=0)
     fewer = np.minimum.outer(counts, counts)
     pairs = _coincidences(recording, within + _ROUNDING)
@@ -150,7 +150,8 @@ def _share(few: NDArray[np.float64], many: NDArray[np.float64], within: float) -
     return float(np.mean(nearest <= within))
 
 
-def _copied_traces(recording: Recording) -> list[DuplicatePair]:
+def copied_units(recording: Recording) -> list[DuplicatePair]:
+    """Return the units whose first spikes or frames are those of an earlier one (share 1)."""
     hashes, first = unit_hashes(recording), dict[str, int]()
     pairs = [(first.setdefault(one, unit), unit) for unit, one in hashes.items()]
     return [_pair(recording, a, b, 1.0) for a, b in pairs if a != b]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,8 @@ from pynapple_nuclr.calibration import (
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.probes.default_estimator import one_blas_thread
 
-Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+Folds = list[Fold]
 # Labels (units,) and probabilities (units, classes) by estimators of other folds.
 Predicted = tuple[NDArray[Any], NDArray[np.float64] | None]
 
@@ -132,10 +133,14 @@ def cross_validate(
         delay=_SECONDS_WITHOUT_BAR,
         disable=not progress,
     )
+
+    def counted() -> Iterator[Fold]:
+        for fold in folds:
+            yield fold
+            bar.update()
+
     with bar:
-        of_each = {
-            key: _out_of_fold(one, labels, folds, bar.update) for key, one in candidates.items()
-        }
+        of_each = {key: _out_of_fold(one, labels, counted()) for key, one in candidates.items()}
     chosen, f1_of = _best(labels, of_each)
     predicted, probabilities = of_each[chosen]
     if len(candidates) > 1:
@@ -284,12 +289,7 @@ def _classes_in_one_group(labels: NDArray[Any], groups: NDArray[Any]) -> int:
     return sum(len(np.unique(groups[labels == one])) < 2 for one in np.unique(labels))
 
 
-def _out_of_fold(
-    candidate: Candidate,
-    labels: NDArray[Any],
-    folds: Folds,
-    advance: Callable[[], Any] = lambda: None,
-) -> Predicted:
+def _out_of_fold(candidate: Candidate, labels: NDArray[Any], folds: Iterable[Fold]) -> Predicted:
     """Return labels (units,) and probabilities (units, classes) by estimators of other folds."""
     x, estimator = candidate
     every = np.unique(labels)
@@ -302,7 +302,6 @@ def _out_of_fold(
         if len(classes) == 1:  # there is only this class to predict
             predicted[test] = classes[0]
             probabilities[test, columns[0]] = 1.0
-            advance()
             continue
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the final fit warns of it
@@ -313,7 +312,6 @@ def _out_of_fold(
             predicted[test] = classes[of_fold.argmax(axis=1)]
         else:
             predicted[test] = fitted.predict(x[test])
-        advance()
     return predicted, probabilities if with_probabilities else None
 
 

@@ -43,9 +43,8 @@ def choose_units(nwbfile: pynwb.NWBFile, path: object, name: str | None) -> Dyna
     places = [location(table) for table in tables]
     listed = ", ".join(map(repr, places)) or "none"
     if name is not None:
-        wanted = name.strip("/")
-        ends = [i for i, place in enumerate(places) if f"/{place}".endswith(f"/{wanted}")]
-        exact = [i for i in ends if places[i] == wanted]
+        ends = [i for i, place in enumerate(places) if is_called(place, name)]
+        exact = [i for i in ends if places[i] == name.strip("/")]
         if len(exact or ends) == 1:
             return tables[(exact or ends)[0]]
         raise ValueError(
@@ -114,6 +113,11 @@ def no_units(path: object) -> str:
 def location(table: DynamicTable) -> str:
     """Return where the table is in its file, such as ``units``."""
     return path_of(table.id.data)
+
+
+def is_called(place: str, name: str) -> bool:
+    """Return whether a place in a file has this name, or ends with these parts of a path."""
+    return f"/{place}".endswith(f"/{name.strip('/')}")
 
 
 def path_of(data: Any) -> str:

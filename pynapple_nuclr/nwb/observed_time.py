@@ -12,7 +12,7 @@ import pynapple as nap
 from numpy.typing import NDArray
 from pynwb.epoch import TimeIntervals
 
-from pynapple_nuclr.nwb.neuron_tables import location
+from pynapple_nuclr.nwb.neuron_tables import is_called, location
 from pynapple_nuclr.nwb.read_notes import ReadNotes, warn_user
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
@@ -246,7 +246,7 @@ def _choose_intervals(nwbfile: Any, source: Any, name: str) -> Any:
         location(one): one for one in nwbfile.objects.values() if isinstance(one, TimeIntervals)
     }
     wanted = name.strip("/")
-    found = sorted(place for place in tables if f"/{place}".endswith(f"/{wanted}"))
+    found = sorted(place for place in tables if is_called(place, wanted))
     if not found:
         names = [one.name for one in tables.values()]
         listed = [place if names.count(one.name) > 1 else one.name for place, one in tables.items()]

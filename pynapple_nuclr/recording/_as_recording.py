@@ -229,10 +229,12 @@ def _warn_of_silence(
     trains: Sequence[NDArray[np.float64]], epochs: NDArray[np.float64], name: str
 ) -> None:
     """Warn of a minute or more without a spike of any unit: probably nothing was recorded."""
+    if len(trains) < _POPULATION:
+        return
     silences = [
         _longest_silence(trains, *epoch) for epoch in epochs.tolist() if np.ptp(epoch) > _SILENCE
     ]
-    if len(trains) < _POPULATION or not silences:
+    if not silences:
         return
     first, last = max(silences, key=np.ptp)
     seconds, total = last - first, float(np.diff(epochs, axis=1).sum())

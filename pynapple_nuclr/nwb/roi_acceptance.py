@@ -21,8 +21,10 @@ VERDICTS = (
     ("status", "roistatus", "cellstatus", "label", "roilabel", "curation", "manualcuration"),
 )
 _OF_ANYTHING = {"label", "roilabel", "status"}  # may hold anything else: then nothing is logged
-_AGAINST = {"rejected", "isrejected", "reject", "invalid", "isinvalid"}  # true: not a cell
-_AGAINST |= {"exclude", "excluded", "isexcluded"}
+_AGAINST = {  # true: not a cell
+    *("rejected", "isrejected", "reject", "invalid", "isinvalid"),
+    *("exclude", "excluded", "isexcluded"),
+}
 # These may be verdicts, but also the kind of a cell or how good it is: they are named, not applied.
 _PERHAPS = {"issoma", "classification", "quality", "roiquality", "cellprobability", "cellprob"}
 # Words, in lower case, without spaces and underscores.
@@ -87,12 +89,13 @@ def accepted_rois(columns: Mapping[str, NDArray[Any]], n_rois: int) -> Verdict:
 
 def _not_applied(columns: Mapping[str, NDArray[Any]]) -> list[str]:
     """Say of each column that would reject ROIs, were its name plain, how to apply it."""
-    judged = {name: verdicts(columns[name], name) for name in columns}
+    perhaps = [name for name in columns if plain_name(name) in _PERHAPS]
+    judged = {name: verdicts(columns[name], name) for name in perhaps}
     return [
         f"column {name!r} is not applied, by which {int((values <= 0.5).sum())} of {len(values)} "
         f"ROIs may be no cells; cells={name!r} leaves them out"
         for name, values in judged.items()
-        if plain_name(name) in _PERHAPS and values is not None and (values <= 0.5).any()
+        if values is not None and (values <= 0.5).any()
     ]
 
 

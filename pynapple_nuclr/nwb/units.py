@@ -187,12 +187,11 @@ def _from_spikes(
     # Those in it stay as they are: the first and the last spike would cut them.
     is_in = (chosen.end >= spikes.min()) & (chosen.start <= spikes.max())
     if not is_in.all():
+        outside = f"{(~is_in).sum()} of {len(is_in)} intervals {_name_of(asked)!r}"
         notes.warn(
-            f"{(~is_in).sum()} of {len(is_in)} intervals {_name_of(asked)!r} do not overlap the "
-            f"recording, which is {support.start[0]:g} to {support.end[-1]:g} s (first to last "
-            "spike), and are left out",
-            left_out=f"{(~is_in).sum()} of {len(is_in)} intervals {_name_of(asked)!r}: before the "
-            "first spike, or after the last",
+            f"{outside} do not overlap the recording, which is {support.start[0]:g} to "
+            f"{support.end[-1]:g} s (first to last spike), and are left out",
+            left_out=f"{outside}: before the first spike, or after the last",
         )
     return chosen[is_in]
 

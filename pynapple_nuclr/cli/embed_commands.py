@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,12 +157,12 @@ def pretrain_command(
     recordings, _ = read_all(sources, read, progress=not no_progress)
 
     from pynapple_nuclr.pretraining import pretrain
-    from pynapple_nuclr.pretraining.training_settings import default_config
+    from pynapple_nuclr.pretraining.training_settings import default_encoder_config
 
     config = None
     if sizes:  # the others are made to fit the recordings, as without sizes
         opened = open_recordings(recordings, by=by, cache=cache)
-        config = replace(default_config(list(opened.values())), **sizes)
+        config = default_encoder_config(list(opened.values()), **sizes)
     if max_minutes is not None:  # reading counts, and leaves a second at least
         max_minutes = max(max_minutes - (time.monotonic() - began) / 60, min(max_minutes, 1 / 60))
     encoder = pretrain(

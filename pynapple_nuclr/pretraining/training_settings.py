@@ -120,15 +120,15 @@ def default_config(recordings: Sequence[Recording]) -> EncoderConfig:
     return replace(config, gaps="join", patch_duration=patch, window_duration=window)
 
 
-def default_encoder_config(recordings: Sequence[Recording]) -> EncoderConfig:
-    """Return `default_config`; of continuous spikes, with intervals beside the counts.
+def default_encoder_config(recordings: Sequence[Recording], **given: Any) -> EncoderConfig:
+    """Return `default_config` but for what is given; of continuous spikes, with intervals.
 
-    By them, units of rats left out of training were found again most often: see the ablations in
-    docs/real_recordings.md.
+    By intervals beside the counts, units of rats left out of training were found again most often:
+    see the ablations in docs/real_recordings.md.
     """
     config = default_config(recordings)
     continuous = config.modality == "spikes" and config.gaps == "split"
-    return replace(config, interval_bins=_INTERVAL_BINS) if continuous else config
+    return replace(config, **{"interval_bins": _INTERVAL_BINS if continuous else 0, **given})
 
 
 def default_batch_size(config: EncoderConfig, accelerator: str) -> int:

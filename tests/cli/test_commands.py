@@ -117,6 +117,7 @@ def test_pretrain_writes_an_encoder_that_embeds(recording, tmp_path):
     assert result.exit_code == 0, result.output
     encoder = load_encoder(out)
     assert (encoder.config.dim, encoder.config.patches) == (8, 5)
+    assert encoder.config.interval_bins == 16  # as without sizes
     assert encoder.card["training"]["steps"] == 2
     assert encoder.identity in result.stdout
     embedded = run("embed", recording, "--encoder", out, "--no-progress")

@@ -7,8 +7,9 @@
 
 An interrupted run continues when it is started again with the same arguments. `--install` then
 stores the result in half precision in pynapple_nuclr/weights; benchmarks/bundled_encoder.py adds
-scores to the card. `--record` updates the card of the stored encoder: fingerprints and statistics
-of its training recordings. The weights are not changed.
+scores to the card. `--record` updates the card of the stored encoder, its windows and what is known
+of its training recordings; the weights are not changed. "rats" is trained in windows of 10 s and
+stored to read windows of 30 s.
 
 "rats" is trained on continuous recordings of six rats (Apache-2.0; two more are held out) and on
 simulated populations; "spikes", whose patches fit into trials, on the Steinmetz sessions (CC BY
@@ -20,6 +21,7 @@ four more are held out) beside the simulated fluorescence.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,7 @@ class Recipe:
     training: dict[str, Any]
     card: dict[str, Any]
     init: str = ""  # the recipe whose run it goes on from
+    reads: float | None = None  # s: windows of the stored encoder; None: those of its training
 
 
 RECIPES = {
@@ -79,10 +82,11 @@ RECIPES = {
             ),
             "recipe": "benchmarks/pretrain_default.py rats",
             "choice": (
-                "interval_bins, spikes_kept and the step by re-identification of units of two rats "
-                "held out (T181, T224)"
+                "interval_bins, spikes_kept, the step and the windows in which it reads (30 s; trained "
+                "in 10 s) by re-identification of units of two rats held out (T181, T224)"
             ),
         },
+        reads=30.0,
     ),
     "spikes": Recipe(
         "nuclr-steinmetz-demo",
@@ -207,18 +211,30 @@ def install(which: str, out: Path, step: int | None) -> None:
     if step is not None:
         encoder = nap_nuclr.load_encoder(out / "checks" / f"step_{step:06d}")
         trained.card["training"]["stored_step"] = step
-    encoder.name = RECIPES[which].name
-    encoder.card = {**RECIPES[which].card, **trained.card}
+    encoder = as_recipe_says(RECIPES[which], encoder, trained.card)
     nap_nuclr.save_encoder(encoder, ENCODERS[which], dtype="float16")
     print(f"installed {nap_nuclr.load_encoder(which).identity}")
 
 
 def record_training(which: str, data: Path) -> None:
     """Record the training data on the card of the stored encoder."""
-    encoder = record_training_data(nap_nuclr.load_encoder(which), recordings_of(which, data))
+    stored = nap_nuclr.load_encoder(which)
+    encoder = as_recipe_says(RECIPES[which], stored, stored.card)
+    encoder = record_training_data(encoder, recordings_of(which, data))
     nap_nuclr.save_encoder(encoder, ENCODERS[which], dtype="float16")
     kept = nap_nuclr.load_encoder(which)
     print(f"{kept.identity} has {len(kept.card['fingerprints'])} fingerprints")
+
+
+def as_recipe_says(
+    recipe: Recipe, encoder: nap_nuclr.Encoder, card: Mapping[str, Any]
+) -> nap_nuclr.Encoder:
+    """Return the encoder with the name, the windows and the card of its recipe."""
+    if recipe.reads:
+        encoder = encoder.with_window(recipe.reads)
+    encoder.name = recipe.name
+    encoder.card = {**recipe.card, **card, **recipe.card}
+    return encoder
 
 
 def main() -> None:

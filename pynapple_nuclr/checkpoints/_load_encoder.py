@@ -15,7 +15,7 @@ from pynapple_nuclr.recording import Units, modality_of
 
 logger = logging.getLogger("pynapple_nuclr")
 
-_WINDOW = 10.0  # s: a window of "rats"
+_WINDOW = 30.0  # s: a window of "rats"
 
 
 def save_encoder(
@@ -61,7 +61,7 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     source : str or Path, optional
         A folder written by `save_encoder` or `pretrain`, or ``"owner/name"`` on the Hugging Face
         hub; or one that comes with the package: ``"rats"`` (continuous recordings of spikes, in
-        patches of 1 s), ``"spikes"`` (a demonstration, whose patches of 0.2 s fit into trials) or
+        patches of 3 s), ``"spikes"`` (a demonstration, whose patches of 0.2 s fit into trials) or
         ``"calcium"`` (a demonstration). Default: "rats".
     revision : str, optional
         Branch, tag or commit on the hub. Default: the newest. What was loaded once is kept on
@@ -96,7 +96,7 @@ def bundled_name(units: Units, epochs: nap.IntervalSet | None = None) -> str:
     """Return the name of the bundled encoder that reads units by default.
 
     Of spikes, "rats"; "spikes" where less than half of the recorded time lies in epochs that hold
-    a window of 10 s. Of calcium, "calcium".
+    a window of 30 s. Of calcium, "calcium".
 
     Examples
     --------

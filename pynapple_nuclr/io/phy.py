@@ -143,19 +143,35 @@ def _sampling_frequency(folder: Path) -> float:
 
 
 def _cluster_table(folder: Path) -> pd.DataFrame:
-    """Read what is known of the clusters, a row each: of phy's one table, or of all there are."""
+    """Read what is known of the clusters, a row each: of all tables, phy's own first."""
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".tsv", ".csv"))
-    complete = [path for path in paths if path.stem == "cluster_info"]
-    # Old versions of phy call the key of their own table "id"; elsewhere that may be anything.
-    keys = ("cluster_id", "id") if complete else ("cluster_id",)
     table = pd.DataFrame(index=pd.Index([], dtype=np.int64))
-    for path in complete or paths:
+    for path in sorted(paths, key=lambda path: path.stem != "cluster_info"):
+        # Old versions of phy call the key of their own table "id"; elsewhere that may be anything.
+        keys = ("cluster_id", "id") if path.stem == "cluster_info" else ("cluster_id",)
         one = _rows_of_clusters(path, keys)
         if one is not None:
-            table = table.join(one[[name for name in one if name not in table]], how="outer")
+            table = _filled(table, one, path)
         elif path.stem.startswith("cluster"):
             _log.warning("%s has no column cluster_id, and is not read", path)
     return table
+
+
+def _filled(table: pd.DataFrame, other: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return a table with the columns, rows and values that it lacks and the other one has."""
+    shared = [name for name in other if name in table]
+    filled = table.join(other.drop(columns=shared), how="outer")
+    for name in shared:
+        own, others = filled[name], other[name].reindex(filled.index)
+        if own.dtype.kind not in "biuf":  # numbers may differ by how they were rounded
+            different = int((own.notna() & others.notna() & (own != others)).sum())
+            if different:
+                _log.warning(
+                    "%s: %r of %d clusters differs from a table read before it, which is used",
+                    *(path, name, different),
+                )
+        filled[name] = own.where(own.notna(), others)
+    return filled
 
 
 def _rows_of_clusters(path: Path, keys: tuple[str, ...]) -> pd.DataFrame | None:

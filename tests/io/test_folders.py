@@ -87,6 +87,24 @@ def test_tables_are_read_by_what_is_in_them(tmp_path, caplog):
     assert read_units(folder).index.tolist() == [7, 9]
 
 
+def test_tables_beside_that_of_phy_are_read(tmp_path, caplog):
+    """Such as of regions, that were written after curation; phy takes them in when it saves."""
+    tables = {
+        "cluster_info.tsv": {"cluster_id": [4, 7], "group": ["good", ""], "depth": [10, 20]},
+        "cluster_group.tsv": {"cluster_id": [4, 7, 9], "group": ["good", "mua", "noise"]},
+        "cluster_region.tsv": {"cluster_id": [7, 4], "region": ["VISp", "CA1"]},
+    }
+    folder = kilosort(tmp_path / "ks", tables)
+    units = read_units(folder)
+    assert units["group"].tolist() == ["good", "mua"]  # 9 is noise
+    assert units["region"].tolist() == ["CA1", "VISp"]
+    assert units["depth"].tolist() == [10, 20]
+    assert "differs" not in caplog.text
+    (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n4\tnoise\n")
+    assert read_units(folder)["group"].tolist() == ["good", "", ""]
+    assert "cluster_group.tsv: 'group' of 1 clusters differs" in caplog.text
+
+
 @pytest.mark.parametrize("line", ["30000.;", "3e4  # Hz", "30_000"])
 def test_a_sampling_rate_is_a_number(line, tmp_path):
     folder = kilosort(tmp_path / "ks", params=f"sample_rate = {line}\n")

@@ -127,19 +127,21 @@ def _spikes(path: Path) -> Any:
 def _sampling_frequency(folder: Path) -> float:
     """Find the sample rate in params.py, which is parsed and never run."""
     path = folder / "params.py"
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition("=")
-            # Some write a type ("sample_rate: float"), or end the line with a semicolon.
-            if name.split(":")[0].strip().lower() == "sample_rate":
-                text = value.split("#")[0].strip().rstrip(";")
-                try:
-                    return float(ast.literal_eval(text))
-                except (ValueError, TypeError, SyntaxError):
-                    raise ValueError(
-                        f"{path}: sample_rate is {text}, which is no number; {_GIVE_RATE}"
-                    ) from None
-    raise ValueError(f"{folder} has no sample_rate in params.py; {_GIVE_RATE}")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    found = None
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        # Some write a type ("sample_rate: float"), or end the line with a semicolon.
+        if name.split(":")[0].strip().lower() == "sample_rate":
+            found = value.split("#")[0].strip().rstrip(";")  # the last counts, as in Python
+    if found is None:
+        raise ValueError(f"{folder} has no sample_rate in params.py; {_GIVE_RATE}")
+    try:
+        return float(ast.literal_eval(found))
+    except (ValueError, TypeError, SyntaxError):
+        raise ValueError(
+            f"{path}: sample_rate is {found}, which is no number; {_GIVE_RATE}"
+        ) from None
 
 
 def _cluster_table(folder: Path) -> pd.DataFrame:

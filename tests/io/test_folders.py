@@ -111,6 +111,12 @@ def test_a_sampling_rate_is_a_number(line, tmp_path):
     assert read_units(folder).time_support.end[0] < 1
 
 
+def test_the_last_of_several_sampling_rates_counts(tmp_path):
+    """As it does in Python."""
+    folder = kilosort(tmp_path / "ks", params="sample_rate = 30000.\nsample_rate = 1000.\n")
+    assert read_units(folder).time_support.end[0] == pytest.approx(10, abs=0.1)
+
+
 @pytest.mark.parametrize("line", ["fs", "None", "float(30000)", "30000.0/1", "("])
 def test_a_sampling_rate_that_is_no_number_is_asked_for(line, tmp_path):
     folder = kilosort(tmp_path / "ks", params=f"fs = 1000.\nsample_rate = {line}\n")

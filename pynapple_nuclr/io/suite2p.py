@@ -103,12 +103,18 @@ def _array(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
 
 
 def _verdicts(folder: Path, n_rois: int) -> dict[str, NDArray[Any]]:
-    if not (folder / "iscell.npy").is_file():
-        return {}
-    values = np.load(folder / "iscell.npy", allow_pickle=False)
-    if len(values) != n_rois or values.ndim not in (1, 2):
-        raise ValueError(f"{folder}: iscell.npy is of {len(values)} ROIs, F.npy of {n_rois}")
-    return {"iscell": values if values.ndim == 1 or values.shape[1] == 2 else values[:, 0]}
+    """Read which ROIs are cells, and which are red, where a second channel was imaged."""
+    found: dict[str, NDArray[Any]] = {}
+    for path in (folder / name for name in ("iscell.npy", "redcell.npy")):
+        if path.is_file():
+            values = np.load(path, allow_pickle=False)
+            if len(values) != n_rois or values.ndim not in (1, 2):
+                raise ValueError(
+                    f"{folder}: {path.name} is of {len(values)} ROIs, F.npy of {n_rois}"
+                )
+            is_plain = values.ndim == 1 or values.shape[1] == 2
+            found[path.stem] = values if is_plain else values[:, 0]
+    return found
 
 
 def _all_settings(folder: Path, is_needed: bool) -> dict[str, Any]:

@@ -200,6 +200,18 @@ def test_a_plane_of_suite2p(tmp_path):
     np.testing.assert_allclose(read_traces(folder, signal="events").values[[0, 50], 0], [1, 0])
 
 
+def test_which_cells_are_red_is_metadata(tmp_path):
+    folder = suite2p(tmp_path / "plane0")
+    np.save(folder / "redcell.npy", np.array([[0, 0.2], [1, 0.8], [1, 0.9]]))
+    traces = read_traces(folder)
+    assert traces["redcell"].tolist() == [0, 1]
+    assert traces["redcell_probability"].tolist() == [0.2, 0.9]
+    assert read_traces(folder, cells="redcell").columns.tolist() == [1, 2]
+    np.save(folder / "redcell.npy", np.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"redcell\.npy is of 2 ROIs, F\.npy of 3"):
+        read_traces(folder)
+
+
 @pytest.mark.parametrize(("fs", "pause"), [(10.0, 1.0), (2.0, 2.0)])
 def test_recordings_that_suite2p_joined_are_epochs(tmp_path, caplog, fs, pause):
     folder = suite2p(tmp_path / "plane0", fs=fs, frames_per_folder=np.array([100, 0, 200]))

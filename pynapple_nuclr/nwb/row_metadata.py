@@ -98,10 +98,13 @@ def subject_of(nwbfile: Any) -> str:
 
 
 def plain_values(values: Any) -> NDArray[Any] | None:
-    """Return values as an array; None if they are no numbers, truth values or texts."""
+    """Return values as an array; None if they are no numbers, truth values or texts.
+
+    Texts are without blanks around them, with which MATLAB makes those of an array equally long.
+    """
     values, _ = decode(values)
     if all(isinstance(value, str) for value in values):
-        return np.array(values, dtype=object)
+        return np.array([value.strip() for value in values], dtype=object)
     if all(isinstance(value, Number | np.bool_) for value in values):
         return np.array(values)
     return None

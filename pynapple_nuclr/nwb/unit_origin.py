@@ -229,7 +229,7 @@ def _places(table: Any, groups: Texts, rows: Rows) -> list[NDArray[np.int64]]:
     members = {group: np.flatnonzero(groups == group) for group in set(groups)}
     if "electrode_group" in table.colnames:
         nothing = np.empty(0, np.int64)
-        return [members.get(str(one.name), nothing) for one in table["electrode_group"][:]]
+        return [members.get(str(one.name).strip(), nothing) for one in table["electrode_group"][:]]
     everywhere = np.arange(len(groups))
     of_units = [set(groups[own]) for own in rows]
     return [
@@ -320,7 +320,7 @@ def _groups(nwbfile: Any, table: Any, electrodes: Any, rows: Rows) -> list[list[
     names = None if electrodes is None else texts_of(electrodes, "group_name")
     if names is None:
         return [[] for _ in rows]
-    known = nwbfile.electrode_groups
+    known = {name.strip(): group for name, group in nwbfile.electrode_groups.items()}
     found = [list(dict.fromkeys(names[row])) for row in rows]
     return [[known[name] for name in of_unit if name in known] for of_unit in found]
 

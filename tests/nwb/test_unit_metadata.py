@@ -164,6 +164,25 @@ def test_texts_that_are_not_utf8(tmp_path, column, length):
         assert any("/units/label" in one and "Latin-1" in one for one in said)
 
 
+def test_blanks_around_a_text_are_no_part_of_it(tmp_path):
+    """MATLAB makes the texts of an array equally long with blanks."""
+    nwbfile = session()
+    groups = add_electrodes(nwbfile)
+    nwbfile.add_electrode(x=0.0, y=80.0, location="CA3 ", group=groups["CA3"])
+    texts = {
+        "cell_type": np.array([b"PV  ", b"SST ", b"PV", b"    "]),
+        "note": ["a b ", "", "\n", "c"],
+    }
+    for i, times in enumerate(trains()):
+        nwbfile.add_unit(spike_times=times, electrodes=[i + 1])
+    for name, values in texts.items():
+        nwbfile.units.add_column(name, name, data=values)
+    units = read_units(write(nwbfile, tmp_path / "x.nwb"))
+    assert units["cell_type"].tolist() == ["PV", "SST", "PV", ""]
+    assert units["note"].tolist() == ["a b", "", "", "c"]
+    assert units["location"].tolist() == ["CA1", "CA3", "CA3", "CA3"]
+
+
 def test_columns_with_one_value_in_each_row_are_read(tmp_path):
     """As MATLAB and the .npy files of ALF hold them: (units, 1)."""
     nwbfile = session()

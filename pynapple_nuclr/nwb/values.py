@@ -79,13 +79,17 @@ def _read_counted(data: Any) -> NDArray[Any]:
 
 def read_ragged(index: Any) -> list[NDArray[Any]]:
     """Read a ragged column by its index (VectorIndex): an array for each row."""
-    values, ends = read_values(index.target.data), read_values(index.data)
+    values, ends = read_values(index.target.data), read_values(index.data).reshape(-1)
     limits = np.concatenate([[0], ends, [len(values)]])
+    where = f"{index.container_source}: the rows of {index.target.name!r} end at "
+    where += np.array2string(ends, threshold=8)
     if ends.dtype.kind not in "iu" or (limits[1:] < limits[:-1]).any():
-        raise ValueError(
-            f"the rows of {index.target.name!r} end at {np.array2string(ends, threshold=8)}; "
-            f"expected places in order, up to its {len(values)} values"
-        )
+        raise ValueError(f"{where}; expected places in order, up to its {len(values)} values")
+    if rest := int(limits[-1] - limits[-2]):
+        where += f", so {rest} of its {len(values)} values are in no row"
+        if not limits[1]:  # where each row starts, or nothing was written
+            raise ValueError(f"{where}; expected where each row ends, as in a VectorIndex of NWB")
+        warn_user(f"{where}, and are left out")
     return np.split(values, ends.astype(np.int64))[: len(ends)]
 
 

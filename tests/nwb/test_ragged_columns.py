@@ -1,0 +1,45 @@
+"""Ragged columns, such as spike times, whose index is not as NWB has it."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+from foreign_files import trains, units_file
+
+from pynapple_nuclr import read_units
+
+
+def changed(path, column, values, index=None, **columns):
+    """Units of which a ragged column holds other values, or its index other places."""
+    units_file(path, **columns)
+    with h5py.File(path, "r+") as file:
+        for name, new in ((f"units/{column}", values), (f"units/{column}_index", index)):
+            if new is not None:
+                attributes = dict(file[name].attrs)
+                del file[name]
+                file[name] = new
+                file[name].attrs.update(attributes)
+        if f"{column}_index" in file["units"]:
+            target = file[f"units/{column}"].ref
+            file[f"units/{column}_index"].attrs["target"] = target
+    return path
+
+
+@pytest.mark.parametrize("starts", [[0, 100, 300, 600], [0, 0, 0, 0]])
+def test_an_index_of_where_rows_start_is_refused(tmp_path, starts):
+    """Every unit would have the spikes of the one before it."""
+    path = changed(tmp_path / "x.nwb", "spike_times", None, np.array(starts))
+    rest = 1000 - starts[-1]
+    with pytest.raises(
+        ValueError, match=rf"x\.nwb: the rows of 'spike_times' .* {rest} of its 1000"
+    ):
+        read_units(path)
+
+
+def test_spikes_of_no_unit_are_counted(tmp_path):
+    times = np.concatenate([*trains(), np.zeros(24)])
+    path = changed(tmp_path / "x.nwb", "spike_times", times)
+    with pytest.warns(UserWarning, match=r"x\.nwb: .*so 24 of its 1024 values are in no row"):
+        units = read_units(path)
+    assert [len(units[i]) for i in range(4)] == [100, 200, 300, 400]

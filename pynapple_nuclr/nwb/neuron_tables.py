@@ -150,13 +150,13 @@ def _check_spikes(
     units: nap.TsGroup, table: DynamicTable, rows: NDArray[np.int64], path: object
 ) -> None:
     """Every session counts its units from 0, so equal ids do not make it the same recording."""
-    ends = np.asarray(table.spike_times_index.data[:], dtype=np.int64)
+    ends = np.asarray(table.spike_times_index.data[:], dtype=np.int64).ravel()
     times = table.spike_times.data
     found, looked_for = 0, 0
     for row, unit in zip(rows, units.index, strict=True):
         own = np.asarray(units[unit].t)
         own = own[:: max(1, len(own) // 20)]
-        stored = np.sort(times[ends[row - 1] if row else 0 : ends[row]])
+        stored = np.sort(times[ends[row - 1] if row else 0 : ends[row]], axis=None)
         near = np.searchsorted(stored, own - 1e-6) < np.searchsorted(stored, own + 1e-6)
         found, looked_for = found + int(near.sum()), looked_for + len(own)
     if found < looked_for / 2:

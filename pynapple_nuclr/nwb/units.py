@@ -117,7 +117,7 @@ def _units(
     ids = read_values(table.id.data)
     _check_ids(ids, file)
     # One read for all: every unit by itself would be a request each to a server.
-    trains = [np.asarray(train, np.float64) for train in read_ragged(table["spike_times"])]
+    trains = [one.astype(np.float64).ravel() for one in read_ragged(table["spike_times"])]
     trains, parts = clean_trains(trains, ids, clock, notes)
     own: list[nap.IntervalSet | None] = [None] * len(trains)
     if parts is None:

@@ -78,7 +78,12 @@ def _read_counted(data: Any) -> NDArray[Any]:
 
 
 def read_ragged(index: Any) -> list[NDArray[Any]]:
-    """Read a ragged column by its index (VectorIndex): an array for each row."""
+    """Read a ragged column by its index (VectorIndex): an array for each row.
+
+    A column without an index has one value, or one array, in each row.
+    """
+    if not hasattr(index, "target"):
+        return list(read_values(index.data))
     values, ends = read_values(index.target.data), read_values(index.data).reshape(-1)
     limits = np.concatenate([[0], ends, [len(values)]])
     where = f"{index.container_source}: the rows of {index.target.name!r} end at "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from foreign_files import trains, units_file
 
-from pynapple_nuclr import read_units
+from pynapple_nuclr import read_units, write_nwb
 
 
 def changed(path, column, values, index=None, **columns):
@@ -43,3 +43,25 @@ def test_spikes_of_no_unit_are_counted(tmp_path):
     with pytest.warns(UserWarning, match=r"x\.nwb: .*so 24 of its 1024 values are in no row"):
         units = read_units(path)
     assert [len(units[i]) for i in range(4)] == [100, 200, 300, 400]
+
+
+def test_one_observed_interval_a_unit_needs_no_index(tmp_path):
+    whole = [[[0.0, 10.0]]] * 4
+    path = units_file(tmp_path / "x.nwb", obs_intervals=whole)
+    with h5py.File(path, "r+") as file:
+        del file["units/obs_intervals_index"]
+    with pytest.warns(UserWarning, match=r"spikes .* outside of their unit's obs_intervals"):
+        units = read_units(path)
+    np.testing.assert_array_equal(units.time_support.values, [[0, 10]])
+
+
+def test_spike_times_with_one_value_in_each_row_are_read(tmp_path):
+    """As MATLAB and the files of Kilosort hold them: (spikes, 1)."""
+    times, ends = np.concatenate(trains())[:, None], np.array([100, 300, 600, 1000])[:, None]
+    path = changed(tmp_path / "x.nwb", "spike_times", times, ends)
+    units = read_units(path)
+    for i, train in enumerate(trains()):
+        np.testing.assert_allclose(units[i].t, train, atol=1e-9)
+    units["predicted_type"] = list("abcd")
+    again = read_units(write_nwb(units, path, tmp_path / "y.nwb"))
+    assert again["predicted_type"].tolist() == list("abcd")

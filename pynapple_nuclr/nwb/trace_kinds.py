@@ -152,7 +152,8 @@ def _has(pattern: str, text: str) -> bool:
 
 def _in_words(text: str) -> str:
     """Return the words of a text in lower case, joined by "_"."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
+    # "FCorrected" are two words, and "ROIs" is one.
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", "_", text)
     return re.sub(r"[^a-z0-9δ]+", "_", text.replace("Δ", "δ").lower())
 
 

@@ -165,6 +165,8 @@ KINDS = {  # series (container, name), and the one to read as which signal
     ),
     "raw before events": ([("Fluorescence", "spks"), ("Fluorescence", "zF")], "zF", "fluorescence"),
     "events": ([("Fluorescence", "InferredSpikes")], "InferredSpikes", "events"),
+    "after capitals": ([("Fluorescence", "GCaMPEvents")], "GCaMPEvents", "events"),
+    "FBaseline": ([("DfOverF", "FBaseline"), ("DfOverF", "zF")], "zF", "dff"),
     "Deconvolved": ([("Deconvolved", "a")], "a", "events"),
 }
 
@@ -201,7 +203,7 @@ def test_dff_is_made_of_fluorescence_and_neuropil(tmp_path, caplog):
     np.testing.assert_allclose(part.values, traces.restrict(part.time_support).values)
 
 
-@pytest.mark.parametrize("name", ["F", "F_neuropil_corrected"])
+@pytest.mark.parametrize("name", ["F", "F_neuropil_corrected", "FCorrected"])
 def test_dff_without_neuropil_subtracts_nothing(tmp_path, caplog, name):
     path, _ = raw_file(tmp_path / "x.nwb", neuropil=name != "F", name=name)
     with caplog.at_level(logging.WARNING, "pynapple_nuclr"):

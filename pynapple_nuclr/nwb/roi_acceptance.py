@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pynapple_nuclr.nwb.row_metadata import plain_name
+
 # Names of the columns that hold a verdict, without case and punctuation; the first that is there
 # decides. Suite2p; NeuroConv, CaImAn and Inscopix; CaImAn; Allen; EXTRACT and others.
 VERDICTS = (
@@ -106,11 +108,6 @@ def _is_undecided(judged: dict[str, NDArray[np.float64]]) -> bool:
     if not (against and pro):
         return False
     return all((one == 0).all() for one in pro) and all((one == 1).all() for one in against)
-
-
-def plain_name(name: str) -> str:
-    """Return a name without case and punctuation."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def is_verdict(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from numbers import Number
@@ -108,6 +109,11 @@ def plain_values(values: Any) -> NDArray[Any] | None:
     if all(isinstance(value, Number | np.bool_) for value in values):
         return np.array(values)
     return None
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name without case and punctuation."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _has_one_each(column: Any, n_rows: int) -> bool:

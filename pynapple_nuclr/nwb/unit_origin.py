@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
 from pynapple_nuclr.nwb.read_notes import ReadNotes
-from pynapple_nuclr.nwb.row_metadata import texts_of
+from pynapple_nuclr.nwb.row_metadata import plain_name, texts_of
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
 Texts = NDArray[np.object_]
@@ -41,8 +41,9 @@ REGION_COLUMNS = (
     "allen_acronym",
     "beryl_location",
     "cosmos_location",
+    "anno_name",
 )
-"""Columns that name a brain region, in the order in which they are looked at, in any case."""
+"""Columns that name a brain region, in the order in which they are looked at, in any spelling."""
 
 _PEAK_COLUMNS = (
     "peak_channel_id",
@@ -91,18 +92,15 @@ def unit_origin(
         return {}
     electrodes, rows = _electrodes(nwbfile, table, columns, notes)
     groups = _groups(nwbfile, table, electrodes, rows)
-    own = _by_name([name for name in table.colnames if name in columns])
+    own = _called([name for name in table.colnames if name in columns], REGION_COLUMNS)
     sources: list[tuple[str, Texts]] = [
-        (f"units: {own[name]}", columns[own[name]])
-        for name in REGION_COLUMNS
-        if name in own and columns[own[name]].dtype == object
+        (f"units: {name}", columns[name]) for name in own if columns[name].dtype == object
     ]
     if electrodes is not None:
-        there = _by_name(electrodes.colnames)
-        for name in REGION_COLUMNS:
-            if name in there and (values := texts_of(electrodes, there[name])) is not None:
+        for name in _called(electrodes.colnames, REGION_COLUMNS):
+            if (values := texts_of(electrodes, name)) is not None:
                 found = [_most_common(values[row]) for row in rows]
-                sources.append((f"electrodes: {there[name]}", np.array(found, dtype=object)))
+                sources.append((f"electrodes: {name}", np.array(found, dtype=object)))
     regions = [_common_text([str(one.location) for one in of_unit]) for of_unit in groups]
     if any(groups):
         sources.append(("electrode groups: location", np.array(regions, dtype=object)))
@@ -200,8 +198,7 @@ def _peaks(
     Its number is an id in the table of electrodes, or counts within the unit's group; what does
     not fit the groups of the units is not used.
     """
-    there = _by_name(columns)
-    name = next((there[one] for one in _PEAK_COLUMNS if one in there), None)
+    name = next(iter(_called(columns, _PEAK_COLUMNS)), None)
     if name is None or columns[name].dtype.kind not in "iuf":
         return None
     numbers = columns[name].astype(np.float64)
@@ -240,11 +237,10 @@ def _places(table: Any, groups: Texts, rows: Rows) -> list[NDArray[np.int64]]:
 
 def _local_numbers(electrodes: Any, groups: Texts) -> list[NDArray[np.float64]]:
     """Return how electrodes may be counted within their group: by columns, then by order."""
-    there = _by_name(electrodes.colnames)
     stored = [
-        np.asarray(read_values(electrodes[there[name]].data))
-        for name in _LOCAL_COLUMNS
-        if name in there and np.size(electrodes[there[name]].data) == len(groups)
+        np.asarray(read_values(electrodes[name].data))
+        for name in _called(electrodes.colnames, _LOCAL_COLUMNS)
+        if np.size(electrodes[name].data) == len(groups)
     ]
     order = np.empty(len(groups))
     for group in set(groups):
@@ -325,9 +321,10 @@ def _groups(nwbfile: Any, table: Any, electrodes: Any, rows: Rows) -> list[list[
     return [[known[name] for name in of_unit if name in known] for of_unit in found]
 
 
-def _by_name(names: Any) -> dict[str, str]:
-    """Return name without case → name; the first of each."""
-    return {str(name).lower().replace(" ", "_"): str(name) for name in reversed(list(names))}
+def _called(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Return which columns have a wanted name, in any spelling (brainRegion), in its order."""
+    there = {plain_name(name): name for name in reversed(list(names))}
+    return [there[one] for one in map(plain_name, wanted) if one in there]
 
 
 def _most_common(values: Any) -> str:

@@ -32,6 +32,20 @@ REGIONS = {
         "x",
         ["DG", "CA3"],
     ),
+    "CellExplorer": (
+        {"brainRegion": ["DG", ""], "maxChannel": [10, 11]},
+        None,
+        ["CA1", "CA3"],
+        "x",
+        ["DG", "CA3"],
+    ),
+    "Mesoscale Activity Project": (
+        {"anno_name": ["ALM", ""]},
+        [[0], [1]],
+        ['{"brain_area": "left ALM"}', "CA3"],
+        "x",
+        ["ALM", "CA3"],
+    ),
     "acronym": ({"acronym": ["DG", ""]}, [[], [0, 1]], ["CA1", "CA1"], "x", ["DG", "CA1"]),
     "peak channel": (
         {"peak_channel_id": [12, 10]},

@@ -152,4 +152,15 @@ def _warn_of_absent(column: Any) -> None:
             f"{column.container_source}: {len(absent)} of {len(rows)} rows in the column "
             f"{column.name!r} are not in the table {column.table.name!r} it refers to "
             f"({', '.join(map(str, np.unique(absent)[:5]))}); they count as no electrode"
+            + if_counted_from_1(rows, len(column.table.id))
         )
+
+
+def if_counted_from_1(rows: NDArray[np.int64], n_rows: int) -> str:
+    """Return what to do if rows of a table were counted as MATLAB does; "" if they were not."""
+    if not len(rows) or rows.min() < 1 or rows.max() != n_rows:
+        return ""
+    return (
+        ". If the file counts rows from 1, as MATLAB does, all of them are one row off, and so is "
+        "what is read of them: subtract 1 in the file (NWB counts from 0)"
+    )

@@ -29,7 +29,12 @@ from pynapple_nuclr.nwb.roi_acceptance import (
     verdict_of_pair,
     verdicts,
 )
-from pynapple_nuclr.nwb.row_metadata import describe_units, scalar_columns, subject_of
+from pynapple_nuclr.nwb.row_metadata import (
+    describe_units,
+    if_counted_from_1,
+    scalar_columns,
+    subject_of,
+)
 from pynapple_nuclr.nwb.trace_kinds import (
     check_signal,
     choose_series,
@@ -99,6 +104,7 @@ def traces_and_report(
         raise ValueError(
             f"{where} refers to rows {rows.min()} to {rows.max()} of {table.name!r}, which has "
             f"{len(table.id)}; expected each to be one of its ROIs"
+            + if_counted_from_1(rows, len(table.id))
         )
     columns = {key: values[rows] for key, values in _roi_columns(table, cells).items()}
     verdict = choose_cells(columns, cells, where, len(rows))

@@ -1,13 +1,23 @@
-"""Ragged columns, such as spike times, whose index is not as NWB has it."""
+"""Ragged columns and rows of other tables, where a file does not write them as NWB has it."""
 
 from __future__ import annotations
 
 import h5py
 import numpy as np
 import pytest
-from foreign_files import trains, units_file
+from foreign_files import (
+    add_electrodes,
+    add_traces,
+    calcium,
+    quietly,
+    roi_table,
+    session,
+    trains,
+    units_file,
+    write,
+)
 
-from pynapple_nuclr import read_units, write_nwb
+from pynapple_nuclr import read_traces, read_units, write_nwb
 
 
 def changed(path, column, values, index=None, **columns):
@@ -65,3 +75,25 @@ def test_spike_times_with_one_value_in_each_row_are_read(tmp_path):
     units["predicted_type"] = list("abcd")
     again = read_units(write_nwb(units, path, tmp_path / "y.nwb"))
     assert again["predicted_type"].tolist() == list("abcd")
+
+
+@pytest.mark.filterwarnings("ignore:DynamicTableRegion values")  # hdmf's own
+@pytest.mark.parametrize(("rows", "is_said"), [([1, 2, 3, 4], True), ([0, 2, 3, 4], False)])
+def test_rows_that_matlab_counts_from_1(tmp_path, rows, is_said):
+    """Which electrode or ROI is meant is not certain, so it is said."""
+    nwbfile = session()
+    add_electrodes(nwbfile)
+    for i, times in enumerate(trains()):
+        nwbfile.add_unit(spike_times=times, electrodes=[i])
+    add_traces(nwbfile, roi_table(nwbfile, 4), calcium(100, 4))
+    path = write(nwbfile, tmp_path / "x.nwb")
+    with h5py.File(path, "r+") as file:
+        file["units/electrodes"][:] = rows
+        file["processing/ophys/DfOverF/RoiResponseSeries/rois"][:] = rows
+    hint = "If the file counts rows from 1, as MATLAB does, all of them are one row off"
+    _, said = quietly(read_units, path)
+    assert any("1 of 4 rows in the column 'electrodes'" in one for one in said)
+    assert any(hint in one for one in said) is is_said
+    with pytest.raises(ValueError, match=r"x\.nwb.* refers to rows . to 4") as error:
+        read_traces(path)
+    assert (hint in str(error.value)) is is_said

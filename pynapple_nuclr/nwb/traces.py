@@ -112,7 +112,8 @@ def traces_and_report(
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
     support = without_invalid_times(nwbfile, imaged_time(times, epochs, where, max_gap), notes)
-    first, last = np.searchsorted(times, (support.start[0] - _CLOCK, support.end[-1] + _CLOCK))
+    first = np.searchsorted(times, support.start[0] - _CLOCK)
+    last = np.searchsorted(times, support.end[-1] + _CLOCK, side="right")
     frames, neuropil = slice(first, last), None
     if is_made:  # of all frames: the baseline of an epoch begins before it
         frames = slice(0, len(times))

@@ -149,6 +149,15 @@ def test_conversion_and_starting_time(tmp_path):
     np.testing.assert_allclose(traces.t, 100 + np.arange(20) / 4)
 
 
+@pytest.mark.parametrize("start", [0.0, 1.6e9])
+def test_every_frame_is_read_on_any_clock(tmp_path, start):
+    """Unix time has no more than microseconds left."""
+    times = start + np.arange(100) / 10
+    traces = read_traces(calcium_file(tmp_path / "x.nwb", calcium(100, 2), timestamps=times))
+    assert traces.shape == (100, 2)
+    np.testing.assert_allclose(traces.t, times, rtol=0, atol=1e-6)
+
+
 def test_half_precision_is_converted_before_it_is_multiplied(tmp_path):
     raw = np.arange(60, dtype=np.float16).reshape(20, 3)
     traces = read_traces(calcium_file(tmp_path / "x.nwb", raw, conversion=1e4))

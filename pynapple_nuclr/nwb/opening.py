@@ -21,7 +21,8 @@ from pynapple_nuclr.nwb.values import check_about
 # Bytes of a remote file of one request, and how many such blocks are kept: HDF5 reads
 # its tables of contents in small pieces, and comes back to them.
 _BLOCK, _BLOCKS = 128 * 1024, 512
-_EXPECTED = "expected a file that nap.load_file reads"
+_EXPECTED = "expected an NWB file, or another format that is read"
+_OF_PYNAPPLE = "what pynapple saved is embedded in Python: embed(nap.load_file(path))"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path} may not be read by you; change its permissions, or copy it")
     if not h5py.is_hdf5(path):
-        raise ValueError(f"{path} is no NWB file (HDF5); {_EXPECTED}")
+        expected = _OF_PYNAPPLE if path.suffix == ".npz" else _EXPECTED
+        raise ValueError(f"{path} is no NWB file (HDF5); {expected}")
     try:
         with errors_naming_file(path, "pynwb", "NWB"):
             check_heaps(path)

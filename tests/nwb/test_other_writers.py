@@ -305,6 +305,12 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
         read_units(path)
 
 
+def test_what_pynapple_saved_is_no_nwb(tmp_path):
+    nap.Ts(trains(1)[0]).save(str(tmp_path / "x.npz"))
+    with pytest.raises(ValueError, match=r"x\.npz is no NWB.*Python: embed\(nap\.load_file\(path"):
+        read_units(tmp_path / "x.npz")
+
+
 def test_hdf5_that_is_no_nwb(tmp_path):
     with h5py.File(tmp_path / "x.nwb", "w") as file:
         file["data"] = np.arange(3)

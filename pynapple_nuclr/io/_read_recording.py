@@ -196,8 +196,9 @@ def read_traces(
     -------
     TsdFrame (frames, ROIs)
         In the file's unit of measurement. Columns are the ids of the ROIs. Metadata are the
-        columns of the ROI table with one value per ROI, ``roi_table`` (its name), ``signal`` and
-        ``subject``, if known. ROIs that are NaN throughout are left out, with one warning.
+        columns of the ROI table with one value per ROI, ``roi_table`` (its name), ``signal``,
+        ``subject`` and ``location`` (brain region: that of the ROI table, else of the imaging
+        plane), if known. ROIs that are NaN throughout are left out, with one warning.
 
     Raises
     ------

@@ -43,6 +43,7 @@ from pynapple_nuclr.nwb.trace_kinds import (
     neuropil_of,
     roi_responses,
 )
+from pynapple_nuclr.nwb.unit_origin import roi_origin
 from pynapple_nuclr.nwb.values import check_stored, read_values
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 
@@ -109,6 +110,7 @@ def traces_and_report(
     columns = {key: values[rows] for key, values in _roi_columns(table, cells).items()}
     verdict = choose_cells(columns, cells, where, len(rows))
     columns = one_value_each(columns)
+    columns |= roi_origin(table, columns, len(rows), notes)
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
     support = without_invalid_times(nwbfile, imaged_time(times, epochs, where, max_gap), notes)

@@ -1,4 +1,4 @@
-"""Where each unit was recorded: brain region, electrode group and probe."""
+"""Where each unit was recorded: brain region, electrode group and probe; the region of ROIs."""
 
 from __future__ import annotations
 
@@ -106,6 +106,19 @@ def unit_origin(
         sources.append(("electrode groups: location", np.array(regions, dtype=object)))
     origin = _region(sources, n_units, columns.get("location"), notes)
     return origin | _probes(groups, columns, notes)
+
+
+def roi_origin(
+    table: Any, columns: Mapping[str, NDArray[Any]], n_rois: int, notes: ReadNotes
+) -> dict[str, NDArray[Any]]:
+    """Return the ``location`` of ROIs, where known: their own column, else of the imaging plane."""
+    own = _called(columns, REGION_COLUMNS)
+    sources = [(f"ROIs: {name}", columns[name]) for name in own if columns[name].dtype == object]
+    plane = getattr(table, "imaging_plane", None)
+    place = str(getattr(plane, "location", "")).strip()
+    if not is_missing_label([place])[0]:
+        sources.append(("imaging plane: location", np.full(n_rois, place, dtype=object)))
+    return _region(sources, n_rois, columns.get("location"), notes)
 
 
 def _region(

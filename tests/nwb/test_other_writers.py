@@ -257,7 +257,7 @@ def test_the_structure_of_pynapples_released_cnmfe_files(tmp_path, calcium_encod
     add_traces(nwbfile, table, calcium(400, 4), container="Fluorescence", timestamps=times)
     nwbfile.processing["ophys"].add(Position(name="tracking"))
     traces = read_recording(write(nwbfile, tmp_path / "cnmfe.nwb"))
-    assert traces.metadata_columns == ["signal", "roi_table"]
+    assert traces.metadata_columns == ["signal", "roi_table", "location"]
     with pytest.warns(UserWarning, match="read as raw fluorescence"):
         embedded = embed(traces, calcium_encoder, progress=False)
     assert np.isfinite(embedded["nuclr_0"]).all()

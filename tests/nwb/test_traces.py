@@ -149,6 +149,20 @@ def test_conversion_and_starting_time(tmp_path):
     np.testing.assert_allclose(traces.t, 100 + np.arange(20) / 4)
 
 
+@pytest.mark.parametrize(
+    ("columns", "right"),
+    [
+        (None, ["V1", "V1"]),
+        ({"brain_area": ["CA1", "unknown"]}, ["CA1", "V1"]),
+        ({"location": [1.0, 2.0]}, [1.0, 2.0]),
+    ],
+)
+def test_the_region_of_rois(tmp_path, columns, right):
+    """Their own, else that of the imaging plane, which is V1 in these files."""
+    path = calcium_file(tmp_path / "x.nwb", calcium(100, 2), columns=columns)
+    assert read_traces(path)["location"].tolist() == right
+
+
 @pytest.mark.parametrize("start", [0.0, 1.6e9])
 def test_every_frame_is_read_on_any_clock(tmp_path, start):
     """Unix time has no more than microseconds left."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = str(Path(__file__).parents[1])
+_COMMANDS = str(Path(_PACKAGE) / "cli")
 
 
 class ReadNotes:
@@ -28,11 +29,18 @@ class ReadNotes:
 
 
 def warn_user(message: str) -> None:
-    """Warn at the line outside this package that called it."""
+    """Warn at the line outside this package that called it, or at the command that did.
+
+    The command line shows the warnings of this package alone.
+    """
     depth, frame = 2, sys._getframe(1)
-    while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back and _is_ours(frame.f_code.co_filename):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=depth)
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(_PACKAGE) and not filename.startswith(_COMMANDS)
 
 
 def list_some(values: Any, most: int = 5) -> str:

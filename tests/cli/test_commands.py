@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pynapple as nap
@@ -56,6 +57,22 @@ def test_embed_writes_what_the_function_gives(units, recording, encoder, tmp_pat
     assert str(out) in result.stdout.replace("\n", "")
     assert "note: 1 of 30 units" in result.stderr  # the warning, on one line
     assert describe_nwb(out)["embeddings"]["nuclr"]["gaps"] == "split"
+
+
+@pytest.mark.parametrize("command", ["info", "embed", "report"])
+def test_what_a_reader_warns_of_is_shown(units, encoder, tmp_path, command):
+    path = write_units(units, tmp_path / "x.nwb")
+    with h5py.File(path, "r+") as file:
+        file["units/spike_times"][7] = np.nan
+    options = {
+        "info": [],
+        "embed": ["-o", tmp_path / "y.csv"],
+        "report": ["-o", tmp_path / "y.html"],
+    }
+    more = [] if command == "info" else ["--encoder", encoder]
+    result = run(command, path, *options[command], *more)
+    assert result.exit_code == 0, result.output
+    assert f"note: {path}: 1 of 8700 spike times are NaN or infinite" in result.stderr
 
 
 def test_embed_writes_beside_the_recording_by_default(recording, encoder):

@@ -19,6 +19,7 @@ from pynapple_nuclr.columns import SUMMARIES, metadata_frame
 from pynapple_nuclr.nwb.provenance import MODULE, notes_name
 from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.table_columns import MARK, Columns, encoders, predicted_from
+from pynapple_nuclr.nwb.values import read_values
 from pynapple_nuclr.recording import Units
 
 UNITS_TABLE = "units_table"
@@ -129,7 +130,7 @@ def match_rows(units: Units, table: DynamicTable, path: object) -> NDArray[np.in
     """Return the row of each unit, by id; ValueError if ids or spikes are not the file's."""
     spikes = isinstance(units, nap.TsGroup)
     kind, own = ("unit", units.index) if spikes else ("ROI", units.columns)
-    ids = pd.Index(table.id.data[:])
+    ids = pd.Index(read_values(table.id.data))
     if not ids.is_unique:
         raise ValueError(
             f"{path}: {kind} ids occur twice in its table {table.name!r}; expected unique ids"

@@ -44,7 +44,7 @@ from pynapple_nuclr.nwb.trace_kinds import (
     roi_responses,
 )
 from pynapple_nuclr.nwb.unit_origin import roi_origin
-from pynapple_nuclr.nwb.values import check_stored, read_values
+from pynapple_nuclr.nwb.values import check_stored, in_our_byte_order, read_values
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -294,7 +294,7 @@ def _values(series: Any, frames: slice, is_transposed: bool) -> NDArray[Any]:
     """Read traces (frames, ROIs) in the unit of the series."""
     check_stored(series.data)
     data = series.data[:, frames].T if is_transposed else series.data[frames]
-    values = np.asarray(data).reshape(len(data), -1)
+    values = in_our_byte_order(np.asarray(data).reshape(len(data), -1))
     if values.dtype.kind != "f" or values.dtype.itemsize < 4:  # float16 ends at 65504
         values = values.astype(np.float32)
     if series.conversion != 1 or series.offset != 0:

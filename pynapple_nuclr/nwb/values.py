@@ -35,7 +35,12 @@ def read_values(data: Any) -> NDArray[Any]:
                 "were read as Latin-1"
             )
         values = np.array([*texts, None], dtype=object)[:-1].reshape(values.shape)
-    return values
+    return in_our_byte_order(values)
+
+
+def in_our_byte_order(values: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers as this machine holds them: pandas, pyarrow and torch take no others."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def decode(values: Any) -> tuple[list[Any], int]:

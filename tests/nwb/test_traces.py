@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 
+import h5py
 import numpy as np
 import pynapple as nap
 import pytest
@@ -170,6 +171,24 @@ def test_every_frame_is_read_on_any_clock(tmp_path, start):
     traces = read_traces(calcium_file(tmp_path / "x.nwb", calcium(100, 2), timestamps=times))
     assert traces.shape == (100, 2)
     np.testing.assert_allclose(traces.t, times, rtol=0, atol=1e-6)
+
+
+def test_numbers_with_the_largest_byte_first(tmp_path):
+    """As Java and old Macs write them; pyarrow and pandas take no such ids, torch no traces."""
+    path = calcium_file(tmp_path / "x.nwb", calcium(100, 3), ids=[7, 5, 9])
+    series = "processing/ophys/DfOverF/RoiResponseSeries"
+    with h5py.File(path, "r+") as file:
+        for name in ("processing/ophys/ImageSegmentation/PlaneSegmentation/id", f"{series}/data"):
+            attributes, values = dict(file[name].attrs), file[name][:]
+            del file[name]
+            file[name] = values.astype(values.dtype.newbyteorder(">"))
+            file[name].attrs.update(attributes)
+    traces = read_traces(path)
+    assert traces.values.dtype.isnative and traces.columns.dtype.isnative
+    np.testing.assert_array_equal(traces.values, calcium(100, 3))
+    traces["predicted_type"] = list("abc")
+    again = read_traces(write_nwb(traces, path, tmp_path / "y.nwb"))
+    assert again["predicted_type"].tolist() == list("abc")
 
 
 def test_half_precision_is_converted_before_it_is_multiplied(tmp_path):

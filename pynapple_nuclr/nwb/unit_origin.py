@@ -45,6 +45,7 @@ REGION_COLUMNS = (
 )
 """Columns that name a brain region, in the order in which they are looked at, in any spelling."""
 
+_OF_A_ROI = ("area", "structure")  # its size, and whether it is a soma, say
 _PEAK_COLUMNS = (
     "peak_channel_id",
     "peak_electrode_id",
@@ -112,7 +113,8 @@ def roi_origin(
     table: Any, columns: Mapping[str, NDArray[Any]], n_rois: int, notes: ReadNotes
 ) -> dict[str, NDArray[Any]]:
     """Return the ``location`` of ROIs, where known: their own column, else of the imaging plane."""
-    own = _called(columns, REGION_COLUMNS)
+    wanted = (name for name in REGION_COLUMNS if name not in _OF_A_ROI)
+    own = _called(columns, wanted)
     sources = [(f"ROIs: {name}", columns[name]) for name in own if columns[name].dtype == object]
     plane = getattr(table, "imaging_plane", None)
     place = str(getattr(plane, "location", "")).strip()

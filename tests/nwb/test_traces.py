@@ -156,6 +156,7 @@ def test_conversion_and_starting_time(tmp_path):
         (None, ["V1", "V1"]),
         ({"brain_area": ["CA1", "unknown"]}, ["CA1", "V1"]),
         ({"location": [1.0, 2.0]}, [1.0, 2.0]),
+        ({"structure": ["soma", "axon"]}, ["V1", "V1"]),
     ],
 )
 def test_the_region_of_rois(tmp_path, columns, right):

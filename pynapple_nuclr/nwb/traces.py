@@ -260,14 +260,19 @@ def _is_transposed(series: Any, n_rois: int, where: str) -> bool:
 def _times(series: Any, where: str, n_frames: int) -> NDArray[np.float64]:
     """Return the time of each frame (frames,), in seconds."""
     if series.timestamps is None:
+        if not 0 < (series.rate or 0) < np.inf:
+            raise ValueError(
+                f"{where} has a rate of {series.rate} frames a second, and no times of frames; "
+                "expected a positive rate"
+            )
         times = (series.starting_time or 0.0) + np.arange(n_frames) / series.rate
     else:
         times = read_values(series.timestamps).astype(np.float64)
     if len(times) != n_frames or not (np.diff(times) > 0).all():  # NaN is no later time, either
+        unknown, late = int(np.isnan(times).sum()), int((~(np.diff(times) > 0)).sum())
         raise ValueError(
-            f"{where} has {len(times)} times for {n_frames} frames, "
-            f"{int((~(np.diff(times) > 0)).sum())} of them not after the one before; expected one "
-            "time for each frame, in order"
+            f"{where} has {len(times)} times for {n_frames} frames, {unknown} of them NaN and "
+            f"{late} not after the one before; expected one time for each frame, in order"
         )
     return times
 

@@ -227,11 +227,22 @@ def test_epochs_by_name(tmp_path):
         read_traces(path, epochs="epochs")
 
 
+@pytest.mark.parametrize("rate", [0.0, -10.0, np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore:Timeseries has a rate", "ignore:Rate must not be")  # pynwb's
+def test_a_frame_rate_is_positive(tmp_path, rate):
+    path = calcium_file(tmp_path / "x.nwb", calcium(100, 2))
+    with h5py.File(path, "r+") as file:
+        series = file["processing/ophys/DfOverF/RoiResponseSeries"]
+        series["starting_time"].attrs["rate"] = rate
+    with pytest.raises(ValueError, match=rf"x\.nwb: .* has a rate of {rate} frames a second"):
+        read_traces(path)
+
+
 def test_times_that_are_not_in_order(tmp_path):
     times = np.arange(20) / 10
     times[5] = np.nan
     path = calcium_file(tmp_path / "x.nwb", calcium(20, 3), timestamps=times)
-    with pytest.raises(ValueError, match=r"20 times for 20 frames, 2 of them not after the one"):
+    with pytest.raises(ValueError, match=r"20 times for 20 frames, 1 of them NaN and 2 not after"):
         read_traces(path)
 
 

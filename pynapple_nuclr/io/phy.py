@@ -185,4 +185,11 @@ def _rows_of_clusters(path: Path, keys: tuple[str, ...]) -> pd.DataFrame | None:
     key = next((one for one in keys if one in names), None)
     if key is None:
         return None
-    return pd.read_csv(path, sep=separator).drop_duplicates(key).set_index(key)
+    table = pd.read_csv(path, sep=separator).drop_duplicates()
+    several = table[key][table[key].duplicated()].unique()
+    if len(several):
+        _log.warning(
+            "%s has several rows of %d clusters, such as %s; the first of each is read",
+            *(path, len(several), several[0]),
+        )
+    return table.drop_duplicates(key).set_index(key)

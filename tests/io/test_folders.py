@@ -105,6 +105,15 @@ def test_tables_beside_that_of_phy_are_read(tmp_path, caplog):
     assert "cluster_group.tsv: 'group' of 1 clusters differs" in caplog.text
 
 
+@pytest.mark.parametrize(("rates", "is_said"), [([1.0, 2.0], True), ([1.0, 1.0], False)])
+def test_a_table_of_several_rows_a_cluster_is_named(tmp_path, caplog, rates, is_said):
+    """As of metrics that were taken for each part of a recording."""
+    table = {"cluster_id": [4, 7, 4], "firing_rate": [rates[0], 5.0, rates[1]]}
+    folder = kilosort(tmp_path / "ks", {"metrics.tsv": table})
+    np.testing.assert_array_equal(read_units(folder)["firing_rate"], [1, 5, np.nan])
+    assert ("metrics.tsv has several rows of 1 clusters, such as 4" in caplog.text) is is_said
+
+
 @pytest.mark.parametrize("line", ["30000.;", "3e4  # Hz", "30_000"])
 def test_a_sampling_rate_is_a_number(line, tmp_path):
     folder = kilosort(tmp_path / "ks", params=f"sample_rate = {line}\n")

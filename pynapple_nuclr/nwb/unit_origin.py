@@ -332,6 +332,11 @@ def _groups(nwbfile: Any, table: Any, electrodes: Any, rows: Rows) -> list[list[
     if names is None:
         return [[] for _ in rows]
     known = {name.strip(): group for name, group in nwbfile.electrode_groups.items()}
+    used = np.unique(np.concatenate(rows))
+    if "group" in electrodes.colnames and not set(names[used]) <= set(known):
+        groups = electrodes["group"][:]  # of which group_name should be the name
+        known = {str(one.name): one for one in groups}
+        names = np.array([str(one.name) for one in groups], dtype=object)
     found = [list(dict.fromkeys(names[row])) for row in rows]
     return [[known[name] for name in of_unit if name in known] for of_unit in found]
 

@@ -278,6 +278,20 @@ def test_probe_and_group_of_a_unit(tmp_path, known_by):
     assert again["electrode_group"].tolist() == ["shank0", "shank1"]
 
 
+def test_electrodes_whose_group_has_another_name(tmp_path):
+    """The column group_name should repeat the name of the group, and does not always."""
+    nwbfile = session()
+    add_electrodes(nwbfile)
+    for i, times in enumerate(trains()):
+        nwbfile.add_unit(spike_times=times, electrodes=[i])
+    path = write(nwbfile, tmp_path / "x.nwb")
+    with h5py.File(path, "r+") as file:
+        file["general/extracellular_ephys/electrodes/group_name"][:] = ["tetrode 1"] * 4
+    units = read_units(path)
+    assert units["electrode_group"].tolist() == ["CA1", "CA1", "CA3", "CA3"]
+    assert set(units["probe"]) == {"probe"}
+
+
 def test_units_on_several_groups_say_so(tmp_path):
     nwbfile = session()
     add_electrodes(nwbfile)

@@ -76,8 +76,7 @@ def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> Traini
             rows[name] = _read(probe, named, probe.target)
             of_units = animals_of(named, animals, probe.target)
             rows[name] = rows[name]._replace(animals=of_units)
-        if inputs[0] != "statistics":  # those of units with few spikes may well be equal
-            _check_duplicates(next(iter(rows.values())))
+        _check_duplicates(next(iter(rows.values())), with_embedding=inputs[0] != "statistics")
         return Training(rows, encoder)
     if y is None:
         raise ValueError(
@@ -129,18 +128,25 @@ def rows_to_predict(
     return rows
 
 
-def _check_duplicates(rows: Rows) -> None:
+def _check_duplicates(rows: Rows, with_embedding: bool) -> None:
     """Refuse units that are in two recordings; warn of those that are twice in one."""
-    hashes = {
-        str(name): rows.row_hashes[(rows.recordings == name) & rows.has_embedding].tolist()
-        for name in np.unique(rows.recordings)
-    }
-    check_duplicate_units(hashes, "with the same embedding")
-    if copies := sum(len(repeated_units(own)) for own in hashes.values()):
+    hashes = {"activity": rows.activity_hashes}
+    if with_embedding:  # statistics of units with few spikes may well be equal
+        hashes = {"embedding": rows.row_hashes} | hashes
+    copies = {}
+    for what, of_units in hashes.items():
+        known = rows.has_embedding & (of_units > 0)
+        of_each = {
+            str(name): of_units[(rows.recordings == name) & known].tolist()
+            for name in np.unique(rows.recordings)
+        }
+        check_duplicate_units(of_each, f"with the same {what}")
+        copies[what] = sum(len(repeated_units(own)) for own in of_each.values())
+    what = max(copies, key=lambda one: copies[one])
+    if n := copies[what]:
         warnings.warn(
-            f"{copies} unit{' has' if copies == 1 else 's have'} the same embedding as "
-            "another one of their recording: if they are copies, the score measures how well "
-            "copies are recognised",
+            f"{n} unit{' has' if n == 1 else 's have'} the same {what} as another one of their "
+            "recording: if they are copies, the score measures how well copies are recognised",
             UserWarning,
             stacklevel=4,
         )

@@ -8,7 +8,7 @@ from evaluation_systems import Counting, recording
 from sklearn.linear_model import LogisticRegression
 from tally import counts
 
-from pynapple_nuclr import Probe
+from pynapple_nuclr import Probe, simulate
 from pynapple_nuclr.calibration import confidence_report, fit_temperature
 from pynapple_nuclr.columns import add_columns, as_texts, embeddings
 from pynapple_nuclr.evaluation import LeakError, evaluate
@@ -29,6 +29,19 @@ def test_a_unit_in_two_recordings_is_refused():
     counts["leaks planted and caught"] += 2
 
 
+@pytest.mark.parametrize("inputs", ["embedding", "statistics", "auto"])
+def test_the_same_spikes_in_two_recordings_are_refused_whatever_describes_them(inputs):
+    units = simulate("single", n_units=12, duration=30, seed=0)
+    rng = np.random.default_rng(0)  # vectors of another day's embedding, so none is equal
+    day, again = (
+        add_columns(units, vectors=rng.normal(size=(12, 4)), summary={"nuclr_encoder": [TINY] * 12})
+        for _ in range(2)
+    )
+    with pytest.raises(LeakError, match="'again' and 'day' have 12 units in common.*activity"):
+        Probe("cell_type", inputs=inputs, n_shuffles=1).fit({"again": again, "day": day})
+    counts["leaks planted and caught"] += 1
+
+
 def test_a_unit_twice_in_one_recording_is_reported():
     units = embedded()
     vectors = embeddings(units).values.copy()
@@ -36,6 +49,16 @@ def test_a_unit_twice_in_one_recording_is_reported():
     copied = add_columns(units, vectors=vectors, summary={"nuclr_encoder": [TINY] * len(units)})
     with pytest.warns(UserWarning, match="4 units have the same embedding as another one"):
         Probe("cell_type", n_shuffles=1).fit(copied, verbose=False)
+
+
+def test_spikes_that_are_twice_in_one_recording_are_reported_once():
+    units = simulate("single", n_units=12, duration=30, seed=0)
+    copied = nap.TsGroup(
+        {**units, 99: units[0]}, metadata={"cell_type": [*units["cell_type"], "fast"]}
+    )
+    with pytest.warns(UserWarning, match="1 unit has the same activity as another") as caught:
+        Probe("cell_type", inputs="statistics", n_shuffles=1).fit(copied, verbose=False)
+    assert sum("another one of their recording" in str(one.message) for one in caught) == 1
 
 
 def test_the_label_is_no_feature():

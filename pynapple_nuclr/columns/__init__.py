@@ -18,8 +18,10 @@ from pynapple_nuclr.columns.missing import (
     MISSING_LABELS,
     UNKNOWN,
     as_texts,
+    differ_in_case,
     is_missing,
     is_missing_label,
+    tidy_labels,
 )
 from pynapple_nuclr.columns.names import (
     PREDICTED,
@@ -44,6 +46,7 @@ __all__ = [
     "check_name",
     "check_prefix",
     "coordinate_name",
+    "differ_in_case",
     "embeddings",
     "how_to_embed",
     "is_embedded",
@@ -52,6 +55,7 @@ __all__ = [
     "add_columns",
     "metadata_frame",
     "recording_animals",
+    "tidy_labels",
     "unit_animals",
     "unit_coordinates",
     "vector_columns",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def is_missing_label(
         )
     values = pd.Series(list(np.asarray(labels, dtype=object)), dtype=object)
     excluded = {str(one).strip().casefold() for one in missing_labels}
-    texts = values.map(lambda value: _text(value).strip().casefold())
+    texts = values.map(lambda value: _text(value).casefold())
     return (values.isna() | texts.isin(excluded)).to_numpy(dtype=bool)
 
 
@@ -44,7 +45,8 @@ def as_texts(
 ) -> NDArray[np.str_]:
     """Return labels, or names of animals, as texts: "" where one is missing, 4.0 as "4".
 
-    A missing value turns a column of whole numbers into floats, but its labels stay the same.
+    A missing value turns a column of whole numbers into floats, but its labels stay the same; so
+    do texts with blanks around, as tables have them.
     `labels` (units,) → (units,).
     """
     values = np.asarray(labels, dtype=object).tolist()
@@ -56,8 +58,21 @@ def as_texts(
     return np.array(texts, dtype=str)
 
 
+def tidy_labels(labels: ArrayLike | Sequence[Any]) -> list[Any]:
+    """Return labels as a list: texts without blanks around, values of other kinds as they are."""
+    values = np.asarray(labels, dtype=object).tolist()
+    return [_text(one) if isinstance(one, (str, bytes)) else one for one in values]
+
+
+def differ_in_case(names: Iterable[Any]) -> list[str]:
+    """Return the texts among these names that differ from another one only in case, sorted."""
+    texts = sorted({one for one in names if isinstance(one, str)})
+    counts = Counter(one.casefold() for one in texts)
+    return [one for one in texts if counts[one.casefold()] > 1]
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
+        value = value.decode("utf-8", errors="replace")
     whole = isinstance(value, (float, np.floating)) and value.is_integer()
-    return str(int(value) if whole else value)
+    return str(int(value) if whole else value).strip()

@@ -11,7 +11,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pynapple_nuclr.columns import MISSING_LABELS, as_texts, metadata_frame, recording_animals
+from pynapple_nuclr.columns import (
+    MISSING_LABELS,
+    as_texts,
+    metadata_frame,
+    recording_animals,
+    tidy_labels,
+)
 from pynapple_nuclr.columns.metadata import stored_columns, with_metadata
 from pynapple_nuclr.config import Modality
 from pynapple_nuclr.leakage import LeakError
@@ -111,7 +117,7 @@ def read_task(recordings: Any, target: str, animals: Any = None) -> Task:
     as_given = np.concatenate(
         [starts[name] + np.arange(recordings[name].n_units) for name in given]
     )
-    check_classes(np.array(np.concatenate(raw)[counts].tolist()), target, int(missing.sum()))
+    check_classes(np.array(tidy_labels(np.concatenate(raw)[counts])), target, int(missing.sum()))
     frames = {name: metadata_frame(units) for name, units in given.items()}
     of_recording = recording_animals(frames, animals, target=target)
     names = np.repeat(list(recordings), sizes)

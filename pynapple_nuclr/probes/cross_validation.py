@@ -20,6 +20,7 @@ from pynapple_nuclr.calibration import (
     macro_f1_of_predictions,
     with_temperature,
 )
+from pynapple_nuclr.columns import differ_in_case
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.probes.default_estimator import one_blas_thread
 
@@ -78,6 +79,13 @@ def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> N
             f"names or whole numbers, a few units of each ({error})"
         ) from error
     classes, counts = np.unique(labels, return_counts=True)
+    if alike := differ_in_case(classes.tolist()):
+        warnings.warn(
+            f"{target!r}: labels that differ only in case are taken for different classes: "
+            f"{', '.join(map(repr, alike))}; write them alike if they are one",
+            UserWarning,
+            stacklevel=4,
+        )
     if len(classes) < 2:
         found = f"one class, {classes[0]!s}" if len(classes) else "no labelled unit"
         others = ""

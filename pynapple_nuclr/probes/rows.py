@@ -18,6 +18,7 @@ from pynapple_nuclr.columns import (
     as_texts,
     coordinate_name,
     is_missing_label,
+    tidy_labels,
     unit_animals,
 )
 
@@ -202,7 +203,7 @@ def warn_of_units_left_out(
 def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
     """Return the units with a label and an embedding."""
     keep = ~is_missing_label(rows.labels, missing_labels) & rows.has_embedding
-    labels = [one.decode() if isinstance(one, bytes) else one for one in rows.labels[keep].tolist()]
+    labels = tidy_labels(rows.labels[keep])
     if len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError(f"the labels in {target!r} are strings and numbers; expected one kind")
     return rows._replace(

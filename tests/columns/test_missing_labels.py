@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pynapple_nuclr.columns import MISSING_LABELS, as_texts, is_missing_label
+from pynapple_nuclr.columns import (
+    MISSING_LABELS,
+    as_texts,
+    differ_in_case,
+    is_missing_label,
+    tidy_labels,
+)
 
 
 @pytest.mark.parametrize("text", MISSING_LABELS)
@@ -30,3 +36,14 @@ def test_the_list_can_be_changed():
     assert as_texts(labels, ["MUA"]).tolist() == ["PV", "unknown", "", "", ""]
     with pytest.raises(TypeError, match=r"expected several: \['MUA'\]"):
         is_missing_label(labels, "MUA")
+
+
+def test_blanks_around_a_text_make_no_other_label():
+    labels = ["PV", "PV ", b" PV", "\tSST", 4, 4.5, True, None]
+    assert tidy_labels(labels) == ["PV", "PV", "PV", "SST", 4, 4.5, True, None]
+    assert as_texts(labels).tolist() == ["PV", "PV", "PV", "SST", "4", "4.5", "True", ""]
+
+
+def test_names_that_differ_in_case_only_are_found():
+    assert differ_in_case(["pv", "SST", "PV", "Pv", "vip", 4, None]) == ["PV", "Pv", "pv"]
+    assert differ_in_case(["PV", "SST", "PV"]) == []

@@ -70,6 +70,18 @@ def test_a_recording_of_two_animals_is_refused():
         evaluate(recordings, "inductive_zero_shot")
 
 
+def test_blanks_and_case_of_labels():
+    labels = recording()["cell_type"].to_numpy().astype(object)
+    with_blank, in_lower_case = labels.copy(), labels.copy()
+    with_blank[0], in_lower_case[:6] = "PV ", [one.lower() for one in labels[:6]]
+    units = recording()
+    units.set_info(cell_type=with_blank)
+    assert evaluate({"day": units})["true_label"].values.tolist() == list(KINDS)
+    units.set_info(cell_type=in_lower_case)
+    with pytest.warns(UserWarning, match="differ only in case .*'PV', 'SST', 'VIP', 'pv'"):
+        evaluate({"day": units})
+
+
 def test_too_few_classes_or_units():
     with pytest.raises(ValueError, match="one class, PV"):
         evaluate(mice(2, kinds=("PV",)))

@@ -51,3 +51,22 @@ def test_one_class_against_nothing_says_to_label_the_others(missing):
     message = 'one class, PV.*label the 20 other units too, for example "other"'
     with pytest.warns(UserWarning), pytest.raises(ValueError, match=message):
         Probe("cell_type", n_shuffles=1).fit(units, labels)
+
+
+@pytest.mark.parametrize("array", [True, False])
+def test_blanks_around_a_label_make_no_other_class(array):
+    units = with_labels("PV ", " SST", "VIP")
+    y = units["cell_type"].to_numpy() if array else None
+    probe = Probe("cell_type", n_shuffles=1).fit(units, y, verbose=False)
+    assert probe.classes_.tolist() == ["PV", "SST", "VIP"]
+    with pytest.warns(UserWarning, match="learned from"):
+        assert probe.score(units, y) == 1
+
+
+def test_labels_that_differ_in_case_only_are_reported():
+    units = with_labels("pv", "SST", "VIP", "pv", "Sst", "VIP", "PV", "Sst")
+    message = "differ only in case .*: 'PV', 'SST', 'Sst', 'pv'; write them alike"
+    with pytest.warns(UserWarning, match=message) as caught:
+        probe = Probe("cell_type", n_shuffles=1).fit(units, verbose=False)
+    assert len(probe.classes_) == 5
+    assert {one.filename for one in caught} == {__file__}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pynapple_nuclr.columns.missing import MISSING_LABELS, as_texts
+from pynapple_nuclr.columns.missing import MISSING_LABELS, as_texts, differ_in_case
 from pynapple_nuclr.columns.names import coordinate_name
 
 Animals: TypeAlias = Mapping[Any, Any] | Sequence[Any] | str
@@ -33,7 +33,15 @@ def unit_animals(
         named = {name: _column(frame, animals, name) for name, frame in metadata.items()}
     else:
         named = _of_each_recording(metadata, animals)
-    return {name: _fill(named[name], len(frame), name) for name, frame in metadata.items()}
+    of_units = {name: _fill(named[name], len(frame), name) for name, frame in metadata.items()}
+    if alike := differ_in_case(one for values in of_units.values() for one in np.unique(values)):
+        warnings.warn(
+            "names of animals that differ only in case are taken for different animals: "
+            f"{', '.join(map(repr, map(str, alike)))}; write them alike if they are one",
+            UserWarning,
+            stacklevel=5,
+        )
+    return of_units
 
 
 def recording_animals(
@@ -134,4 +142,4 @@ def _fill(animals: NDArray[np.str_], n_units: int, name: str) -> NDArray[np.str_
 def _texts(values: Any) -> NDArray[np.str_]:
     """Return names of animals: "" where missing, without blanks around, "4.0" as "4"."""
     texts = as_texts(values, MISSING_LABELS).tolist()
-    return np.array([re.sub(r"^(\d+)\.0+$", r"\1", one.strip()) for one in texts], dtype=str)
+    return np.array([re.sub(r"^(\d+)\.0+$", r"\1", one) for one in texts], dtype=str)

@@ -86,3 +86,8 @@ def test_animals_that_only_some_recordings_name_are_not_used(columns):
 @pytest.mark.parametrize("target", ANIMAL_COLUMNS[:3])
 def test_predicting_animals_leaves_none_out(target):
     assert unit_animals(frames(animal=(M1, M2)), target=target) is None
+
+
+def test_names_that_differ_in_case_only_are_reported():
+    with pytest.warns(UserWarning, match="differ only in case .*'M1', 'm1'; write them alike"):
+        assert len(unit_animals(frames(animal=(["M1", "M1"], M1)))) == 2

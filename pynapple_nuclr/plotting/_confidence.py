@@ -17,9 +17,7 @@ from pynapple_nuclr.plotting.style import (
     title,
 )
 from pynapple_nuclr.plotting.unit_columns import (
-    read_column,
-    read_labels,
-    read_predictions,
+    read_true_and_predicted,
     training_note,
 )
 
@@ -125,8 +123,7 @@ def plot_confidence(
 def _of_units(units: Units, target: str | None) -> _Bins:
     if target is None:
         raise TypeError("target is missing: the column of true labels, for example 'cell_type'")
-    true = read_labels(read_column(units, target, "target"))
-    predicted, confidence = read_predictions(units, target)
+    true, predicted, confidence = read_true_and_predicted(units, target)
     if confidence is None:
         raise ValueError(
             f"there is no column 'predicted_{target}_confidence'; write it with Probe.annotate"

@@ -10,9 +10,7 @@ from pynapple_nuclr.columns import UNKNOWN
 from pynapple_nuclr.plotting.style import LETTER, colour_bar, counted, new_axes, title
 from pynapple_nuclr.plotting.unit_columns import (
     in_order,
-    read_column,
-    read_labels,
-    read_predictions,
+    read_true_and_predicted,
     training_note,
 )
 
@@ -63,8 +61,7 @@ def plot_confusion(units: Units, target: str, *, ax: Axes | None = None) -> Axes
     """
     from pynapple_nuclr.calibration import macro_f1_of_predictions
 
-    true = read_labels(read_column(units, target, "target"))
-    predicted, _ = read_predictions(units, target)
+    true, predicted, _ = read_true_and_predicted(units, target)
     shown = true.known & ~predicted.missing
     if not shown.any():
         raise ValueError(

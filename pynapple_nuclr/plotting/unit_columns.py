@@ -17,6 +17,7 @@ from pynapple_nuclr.columns import (
     UNKNOWN,
     as_texts,
     embeddings,
+    is_missing_label,
     metadata_frame,
     vector_columns,
 )
@@ -108,6 +109,20 @@ def read_predictions(units: Units, target: str) -> tuple[Labels, NDArray[np.floa
     return read_labels(metadata[column]), (
         read_numbers(units, confidence, "target") if has else None
     )
+
+
+def read_true_and_predicted(
+    units: Units, target: str
+) -> tuple[Labels, Labels, NDArray[np.float64] | None]:
+    """Return true labels, and what `read_predictions` returns, to compare them.
+
+    Texts such as "n/a" (`MISSING_LABELS`) are no true label, unless a probe predicts them: one
+    with a list of its own may have learned them.
+    """
+    texts = as_texts(read_column(units, target, "target"))
+    predicted, confidence = read_predictions(units, target)
+    is_none = is_missing_label(texts) & ~np.isin(texts, predicted.classes)
+    return read_labels(np.where(is_none, "", texts)), predicted, confidence
 
 
 def read_score(metadata: pd.DataFrame, target: str) -> ProbeScore | None:

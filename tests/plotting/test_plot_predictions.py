@@ -96,6 +96,19 @@ def test_confusion_counts_what_is_unknown_and_what_has_no_label():
     )
 
 
+@pytest.mark.parametrize("plot", [plot_confusion, plot_confidence])
+def test_texts_that_are_no_label_are_no_true_class(plot):
+    units, _ = population()
+    expected = plot(units[units.index >= 4], "layer").get_title(loc="left").splitlines()[0]
+    texts = np.asarray(units["layer"], dtype=object)
+    texts[:4] = ["Unknown", "n/a", "root", " "]
+    shown = plot(changed(units, layer=texts), "layer").get_title(loc="left")
+    assert shown.splitlines() == [expected, "56 units, 4 without a label not shown"]
+    own = ["L4", "L5", "L6", "root"] * 15  # a probe whose missing_labels are others
+    learned = changed(units, layer=own, predicted_layer=own)
+    assert "without a label" not in plot(learned, "layer").get_title(loc="left")
+
+
 def test_confusion_of_classes_that_only_one_side_has():
     units, _ = population(6)
     units = changed(units, layer=["L2"] * 6, predicted_layer=["L2", "L2", "L2", "L4", "L4", "L2"])

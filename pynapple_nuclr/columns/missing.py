@@ -15,9 +15,12 @@ _BLANK = ("", "nan")  # pynapple turns ["PV", np.nan] into texts, and so NaN int
 UNKNOWN = "unknown"
 """What `Probe.annotate` calls silent units, and units of too low a confidence."""
 
-MISSING_LABELS = (*_BLANK, UNKNOWN, "n/a", "none", "root", "void", "?")
+MISSING_LABELS = (
+    *(*_BLANK, UNKNOWN, "unclassified", "unassigned", "unlabeled", "unlabelled", "undefined"),
+    *("n/a", "<na>", "null", "none", "-", "?", "root", "void"),
+)
 """Texts that are no label, in any case; None and NaN never are. ("root" and "void" are what
-brain atlases write outside their regions.)"""
+brain atlases write outside their regions. "NA" may be one: noradrenergic.)"""
 
 
 def is_missing(values: ArrayLike | Sequence[Any]) -> NDArray[np.bool_]:

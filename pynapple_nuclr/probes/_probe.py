@@ -64,7 +64,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         Prefix of the embedding's columns.
     missing_labels : collection of str
         Texts in the column that are no label, in any case (None and NaN never are one). Default:
-        "", "nan", "unknown", "n/a", "none", "root", "void" and "?".
+        "", "nan", "unknown", "unclassified", "unassigned", "unlabeled", "unlabelled", "undefined",
+        "n/a", "<na>", "null", "none", "-", "?", "root" and "void".
     threshold : float, optional
         Default of `annotate`: how sure a prediction has to be, or the unit is called "unknown".
     n_shuffles : int

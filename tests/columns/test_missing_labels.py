@@ -25,7 +25,14 @@ def test_values_that_are_not_there_are_never_a_label(value):
     assert is_missing_label([value, 0], missing_labels=()).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("label", ["PV", "non", "rooted", "unknown type", 0, False, b"SST", "L2/3"])
+@pytest.mark.parametrize("text", ["unclassified", "Unassigned", "unlabelled", "null", "<NA>", "-"])
+def test_what_other_programs_write_for_no_label_is_none(text):
+    assert is_missing_label([text]).all()
+
+
+@pytest.mark.parametrize(
+    "label", ["NA", "other", "PV", "non", "rooted", "unknown type", 0, False, b"SST", "L2/3"]
+)
 def test_other_labels_stay(label):
     assert not is_missing_label([label]).any()
 

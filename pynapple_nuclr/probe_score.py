@@ -40,6 +40,15 @@ class ProbeScore(NamedTuple):
         found = re.fullmatch(_TEXT, text)
         return found and cls(found[1], found[2], found[3], above_chance=found[4] is None)
 
+    @property
+    def expect_less_in(self) -> str:
+        """Where the probe is probably worse than its score; "" if whole animals were left out.
+
+        A probe that is not above chance cannot be worse.
+        """
+        where = {"unit": "other recordings and animals", "recording": "other animals"}
+        return where.get(self.left_out, "") if self.above_chance else ""
+
     def __str__(self) -> str:
         verdict = "" if self.above_chance else ": not above chance"
         return f"macro F1 {self.f1} by {self.left_out}, chance {self.chance}{verdict}"

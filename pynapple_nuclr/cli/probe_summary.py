@@ -35,6 +35,7 @@ def summarize_probe(path: str) -> dict[str, Any]:
         "needs columns": ", ".join(found["features"]) or "none",
         "encoder": found["encoder_"],
         "macro F1": f"{score.f1} by {score.left_out}",
+        **({"expect less in": score.expect_less_in} if score.expect_less_in else {}),
         "chance": score.chance,
         "calibration": _calibration(found["cv_calibration_"]),
         "above chance": "yes" if score.above_chance else "no: annotate writes 'unknown'",

@@ -55,6 +55,8 @@ def score_text(probe: Probe, n_folds: int) -> str:
         f"{probe.target}: macro F1 {facts['macro F1']} ({n_folds} folds), chance "
         f"{facts['chance']}, {probe.n_units_} units"
     )
+    if where := ProbeScore.of(probe).expect_less_in:
+        line += f"\nexpect less in {where}: the folds left out {probe.cv_group_}s"
     if len(probe.cv_inputs_) > 1:
         scores = ", ".join(f"{inputs} {score:.2f}" for inputs, score in probe.cv_inputs_.items())
         line += f"\ninputs: {probe.inputs_} (before the choice: {scores})"

@@ -63,10 +63,20 @@ def _score(neurons: Neurons) -> str:
             "beside chance."
         )
     if neurons.score.above_chance:
-        return ""
+        return _scored_elsewhere(neurons.score, neurons)
     return (
         f"The probe is not above chance (macro F1 {neurons.score.f1} {chance_of(neurons.score)}): "
         "the labels that it predicts mean nothing."
+    )
+
+
+def _scored_elsewhere(score: ProbeScore, neurons: Neurons) -> str:
+    """Warn if the recording is none of those by which the probe was scored."""
+    if not score.expect_less_in or neurons.training.any():
+        return ""
+    return (
+        f"The score of the probe is that of {score.left_out}s left out: expect less in "
+        f"{score.expect_less_in}, of which this may be one."
     )
 
 

@@ -62,15 +62,20 @@ def test_a_prefix():
 
 def test_the_score_is_printed_beside_chance_and_the_inputs(capsys):
     probe = Probe("cell_type", calibrate=False).fit(embedded(seed=3))
-    score, inputs = capsys.readouterr().out.splitlines()
+    score, less, inputs = capsys.readouterr().out.splitlines()
     assert score == (
         f"cell_type: macro F1 {probe.cv_score_:.2f} by unit (5 folds), chance "
         f"{probe.cv_chance_:.2f} ± {probe.cv_chance_sd_:.2f}, 30 units"
     )
+    assert less == "expect less in other recordings and animals: the folds left out units"
     tried = ", ".join(f"{name} {f1:.2f}" for name, f1 in probe.cv_inputs_.items())
     assert inputs == f"inputs: {probe.inputs_} (before the choice: {tried})"
     assert list(probe.cv_inputs_) == ["embedding", "statistics", "both"]
     Probe("cell_type", inputs="embedding", calibrate=False).fit(embedded(seed=3))
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    animals = np.repeat(["m0", "m1"], 15).tolist()
+    of_animals = Probe("cell_type", inputs="embedding", calibrate=False)
+    of_animals.fit(embedded(seed=3, animal=animals))
     assert len(capsys.readouterr().out.splitlines()) == 1
     Probe("cell_type", calibrate=False).fit(embedded(seed=3), verbose=False)
     assert capsys.readouterr().out == ""

@@ -28,6 +28,15 @@ def test_the_score_of_the_probe_is_shown_beside_chance(tmp_path):
         report(embedded(30, other=["a"] * 30), tmp_path / "p.html", target="other", probe=probe)
 
 
+def test_a_score_of_other_units_is_not_that_of_another_recording(tmp_path):
+    learned, other = (fitted().annotate(embedded(30, seed=seed)) for seed in (0, 7))
+    said = "expect less in other recordings and animals, of which this may be one"
+    assert said in cautions_of(page_of(other, tmp_path))[0]
+    assert said not in " ".join(cautions_of(page_of(learned, tmp_path)))
+    other["predicted_cell_type_probe"] = ["macro F1 0.97 by animal, chance 0.33 ± 0.04"] * 30
+    assert "expect less" not in " ".join(cautions_of(page_of(other, tmp_path)))
+
+
 def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
     units = embedded(60)
     units["kind"] = np.random.default_rng(3).permutation(["VIP", "SST"] * 30)

@@ -159,7 +159,13 @@ def _uncertain(neurons: Neurons) -> str:
     unsure = int((neurons.predicted.unsure & neurons.embedded).sum())
     if not unsure:
         return ""
-    return f"{_units(unsure, neurons)} the label “unknown”: the probe was not sure enough."
+    text = f"{_units(unsure, neurons)} the label “unknown”: the probe was not sure enough"
+    if unsure == neurons.embedded.sum():
+        text += (
+            ", or it refused the recording as unlike those that it learned from (annotate warns "
+            "of that)"
+        )
+    return f"{text}."
 
 
 def _few_units(neurons: Neurons) -> str:

@@ -37,6 +37,15 @@ def test_a_score_of_other_units_is_not_that_of_another_recording(tmp_path):
     assert "expect less" not in " ".join(cautions_of(page_of(other, tmp_path)))
 
 
+def test_a_recording_in_which_no_unit_has_a_label_may_have_been_refused(tmp_path):
+    def cautions(threshold):
+        annotated = fitted().annotate(embedded(30, seed=7), threshold=threshold)
+        return " ".join(cautions_of(page_of(annotated, tmp_path)))
+
+    assert "or it refused the recording as unlike those that it learned from" in cautions(1)
+    assert "not sure enough." in cautions(0.9)
+
+
 def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
     units = embedded(60)
     units["kind"] = np.random.default_rng(3).permutation(["VIP", "SST"] * 30)

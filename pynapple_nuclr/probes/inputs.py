@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import pynapple as nap
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, is_clusterer, is_regressor
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
@@ -32,6 +34,7 @@ def check_parameters(probe: Probe) -> None:
     """Refuse what a probe cannot be made with; ValueError naming it."""
     check_name(probe.target, "target")
     check_name(probe.prefix, "prefix")
+    _check_estimator(probe.estimator)
     if probe.standardize not in ("none", "recording"):
         raise ValueError(f"standardize={probe.standardize!r}; expected 'none' or 'recording'")
     if probe.inputs not in ("auto", *INPUTS):
@@ -51,9 +54,25 @@ def check_parameters(probe: Probe) -> None:
         raise LeakError(f"features names {probe.target!r}, the label to predict")
 
 
-def check_threshold(threshold: float | None) -> None:
+def _check_estimator(estimator: Any) -> None:
+    """Refuse what would predict numbers or clusters, or is no estimator; None is the default."""
+    if estimator is None:
+        return
+    is_estimator = hasattr(estimator, "fit") and not isinstance(estimator, type)
+    known = isinstance(estimator, BaseEstimator)  # others cannot be asked what they predict
+    if not is_estimator or (known and (is_regressor(estimator) or is_clusterer(estimator))):
+        raise TypeError(
+            f"estimator={estimator!r}; expected a classifier of scikit-learn, for example "
+            "LogisticRegression()"
+        )
+
+
+def check_threshold(threshold: Any) -> None:
     """Refuse a threshold that is no number from 0 to 1; None is no threshold."""
-    if threshold is not None and not 0 <= threshold <= 1:
+    if threshold is None:
+        return
+    is_number = isinstance(threshold, Real) and not isinstance(threshold, (bool, np.bool_))
+    if not is_number or not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold!r}; expected a number from 0 to 1")
 
 

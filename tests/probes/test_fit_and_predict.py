@@ -11,10 +11,13 @@ import pytest
 import xarray as xr
 from embedded_groups import KINDS, TINY, dataset, embedded, fitted
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pynapple_nuclr.columns import embeddings
@@ -199,9 +202,18 @@ def test_wrong_parameters():
         Probe("cell_type", standardize="animal").fit(embedded())
     with pytest.raises(ValueError, match=r"\['depth'\]"):
         Probe("cell_type", features="depth").fit(embedded())
-    for threshold in (-0.1, 80):
+    for threshold in (-0.1, 80, "0.5", True, [0.5]):
         with pytest.raises(ValueError, match="threshold="):
             fitted().annotate(embedded(), threshold=threshold)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    ["logistic", LogisticRegression, Ridge(), KMeans(2), make_pipeline(StandardScaler(), Ridge())],
+)
+def test_what_is_no_classifier_is_refused(estimator):
+    with pytest.raises(TypeError, match="estimator=.*expected a classifier of scikit-learn"):
+        Probe("cell_type", estimator=estimator).fit(embedded())
 
 
 def test_vectors_of_another_encoder_are_refused():

@@ -368,3 +368,17 @@ def test_sixty_labels_fit_on_a_phone(browser, tmp_path):
     find(browser, "#units tbody tr:nth-child(3) button").click()
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     assert messages(browser) == []
+
+
+@pytest.mark.parametrize("n_kinds", [1, 3, 7])
+def test_names_along_depth_differ_and_do_not_touch(browser, n_kinds, tmp_path):
+    kinds = [f"a region of the brain, number {i % n_kinds}" for i in range(28)]
+    units = embedded(28, kind=kinds, depth=np.arange(28.0))
+    show(browser, report(units, tmp_path / "page.html", target="kind"))
+    names, ends = browser.execute_script(
+        "const all = [...document.querySelectorAll('#kinds .wide text[text-anchor=middle]')];"
+        "const boxes = all.map(one => one.getBBox());"
+        "return [all.map(one => one.textContent), boxes.map(one => [one.x, one.x + one.width])]"
+    )
+    assert len(set(names)) == n_kinds and all("…" in one for one in names if n_kinds > 1)
+    assert all(end < start for (_, end), (start, _) in zip(ends, ends[1:], strict=False))

@@ -26,6 +26,12 @@ function meanWaveform(members) {
   const some = all.filter((_, k) => k % step === 0).map((one) => [one, "pale"]);
   return waveformPlot([...some, [mean, "mean"]], "Waveforms, each scaled to its peak, and their mean");
 }
+// From the middle, because names of kinds often differ at the end: "region number 12".
+function shortened(text, most) {
+  const [letters, kept] = [[...text], Math.max(Math.floor(most) - 1, 2)];
+  if (letters.length <= most) return text;
+  return [...letters.slice(0, Math.ceil(kept / 2)), "…", ...letters.slice(-Math.floor(kept / 2))].join("");
+}
 function depthPlot(groups) {
   const { name, values, down } = data.depth;
   const there = groups.map(([label, members]) => [label, members.filter((i) => values[i] !== null)]);
@@ -37,7 +43,7 @@ function depthPlot(groups) {
     ...members.map((i, n) => symbol(label, "point", { transform:
       `translate(${(48 + (k + 0.2 + 0.6 * ((n * 0.618) % 1)) * width).toFixed(1)},` +
       `${y(values[i]).toFixed(1)}) scale(3)` })),
-    there.length > 7 ? null : note(48 + (k + 0.5) * width, 236, "middle", label.slice(0, 12)),
+    there.length > 7 ? null : note(48 + (k + 0.5) * width, 236, "middle", shortened(label, width / 6.5)),
   ]);
   const axis = ticks(low, high, 5).flatMap((value) => [
     draw("path", { class: "rule", d: `M44,${y(value).toFixed(1)}h4` }),
@@ -54,7 +60,8 @@ function buildKinds() {
       [...meanWaveform(members), ...(meanAutocorrelogram(members) || [])]])
       .filter((one) => one[2].length)
       .map(([label, members, drawn]) => make("figure", {}, make("h3", {}, swatch(label), " ",
-        make("bdi", {}, label), make("small", {}, ` ${members.length} units`)), ...drawn))
+        make("bdi", {}, label),
+        make("small", {}, ` ${members.length} unit${members.length === 1 ? "" : "s"}`)), ...drawn))
     : [];
   if (data.depth && groups.length) made.push(depthPlot(groups));
   get("kinds-section").hidden = made.length === 0;

@@ -103,7 +103,8 @@ def as_options(message: str) -> str:
     message = re.sub(r"\bforce=True\b", "--force", message)
     message = re.sub(r"\bresume=False\b", "--no-resume", message)
     message = re.sub(r"\bkind=", "format=", message)
-    names = "gaps|epochs|steps|encoder|raw|by|init|output|format|name|clock|cells|cache|only|signal"
+    names = "gaps|epochs|steps|encoder|probe|raw|by|init|output|format|name|clock|cells|cache"
+    names += "|only|signal"
     message = re.sub(rf"\b({names})=([\"'])(.+?)\2", r"--\1 \3", message)
     message = re.sub(rf"\b({names})=(\w+)", r"--\1 \2", message)
     message = re.sub(rf"\b({names})=(?=\W|$)", r"--\1", message)

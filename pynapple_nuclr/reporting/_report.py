@@ -117,8 +117,8 @@ def report(
         If `units` is neither a ``TsGroup`` nor a ``TsdFrame``.
     ValueError
         If the units are not embedded, there is no column `target` of labels, `encoder` is not the
-        one that made the vectors, `probe` predicts something else, or the name does not end in
-        ``.html``.
+        one that made the vectors, `probe` predicts something else or did not predict the labels, or
+        the name does not end in ``.html``.
     FileExistsError, FileNotFoundError
         If the file exists, unless `overwrite`; if its folder does not.
 
@@ -190,7 +190,7 @@ def _write_session(
             f"target={probe.target!r} and units that it has annotated"
         )
     if probe is not None:
-        neurons = neurons._replace(score=ProbeScore.of(probe))
+        neurons = neurons._replace(score=_score_of(probe, neurons, name))
     file = source.get(name) if isinstance(source, Mapping) else source
     if file is not None and isinstance(units, nap.TsGroup):
         found = mean_waveforms(units, file)
@@ -218,6 +218,17 @@ def _write_session(
         data=as_json(cards),
     )
     return Session(output, neurons, cautions)
+
+
+def _score_of(probe: Any, neurons: Neurons, name: str) -> ProbeScore:
+    """Return the score of the probe; ValueError if the labels are those of another one."""
+    score = ProbeScore.of(probe)
+    if neurons.score not in (None, score):
+        raise ValueError(
+            f"recording {name!r} was labelled by a probe of another score ({neurons.score}) than "
+            f"the one given ({score}); leave out probe=, or annotate the units with it"
+        )
+    return score
 
 
 def _find_encoder(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from command_line import run
+from command_line import error_of, run
 from embedded_groups import embedded, fitted
 from report_pages import cautions_of, page_of, string_values
 
@@ -26,6 +26,17 @@ def test_the_score_of_the_probe_is_shown_beside_chance(tmp_path):
     assert "not known to this page" in cautions_of(page_of(of_older, tmp_path))[0]
     with pytest.raises(ValueError, match="probe predicts 'cell_type', but the page shows 'other'"):
         report(embedded(30, other=["a"] * 30), tmp_path / "p.html", target="other", probe=probe)
+
+
+def test_the_score_of_another_probe_is_not_shown_beside_labels(tmp_path):
+    units = fitted().annotate(embedded(30, seed=7))
+    other = fitted(standardize="recording", inputs="statistics")
+    with pytest.raises(ValueError, match="'page' was labelled by a probe of another score"):
+        page_of(units, tmp_path, probe=other)
+    write_units(units, tmp_path / "units.nwb")
+    other.save(tmp_path / "other.skops")
+    result = run("report", tmp_path / "units.nwb", "--probe", tmp_path / "other.skops")
+    assert "leave out --probe, or annotate the units with it" in error_of(result)
 
 
 def test_a_score_of_other_units_is_not_that_of_another_recording(tmp_path):

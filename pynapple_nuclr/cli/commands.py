@@ -100,7 +100,7 @@ def _log_as_notes() -> Iterator[None]:
 def as_options(message: str) -> str:
     """Write an error's advice as options of the command line, on one line."""
     message = re.sub(r"\boverwrite=True\b", "--overwrite", message)
-    message = re.sub(r"\bforce=True\b", "--force", message)
+    message = re.sub(r"\bforce=True\b", "probe annotate --force", message)  # `report` has none
     message = re.sub(r"\bresume=False\b", "--no-resume", message)
     message = re.sub(r"\bkind=", "format=", message)
     names = "gaps|epochs|steps|encoder|probe|raw|by|init|output|format|name|clock|cells|cache"

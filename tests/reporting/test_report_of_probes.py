@@ -57,6 +57,16 @@ def test_a_recording_in_which_no_unit_has_a_label_may_have_been_refused(tmp_path
     assert "not sure enough." in cautions(0.9)
 
 
+def test_the_command_names_options_that_exist(tmp_path):
+    write_units(embedded(30), tmp_path / "units.nwb")
+    probe = Probe("kind", n_shuffles=1)
+    with pytest.warns(UserWarning, match="not above chance"):
+        probe.fit(embedded(30), np.random.default_rng(3).permutation(["a", "b"] * 15))
+    probe.save(tmp_path / "kind.skops")
+    said = run("report", tmp_path / "units.nwb", "--probe", tmp_path / "kind.skops").stderr
+    assert "(probe annotate --force writes the predictions)" in said
+
+
 def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
     units = embedded(60)
     units["kind"] = np.random.default_rng(3).permutation(["VIP", "SST"] * 30)

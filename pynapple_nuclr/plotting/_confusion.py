@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pynapple_nuclr.columns import UNKNOWN
-from pynapple_nuclr.plotting.style import LETTER, colour_bar, counted, new_axes, title
+from pynapple_nuclr.plotting.style import LETTER, colour_bar, counted, new_axes, plain, title
 from pynapple_nuclr.plotting.unit_columns import (
     in_order,
     read_true_and_predicted,
@@ -105,10 +105,9 @@ def draw_counts(
     for (i, j), count in np.ndenumerate(counts):
         colour = "white" if share[i, j] > 0.6 else "black" if count else _FAINT
         ax.text(j, i, f"{count:.0f}", ha="center", va="center", color=colour, fontsize=size)
-    ax.set_xticks(np.arange(len(columns)), columns, rotation=90 if turned else 0)
-    ax.set_yticks(
-        np.arange(len(rows)), [f"{one} ({n:.0f})" for one, n in zip(rows, totals, strict=True)]
-    )
+    ax.set_xticks(np.arange(len(columns)), [plain(one) for one in columns], rotation=90 * turned)
+    names = [f"{plain(one)} ({n:.0f})" for one, n in zip(rows, totals, strict=True)]
+    ax.set_yticks(np.arange(len(rows)), names)
     ax.tick_params(length=0)
     ax.spines[:].set_color(_FAINT)
     colour_bar(ax, drawn, "share of the row")

@@ -8,7 +8,7 @@ import numpy as np
 
 from pynapple_nuclr.columns import metadata_frame
 from pynapple_nuclr.plotting.points import draw_points, point_size
-from pynapple_nuclr.plotting.style import counted, new_axes, open_frame, title
+from pynapple_nuclr.plotting.style import counted, new_axes, open_frame, plain, title
 from pynapple_nuclr.plotting.unit_columns import (
     Labels,
     column_names,
@@ -118,7 +118,7 @@ def plot_depth(
     if by is None:
         ax.set_xticks([])
     else:
-        ticks = [f"{name}\n({count})" for name, count in zip(names, counts, strict=True)]
+        ticks = [f"{plain(name)}\n({count})" for name, count in zip(names, counts, strict=True)]
         turned = max(len(name) for name in names) > 12
         ax.set_xticks(np.arange(len(names)), ticks, rotation=90 if turned else 0)
         ax.set_xlabel(f"{by} (units)")

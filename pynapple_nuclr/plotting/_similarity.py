@@ -16,6 +16,7 @@ from pynapple_nuclr.plotting.style import (
     colour_bar,
     counted,
     new_axes,
+    plain,
     spread_out,
     title,
 )
@@ -152,7 +153,7 @@ def _draw_bands(ax: Axes, blocks: list[tuple[str, str, int]]) -> None:
         across = ax.get_xaxis_transform()
         ax.add_patch(Rectangle(over, size, _BAND, color=colour, transform=across, **options))
         ax.annotate(
-            f"{name} ({size})",
+            f"{plain(name)} ({size})",
             (-1.6 * _BAND, middle),
             xytext=(-4 * _BAND, place),
             xycoords=along,

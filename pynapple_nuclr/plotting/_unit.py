@@ -18,6 +18,7 @@ from pynapple_nuclr.plotting.style import (
     UNSURE,
     class_style,
     open_frame,
+    plain,
     title,
 )
 from pynapple_nuclr.plotting.unit_columns import (
@@ -128,7 +129,8 @@ def plot_unit(
     if "prediction" in panels and target is not None:
         _draw_prediction(panels["prediction"], metadata, unit, target)
     whole: Any = next(iter(panels.values())).figure
-    whole.suptitle(_headline(metadata.loc[unit], unit, target, prefix), x=0.01, ha="left", size=11)
+    headline = plain(_headline(metadata.loc[unit], unit, target, prefix))
+    whole.suptitle(headline, x=0.01, ha="left", size=11)
     return panels
 
 
@@ -201,7 +203,8 @@ def _draw_bars(ax: Axes, names: list[str], lengths: Any, colours: list[str]) -> 
     """Draw a pale bar for each name, and the name on it: long ones need no margin."""
     y = np.arange(len(names))
     ax.barh(y, lengths, color=colours, height=0.8, alpha=0.45)
-    ax.set_yticks(y, [one if len(one) <= _LONG else f"{one[:_LONG]}…" for one in names], ha="left")
+    short = [one if len(one) <= _LONG else f"{one[:_LONG]}…" for one in names]
+    ax.set_yticks(y, list(map(plain, short)), ha="left")
     ax.tick_params(axis="y", length=0, pad=-5, labelsize="small")
     ax.set_ylim(max(len(y), 4) - 0.4, -0.6)
 

@@ -49,6 +49,11 @@ def new_axes(
     return figure.subplots(), True
 
 
+def plain(text: Any) -> str:
+    """Return a text from a file as it has to be written: two dollars would enclose a formula."""
+    return str(text).replace("$", r"\$")
+
+
 def mark(label: str, colour: str, marker: str = "o", size: float = 6.0) -> Line2D:
     """Return an entry of a legend (`size` in points)."""
     from matplotlib.lines import Line2D
@@ -62,7 +67,7 @@ def mark(label: str, colour: str, marker: str = "o", size: float = 6.0) -> Line2
         markersize=size,
         markeredgecolor="white",
         markeredgewidth=0.4,
-        label=label,
+        label=plain(label),
     )
 
 
@@ -70,7 +75,7 @@ def legend_beside(ax: Axes, handles: Sequence[Any], title: str, ours: bool) -> N
     """Put a legend to the right of the axes; a new figure grows by its width."""
     legend = ax.legend(
         handles=handles,
-        title=title,
+        title=plain(title),
         alignment="left",
         loc="upper left",
         bbox_to_anchor=(1.02, 1.0),

@@ -285,6 +285,27 @@ def test_given_axes_are_used(plot):
     assert len(plt.get_fignums()) == 1
 
 
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda units: plot_confusion(units, "layer").figure,
+        lambda units: plot_depth(units, "layer", by="layer").figure,
+        lambda units: nap_nuclr.plot_embedding(units, "layer").figure,
+        lambda units: nap_nuclr.plot_similarity(units, "layer").figure,
+        lambda units: nap_nuclr.plot_unit(units, 0, "layer")["prediction"].figure,
+    ],
+)
+def test_dollars_in_labels_make_no_formula(plot):
+    label = "a$b^$"  # as a formula: an error
+    units = changed(population()[0], layer=[label, "L4"] * 30, predicted_layer=[label, "L4"] * 30)
+    summary = {"nuclr_encoder": ["tiny@0a1b2c3d"] * 60}
+    vectors = np.random.default_rng(0).normal(size=(60, 4))
+    figure = plot(add_columns(units, vectors=vectors, summary=summary))
+    figure.canvas.draw()
+    written = [text._preprocess_math(text.get_text()) for text in figure.findobj(plt.Text)]
+    assert any(label in text and not is_math for text, is_math in written)
+
+
 def test_what_a_probe_writes_is_drawn():
     units = nap_nuclr.simulate("single", n_units=30, duration=20, silent=0.1)
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 from typing import Any
 
@@ -12,7 +13,7 @@ from sklearn.base import clone
 from pynapple_nuclr.probes.cross_validation import Candidate, Key, check_classes, cross_validate
 from pynapple_nuclr.probes.default_estimator import default_estimator, one_blas_thread
 from pynapple_nuclr.probes.inputs import check_parameters, training_rows
-from pynapple_nuclr.probes.rows import labelled, warn_of_units_left_out
+from pynapple_nuclr.probes.rows import Rows, labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.training_recordings import describe_recordings
 
 _REGULARISATION = (1.0, 0.1, 10.0, 0.01)  # of equally good ones the first is taken
@@ -24,6 +25,21 @@ def new_estimators(probe: Probe) -> dict[tuple[str | None, float | None], Any]:
         return {(None, None): clone(probe.estimator)}
     settings = product(_REGULARISATION, ("balanced", None))
     return {(weights, c): default_estimator(weights, c) for c, weights in settings}
+
+
+def _warn_of_codes(probe: Probe, rows: Rows) -> None:
+    """Warn of features that may be the labels as numbers: each value goes with one label."""
+    for name, values in zip(probe.features, rows.x.T[-len(probe.features) :], strict=False):
+        pairs = set(zip(values.tolist(), rows.labels.tolist(), strict=True))
+        n_values = len({value for value, _ in pairs})
+        if 1 < n_values == len(pairs) <= len(values) / 2:
+            warnings.warn(
+                f"feature {name!r}: each of its {n_values} values goes with one label of "
+                f"{probe.target!r} only; if it was made from the labels, the score is that of "
+                "reading them",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any, progress: bool) -> int:
@@ -39,6 +55,7 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any, progress: boo
     }
     rows = next(iter(by_inputs.values()))
     check_classes(rows.labels, probe.target, len(given.x) - len(rows.x))
+    _warn_of_codes(probe, rows)
     candidates = {
         Key(inputs, *settings): Candidate(rows.x, estimator)
         for inputs, rows in by_inputs.items()

@@ -1,5 +1,7 @@
 """What a probe must not learn from, and names that are the same ones in other types."""
 
+import warnings
+
 import numpy as np
 import pynapple as nap
 import pytest
@@ -64,6 +66,22 @@ def test_spikes_that_are_twice_in_one_recording_are_reported_once():
 def test_the_label_is_no_feature():
     with pytest.raises(LeakError, match="'layer', the label"):
         Probe("layer", features=["depth", "layer"]).fit(embedded())
+    counts["leaks planted and caught"] += 1
+
+
+def test_a_feature_that_is_a_code_of_the_labels_is_reported():
+    units = embedded(separation=0.0)
+    kinds = units["cell_type"].to_numpy()
+    units["code"] = [float(KINDS.index(kind)) for kind in kinds]
+    units["depth"] = np.arange(30.0) + 100 * (kinds == "PV")  # a feature, if a good one
+    units["shank"] = np.arange(30) // 8
+    options = {"inputs": "embedding", "n_shuffles": 1}
+    with pytest.warns(UserWarning, match="feature 'code': each of its 3 values goes with one"):
+        Probe("cell_type", features=["depth", "code"], **options).fit(units, verbose=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Probe("cell_type", features=["depth", "shank"], **options).fit(units, verbose=False)
+    assert not any("goes with one label" in str(one.message) for one in caught)
     counts["leaks planted and caught"] += 1
 
 

@@ -145,6 +145,7 @@ def _units(
         bypass_check=True,  # they are within it: else pynapple warns of units with one spike
     )
     columns = _columns(nwbfile, table, notes)
+    _warn_of_noise(columns, notes)
     order = np.argsort(ids)  # a TsGroup sorts its units by id
     describe_units(units, {key: values[order] for key, values in columns.items()})
     report = ReadReport(
@@ -231,3 +232,14 @@ def _columns(nwbfile: Any, table: Any, notes: ReadNotes) -> dict[str, Any]:
     if len(units_tables(nwbfile)) > 1:
         columns[UNITS_TABLE] = np.full(n_units, location(table), dtype=object)
     return columns
+
+
+def _warn_of_noise(columns: dict[str, Any], notes: ReadNotes) -> None:
+    """Warn of units that the file calls noise: pynapple reads them, and so does this."""
+    for name, values in columns.items():
+        called = [text for text in values if str(text).strip().lower() == "noise"]
+        if called:
+            notes.warn(
+                f"{len(called)} of {len(values)} units have {name} {called[0]!r} and are read; "
+                f"leave them out: units[units[{name!r}] != {called[0]!r}]"
+            )

@@ -310,3 +310,11 @@ def test_the_subject_is_a_column(tmp_path, subject, there):
     units = read_units(units_file(tmp_path / "x.nwb", change=change))
     assert ("subject" in units.metadata_columns) is there
     assert not there or set(units["subject"]) == {"m1"}
+
+
+@pytest.mark.parametrize(("column", "word"), [("quality", "noise"), ("ks2_label", "Noise")])
+def test_units_that_the_file_calls_noise_are_read_with_a_warning(tmp_path, column, word):
+    path = units_file(tmp_path / "x.nwb", trains(3), **{column: ["good", word, "good"]})
+    with pytest.warns(UserWarning, match=f"1 of 3 units have {column} '{word}' and are read"):
+        units = read_units(path)
+    assert len(units) == 3 and len(units[units[column] != word]) == 2

@@ -142,7 +142,7 @@ QUESTIONS: dict[str, tuple[str, Callable[[Halves], dict[Any, float]]]] = {
 NOTES = {
     "How long a window": [
         "The weights are the same, trained with windows of 10 s: "
-        '`load_encoder("rats").with_window(30)`.'
+        '`load_encoder("rats").with_window(60)`. Those of 30 s are the default.'
     ]
 }
 """Question → what has to be known to read its table."""

@@ -108,10 +108,10 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
     def with_window(self, duration: float) -> Encoder:
         """Return an encoder of the same weights that reads windows of another duration.
 
-        The bundled encoder "rats" was trained with windows of 10 s; the longer its windows, up to
-        60 s, the more often it finds units of other rats again (docs/how_much.md). A recording
-        needs epochs as long as a window. The hash is another one: embeddings of windows of
-        different durations cannot be compared.
+        The bundled encoder "rats" was trained with windows of 10 s and reads windows of 30 s, in
+        which it finds units of other rats again more often (docs/how_much.md). A recording needs
+        epochs as long as a window. The hash is another one: embeddings of windows of different
+        durations cannot be compared.
 
         Parameters
         ----------
@@ -131,9 +131,9 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
         Examples
         --------
         >>> import pynapple_nuclr as nap_nuclr
-        >>> encoder = nap_nuclr.load_encoder("rats").with_window(30)
+        >>> encoder = nap_nuclr.load_encoder("rats").with_window(10)
         >>> encoder.config.window_duration, encoder.config.patches
-        (30.0, 30)
+        (10.0, 10)
         """
         config = self.config
         patches = round(duration / config.patch_seconds)

@@ -61,7 +61,7 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
     source : str or Path, optional
         A folder written by `save_encoder` or `pretrain`, or ``"owner/name"`` on the Hugging Face
         hub; or one that comes with the package: ``"rats"`` (continuous recordings of spikes, in
-        patches of 3 s), ``"spikes"`` (a demonstration, whose patches of 0.2 s fit into trials) or
+        windows of 30 s), ``"spikes"`` (a demonstration, whose patches of 0.2 s fit into trials) or
         ``"calcium"`` (a demonstration). Default: "rats".
     revision : str, optional
         Branch, tag or commit on the hub. Default: the newest. What was loaded once is kept on

@@ -68,8 +68,9 @@ def test_a_bundled_encoder_has_a_card_and_is_small(name):
     ("epochs", "name"),
     [
         ([(0, 60)], "rats"),
-        ([(0, 20), (30, 32)], "rats"),
-        ([(0, 12), (20, 29), (30, 39)], "spikes"),  # most of the time in epochs of 9 s
+        ([(0, 40), (50, 52)], "rats"),
+        ([(0, 31), (35, 60)], "rats"),
+        ([(0, 20), (21, 40), (41, 60)], "spikes"),  # no epoch holds a window
         ([(start, start + 2) for start in range(0, 60, 4)], "spikes"),
     ],
 )

@@ -82,7 +82,7 @@ RECIPES = {
             ),
             "recipe": "benchmarks/pretrain_default.py rats",
             "choice": (
-                "interval_bins, spikes_kept, the step and the windows in which it reads (30 s; trained "
+                "interval_bins, spikes_kept, the step and the windows that it reads (30 s; trained "
                 "in 10 s) by re-identification of units of two rats held out (T181, T224)"
             ),
         },

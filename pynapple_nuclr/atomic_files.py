@@ -40,13 +40,17 @@ def check_output(
     if path.suffix not in suffixes:
         expected = " or ".join(suffixes)
         raise ValueError(f"output is {str(path)!r}; expected a name that ends in {expected}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    _check_folder(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or overwrite=True")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"nothing may be written to {path.parent}; choose another folder")
     return path
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
@@ -91,6 +95,7 @@ def atomic_write(output: Path, *, overwrite: bool | None = None) -> Iterator[Pat
     back. `overwrite` says whether `output` may exist at the end: no (False), only unchanged since
     the start (True), or in any case (None); else FileExistsError or BlockingIOError.
     """
+    _check_folder(output)
     remove_drafts(output.parent, older=_STALE)
     before = version_of(output) if overwrite else None
     with (

@@ -51,6 +51,12 @@ def test_save_and_load(tmp_path, estimator):
     assert result["predicted_cell_type"].tolist() == units["cell_type"].tolist()
 
 
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    probe = Probe("cell_type").fit(embedded(), verbose=False)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none to write x\.skops to"):
+        probe.save(tmp_path / "none" / "x.skops")
+
+
 def test_only_fitted_probes_are_saved(tmp_path):
     with pytest.raises(NotFittedError):
         Probe("cell_type").save(tmp_path / "a.skops")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings, System
-from pynapple_nuclr.checkpoints import Encoder, as_encoder, bundled_name
+from pynapple_nuclr.checkpoints import Encoder, as_encoder, bundled_encoder
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.leakage.fingerprints import known_fingerprints
@@ -81,7 +81,7 @@ class Nuclr(EmbeddingSystem):
     @classmethod
     def for_recordings(cls, recordings: Recordings) -> Nuclr:
         """Return the bundled encoder that reads these recordings, as it is."""
-        return cls(bundled_name(next(iter(recordings.values()))))
+        return cls(bundled_encoder(next(iter(recordings.values()))))
 
     @property
     def trainable(self) -> bool:

@@ -3,7 +3,7 @@
 from pynapple_nuclr.checkpoints._encoder import Encoder, build_encoder
 from pynapple_nuclr.checkpoints._load_encoder import (
     as_encoder,
-    bundled_name,
+    bundled_encoder,
     find_encoder,
     load_encoder,
     save_encoder,
@@ -13,7 +13,7 @@ from pynapple_nuclr.checkpoints._load_published import load_published, load_refe
 __all__ = [
     "Encoder",
     "as_encoder",
-    "bundled_name",
+    "bundled_encoder",
     "build_encoder",
     "find_encoder",
     "load_encoder",

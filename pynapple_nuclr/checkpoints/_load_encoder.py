@@ -15,7 +15,7 @@ from pynapple_nuclr.recording import Units, modality_of
 
 logger = logging.getLogger("pynapple_nuclr")
 
-_WINDOW = 30.0  # s: a window of "rats"
+_SHORT_WINDOW = 10.0  # s: as "rats" was trained, for shorter epochs
 
 
 def save_encoder(
@@ -92,40 +92,51 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
         return Encoder.from_pretrained(folder, revision=revision)
 
 
-def bundled_name(units: Units, epochs: nap.IntervalSet | None = None) -> str:
-    """Return the name of the bundled encoder that reads units by default.
+def bundled_encoder(units: Units, epochs: nap.IntervalSet | None = None) -> Encoder:
+    """Return the bundled encoder that reads units by default.
 
-    Of spikes, "rats"; "spikes" where less than half of the recorded time lies in epochs that hold
-    a window of 30 s. Of calcium, "calcium".
+    Of calcium, "calcium". Of spikes, "rats" in windows of 30 s, or of 10 s where less than half of
+    the recorded time lies in epochs that hold one of 30 s; "spikes" where less than half does in
+    epochs of 10 s, too.
 
     Examples
     --------
     >>> import numpy as np, pynapple as nap
-    >>> from pynapple_nuclr.checkpoints import bundled_name
-    >>> times = nap.Ts(np.arange(100.0))
-    >>> bundled_name(nap.TsGroup([times]))
-    'rats'
+    >>> from pynapple_nuclr.checkpoints import bundled_encoder
+    >>> units = nap.TsGroup([nap.Ts(np.arange(100.0))])
+    >>> bundled_encoder(units).config.window_duration
+    30.0
+    >>> laps = nap.IntervalSet(np.arange(0, 100, 20), np.arange(12, 100, 20))
+    >>> bundled_encoder(units, laps).config.window_duration
+    10.0
     >>> trials = nap.IntervalSet(np.arange(0, 100, 5), np.arange(2, 100, 5))
-    >>> bundled_name(nap.TsGroup([times]), trials)
-    'spikes'
+    >>> bundled_encoder(units, trials).config.window_duration
+    3.2
     """
     if modality_of(units) == "calcium":
-        return "calcium"
+        return load_encoder("calcium")
+    rats = load_encoder("rats")
     if not isinstance(units, nap.TsGroup):
-        return "rats"  # the check of the recording raises an error that says what it is
+        return rats  # the check of the recording raises an error that says what it is
     support = units.time_support
     if isinstance(epochs, nap.IntervalSet):
         support = support.intersect(epochs)
     lengths = np.diff(support.values, axis=1)
-    if 2 * lengths[lengths >= _WINDOW].sum() >= lengths.sum():
-        return "rats"
+
+    def reads(window: float) -> bool:
+        return bool(2 * lengths[lengths >= window].sum() >= lengths.sum())
+
+    if reads(rats.config.window_duration):
+        return rats
+    short = reads(_SHORT_WINDOW)
     if len(lengths) == 1:  # of trials it is what the user expects
         logger.warning(
-            '%g s are shorter than a window of the encoder "rats", so "spikes" reads them: vectors '
-            "of the two cannot be compared",
+            '%g s are shorter than a window of the encoder "rats", so %s: vectors of the two '
+            "cannot be compared",
             round(float(lengths.sum()), 3),
+            f"it reads windows of {_SHORT_WINDOW:g} s" if short else '"spikes" reads them',
         )
-    return "spikes"
+    return rats.with_window(_SHORT_WINDOW) if short else load_encoder("spikes")
 
 
 def as_encoder(
@@ -137,7 +148,7 @@ def as_encoder(
     if isinstance(encoder, Encoder):
         return encoder
     if encoder is None and units is not None:
-        encoder = bundled_name(units, epochs)
+        return bundled_encoder(units, epochs)
     return load_encoder(encoder)
 
 
@@ -147,8 +158,9 @@ def find_encoder(identity: str) -> Encoder:
     if encoder is not None:
         return encoder
     bundled = {one.identity: one for one in map(load_encoder, ENCODERS)}
-    if identity in bundled:
-        return bundled[identity]
+    short = load_encoder("rats").with_window(_SHORT_WINDOW)
+    if found := {**bundled, short.identity: short}.get(identity):
+        return found
     raise ValueError(
         f"the encoder {identity} is not in use here (bundled are {' and '.join(bundled)}); load it "
         "with load_encoder(folder) and pass it as encoder="

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from pynapple_nuclr import Encoder, EncoderConfig, embed, encode, load_encoder, save_encoder
 from pynapple_nuclr.bundled import ENCODERS
-from pynapple_nuclr.checkpoints import _encoder, find_encoder
+from pynapple_nuclr.checkpoints import _encoder, _load_encoder, find_encoder
 from pynapple_nuclr.stability import reidentification
 from recordings import rats
 
@@ -70,13 +70,17 @@ def test_a_bundled_encoder_has_a_card_and_is_small(name):
         ([(0, 60)], "rats"),
         ([(0, 40), (50, 52)], "rats"),
         ([(0, 31), (35, 60)], "rats"),
-        ([(0, 20), (21, 40), (41, 60)], "spikes"),  # no epoch holds a window
+        ([(0, 20), (21, 40), (41, 60)], "rats, 10 s"),  # no epoch holds a window of 30 s
+        ([(0, 20), (30, 32)], "rats, 10 s"),
+        ([(0, 12), (20, 29), (30, 39)], "spikes"),  # most of the time in epochs of 9 s
         ([(start, start + 2) for start in range(0, 60, 4)], "spikes"),
     ],
 )
 def test_the_default_encoder_is_one_whose_windows_fit(epochs, name):
     units = nap.TsGroup([nap.Ts(np.arange(0.5, 60, 0.1)), nap.Ts(np.arange(0.6, 60, 0.3))])
-    expected = load_encoder(name).identity
+    name, _, short = name.partition(",")
+    encoder = load_encoder(name)
+    expected = (encoder.with_window(10) if short else encoder).identity
     chosen = nap.IntervalSet(epochs)
     for embedded in (
         embed(units.restrict(chosen), progress=False),
@@ -91,6 +95,15 @@ def test_a_recording_that_is_too_short_for_the_default_says_which_encoder_reads_
     assert not caplog.records  # trials
     embed(units, epochs=nap.IntervalSet(0, 7), progress=False)
     assert '6.5 s are shorter than a window of the encoder "rats", so "spikes"' in caplog.text
+    embed(units, epochs=nap.IntervalSet(0, 20.5), progress=False)
+    assert '20 s are shorter than a window of the encoder "rats", so it reads' in caplog.text
+
+
+def test_the_encoder_of_shorter_windows_is_found_by_its_identity(monkeypatch):
+    """As a saved probe looks for it in another session; it is no folder of the package."""
+    encoder = load_encoder("rats").with_window(10)
+    monkeypatch.setattr(_load_encoder, "encoder_in_use", lambda _: None)
+    assert find_encoder(encoder.identity).config == encoder.config
 
 
 def test_the_encoder_of_rats_finds_units_of_a_rat_that_it_has_never_read(data_dir):

@@ -236,12 +236,11 @@ def main() -> None:
         rows = arguments.rows if minutes == arguments.minutes else own
         _measure_all(name, WORLDS[name], seed, minutes, rows)
     real = real_worlds(arguments.data) if arguments.data else {}
-    for name, world in real.items():
-        _measure_all(name, world, arguments.seeds[0], arguments.real_minutes, arguments.rows)
+    for seed, (name, world) in product(arguments.seeds, real.items()):
+        _measure_all(name, world, seed, arguments.real_minutes, arguments.rows)
     tables = [table(name, WORLDS[name], arguments.seeds, *budgets) for name in WORLDS]
     real_tables = [
-        table(name, world, arguments.seeds[:1], arguments.real_minutes)
-        for name, world in real.items()
+        table(name, world, arguments.seeds, arguments.real_minutes) for name, world in real.items()
     ]
     if arguments.write:
         page = (HERE / "systems_page.md").read_text(encoding="utf-8")

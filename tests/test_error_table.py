@@ -234,7 +234,7 @@ def test_one_short_epoch_is_not_advised_to_join(encoder):
     units = nap.TsGroup(
         {0: nap.Ts([0.1, 0.7]), 1: nap.Ts([0.3])}, time_support=nap.IntervalSet(0, 1.5)
     )
-    with pytest.raises(ValueError, match="a shorter window_duration") as caught:
+    with pytest.raises(ValueError, match="or shorter windows: encoder.with_window") as caught:
         embed(units, encoder, gaps="split")
     assert "join" not in str(caught.value)
 

@@ -95,9 +95,9 @@ def load_encoder(source: str | Path | None = None, *, revision: str | None = Non
 def bundled_encoder(units: Units, epochs: nap.IntervalSet | None = None) -> Encoder:
     """Return the bundled encoder that reads units by default.
 
-    Of calcium, "calcium". Of spikes, "rats" in windows of 30 s, or of 10 s where less than half of
-    the recorded time lies in epochs that hold one of 30 s; "spikes" where less than half does in
-    epochs of 10 s, too.
+    Of calcium, "calcium". Of spikes, "rats" in windows of 30 s, or of 10 s where there are not two
+    of 30 s (a stability takes two) or less than half of the recorded time lies in epochs that hold
+    one; "spikes" where less than half does in epochs of 10 s, too.
 
     Examples
     --------
@@ -126,13 +126,14 @@ def bundled_encoder(units: Units, epochs: nap.IntervalSet | None = None) -> Enco
     def reads(window: float) -> bool:
         return bool(2 * lengths[lengths >= window].sum() >= lengths.sum())
 
-    if reads(rats.config.window_duration):
+    window = rats.config.window_duration
+    if reads(window) and (lengths // window).sum() >= 2:
         return rats
     short = reads(_SHORT_WINDOW)
     if len(lengths) == 1:  # of trials it is what the user expects
         logger.warning(
-            '%g s are shorter than a window of the encoder "rats", so %s: vectors of the two '
-            "cannot be compared",
+            '%g s are too short for the encoder "rats" in windows of 30 s, so %s: vectors of the '
+            "two cannot be compared",
             round(float(lengths.sum()), 3),
             f"it reads windows of {_SHORT_WINDOW:g} s" if short else '"spikes" reads them',
         )

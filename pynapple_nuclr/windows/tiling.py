@@ -95,7 +95,7 @@ def check_windows_fit(
     if gaps == "split" and sum(count // config.patches for count in counts) < windows:
         remedy = 'gaps="join" makes windows of patches across epochs'
         if len(counts) == 1:  # nothing to join
-            remedy = "use more of the recording, or an encoder of a shorter window_duration"
+            remedy = "use more of the recording, or shorter windows: encoder.with_window(seconds)"
         raise ValueError(
             f"{name}: windows of {config.window_seconds:g} s, {windows} needed, but the longest "
             f"epoch is {longest:g} s; {remedy}"

@@ -68,8 +68,8 @@ def test_a_bundled_encoder_has_a_card_and_is_small(name):
     ("epochs", "name"),
     [
         ([(0, 60)], "rats"),
-        ([(0, 40), (50, 52)], "rats"),
-        ([(0, 31), (35, 60)], "rats"),
+        ([(0, 31), (60, 91), (95, 100)], "rats"),
+        ([(0, 31), (35, 60)], "rats, 10 s"),  # one window of 30 s
         ([(0, 20), (21, 40), (41, 60)], "rats, 10 s"),  # no epoch holds a window of 30 s
         ([(0, 20), (30, 32)], "rats, 10 s"),
         ([(0, 12), (20, 29), (30, 39)], "spikes"),  # most of the time in epochs of 9 s
@@ -77,7 +77,7 @@ def test_a_bundled_encoder_has_a_card_and_is_small(name):
     ],
 )
 def test_the_default_encoder_is_one_whose_windows_fit(epochs, name):
-    units = nap.TsGroup([nap.Ts(np.arange(0.5, 60, 0.1)), nap.Ts(np.arange(0.6, 60, 0.3))])
+    units = nap.TsGroup([nap.Ts(np.arange(0, 100, 0.1)), nap.Ts(np.arange(0.1, 100, 0.3))])
     name, _, short = name.partition(",")
     encoder = load_encoder(name)
     expected = (encoder.with_window(10) if short else encoder).identity
@@ -94,9 +94,11 @@ def test_a_recording_that_is_too_short_for_the_default_says_which_encoder_reads_
     embed(units, epochs=nap.IntervalSet([0, 20], [8, 28]), progress=False)
     assert not caplog.records  # trials
     embed(units, epochs=nap.IntervalSet(0, 7), progress=False)
-    assert '6.5 s are shorter than a window of the encoder "rats", so "spikes"' in caplog.text
+    assert (
+        '6.5 s are too short for the encoder "rats" in windows of 30 s, so "spikes"' in caplog.text
+    )
     embed(units, epochs=nap.IntervalSet(0, 20.5), progress=False)
-    assert '20 s are shorter than a window of the encoder "rats", so it reads' in caplog.text
+    assert "20 s are too short" in caplog.text and "it reads windows of 10 s" in caplog.text
 
 
 def test_the_encoder_of_shorter_windows_is_found_by_its_identity(monkeypatch):

@@ -18,11 +18,12 @@ import pynapple as nap
 from pynapple_nuclr import __version__
 from pynapple_nuclr.atomic_files import atomic_write, check_output
 from pynapple_nuclr.columns.waveforms import scale_waveforms
+from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.waveforms import mean_waveforms
 from pynapple_nuclr.plotting.unit_columns import read_column
 from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.recording import modality_of, name_recordings
-from pynapple_nuclr.reporting.cautions import Comparison, find_cautions
+from pynapple_nuclr.reporting.cautions import Comparison, at_chance, find_cautions
 from pynapple_nuclr.reporting.neurons import read_neurons
 from pynapple_nuclr.reporting.overview import Session, overview_parts, page_names
 from pynapple_nuclr.reporting.page import Page
@@ -107,7 +108,7 @@ def report(
     Returns
     -------
     Path
-        The file, which a notebook shows: about 2 kB a unit. Cards show up to 20 windows of 10 s of
+        The file, which a notebook shows: about 2 kB a unit. Cards show up to 20 excerpts of 10 s of
         each unit (or the envelope of its trace), and an autocorrelogram of at most 10,000 of its
         spikes.
 
@@ -191,6 +192,8 @@ def _write_session(
         )
     if probe is not None:
         neurons = neurons._replace(score=_score_of(probe, neurons, name))
+    if neurons.score is not None and (caution := at_chance(neurons.score)):
+        warn_user(f"recording {name!r}: {caution}")
     file = source.get(name) if isinstance(source, Mapping) else source
     if file is not None and isinstance(units, nap.TsGroup):
         found = mean_waveforms(units, file)

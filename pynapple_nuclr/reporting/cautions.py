@@ -62,11 +62,16 @@ def _score(neurons: Neurons) -> str:
             "The score of the probe is not known to this page: report(…, probe=probe) shows it "
             "beside chance."
         )
-    if neurons.score.above_chance:
-        return _scored_elsewhere(neurons.score, neurons)
+    return at_chance(neurons.score) or _scored_elsewhere(neurons.score, neurons)
+
+
+def at_chance(score: ProbeScore) -> str:
+    """Return what the score of a probe at chance means; "" of one above it."""
+    if score.above_chance:
+        return ""
     return (
-        f"The probe is not above chance (macro F1 {neurons.score.f1} {chance_of(neurons.score)}): "
-        "the labels that it predicts mean nothing."
+        f"The probe is not above chance (macro F1 {score.f1} {chance_of(score)}): the labels that "
+        "it predicts mean nothing."
     )
 
 

@@ -74,7 +74,8 @@ def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
         probe = Probe("kind").fit(units, verbose=False)
     with pytest.warns(UserWarning, match="not above chance"):
         annotated = probe.annotate(units)
-    page = page_of(annotated, tmp_path, target="kind")
+    with pytest.warns(UserWarning, match="mean nothing"):
+        page = page_of(annotated, tmp_path, target="kind")
     assert "mean nothing" in cautions_of(page)[0]
     assert "60 of 60 units are training units" in " ".join(cautions_of(page))
     # A file says the same, with and without the probe.
@@ -82,7 +83,8 @@ def test_a_probe_of_random_labels_is_said_to_mean_nothing(tmp_path):
     probe.save(tmp_path / "kind.skops")
     for options in ((), ("--probe", tmp_path / "kind.skops", "--overwrite")):
         out = tmp_path / "from_file.html"
-        run("report", tmp_path / "units.nwb", "-o", out, *options)
+        result = run("report", tmp_path / "units.nwb", "-o", out, *options)
+        assert "mean nothing" in result.output
         cautions = cautions_of(out.read_text(encoding="utf-8"))
         assert "mean nothing" in cautions[0]
         assert "60 of 60 units are training units" in " ".join(cautions)

@@ -72,7 +72,7 @@ def plot_unit(
     Returns
     -------
     dict
-        Name → matplotlib Axes. "raster": up to 20 windows of 10 s (or 60 epochs, if shorter),
+        Name → matplotlib Axes. "raster": up to 20 excerpts of 10 s (or 60 epochs, if shorter),
         evenly spread over the session, one below the other; "autocorrelogram": 1 ms bins, by
         `pynapple.compute_autocorrelogram`, divided by the mean rate. Or "trace" for calcium.
         "neighbours": cosine similarity after subtracting the mean embedding; an asterisk marks

@@ -34,9 +34,9 @@ def draw_raster(ax: Axes, units: nap.TsGroup, unit: Any, epochs: nap.IntervalSet
     starts = windows[places, 0] / (60 if in_minutes else 1)
     digits = 1 if in_minutes and starts[-1] < 20 else 0
     ax.set_yticks(places, [f"{start:.{digits}f}" for start in starts])
-    ax.set(xlabel="time in the window (s)", ylabel=f"start ({'min' if in_minutes else 's'})")
+    ax.set(xlabel="time in the excerpt (s)", ylabel=f"start ({'min' if in_minutes else 's'})")
     open_frame(ax)
-    title(ax, f"{count} spikes in {len(windows)} windows" if len(times) else "no spikes")
+    title(ax, f"{count} spikes in {len(windows)} excerpts" if len(times) else "no spikes")
 
 
 def draw_autocorrelogram(ax: Axes, units: nap.TsGroup, unit: Any, epochs: nap.IntervalSet) -> None:

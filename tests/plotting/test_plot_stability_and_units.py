@@ -250,7 +250,7 @@ def test_the_card_shows_spikes_in_windows_that_are_spread_over_the_session():
     for start, row in zip(starts, rows, strict=True):
         expected = times[(times >= start) & (times < start + 10)] - start
         np.testing.assert_allclose(row, expected)
-    assert ax.get_title(loc="left") == f"{sum(map(len, rows))} spikes in 20 windows"
+    assert ax.get_title(loc="left") == f"{sum(map(len, rows))} spikes in 20 excerpts"
 
 
 def test_the_card_shows_the_autocorrelogram():

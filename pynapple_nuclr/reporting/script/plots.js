@@ -36,7 +36,7 @@ function raster(i) {
     marks.push(`M${((k % width) * 400) / width + 0.5},${top.toFixed(1)}v${(height - 1).toFixed(1)}`);
   }
   const bottom = starts.length * height + 2;
-  const what = `${starts.length} windows from ${minutes(starts[0])} to ${minutes(starts.at(-1))}`;
+  const what = `${starts.length} excerpts from ${minutes(starts[0])} to ${minutes(starts.at(-1))}`;
   return [make("h4", {}, `Spikes in ${what}`), plot(
     bottom + 16, marks.length ? `Raster of ${what}` : "No spikes in these windows",
     draw("path", { class: "ink", d: marks.join("") || "M0,0" }),

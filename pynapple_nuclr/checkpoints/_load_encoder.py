@@ -132,9 +132,10 @@ def bundled_encoder(units: Units, epochs: nap.IntervalSet | None = None) -> Enco
     short = reads(_SHORT_WINDOW)
     if len(lengths) == 1:  # of trials it is what the user expects
         logger.warning(
-            '%g s are too short for the encoder "rats" in windows of 30 s, so %s: vectors of the '
+            '%g s are too short for the encoder "rats" in windows of %g s, so %s: vectors of the '
             "two cannot be compared",
             round(float(lengths.sum()), 3),
+            window,
             f"it reads windows of {_SHORT_WINDOW:g} s" if short else '"spikes" reads them',
         )
     return rats.with_window(_SHORT_WINDOW) if short else load_encoder("spikes")
@@ -159,9 +160,11 @@ def find_encoder(identity: str) -> Encoder:
     if encoder is not None:
         return encoder
     bundled = {one.identity: one for one in map(load_encoder, ENCODERS)}
+    if identity in bundled:
+        return bundled[identity]
     short = load_encoder("rats").with_window(_SHORT_WINDOW)
-    if found := {**bundled, short.identity: short}.get(identity):
-        return found
+    if identity == short.identity:
+        return short
     raise ValueError(
         f"the encoder {identity} is not in use here (bundled are {' and '.join(bundled)}); load it "
         "with load_encoder(folder) and pass it as encoder="

@@ -236,8 +236,9 @@ def _columns(nwbfile: Any, table: Any, notes: ReadNotes) -> dict[str, Any]:
 
 def _warn_of_noise(columns: dict[str, Any], notes: ReadNotes) -> None:
     """Warn of units that the file calls noise: pynapple reads them, and so does this."""
-    for name, values in columns.items():
-        called = [text for text in values if str(text).strip().lower() == "noise"]
+    texts = {name: values for name, values in columns.items() if values.dtype == object}
+    for name, values in texts.items():
+        called = [text for text in values if text.lower() == "noise"]
         if called:
             notes.warn(
                 f"{len(called)} of {len(values)} units have {name} {called[0]!r} and are read; "

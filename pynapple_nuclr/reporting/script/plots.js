@@ -38,7 +38,7 @@ function raster(i) {
   const bottom = starts.length * height + 2;
   const what = `${starts.length} excerpts from ${minutes(starts[0])} to ${minutes(starts.at(-1))}`;
   return [make("h4", {}, `Spikes in ${what}`), plot(
-    bottom + 16, marks.length ? `Raster of ${what}` : "No spikes in these windows",
+    bottom + 16, marks.length ? `Raster of ${what}` : "No spikes in these excerpts",
     draw("path", { class: "ink", d: marks.join("") || "M0,0" }),
     draw("path", { class: "rule", d: `M0,${bottom}H400` }),
     note(0, bottom + 14, "start", "0"), note(200, bottom + 14, "middle", significant(length / 2)),

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Columns as sorters, NWB files and the Allen Institute call them, all of them in µm.
 _USUAL = ("depth", "depths", "rel_y", "y", "position_y", "location_y", "probe_vertical_position")
-_DOWNWARD = ("depth", "depths")  # from the surface; the others are counted from the tip
-_PHY = {"ch", "depth"}  # phy's tables of clusters have both, and count depth from the tip
+_DOWNWARD = ("depth", "depths")  # taken to increase downward, the others upward
+_PHY = {"ch", "depth"}  # phy's tables of clusters have both, and their depth increases upward
 _HEIGHT = 4.6
 
 
@@ -60,11 +60,10 @@ def plot_depth(
     Returns
     -------
     matplotlib Axes
-        Columns "depth" and "depths" run downward (from the surface), all others, and the depth of
-        phy (beside a column "ch"), upward (from the tip), as the axis says: if yours are counted
-        otherwise, ``ax.invert_yaxis()``. The side
-        position within a column has no meaning. The legend lists labels from the top down, by
-        their median.
+        Columns "depth" and "depths" are taken to increase downward, all others, and the depth of
+        phy (beside a column "ch"), upward, as the axis says: if yours are counted otherwise,
+        ``ax.invert_yaxis()``. The side position within a column has no meaning. The legend lists
+        labels from the top down, by their median.
 
     Raises
     ------
@@ -79,7 +78,7 @@ def plot_depth(
     ...     metadata={"rel_y": [20.0, 900.0, 940.0], "region": ["CA1", "V1", "V1"]})
     >>> ax = plot_depth(units, "region")
     >>> ax.get_ylabel(), [text.get_text() for text in ax.get_legend().get_texts()]
-    ('rel_y (µm from the tip)', ['V1 (2)', 'CA1 (1)'])
+    ('rel_y (µm, upward)', ['V1 (2)', 'CA1 (1)'])
     """
     values = read_column(units, color_by, "color_by")
     depth = _usual_column(units) if depth is None else depth
@@ -122,8 +121,8 @@ def plot_depth(
         turned = max(len(name) for name in names) > 12
         ax.set_xticks(np.arange(len(names)), ticks, rotation=90 if turned else 0)
         ax.set_xlabel(f"{by} (units)")
-    end = "surface" if down else "tip"
-    ax.set_ylabel(f"{depth} (µm from the {end})" if depth in _USUAL else depth)
+    direction = "downward" if down else "upward"
+    ax.set_ylabel(f"{depth} (µm, {direction})" if depth in _USUAL else depth)
     open_frame(ax)
     title(ax, f"{shown.sum()} units", counted((~shown).sum(), f"without a {depth} not shown"))
     return ax
@@ -136,7 +135,7 @@ def depth_column(metadata: pd.DataFrame) -> str | None:
 
 
 def runs_downward(metadata: pd.DataFrame, depth: str) -> bool:
-    """Return whether a column of depths is counted from the surface, not from the tip."""
+    """Return whether a column of depths is taken to increase downward."""
     return depth in _DOWNWARD and not set(metadata) >= _PHY
 
 

@@ -211,7 +211,7 @@ def test_depth_shows_each_unit_at_its_depth_in_its_probe():
     in_b = np.isin(points[:, 1], np.asarray(units["rel_y"])[1::2])
     np.testing.assert_array_equal(np.round(points[:, 0]), in_b)
     assert names(ax.get_xticklabels()) == ["a\n(30)", "b\n(30)"]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("probe (units)", "rel_y (µm from the tip)")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("probe (units)", "rel_y (µm, upward)")
     assert not ax.yaxis_inverted()
 
 
@@ -221,11 +221,11 @@ def test_depth_lists_labels_from_the_top_down():
     units = changed(units, layer=layers, rel_y=np.arange(60.0), depth=np.arange(60.0))
     upward = plot_depth(units, "layer", depth="rel_y")
     assert names(upward.get_legend().get_texts()) == ["L4 (20)", "L2 (20)", "L10 (20)"]
-    downward = plot_depth(units, "layer")  # "depth" is from the surface
-    assert downward.yaxis_inverted() and downward.get_ylabel() == "depth (µm from the surface)"
+    downward = plot_depth(units, "layer")
+    assert downward.yaxis_inverted() and downward.get_ylabel() == "depth (µm, downward)"
     assert names(downward.get_legend().get_texts()) == ["L10 (20)", "L2 (20)", "L4 (20)"]
     of_phy = plot_depth(changed(units, ch=np.arange(60)), "layer")  # phy counts from the tip
-    assert not of_phy.yaxis_inverted() and of_phy.get_ylabel() == "depth (µm from the tip)"
+    assert not of_phy.yaxis_inverted() and of_phy.get_ylabel() == "depth (µm, upward)"
 
 
 def test_depth_draws_sure_units_larger_and_counts_those_without():

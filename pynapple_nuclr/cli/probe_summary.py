@@ -45,12 +45,12 @@ def summarize_probe(path: str) -> dict[str, Any]:
 def _calibration(found: dict[str, float]) -> str:
     if "ece" not in found:
         return "none: the classifier gives no probabilities"
-    text = f"ECE {found['ece']:.2f}"
+    off = f"probabilities {found['ece']:.2f} off on average"
     if "ece_rejected" in found:
-        return f"{text}; temperature scaling would make it {found['ece_rejected']:.2f}: left out"
+        return f"none, {off} (calibrated: {found['ece_rejected']:.2f})"
     if "ece_uncalibrated" not in found:
-        return f"{text}, not calibrated"
-    return f"{text}, before temperature scaling {found['ece_uncalibrated']:.2f}"
+        return f"none, {off}"
+    return f"{off} (before calibration: {found['ece_uncalibrated']:.2f})"
 
 
 _INPUTS = {

@@ -126,7 +126,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
     cell_type: macro F1 1.00 by unit (5 folds), chance 0.49 ± 0.12, 20 units
     expect less in other recordings and animals: the folds left out units
     inputs: embedding (before the choice: embedding 1.00, statistics 0.33, both 1.00)
-    not calibrated: the calibration error (ECE) would be 0.11, not 0.07
+    probabilities: not calibrated, 0.07 off on average (calibrated: 0.11)
     >>> units = probe.annotate(units)
     >>> pv = units[units["predicted_cell_type"] == "PV"]
     >>> len(pv)

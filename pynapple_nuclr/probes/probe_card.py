@@ -65,8 +65,8 @@ def score_text(probe: Probe, n_folds: int) -> str:
     found = probe.cv_calibration_
     if "ece_rejected" in found:
         line += (
-            f"\nnot calibrated: the calibration error (ECE) would be {found['ece_rejected']:.2f}, "
-            f"not {found['ece']:.2f}"
+            f"\nprobabilities: not calibrated, {found['ece']:.2f} off on average (calibrated: "
+            f"{found['ece_rejected']:.2f})"
         )
     return line
 

@@ -262,7 +262,8 @@ def _folds(
         n_single = _classes_in_one_group(labels, animals)
         warning = (
             f"{n_single} of {n_classes} classes in one animal only: leaving animals out, they "
-            "cannot be predicted and count as 0 in the cross-validated macro F1"
+            "cannot be predicted and count as 0 in the cross-validated macro F1; label them in "
+            "more animals, or fit each animal by itself"
         )
         return "animal", _by_group(labels, animals, most), warning if n_single else ""
     n_single = _classes_in_one_group(labels, recordings)

@@ -62,9 +62,9 @@ def warn_if_unlike(probe: Probe, rows: Rows, stacklevel: int) -> bool:
     warnings.warn(
         f"{probe.target!r}: the recording is unlike the "
         f"{len(probe.training_recordings_['means'])} that the probe learned from (familiarity "
-        f"{familiarity:.1g}, refused below {MIN_FAMILIARITY}): means of unit_statistics: {largest}; "
-        "check its times (in seconds?); all units are called 'unknown' (force=True writes the "
-        "predictions)",
+        f"{familiarity:.1g}, refused below {MIN_FAMILIARITY}), by its mean unit_statistics, "
+        f"largest deviations: {largest}; check its times (in seconds?); all units are called "
+        "'unknown' (force=True writes the predictions)",
         stacklevel=stacklevel + 1,
     )
     return True

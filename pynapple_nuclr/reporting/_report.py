@@ -17,6 +17,7 @@ import pynapple as nap
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.atomic_files import atomic_write, check_output
+from pynapple_nuclr.columns import is_embedded
 from pynapple_nuclr.columns.waveforms import scale_waveforms
 from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.waveforms import mean_waveforms
@@ -72,8 +73,9 @@ def report(
     Parameters
     ----------
     units : TsGroup or TsdFrame, or a list or mapping name → of them
-        The embedded population, with or without predictions. Several get a page each, and `path`
-        is a page with counts by label and animal, cautions, and links to these.
+        The population, with or without predictions; embedded first, if it is not. Several get a
+        page each, and `path` is a page with counts by label and animal, cautions, and links to
+        these.
     path : str or path, optional
         The file to write: ``….html``. Default: one in a new temporary folder.
     target : str, optional
@@ -89,7 +91,7 @@ def report(
     encoder : Encoder, str or Path, optional
         The encoder of the vectors, or its path: for its card, and to compare the recording with its
         training data. Default: found by its signature, if it is bundled or was loaded; else the
-        page says that it was not found.
+        page says that it was not found. Of units that are not embedded: as of `embed`.
     method : {"pca", "tsne", "umap"}
         How the map is made, as in `plot_embedding`.
     neighbours : int
@@ -117,9 +119,9 @@ def report(
     TypeError
         If `units` is neither a ``TsGroup`` nor a ``TsdFrame``.
     ValueError
-        If the units are not embedded, there is no column `target` of labels, `encoder` is not the
-        one that made the vectors, `probe` predicts something else or did not predict the labels, or
-        the name does not end in ``.html``.
+        If there is no column `target` of labels, `encoder` is not the one that made the vectors,
+        `probe` predicts something else or did not predict the labels, or the name does not end in
+        ``.html``.
     FileExistsError, FileNotFoundError
         If the file exists, unless `overwrite`; if its folder does not.
 
@@ -182,6 +184,10 @@ def _write_session(
 ) -> Session:
     """Write the page of one recording."""
     target, probe, encoder, method, neighbours, source, epochs, gaps, by, prefix = options
+    if not is_embedded(units, prefix):
+        from pynapple_nuclr.embedding import embed  # loads torch
+
+        units = embed(units, encoder, epochs=epochs, gaps=gaps, by=by, prefix=prefix, name=name)
     neurons = read_neurons(units, target, prefix, name)
     if by is not None:
         read_column(units, by, "by")

@@ -14,8 +14,9 @@ import typer
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.batch.files import open_once
+from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.bundled import PROBES
-from pynapple_nuclr.cli.commands import app, print_json, show_table
+from pynapple_nuclr.cli.commands import app, print_json, say, show_table
 from pynapple_nuclr.cli.options import AsJson, Cells, Clock, Progress, Table, drop_unset
 from pynapple_nuclr.cli.probe_summary import summarize_probe
 from pynapple_nuclr.io.formats import format_of, formats
@@ -105,6 +106,7 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
 def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
     from pynapple_nuclr.columns import PREDICTED, SCORE
     from pynapple_nuclr.io._read_recording import read_recording
+    from pynapple_nuclr.recording import as_recording
 
     printed = io.StringIO()
     describe = format_of(source).describe
@@ -112,6 +114,10 @@ def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
         with redirect_stdout(printed):
             units = read_recording(file, verbose=True, **reading)
         stored = {} if describe is None else describe(cast(str, file))  # an open one, too
+    try:  # warns of times that are not in seconds, and of time without spikes
+        as_recording(units, name=stem_of(source))
+    except ValueError as error:
+        say(f"note: {error}")
     support = units.time_support
     names = [name for name in units.metadata_columns if name.startswith(PREDICTED)]
     scores = {

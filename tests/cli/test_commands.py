@@ -251,6 +251,17 @@ def test_demo_again_replaces_its_files(encoder, tmp_path, monkeypatch):
     assert load_encoder(encoder).identity not in signed
 
 
+def test_info_warns_of_times_that_are_not_in_seconds(units, tmp_path):
+    samples = nap.TsGroup(
+        {i: nap.Ts(np.round(units[i].t * 30_000)) for i in units.index if len(units[i])},
+        time_support=nap.IntervalSet(0, 60 * 30_000),
+    )
+    result = run("info", write_units(samples, tmp_path / "samples.nwb"))
+    assert result.exit_code == 0
+    assert "note: recording 'samples' lasts 500.0 hours" in result.stderr
+    assert "note:" not in run("info", write_units(units, tmp_path / "seconds.nwb")).stderr
+
+
 def test_info_for_scripts(recording, encoder):
     about = run_json("info", encoder)
     assert about["encoder"] == load_encoder(encoder).identity

@@ -21,6 +21,7 @@ from pynapple_nuclr.probes.fitting import fit_probe, new_estimators
 from pynapple_nuclr.probes.inputs import (
     check_threshold,
     rows_to_predict,
+    warn_of_other_labels,
     warn_of_training_units,
 )
 from pynapple_nuclr.probes.probe_card import chance_text, score_text
@@ -300,6 +301,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         warn_of_units_left_out(rows, self.target, self.missing_labels)
         rows = labelled(rows, self.target, self.missing_labels)
         warn_of_training_units(self, rows)
+        warn_of_other_labels(self, rows.labels)
         predicted = most_probable(self.estimator_, rows.x)
         return macro_f1_of_predictions(rows.labels, predicted, sample_weight=sample_weight)
 
@@ -384,6 +386,8 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
             threshold = np.inf
         elif not force and warn_if_unlike(self, rows, stacklevel=2):
             threshold = np.inf
+        if self.target in units.metadata_columns:
+            warn_of_other_labels(self, units[self.target])
         is_training = rows.are_among(self.training_hashes_)
         return write_predictions(
             self,

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pynapple as nap
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, is_clusterer, is_regressor
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from pynapple_nuclr.columns import check_name, is_missing_label
+from pynapple_nuclr.columns import as_texts, check_name, is_missing_label
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
+from pynapple_nuclr.nwb.read_notes import list_some
 from pynapple_nuclr.probes.rows import (
     Rows,
     animals_of,
@@ -179,6 +180,19 @@ def warn_of_training_units(probe: Probe, rows: Rows) -> None:
             f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "
             f"says nothing of new ones; on units left out it was {probe.cv_score_:.2f} (by "
             f"{probe.cv_group_}), see cv_score_",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_other_labels(probe: Probe, labels: ArrayLike) -> None:
+    """Warn if no label is a class of the probe: nothing that it predicts can agree with them."""
+    given = {*as_texts(labels, probe.missing_labels).tolist()} - {""}
+    classes = as_texts(probe.classes_).tolist()
+    if given and given.isdisjoint(classes):
+        warnings.warn(
+            f"none of the labels in {probe.target!r} ({list_some(sorted(given))}) is a class of "
+            f"the probe ({list_some(classes)}); if they mean the same, write them alike",
             UserWarning,
             stacklevel=3,
         )

@@ -231,3 +231,19 @@ def test_missing_features_are_noticed_before_anything_is_embedded(encoder, plain
     monkeypatch.setattr("pynapple_nuclr.embedding.embed", lambda *_, **__: pytest.fail("embedded"))
     with pytest.raises(ValueError, match="no metadata column 'depth'; it has: rate, kind"):
         probe.annotate(bare)
+
+
+def test_labels_of_which_none_is_a_class_are_warned_of():
+    probe = fitted()
+    units, renamed = embedded(30, seed=1), embedded(30, seed=1)
+    renamed.set_info(cell_type=np.where(np.arange(30) % 2, "", "excitatory"))
+    none = r"none of the labels in 'cell_type' \(excitatory\) is a class of the probe \("
+    with pytest.warns(UserWarning, match=none):
+        probe.annotate(renamed)
+    with pytest.warns(UserWarning, match=none):
+        assert probe.score(renamed) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probe.annotate(units)
+        units.set_info(cell_type=[""] * 30)
+        probe.annotate(units)

@@ -24,11 +24,14 @@ from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.evaluation.results_cache import Store, hash_recording, key_of
 from pynapple_nuclr.features import _unit_statistics
 from pynapple_nuclr.leakage.fingerprints import all_fingerprints, known_fingerprints
+from pynapple_nuclr.probes.rows import z_score
 from pynapple_nuclr.recording import as_recording, modality_of
 
 RATE = "rate alone"
 STATISTICS = "statistics"
 WITH_MEAN = "statistics + the recording's mean statistics"
+STANDARDIZED = "standardised "
+"""Before the name of a feature: standardised over the units of each recording."""
 _RATE_COLUMN = {"spikes": 1, "calcium": 5}  # log_rate, event_rate
 
 Arrays = dict[str, NDArray[Any]]
@@ -80,6 +83,9 @@ class Features:
 
     def vectors(self, name: str, units: Any) -> NDArray[np.float64]:
         """Return the vectors (units, features) of a recording; NaN where nothing is known."""
+        if name.startswith(STANDARDIZED):
+            vectors = self.vectors(name.removeprefix(STANDARDIZED), units)
+            return z_score(vectors, np.isfinite(vectors).all(axis=1))
         if name in self.encoders:
             return self.embedded(name, units)["embedding"]
         if name in self._trained:

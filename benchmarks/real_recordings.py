@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import real_page
 import torch
-from features import RATE, STATISTICS, WITH_MEAN, Features, content
+from features import RATE, STANDARDIZED, STATISTICS, WITH_MEAN, Features, content
 from intervals import Predictions
 from label_free import measures
 from real_tasks import LABEL, TASKS, Populations, RealTask
@@ -136,17 +136,23 @@ def _systems(
     """Return the rows of one run."""
 
     choices = Choices()
+    standardized = STANDARDIZED if populations.standardized else ""
 
-    def probe(row: str, *inputs: str, **how: Any) -> TunedProbe:
+    def raw(row: str, *inputs: str, **how: Any) -> TunedProbe:
         return TunedProbe(
             inputs, bench.features, row, populations.individuals, choices=choices, **how
         )
 
+    def probe(row: str, *inputs: str, **how: Any) -> TunedProbe:
+        return raw(row, *(f"{standardized}{one}" for one in inputs), **how)
+
     rows: list[System] = []
+    not_standardized = []
     if not repeated:
-        # Within a recording its mean says nothing.
-        mean = [WITH_MEAN] if populations.left_out else []
+        # Within a recording, or standardised, its mean says nothing.
+        mean = [WITH_MEAN] if populations.left_out and not standardized else []
         rows += [probe(one, one) for one in (RATE, STATISTICS, *mean)]
+        not_standardized.append(raw(f"{STATISTICS}, not standardised", STATISTICS))
     rows.append(probe(SHUFFLED, STATISTICS, shuffled=True))
     for row, several in encoders.items():
         if repeated and number >= len(several):
@@ -155,6 +161,10 @@ def _systems(
         rows.append(probe(row, name))
         if row != UNTRAINED:
             rows.append(probe(both(row), STATISTICS, name))
+            not_standardized += [
+                raw(f"{one}, not standardised", *inputs)
+                for one, *inputs in ((row, name), (both(row), STATISTICS, name))
+            ]
     if not populations.left_out:
         rows += [MostCommonLabel(), CorrelatedNeighbours()]  # named here, so that they are kept
     if bench.systems and not repeated:
@@ -166,6 +176,7 @@ def _systems(
                 rows.append(probe(one.row_name(populations.recordings), name))
             else:
                 rows.append(one)
+    rows += not_standardized if standardized else []
     return {one.name: one for one in rows}
 
 

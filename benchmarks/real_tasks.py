@@ -42,6 +42,7 @@ class Populations(NamedTuple):
     left_out: dict[str, str]  # name → what is left out together with it; empty: units are
     individuals: dict[str, str]  # name → the animal or session over which intervals are
     scored: tuple[str, ...] = ()  # individuals that count in the scores; empty: all of them
+    standardized: bool = False  # whether features are standardised within each recording
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,13 @@ def worm_classes(data: Path) -> Populations:
     both = set.intersection(*(_present(some, "neuron_class") for some in (labelled, kato)))
     recordings = {name: _without_copies(worm) for name, worm in (labelled | kato).items()}
     laboratory = {name: "Kato" if name in kato else "Flavell" for name in recordings}
-    return _left_out(
+    populations = _left_out(
         recordings,
         lambda units: [one if one in both else "" for one in units["neuron_class"]],
         laboratory,
         {},
     )
+    return populations._replace(standardized=True)
 
 
 def steinmetz_regions(data: Path) -> Populations:
@@ -240,7 +242,9 @@ TASKS = {
         worm_classes,
         note=(
             "Classes that worms of both laboratories have. Dag et al. and Atanas et al. are of one "
-            "laboratory, Kato et al. of the other. Inner folds leave out worms."
+            "laboratory, Kato et al. of the other. Inner folds leave out worms. The laboratories "
+            "measure differently, so features are standardised within each worm, as "
+            '`Probe(standardize="recording")` does; the last rows show them as they are.'
         ),
         over="worms",
     ),

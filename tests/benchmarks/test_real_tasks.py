@@ -10,7 +10,7 @@ import pytest
 import real_page
 import real_recordings
 import tuned_probe
-from features import Features
+from features import STANDARDIZED, STATISTICS, Features
 from label_free import measures, reidentified
 from real_recordings import Bench, run
 from real_tasks import LABEL, TASKS, Populations, RealTask, _labelled, _within, _without_copies
@@ -117,6 +117,19 @@ def test_several_encoders_are_runs_of_one_row(bench, left_out, tiny_config):
     result, _ = run(replace(bench, encoders=two, seeds=[0, 1]), left_out)
     assert len(result.rows["two"].predicted) == len(result.rows["untrained network"].predicted) == 2
     assert len(result.rows["statistics"].predicted) == 1  # the folds are the same animals
+
+
+def test_features_can_be_standardised_within_each_recording(bench, left_out, result):
+    populations = left_out.read(bench.data)._replace(standardized=True)
+    standardized, _ = run(bench, replace(left_out, read=lambda _: populations))
+    last = [f"{row}, not standardised" for row in ("statistics", "tiny", "statistics + tiny")]
+    assert list(standardized.rows) == [*(row for row in ROWS if row != ROWS[2]), *last]
+    for row in last:
+        before = result.rows[row.removesuffix(", not standardised")]
+        np.testing.assert_array_equal(standardized.rows[row].predicted, before.predicted)
+    for units in populations.recordings.values():
+        values = bench.features.vectors(f"{STANDARDIZED}{STATISTICS}", units)
+        np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-6)
 
 
 def test_labels_are_the_only_column_of_a_task(mice):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import pynapple as nap
 
@@ -36,11 +36,6 @@ class ReadReport:
             **self.more,
             "left out": "; ".join(self.left_out) or "nothing",
         }
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the report as plain values, for JSON."""
-        plain = {one.name: getattr(self, one.name) for one in fields(self)}
-        return plain | {"time_support": self.time_support.values.tolist()}
 
     def __str__(self) -> str:
         head = f"{self.source}: read {self.n_read} of table {self.table!r}"

@@ -16,9 +16,8 @@ from pynapple_nuclr.columns import PREDICTED, SUMMARIES, add_columns, is_missing
 from pynapple_nuclr.nwb import neuron_tables
 from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, open_nwb
 from pynapple_nuclr.nwb.provenance import read_provenance
-from pynapple_nuclr.nwb.read_report import ReadReport
 from pynapple_nuclr.nwb.traces import read_nwb_traces
-from pynapple_nuclr.nwb.units import read_recording_and_report, read_units
+from pynapple_nuclr.nwb.units import read_units
 from pynapple_nuclr.nwb.values import read_values
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -144,11 +143,6 @@ def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
                 for name in _embedding_columns(table)
             },
         }
-
-
-def report_nwb(path: str | os.PathLike[str] | OpenNWB) -> ReadReport:
-    """Read an NWB file and return what was read of it, for ``nap-nuclr info``."""
-    return read_recording_and_report(checked_source(path))[1]
 
 
 def checked_source(path: str | os.PathLike[str] | OpenNWB) -> str | os.PathLike[str] | OpenNWB:

@@ -78,12 +78,6 @@ def read_nwb_traces(
     return traces
 
 
-def signal_of(traces: nap.TsdFrame) -> str | None:
-    """Return what kind of signal traces are, as `read_traces` noted it; None if nothing did."""
-    kinds = set(traces.get_info("signal")) if "signal" in traces.metadata_columns else set()
-    return str(kinds.pop()) if len(kinds) == 1 else None
-
-
 def traces_and_report(
     file: OpenNWB,
     *,

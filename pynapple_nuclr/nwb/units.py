@@ -29,7 +29,7 @@ from pynapple_nuclr.nwb.row_metadata import (
 )
 from pynapple_nuclr.nwb.spike_trains import Clock, check_clock, clean_trains
 from pynapple_nuclr.nwb.trace_kinds import roi_responses
-from pynapple_nuclr.nwb.traces import traces_and_report
+from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.unit_origin import GROUP_NAME, unit_origin
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 
@@ -45,33 +45,14 @@ def read_recording(
     verbose: bool = False,
 ) -> nap.TsGroup | nap.TsdFrame:
     """Read units, or calcium traces if there are none: see `pynapple_nuclr.read_recording`."""
-    options: dict[str, Any] = {"cells": cells, "signal": signal}
-    recording, report = read_recording_and_report(
-        source, epochs=epochs, table=table, clock=clock, **options
-    )
-    if verbose:
-        print(report)
-    return recording
-
-
-def read_recording_and_report(
-    source: str | os.PathLike[str] | OpenNWB,
-    *,
-    epochs: str | nap.IntervalSet | None = None,
-    table: str | None = None,
-    clock: Clock = "continuous",
-    **calcium: Any,
-) -> tuple[nap.TsGroup | nap.TsdFrame, ReadReport]:
-    """Read a recording as `read_recording` does, and what was read of the file."""
     check_epochs(epochs)
     check_clock(clock)
     with open_nwb(source) as file:
         tables = units_tables(file.nwbfile)
         if table is not None or any(len(one["spike_times"].target.data) for one in tables):
-            return _units(file, epochs, table, clock)
+            return read_units(file, epochs=epochs, table=table, clock=clock, verbose=verbose)
         if roi_responses(file.nwbfile):
-            chosen = named_epochs(file.nwbfile, file, epochs)
-            return traces_and_report(file, epochs=chosen, **calcium)
+            return read_nwb_traces(file, epochs=epochs, cells=cells, signal=signal, verbose=verbose)
     raise ValueError(
         f"{source} has neither units with spikes nor traces of ROIs (RoiResponseSeries); expected "
         "a file of sorted units or of extracted calcium traces"
@@ -87,30 +68,22 @@ def read_units(
     verbose: bool = False,
 ) -> nap.TsGroup:
     """Read the units of an NWB file, as `pynapple_nuclr.read_units` documents."""
-    units, report = read_units_and_report(source, epochs=epochs, table=table, clock=clock)
+    check_epochs(epochs)
+    check_clock(clock)
+    with open_nwb(source) as file:
+        units, report = units_and_report(file, epochs, table, clock)
     if verbose:
         print(report)
     return units
 
 
-def read_units_and_report(
-    source: str | os.PathLike[str] | OpenNWB,
-    *,
+def units_and_report(
+    file: OpenNWB,
     epochs: str | nap.IntervalSet | None = None,
-    table: str | None = None,
+    name: str | None = None,
     clock: Clock = "continuous",
 ) -> tuple[nap.TsGroup, ReadReport]:
-    """Read units as `read_units` does, and what was read of the file as a `ReadReport`."""
-    check_epochs(epochs)
-    check_clock(clock)
-    with open_nwb(source) as file:
-        return _units(file, epochs, table, clock)
-
-
-def _units(
-    file: OpenNWB, epochs: str | nap.IntervalSet | None, name: str | None, clock: Clock
-) -> tuple[nap.TsGroup, ReadReport]:
-    """Read the units of an open file."""
+    """Return the units of an open file, from its table `name`, and what was read of it."""
     nwbfile, notes = file.nwbfile, ReadNotes(file)
     table = choose_units(nwbfile, file, name)
     chosen = named_epochs(nwbfile, file, epochs)

@@ -15,7 +15,6 @@ from foreign_files import add_traces, calcium, roi_table, session, write
 from pynapple_nuclr import Encoder, EncoderConfig, embed
 from pynapple_nuclr.nwb.stored_embeddings import read_embedding
 from pynapple_nuclr.nwb.traces import read_nwb_traces as read_traces
-from pynapple_nuclr.nwb.traces import signal_of
 from pynapple_nuclr.nwb.units import read_recording
 from pynapple_nuclr.nwb.writing import write_nwb
 
@@ -57,7 +56,7 @@ def test_the_roi_table_becomes_metadata(tmp_path):
     assert traces["red"].tolist() == [False, True, False]
     assert traces["signal_"].tolist() == ["d", "a", "b"]
     assert traces["roi_table"].tolist() == ["PlaneSegmentation"] * 3
-    assert signal_of(traces) == "dff"
+    assert set(traces["signal"]) == {"dff"}
     assert {"pixel_mask", "centroid"} & set(traces.metadata_columns) == set()
 
 
@@ -120,7 +119,7 @@ def of_all_kinds(tmp_path_factory):
 )
 def test_kinds_are_distinguished(of_all_kinds, name, kind, first):
     traces = read_traces(of_all_kinds, name=name)
-    assert signal_of(traces) == kind
+    assert set(traces["signal"]) == {kind}
     np.testing.assert_allclose(traces.values, calcium(40, 2) + first)
 
 

@@ -9,8 +9,15 @@ import pynwb
 import pytest
 from foreign_files import add_electrodes, quietly, session, trains, units_file, write
 
-from pynapple_nuclr.nwb.units import read_units, read_units_and_report
+from pynapple_nuclr.nwb.opening import open_nwb
+from pynapple_nuclr.nwb.units import read_units, units_and_report
 from pynapple_nuclr.nwb.writing import write_units
+
+
+def read_units_and_report(path):
+    with open_nwb(path) as file:
+        return units_and_report(file)
+
 
 # --- brain regions -------------------------------------------------------------------------------
 

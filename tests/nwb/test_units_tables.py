@@ -14,8 +14,8 @@ from foreign_files import quietly, session, trains, units_file, write
 from nwb_recordings import embedded
 
 from pynapple_nuclr.nwb.opening import open_nwb, resolve_address
-from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding, report_nwb
-from pynapple_nuclr.nwb.units import read_recording, read_units
+from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
+from pynapple_nuclr.nwb.units import read_recording, read_units, units_and_report
 from pynapple_nuclr.nwb.writing import write_nwb, write_units
 
 # --- tables --------------------------------------------------------------------------------------
@@ -155,8 +155,9 @@ def test_what_was_read_is_printed(tmp_path, capsys):
     shown = capsys.readouterr().out
     for text in ("table 'units'", "20 s in 1 epoch", "obs_intervals", "units: location", "NaN"):
         assert text in shown
-    report, _ = quietly(report_nwb, path)
-    assert report.n_read == 4 and report.to_dict()["time_support"] == WHOLE
+    with open_nwb(path) as file:
+        (_, report), _ = quietly(units_and_report, file)
+    assert report.n_read == 4 and report.time_support.values.tolist() == WHOLE
 
 
 def test_one_opening_serves_several_functions(tmp_path, monkeypatch):

@@ -17,10 +17,10 @@ from pynwb.ophys import PlaneSegmentation, RoiResponseSeries
 
 from pynapple_nuclr.columns import SUMMARIES, metadata_frame
 from pynapple_nuclr.nwb.provenance import MODULE, notes_name
-from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.table_columns import MARK, Columns, encoders, predicted_from
 from pynapple_nuclr.nwb.values import read_values
 from pynapple_nuclr.recording import Units
+from pynapple_nuclr.user_warnings import warn_user
 
 UNITS_TABLE = "units_table"
 """The metadata column that names the table of units, where a file has several."""

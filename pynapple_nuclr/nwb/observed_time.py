@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pynwb.epoch import TimeIntervals
 
 from pynapple_nuclr.nwb.neuron_tables import is_called, location
-from pynapple_nuclr.nwb.read_notes import ReadNotes, warn_user
+from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.values import read_ragged, read_values
+from pynapple_nuclr.user_warnings import warn_user
 
 # Spikes outside of the observed time are of another clock if they are most of all, or if there
 # are many and much of the observed time has none, where at the rate of the rest some should be.

@@ -1,14 +1,12 @@
-"""Notes taken while a file is read: what was left out and why, and warnings to the user."""
+"""Notes taken while a file is read: what was left out and why, and where it is from."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from pathlib import Path
 from typing import Any
 
-_PACKAGE = str(Path(__file__).parents[1])
-_COMMANDS = str(Path(_PACKAGE) / "cli")
+from pynapple_nuclr.user_warnings import warn_user
+
+_NAMED = 5  # of several values
 
 
 class ReadNotes:
@@ -28,22 +26,7 @@ class ReadNotes:
         warn_user(f"{self.source}: {message}")
 
 
-def warn_user(message: str) -> None:
-    """Warn at the line outside this package that called it, or at the command that did.
-
-    The command line shows the warnings of this package alone.
-    """
-    depth, frame = 2, sys._getframe(1)
-    while frame.f_back and _is_ours(frame.f_code.co_filename):
-        depth, frame = depth + 1, frame.f_back
-    warnings.warn(message, UserWarning, stacklevel=depth)
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(_PACKAGE) and not filename.startswith(_COMMANDS)
-
-
-def list_some(values: Any, most: int = 5) -> str:
+def list_some(values: Any) -> str:
     """Return the first of some values as text."""
     texts = [str(value) for value in values]
-    return ", ".join(texts[:most]) + (" …" if len(texts) > most else "")
+    return ", ".join(texts[:_NAMED]) + (" …" if len(texts) > _NAMED else "")

@@ -14,9 +14,9 @@ from hdmf.common import DynamicTableRegion, VectorIndex
 from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
-from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.values import check_stored, decode, has_any_length, read_values
 from pynapple_nuclr.recording import Units
+from pynapple_nuclr.user_warnings import warn_user
 
 _READ_OTHERWISE = ("spike_times", "obs_intervals", "electrode_group")
 

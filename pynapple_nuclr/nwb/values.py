@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.text_heaps import check_lengths
+from pynapple_nuclr.user_warnings import warn_user
 
 # What a file declares but does not hold costs it nothing, and a reader as much as is declared.
 _FREE = 2**16  # bytes that may be declared all the same: fill values of small columns

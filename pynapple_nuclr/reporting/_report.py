@@ -19,7 +19,6 @@ from pynapple_nuclr import __version__
 from pynapple_nuclr.atomic_files import atomic_write, check_output
 from pynapple_nuclr.columns import is_embedded
 from pynapple_nuclr.columns.waveforms import scale_waveforms
-from pynapple_nuclr.nwb.read_notes import warn_user
 from pynapple_nuclr.nwb.waveforms import mean_waveforms
 from pynapple_nuclr.plotting.unit_columns import read_column
 from pynapple_nuclr.probe_score import ProbeScore
@@ -35,6 +34,7 @@ from pynapple_nuclr.reporting.sections import (
     summary_html,
 )
 from pynapple_nuclr.reporting.unit_cards import MIN_MAP_UNITS, as_cards, as_json
+from pynapple_nuclr.user_warnings import warn_user
 
 if TYPE_CHECKING:
     import os

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
-# The command line shows the warnings of this package alone, which it knows by where they point.
-_COMMANDS = str(_PACKAGE / "cli")
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
+# These show or keep the warnings of this package, which they know by where they point.
+_COMMANDS = (f"{_PACKAGE}cli", f"{_PACKAGE}batch")
 
 
 def warn_user(message: str) -> None:
@@ -20,4 +20,4 @@ def warn_user(message: str) -> None:
 
 
 def _is_ours(filename: str) -> bool:
-    return filename.startswith(str(_PACKAGE)) and not filename.startswith(_COMMANDS)
+    return filename.startswith(_PACKAGE) and not filename.startswith(_COMMANDS)

@@ -18,6 +18,7 @@ from pynapple_nuclr.checkpoints import Encoder, as_encoder, bundled_encoder
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.embedding import encode
 from pynapple_nuclr.leakage.fingerprints import known_fingerprints
+from pynapple_nuclr.user_warnings import warn_user
 
 
 @dataclass
@@ -115,12 +116,10 @@ class Nuclr(EmbeddingSystem):
         encoder = self._start
         known = known_fingerprints(encoder.card)
         if not known and "training" in encoder.card:
-            warnings.warn(
+            warn_user(
                 f"encoder {encoder.identity} may have been trained on the animals left out: "
                 "its card does not name its training recordings; "
-                "familiarity.record_training_data(encoder, recordings) writes them there",
-                UserWarning,
-                stacklevel=2,
+                "familiarity.record_training_data(encoder, recordings) writes them there"
             )
         return known
 

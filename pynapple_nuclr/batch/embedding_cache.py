@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from pynapple_nuclr.atomic_files import atomic_write
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.batch.reports import record_warnings
 from pynapple_nuclr.nwb.opening import is_remote
+from pynapple_nuclr.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
@@ -56,7 +56,7 @@ def embed_cached(
     with record_warnings(messages):
         units = embed(units, model, name=stem_of(source), **options)
     for message in messages:
-        _warn(message)
+        warn_user(message)
     _store(entry, units, messages)
     return units
 
@@ -98,7 +98,7 @@ def _store(entry: Path, units: Units, messages: list[str]) -> None:
         with atomic_write(entry) as draft, draft.open("wb") as file:
             np.savez(file, **arrays)
     except OSError as error:
-        _warn(f"the embedding is not kept: {error}; cache= names another folder")
+        warn_user(f"the embedding is not kept: {error}; cache= names another folder")
 
 
 def _load(entry: Path, units: Units) -> Units | None:
@@ -120,9 +120,5 @@ def _load(entry: Path, units: Units) -> Units | None:
         _log.warning("%s is damaged (%s); embedding again", entry, error)
         return None
     for message in messages:
-        _warn(message)
+        warn_user(message)
     return embedded
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=3)

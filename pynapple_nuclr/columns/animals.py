@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.columns.missing import MISSING_LABELS, as_texts, differ_in_case
 from pynapple_nuclr.columns.names import coordinate_name
+from pynapple_nuclr.user_warnings import warn_user
 
 Animals: TypeAlias = Mapping[Any, Any] | Sequence[Any] | str
 """Recording name → animal (or one for each unit), one per recording, or a metadata column."""
@@ -35,11 +35,9 @@ def unit_animals(
         named = _of_each_recording(metadata, animals)
     of_units = {name: _fill(named[name], len(frame), name) for name, frame in metadata.items()}
     if alike := differ_in_case(one for values in of_units.values() for one in np.unique(values)):
-        warnings.warn(
+        warn_user(
             "names of animals that differ only in case are taken for different animals: "
-            f"{', '.join(map(repr, map(str, alike)))}; write them alike if they are one",
-            UserWarning,
-            stacklevel=5,
+            f"{', '.join(map(repr, map(str, alike)))}; write them alike if they are one"
         )
     return of_units
 
@@ -74,11 +72,9 @@ def _animal_column(metadata: Mapping[str, pd.DataFrame], target: str) -> str | N
             silent[column] = without
     if silent:
         column, without = min(silent.items(), key=lambda item: len(item[1]))
-        warnings.warn(
+        warn_user(
             f"animals are not used, because recordings {', '.join(without)} do not name "
-            f"theirs in a column {column!r}; name them: animals={{recording: animal}}",
-            UserWarning,
-            stacklevel=5,
+            f"theirs in a column {column!r}; name them: animals={{recording: animal}}"
         )
     return None
 

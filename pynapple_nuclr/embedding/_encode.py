@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from pynapple_nuclr.leakage.duplicates import copied_units
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.recording import Recording, Units, as_recording
 from pynapple_nuclr.stability import self_rank
+from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
 
 _log = logging.getLogger("pynapple_nuclr")
@@ -189,7 +189,7 @@ def _encode_population(recording: Recording, settings: EncodeSettings) -> xr.Dat
     chosen = np.sort(settings.budget.windows(len(tiling.starts)))
     comparison = compare(encoder, source, tiling.starts[chosen])
     # Warn before the work: milliseconds taken for seconds make it a thousand times longer.
-    warn_if_unfamiliar(comparison, recording.name, encoder, stacklevel=4)
+    warn_if_unfamiliar(comparison, recording.name, encoder)
     embedded = _embed_windows(source, tiling.starts, settings)
     skipped = len(tiling.starts) - embedded.n_read
     if skipped:
@@ -278,11 +278,9 @@ def warn_about_silent_units(dataset: xr.Dataset, column: str) -> None:
     """Warn once, with the number of units that have no embedding."""
     silent = int((dataset["n_windows"] == 0).sum())
     if silent:
-        warnings.warn(
+        warn_user(
             f"{silent} of {dataset.sizes['unit']} units have no spike in any window: their "
-            f"embedding is NaN and {column} is 0",
-            UserWarning,
-            stacklevel=3,  # at the line that called embed or encode
+            f"embedding is NaN and {column} is 0"
         )
 
 
@@ -292,11 +290,9 @@ def _warn_about_copies(recording: Recording) -> None:
     if copies:
         ids = ", ".join(map(str, copies[:_NAMED]))
         more = " …" if len(copies) > _NAMED else ""
-        warnings.warn(
+        warn_user(
             f"{recording.name}: {len(copies)} of {recording.n_units} units have the same activity "
-            f"as another one ({ids}{more}): leave copies out, or neurons count twice",
-            UserWarning,
-            stacklevel=4,  # at the line that called embed or encode
+            f"as another one ({ids}{more}): leave copies out, or neurons count twice"
         )
 
 
@@ -305,11 +301,9 @@ def _warn_about_one_population(recording: Recording, by: str, n_populations: int
     groups = recording.metadata.get(_GROUPS)
     n_groups = 0 if groups is None else groups.astype(str).nunique()
     if n_populations == 1 < n_groups:
-        warnings.warn(
+        warn_user(
             f"{recording.name}: all units have the same {by!r}, so they are one population; they "
-            f"are of {n_groups} groups of electrodes: by={_GROUPS!r} embeds each on its own",
-            UserWarning,
-            stacklevel=4,  # at the line that called embed or encode
+            f"are of {n_groups} groups of electrodes: by={_GROUPS!r} embeds each on its own"
         )
 
 

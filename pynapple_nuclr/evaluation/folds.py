@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from pynapple_nuclr.evaluation.leak_checks import check_fold, hidden_recordings
 from pynapple_nuclr.evaluation.task import Fold, Protocol, Task
+from pynapple_nuclr.user_warnings import warn_user
 
 INNER = 3
 """Folds inside the training units or animals, for nested validation."""
@@ -52,11 +53,9 @@ def check_animals(task: Task, protocol: Protocol) -> None:
         )
     single = [c for c in task.classes if len(np.unique(of_unit[task.labels[task.scored] == c])) < 2]
     if single:
-        warnings.warn(
+        warn_user(
             f"{task.target!r}: in one animal only: {', '.join(single)}. With that animal left out "
-            "they cannot be predicted, and count as 0 in the macro F1",
-            UserWarning,
-            stacklevel=3,
+            "they cannot be predicted, and count as 0 in the macro F1"
         )
 
 

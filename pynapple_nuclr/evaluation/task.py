@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from pynapple_nuclr.leakage.fingerprints import all_fingerprints, unit_hashes
 from pynapple_nuclr.leakage.label_columns import label_revealing_columns, listed
 from pynapple_nuclr.probes.cross_validation import check_classes
 from pynapple_nuclr.recording import Recording, Units, as_recordings, name_recordings
+from pynapple_nuclr.user_warnings import warn_user
 
 Protocol: TypeAlias = Literal["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 
@@ -174,10 +174,8 @@ def _check_target(recordings: Mapping[str, Recording], target: str) -> None:
             f"{', '.join(map(str, first.metadata.columns))}"
         )
     if without:
-        warnings.warn(
-            f"taken for unlabelled, because they have no column {target!r}: {', '.join(without)}",
-            UserWarning,
-            stacklevel=4,
+        warn_user(
+            f"taken for unlabelled, because they have no column {target!r}: {', '.join(without)}"
         )
 
 

@@ -21,7 +21,6 @@ known) to 8 % (eight known) are warned of, of 150 none.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +35,7 @@ from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.familiarity.training_reference import distances, read_reference, share_as_far
 from pynapple_nuclr.familiarity.window_statistics import PROPERTIES, window_statistics
 from pynapple_nuclr.recording import Units, as_recording
+from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
 
 Floats = NDArray[np.float64]
@@ -116,9 +116,7 @@ _WHAT = {
 }
 
 
-def warn_if_unfamiliar(
-    comparison: Comparison, name: str, encoder: Encoder, stacklevel: int
-) -> None:
+def warn_if_unfamiliar(comparison: Comparison, name: str, encoder: Encoder) -> None:
     """Warn once of a recording that is unlike those of training."""
     if not comparison.familiarity < MIN_FAMILIARITY:
         return
@@ -129,14 +127,12 @@ def warn_if_unfamiliar(
         f"{comparison.high[i]:.2g})"
         for i in largest
     ]
-    warnings.warn(
+    warn_user(
         f"recording {name!r} is unlike the data that the encoder {encoder.identity} was trained "
         f"on (familiarity {comparison.familiarity:.1g}, warned of below {MIN_FAMILIARITY}): "
         f"largest deviations: {', '.join(deviations)}; check its times (in seconds?) and "
         f"{_WHAT[encoder.config.modality]}, or fine-tune the "
-        "encoder on such recordings (pretrain with init=)",
-        UserWarning,
-        stacklevel=stacklevel + 1,
+        "encoder on such recordings (pretrain with init=)"
     )
 
 

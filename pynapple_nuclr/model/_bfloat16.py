@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import torch
+
+from pynapple_nuclr.user_warnings import warn_user
 
 _CHECKS = ("avx512_bf16", "amx_tile")
 _SIZE = 256
@@ -23,10 +24,9 @@ def warn_if_emulated(device: torch.device) -> None:
         return
     factor = _product_seconds(torch.bfloat16) / _product_seconds(torch.float32)
     if factor > 1:
-        warnings.warn(
+        warn_user(
             f'precision="bfloat16" on this processor is emulated: a matrix product takes '
-            f'{factor:.1f} times as long as in float32; use precision="float32"',
-            stacklevel=3,
+            f'{factor:.1f} times as long as in float32; use precision="float32"'
         )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows.frame_times import frame_periods, runs_of_frames
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -57,7 +57,7 @@ def delta_f_over_f(
         )
         if impossible.all():
             raise ValueError(f"{message} To read it as it is, give signal='fluorescence'")
-        warnings.warn(message, UserWarning, stacklevel=4)  # whoever called read_traces
+        warn_user(message)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = (traces - baseline) / baseline
     relative[:, impossible] = np.nan

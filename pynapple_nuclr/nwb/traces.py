@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +44,7 @@ from pynapple_nuclr.nwb.trace_kinds import (
 )
 from pynapple_nuclr.nwb.unit_origin import roi_origin
 from pynapple_nuclr.nwb.values import check_stored, in_our_byte_order, read_values
+from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -229,11 +229,9 @@ def alive_rois(
         )
     if (dead & kept).any():
         names = ", ".join(map(str, ids[dead & kept][:5]))
-        warnings.warn(
+        warn_user(
             f"{where}: {int((dead & kept).sum())} of {int(kept.sum())} ROIs are NaN throughout "
-            f"and left out, such as {names}",
-            UserWarning,
-            stacklevel=2,
+            f"and left out, such as {names}"
         )
     return ~dead
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -43,6 +42,7 @@ from pynapple_nuclr.pretraining.training_settings import (
 )
 from pynapple_nuclr.pretraining.view_batches import PairBatches
 from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows import ViewSampler
 
 if TYPE_CHECKING:
@@ -246,21 +246,19 @@ def _sizes(
 def _warn_of_few_steps(fitting: float, steps: int | None) -> None:
     """Warn where the time allows so few steps that next to nothing is learned."""
     if fitting < min(FEW_STEPS, steps or FEW_STEPS):
-        warnings.warn(
+        warn_user(
             f"only about {fitting:.0f} steps fit into max_minutes: this trains next to nothing; "
             "give more minutes, a smaller max_units= or batch_size=, or a narrower encoder "
-            "(EncoderConfig(dim=…))",
-            stacklevel=3,
+            "(EncoderConfig(dim=…))"
         )
 
 
 def _share(trainer: pl.Trainer, batch_size: int) -> tuple[int, int]:
     """Return which process this is, and of how many."""
     if batch_size < trainer.world_size:
-        warnings.warn(
+        warn_user(
             f"batch_size is {batch_size} for {trainer.world_size} processes: some have nothing to "
-            "do; give a larger batch_size, that of all processes together",
-            stacklevel=3,
+            "do; give a larger batch_size, that of all processes together"
         )
     return trainer.global_rank, trainer.world_size
 

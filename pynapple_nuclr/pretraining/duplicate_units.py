@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
 
 from pynapple_nuclr.leakage import DuplicatePair, find_duplicate_units
 from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.user_warnings import warn_user
 
 _log = logging.getLogger("pynapple_nuclr")
 
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9
 _SURE = 50  # spikes that would follow so closely by chance: that none does is no chance
 
 
-def warn_of_duplicate_units(recordings: Iterable[Recording], stacklevel: int = 3) -> None:
+def warn_of_duplicate_units(recordings: Iterable[Recording]) -> None:
     """Warn of recordings with units that fire at the same times, once for each of them."""
     begun = time.monotonic()
     for recording in recordings:
@@ -37,7 +37,7 @@ def warn_of_duplicate_units(recordings: Iterable[Recording], stacklevel: int = 3
             )
             # So many pairs are no sorting error: times that were made from counts in bins.
             if 0 < len(pairs) <= recording.n_units:
-                warnings.warn(_text(recording, pairs), UserWarning, stacklevel=stacklevel)
+                warn_user(_text(recording, pairs))
 
 
 def _text(recording: Recording, pairs: list[DuplicatePair]) -> str:

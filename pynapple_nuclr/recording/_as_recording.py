@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pynapple_nuclr.config import Modality
 from pynapple_nuclr.recording._recording import Recording
 from pynapple_nuclr.recording.spike_layout import pack_spikes, place_intervals
+from pynapple_nuclr.user_warnings import warn_user
 
 _SHORTEST = 0.5  # s: an interval as short as this is among the first hundreds of any recording
 _INTERVALS, _UNITS, _SPIKES_EACH = 300, 50, 500
@@ -184,12 +185,10 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
 def _warn_of_slow_frames(period: float, name: str) -> None:
     """Warn of frame times that look like milliseconds taken for seconds."""
     if period > _SLOWEST_FRAME:
-        warnings.warn(
+        warn_user(
             f"recording {name!r} has a frame every {period:g} s: its frame times look like "
             "milliseconds or samples; pynapple expects seconds: divide them by 1000, or by the "
-            "sampling rate",
-            UserWarning,
-            stacklevel=4,  # whoever called as_recording
+            "sampling rate"
         )
 
 
@@ -216,12 +215,10 @@ def _warn_if_not_seconds(
     slow = len(intervals) >= _INTERVALS and intervals.min() > _SHORTEST
     if slow or (hours > 24 and rate < 0.01):
         shortest = f", and no unit fires twice within {intervals.min():.2g} s" if slow else ""
-        warnings.warn(
+        warn_user(
             f"recording {name!r} lasts {hours:.1f} hours at a median rate of {rate:.2g} Hz"
             f"{shortest}: its spike times look like milliseconds or samples; pynapple expects "
-            "seconds: divide them by 1000, or by the sampling rate",
-            UserWarning,
-            stacklevel=2,
+            "seconds: divide them by 1000, or by the sampling rate"
         )
 
 
@@ -240,12 +237,10 @@ def _warn_of_silence(
     seconds, total = last - first, float(np.diff(epochs, axis=1).sum())
     expected = sum(map(len, trains)) / max(total - seconds, _BIN) * seconds
     if seconds >= _SILENCE and expected > _EXPECTED:
-        warnings.warn(
+        warn_user(
             f"recording {name!r}: no unit fires from {first:.0f} to {last:.0f} s, "
             f"{seconds / total:.0%} of its time, which counts as silence; if nothing was recorded "
-            "then, leave it out: epochs=, or units.restrict",
-            UserWarning,
-            stacklevel=2,
+            "then, leave it out: epochs=, or units.restrict"
         )
 
 

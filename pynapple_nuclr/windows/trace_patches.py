@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows.frame_times import frame_periods, runs_of_frames
 
 _EDGE = 0.5e-9  # s, pynapple keeps times to the nanosecond
@@ -99,12 +99,10 @@ def _warn_of_another_signal(recording: Recording, config: EncoderConfig) -> None
         seen = "it was read as raw fluorescence, which is mostly how bright each cell is"
     else:
         return
-    warnings.warn(
+    warn_user(
         f"recording {recording.name!r}: {seen}, but the encoder reads signal={config.signal!r}; "
         f"read this series of the file (read_traces(…, signal={config.signal!r})), or use an "
-        "encoder of the signal you have",
-        UserWarning,
-        stacklevel=2,
+        "encoder of the signal you have"
     )
 
 

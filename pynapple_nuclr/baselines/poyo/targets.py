@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from torch import Tensor
 from pynapple_nuclr.baselines.time_series import values_at
 from pynapple_nuclr.columns import is_missing
 from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.user_warnings import warn_user
 
 Floats = NDArray[np.float64]
 Behaviour: TypeAlias = nap.IntervalSet | nap.Tsd | nap.TsdFrame
@@ -89,11 +89,9 @@ def _trials(recording: Recording, trials: nap.IntervalSet) -> nap.IntervalSet:
             "of its time support, with a metadata column for each target"
         )
     if not inside.all():
-        warnings.warn(
+        warn_user(
             f"behaviour of recording {name!r}: {(~inside).sum()} of {len(trials)} intervals are "
-            "left out: they are not within one epoch of the recording",
-            UserWarning,
-            stacklevel=4,
+            "left out: they are not within one epoch of the recording"
         )
     return trials[inside]
 

@@ -227,12 +227,9 @@ def _sizes(
     batch_size: int | None,
     earlier: Mapping[str, Any],
 ) -> tuple[TrainingSettings, Sizes, set[str]]:
-    """Return settings, and sizes as given, else those of the run that is resumed, or the usual.
+    """Return settings, sizes, and which sizes were not given.
 
-    Returns
-    -------
-    (TrainingSettings, Sizes, set of str)
-        Third: which sizes were not given.
+    Those are of the run that is resumed, or the usual ones.
     """
     settings = TrainingSettings.for_config(config, dict(training))
     free = {"max_units"} - training.keys() | ({"batch_size"} if batch_size is None else set())

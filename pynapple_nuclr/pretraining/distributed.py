@@ -54,10 +54,7 @@ class Launched(NamedTuple):
 def start_trainer(devices: Any, precision: str, folder: Path | None) -> pl.Trainer:
     """Return a Lightning trainer for the processes that there are, or that `devices` asks for.
 
-    Raises
-    ------
-    ValueError
-        If the devices are not there, or contradict what torchrun or SLURM has started.
+    ValueError if the devices are not there, or contradict what torchrun or SLURM has started.
     """
     launched = find_launched()
     count = _count(devices, launched)

@@ -26,12 +26,9 @@ _MOST_RECORDINGS = 8
 def open_readers(
     recordings: Sequence[Recording], config: EncoderConfig, fraction: float
 ) -> tuple[list[PatchReader], list[PatchReader]]:
-    """Open recordings for training, with a block of each held out where it is long enough.
+    """Return what is trained on of recordings, and the blocks of at least two windows that are not.
 
-    Returns
-    -------
-    (list of PatchReader, list of PatchReader)
-        What is trained on, and the blocks of at least two windows that are not.
+    Nothing is held out of a recording that is too short for it.
     """
     training, held_out = [], []
     for recording in recordings:
@@ -48,15 +45,10 @@ def open_readers(
 def hold_out(
     recording: Recording, config: EncoderConfig, fraction: float
 ) -> tuple[Recording, Recording | None]:
-    """Cut a contiguous block from the middle of a recording's time.
+    """Return what is trained on, and what is held out: a block in the middle of the time.
 
-    The block is at least three windows long, and so is the rest; of a shorter
-    recording nothing is held out.
-
-    Returns
-    -------
-    (Recording, Recording or None)
-        What is trained on, and what is held out.
+    The block is at least three windows long, and so is the rest; of a shorter recording nothing
+    is held out.
     """
     least = 3 * config.window_seconds
     block = max(fraction * recording.duration, least)
@@ -83,23 +75,12 @@ def _between(recording: Recording, start: float, end: float) -> np.ndarray[Any, 
 
 
 class HeldOutCheck:
-    """Re-identification between the halves of the held-out blocks, by up to 16 windows of each.
-
-    Parameters
-    ----------
-    readers : list of PatchReader
-        The blocks, of which up to 8 are used.
-
-    Attributes
-    ----------
-    seconds : float
-        What a measurement takes: the longer one of the last two.
-    """
+    """Re-identification between the halves of up to 8 held-out blocks, of up to 16 windows each."""
 
     def __init__(self, readers: Sequence[PatchReader]) -> None:
         self.readers = _spread(readers, _MOST_RECORDINGS)
         self.windows = _MOST_WINDOWS
-        self.seconds = 0.0
+        self.seconds = 0.0  # that a measurement takes: the longer one of the last two
         self._last = 0.0
 
     def limit(self, encoder: Encoder, seconds: float) -> None:

@@ -33,23 +33,10 @@ def resume_or_begin(
     module: ContrastiveTraining,
     first: bool,
 ) -> tuple[Path | None, int]:
-    """Return the checkpoint to continue from, if there is one, and its step.
+    """Return the checkpoint to continue from, if there is one, and its step; restore from it.
 
-    Parameters
-    ----------
-    folder : Path or None
-        Of the run; None: nothing is kept.
-    resume : bool
-        Whether to look for a checkpoint; else the files of an earlier run are removed.
-    monitor, module : TrainingMonitor, ContrastiveTraining
-        Restored.
-    first : bool
-        Whether this is the first of several processes, which alone changes files.
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint is damaged, of another run, or of a version that wrote others.
+    Without `resume` the files of an earlier run are removed. Only the `first` of several processes
+    changes files. ValueError if the checkpoint is damaged, of another run, or of an old version.
     """
     if folder is None:
         return None, 0

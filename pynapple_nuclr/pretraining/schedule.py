@@ -11,32 +11,17 @@ _WARMUP = 5
 class Schedule:
     """How far the training has come, 0 to 1: by steps, by time, whichever is further.
 
-    Parameters
-    ----------
-    steps : int or None
-        Steps to take.
-    minutes : float or None
-        Minutes from beginning to end, those of earlier runs that this one resumes included.
-    began : float, optional
-        `time.monotonic` at which the time begins to count. Default: now.
-
-    Attributes
-    ----------
-    spent : float
-        Seconds, of this and earlier runs.
-    setup : float
-        Those of `spent` before the first step of each run.
-    reserve : float
-        Seconds kept free for what follows the last step: measurement and saving.
-    warmup : int
-        Steps over which the learning rate rises.
+    `minutes` are those from beginning to end, with the earlier runs that this one resumes; the
+    time counts from `began` (`time.monotonic`; default: now).
     """
 
     def __init__(self, steps: int | None, minutes: float | None, began: float | None = None):
         self.steps = steps
         self.seconds = None if minutes is None else 60 * minutes
-        self.warmup = 1
-        self.spent = self.setup = self.reserve = 0.0
+        self.warmup = 1  # steps over which the learning rate rises
+        self.spent = 0.0  # s, of this and earlier runs
+        self.setup = 0.0  # s, those of `spent` before the first step of each run
+        self.reserve = 0.0  # s, kept free for what follows the last step: measuring and saving
         self._since = time.monotonic() if began is None else began
         self._earlier = 0.0
 

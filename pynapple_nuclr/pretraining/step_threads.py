@@ -26,14 +26,7 @@ class StepThreads:
     On busy cores the threads of a step wait for each other at every operation, and a step can
     take tens of times longer than with one. A few operations like those of a step are timed, not
     a step, which could take minutes. The last digits of sums depend on the number of threads, so
-    only runs with a time limit use this: these cannot be repeated bit by bit anyway.
-
-    Parameters
-    ----------
-    active : bool
-        Whether to choose at all.
-    dim : int
-        Width of the encoder.
+    only runs with a time limit (`active`) use this: these cannot be repeated bit by bit anyway.
     """
 
     def __init__(self, active: bool, dim: int) -> None:

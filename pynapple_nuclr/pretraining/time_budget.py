@@ -29,34 +29,18 @@ _FEWER_UNITS = (64, 48, 32)  # and after
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the cost of a step depends on.
+    """What the cost of a step depends on."""
 
-    Attributes
-    ----------
-    batch_size : int
-        Pairs of views.
-    max_units : int or None
-        Units of a view at most.
-    """
-
-    batch_size: int
-    max_units: int | None
+    batch_size: int  # pairs of views
+    max_units: int | None  # of a view
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Seconds of a step as measured: proportional to the units of its views.
+    """Seconds of a step as measured: proportional to the units of its views."""
 
-    Attributes
-    ----------
-    seconds_a_unit : float
-        Seconds for one unit of one view.
-    units : ndarray (pairs,)
-        Mean number of units in a view of each pair of an epoch, without `max_units`.
-    """
-
-    seconds_a_unit: float
-    units: np.ndarray
+    seconds_a_unit: float  # of one view
+    units: np.ndarray  # (pairs,): units of a view, mean of each pair of an epoch, all of them
 
     def seconds(self, sizes: Sizes) -> float:
         """Return the seconds of a step."""
@@ -72,21 +56,10 @@ def fit_into_time(
     sizes: Sizes,
     free: Collection[str],
 ) -> tuple[Sizes, float]:
-    """Choose the threads, and sizes with which enough steps fit into the time.
+    """Choose the threads, and sizes with which enough steps fit into the time; and how many do.
 
-    Parameters
-    ----------
-    module, sampler, trainer, threads
-        Of the training, before its first step; the schedule has a time limit.
-    sizes : Sizes
-        To begin with.
-    free : collection of {"batch_size", "max_units"}
-        Which of them may become smaller.
-
-    Returns
-    -------
-    (Sizes, float)
-        The sizes, and how many steps fit.
+    Before the first step of a training with a time limit. `free` are the names of those `sizes`
+    that may become smaller.
     """
     threads.measure()
     cost = measure_cost(module, sampler, trainer)
@@ -114,13 +87,7 @@ def measure_cost(
     sampler: ViewSampler,
     trainer: pl.Trainer,
 ) -> StepCost | None:
-    """Time a pair of views, forward and backward.
-
-    Returns
-    -------
-    StepCost or None
-        None if no pair among the first has enough units.
-    """
+    """Time a pair of views, forward and backward; None if none of the first has enough units."""
     begun = time.monotonic()
     positions = sampler.plan(0)
     pair, reading = _draw(sampler, positions[:_PAIRS_TRIED])
@@ -145,22 +112,10 @@ def measure_cost(
 def choose_sizes(
     cost: StepCost, stated: Sizes, free: Collection[str], seconds: float, least: int, steps: int
 ) -> Sizes:
-    """Return sizes with which enough steps fit, or the smallest ones.
+    """Return sizes with which enough `steps` fit into `seconds`, or the smallest ones.
 
-    Parameters
-    ----------
-    cost : StepCost
-        As measured.
-    stated : Sizes
-        To begin with.
-    free : collection of {"batch_size", "max_units"}
-        Which of them may become smaller.
-    seconds : float
-        Left for steps.
-    least : int
-        Units of a view have to be more than this.
-    steps : int
-        Steps that are enough.
+    `free` are the names of those `stated` that may become smaller; views keep more units than
+    `least`.
     """
     chosen = stated
     for sizes in _smaller(stated, float(cost.units.max()), free):

@@ -48,10 +48,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `write_checkpoint` wrote; tuples come back as lists.
 
-    Raises
-    ------
-    Exception
-        Of many kinds, if the file is damaged or of another kind.
+    Exceptions of many kinds if the file is damaged or of another kind.
     """
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}

@@ -22,16 +22,7 @@ _TOKENS_AT_ONCE = {"cpu": 20_000, "cuda": 1_000_000, "mps": 100_000}
 class ContrastiveTraining(pl.LightningModule):
     """Encoder and projector, trained to recognise units in another view.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        The encoder.
-    settings : TrainingSettings
-        How it is trained.
-    schedule : Schedule
-        Length and learning rate.
-    seed : int
-        Seed of the dropout of every step.
+    The schedule has its length and learning rate; `seed` is that of the dropout of every step.
     """
 
     def __init__(
@@ -111,12 +102,8 @@ class ContrastiveTraining(pl.LightningModule):
         """Add up losses and gradients, weighted by matched units, as if this were one process.
 
         Every process comes here once a step, whatever its pairs, so that none waits in vain; the
-        time that counts is the first one's, and a signal to one is a signal to all.
-
-        Returns
-        -------
-        (float, int)
-            Loss and matched units of the whole batch.
+        time that counts is the first one's, and a signal to one is a signal to all. Returns loss
+        and matched units of the whole batch.
         """
         spent = self.schedule.spent if self.global_rank == 0 else 0.0
         weighted = loss * matched if matched else 0.0

@@ -51,19 +51,8 @@ class TrainingMonitor(pl.Callback):
 
     Of several processes the first one measures, writes and shows; what follows from it (to stop,
     to save, which weights were best) is the same in all, so that none waits for one that stopped.
-
-    Parameters
-    ----------
-    check : HeldOutCheck
-        Of blocks of time that are not trained on.
-    out : Path or None
-        Where checkpoints and metrics go.
-    progress : bool
-        Whether to show a bar.
-    run_settings : dict
-        What a resumed run must have in common with this one.
-    threads : StepThreads
-        Chooses the number of threads of the steps.
+    Checkpoints and metrics go into the folder `out`; `run_settings` are what a resumed run must
+    have in common with this one.
     """
 
     def __init__(

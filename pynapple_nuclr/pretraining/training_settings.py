@@ -66,12 +66,7 @@ class TrainingSettings(ViewSettings):
     def for_config(cls, config: EncoderConfig, changes: dict[str, Any]) -> TrainingSettings:
         """Return the published settings of the modality, with `changes`.
 
-        Raises
-        ------
-        TypeError
-            If a change names no setting.
-        ValueError
-            If a value is out of range.
+        TypeError if a change names no setting, ValueError if a value is out of range.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(changes) - known)

@@ -41,12 +41,10 @@ class PairBatch:
             yield PairBatch(part, self.next_position, self.recordings)
 
     def tensors(self, device: torch.device) -> tuple[Tensor, list[int], list[Tensor], list[Tensor]]:
-        """Pack: all first views, then all second views.
+        """Pack all first views, then all second views.
 
-        Returns
-        -------
-        (Tensor (units, patches, features), list of int, list of Tensor, list of Tensor)
-            Patches, units of each view, and the unit ids of the first and the second views.
+        Returns patches (units, patches, features), the number of units of each view, and the unit
+        ids of the first and of the second views.
         """
         views = [pair.patches1 for pair in self.pairs] + [pair.patches2 for pair in self.pairs]
         patches = torch.from_numpy(np.concatenate(views)).to(device)
@@ -58,18 +56,9 @@ class PairBatch:
 class PairBatches(IterableDataset[PairBatch]):
     """Endless batches from a position (training epoch, pair) on.
 
-    A batch has no pairs where every one of them has too few units left.
-
-    Parameters
-    ----------
-    sampler : ViewSampler
-        Draws the pairs.
-    batch_size : int
-        Pairs a step, those of all processes together.
-    position : (int, int)
-        Where to begin.
-    share : (int, int)
-        Which process this is, and of how many: each reads its own pairs of every batch.
+    A batch has no pairs where every one of them has too few units left. `batch_size` counts those
+    of all processes together; `share` says which process this is, and of how many: each reads its
+    own pairs of every batch.
     """
 
     def __init__(

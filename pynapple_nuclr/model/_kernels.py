@@ -96,16 +96,9 @@ def drop(x: _Array, first: int, seed: np.uint32, limit: np.uint32) -> None:
 
 @_compiled
 def gate(projected: _Array, first: int, seed: np.uint32, limit: np.uint32, out: _Array) -> None:
-    """Write gelu(gate) · value, with dropout as in `drop`.
+    """Write gelu(gate) · value to `out` (tokens, width), with dropout as in `drop`.
 
-    Parameters
-    ----------
-    projected : array (tokens, 2 × width)
-        Values, then gates.
-    first, seed, limit
-        As in `drop`.
-    out : array (tokens, width)
-        Written.
+    `projected` (tokens, 2 × width) are the values, then the gates.
     """
     tokens, width = out.shape
     for i in range(tokens):
@@ -141,16 +134,11 @@ def gate_backward(
 
 @_compiled
 def rotate_to_rows(x: _Array, cos: _Array, sin: _Array, rows: _Array) -> None:
-    """Write the rotated pairs of x in rows of one unit and head.
+    """Write the rotated pairs of x in `rows` of one unit and head.
 
-    Parameters
-    ----------
-    x : array (units, tokens, n, heads, head_dim)
-        Queries, keys and values, or some of them.
-    cos, sin : array (tokens, head_dim / 2)
-        Rotation of every pair of features at every token.
-    rows : array (n, units, heads, tokens, head_dim)
-        Written.
+    `x` (units, tokens, n, heads, head_dim) are queries, keys and values, or some of them; `cos` and
+    `sin` (tokens, head_dim / 2) rotate every pair of features at every token; `rows` are
+    (n, units, heads, tokens, head_dim).
     """
     units, tokens, n, heads, _ = x.shape
     for unit in range(units):

@@ -43,14 +43,8 @@ _QUERIES = 1_000
 class InferenceEngine:
     """An encoder's function, without gradients; later changes of its weights do not reach it.
 
-    Parameters
-    ----------
-    encoder : Encoder
-        The encoder. Not changed.
-    precision : {"float32", "bfloat16"}
-        Of the products. What is added up between them is float32.
-    device : torch device, optional
-        Where to compute. Default: where the encoder is.
+    `precision` is that of the products, what is added up between them is float32; `device` is where
+    to compute (default: where the encoder is).
 
     Examples
     --------
@@ -104,20 +98,7 @@ class InferenceEngine:
 
     @torch.inference_mode()
     def __call__(self, patches: Tensor, population_sizes: list[int]) -> Tensor:
-        """Embed the units of one or more populations, as `Encoder.forward` does.
-
-        Parameters
-        ----------
-        patches : Tensor (units, patches, features)
-            The activity of all units, population after population; float.
-        population_sizes : list of int
-            Units of each population.
-
-        Returns
-        -------
-        Tensor (units, dim)
-            float32. Without units: (0, dim).
-        """
+        """Embed the units of one or more populations, as `Encoder.forward` does, in float32."""
         x = patches.new_empty(*patches.shape[:2], self.dim)
         if not len(x):
             return x.mean(dim=1)

@@ -31,15 +31,7 @@ class Rotary(nn.Module):
 
     Of the ``head_dim / 2`` frequencies the first `fraction` are 2π / period, with periods
     log-spaced from 1 to 8 × patches; the rest are zero, so those features carry no position.
-
-    Parameters
-    ----------
-    patches : int
-        Patches in a window.
-    head_dim : int
-        Width of an attention head.
-    fraction : float
-        Fraction of the frequencies that rotate.
+    `patches` are those of a window, `head_dim` is the width of an attention head.
     """
 
     def __init__(self, patches: int, head_dim: int, fraction: float) -> None:
@@ -101,11 +93,6 @@ class Attention(_Projections):
 
     Queries, keys and values are rotated by their positions, and the output is rotated back by its
     own, so that what a token receives depends on relative positions only.
-
-    Parameters
-    ----------
-    dim, heads, head_dim : int
-        Width of the tokens, number of heads, and width of a head.
     """
 
     def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
@@ -117,17 +104,11 @@ class Attention(_Projections):
 class PopulationAttention(_Projections):
     """Attention among the units of each population, without positions.
 
-    Parameters
-    ----------
-    dim, heads, head_dim : int
-        As `Attention`.
-    scope : {"patch", "window"}
-        Attention weights of every patch (published), or one set for the whole window, from the
-        scores summed over its patches: units that are active together throughout the window then
-        attend to each other, although a single patch of sparse spikes would not show it.
-    dropout : float
-        In training, the fraction of the population that is left out is drawn between 0 and this
-        in every call: a unit's embedding must not depend on which others happened to be recorded.
+    `scope`: attention weights of every patch (published), or one set for the whole window, from the
+    scores summed over its patches: units that are active together throughout the window then
+    attend to each other, although a single patch of sparse spikes would not show it. `dropout`: in
+    training, the fraction of the population that is left out is drawn between 0 and this in every
+    call: a unit's embedding must not depend on which others happened to be recorded.
     """
 
     def __init__(
@@ -224,12 +205,7 @@ class Dropout(nn.Dropout):
 class FeedForward(nn.Module):
     """Pre-norm feed-forward network with a GELU gate, widened four times.
 
-    Parameters
-    ----------
-    dim : int
-        Width of the tokens.
-    dropout : float
-        Dropout on the gated features.
+    Values of the gated features are dropped.
     """
 
     def __init__(self, dim: int, dropout: float) -> None:
@@ -254,14 +230,8 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention, then feed-forward, each added to its input.
 
-    Parameters
-    ----------
-    attention : Attention or PopulationAttention
-        Over time, or among the units of a population.
-    dim : int
-        Width of the tokens.
-    dropout : float
-        Dropout on both branches and inside the feed-forward network.
+    Attention is over time, or among the units of a population. Values are dropped on both branches
+    and inside the feed-forward network.
     """
 
     def __init__(
@@ -287,13 +257,7 @@ class Block(nn.Module):
 
 
 class SpatiotemporalBlock(nn.Module):
-    """A block among the units of a population, then one over each unit's own time.
-
-    Parameters
-    ----------
-    population, time : Block
-        Only the block over time uses positions.
-    """
+    """A block among the units of a population, then one over time, which alone has positions."""
 
     def __init__(self, population: Block, time: Block) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -12,12 +14,19 @@ from pynapple_nuclr.columns import (
     is_missing_label,
     tidy_labels,
 )
+from pynapple_nuclr.probes import Probe
 
 
 @pytest.mark.parametrize("text", MISSING_LABELS)
 @pytest.mark.parametrize("write", [str, str.upper, str.title, lambda text: f" {text} ", str.encode])
 def test_a_listed_text_is_no_label_in_any_spelling(text, write):
     assert is_missing_label([write(text), "PV"]).tolist() == [True, False]
+
+
+def test_the_documentation_lists_them_all():
+    documented = Probe.__doc__.split("missing_labels : ")[1].split("Default:")[1]
+    listed = re.findall(r'"(.*?)"', documented.split("threshold :")[0])
+    assert listed == list(MISSING_LABELS)
 
 
 @pytest.mark.parametrize("value", [None, np.nan, np.float32("nan")])

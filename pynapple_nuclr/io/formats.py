@@ -12,16 +12,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pynapple_nuclr.nwb.opening import is_remote
+from pynapple_nuclr.nwb.opening import is_remote, source_name
 
 logger = logging.getLogger("pynapple_nuclr")
 
 GROUP = "pynapple_nuclr.formats"
-_DEFAULT = (
-    "nwb"  # reads addresses and files of any other name, with an error that names the problem
-)
+# Reads addresses and files of any other name, with an error that names the problem.
+_DEFAULT = "nwb"
 _OWN = ("nwb", "zarr", "phy", "suite2p", "csv", "parquet")  # come first, in this order
 
 
@@ -86,23 +84,18 @@ class Format:
 
     def matches(self, source: str | os.PathLike[str]) -> bool:
         """Return whether a file is of this format, by its name or by what it holds."""
-        if _file_name(source).lower().endswith(self.suffixes or ("/",)):
+        if source_name(source).lower().endswith(self.suffixes or ("/",)):
             return True
         is_here = not is_remote(source) and self.recognise is not None
         return is_here and self.recognise(os.fspath(source))  # type: ignore[misc]
 
     def stem(self, source: str | os.PathLike[str]) -> str:
         """Return the name of a file without its folder and this format's suffix."""
-        name = _file_name(source)
+        name = source_name(source)
         for suffix in sorted(self.suffixes, key=len, reverse=True):
             if name.lower().endswith(suffix):
                 return name[: -len(suffix)]
         return name
-
-
-def _file_name(source: str | os.PathLike[str]) -> str:
-    text = urlsplit(str(source)).path if is_remote(source) else os.fspath(source)
-    return Path(text).name
 
 
 @cache
@@ -157,7 +150,7 @@ def output_format(kind: str, source: str | os.PathLike[str] | None = None) -> Fo
 
 def stem_of(source: str | os.PathLike[str]) -> str:
     """Return the name of a file without its folder and its format's suffix."""
-    return format_of(source).stem(source) if _file_name(source) else "remote"
+    return format_of(source).stem(source) if source_name(source) else "remote"
 
 
 def takes(function: Callable[..., Any], option: str) -> bool:

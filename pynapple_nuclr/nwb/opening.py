@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pynapple_nuclr.atomic_files import is_full
 from pynapple_nuclr.nwb.text_heaps import check_heaps
@@ -57,6 +57,11 @@ class OpenNWB:
 def is_remote(source: str | os.PathLike[str]) -> bool:
     """Return whether a source is an address (http, https, s3 or DANDI's) and no path."""
     return str(source).startswith(("http://", "https://", "s3://", "dandi:"))
+
+
+def source_name(source: str | os.PathLike[str]) -> str:
+    """Return the name of a file; of a URL without its query, which may hold a signature."""
+    return Path(urlsplit(str(source)).path if is_remote(source) else source).name
 
 
 def is_zarr(source: str | os.PathLike[str]) -> bool:

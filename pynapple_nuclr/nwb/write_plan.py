@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pynapple_nuclr.nwb import neuron_tables
-from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, open_nwb
+from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb, source_name
 from pynapple_nuclr.nwb.provenance import add_provenance, read_provenance, sign
 from pynapple_nuclr.nwb.table_columns import Columns, scatter_rows
 from pynapple_nuclr.recording import Units
@@ -89,8 +87,3 @@ def apply_plan(plan: WritePlan, draft: Path) -> None:
             if plan.is_new:
                 sign(nwbfile, table.id.data.file.attrs["nwb_version"])
             io.write(nwbfile)
-
-
-def source_name(source: str | os.PathLike[str]) -> str:
-    """Return the name of a file; of a URL without its query, which may hold a signature."""
-    return Path(urlsplit(str(source)).path if is_remote(source) else source).name

@@ -22,11 +22,11 @@ from pynapple_nuclr.atomic_files import (
 from pynapple_nuclr.columns import PREDICTED
 from pynapple_nuclr.nwb.new_units_table import build_table
 from pynapple_nuclr.nwb.observed_time import OF_WRITE_UNITS
-from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, is_zarr, open_nwb
+from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, is_zarr, open_nwb, source_name
 from pynapple_nuclr.nwb.provenance import add_provenance, sign
 from pynapple_nuclr.nwb.small_files import copy_parts, kept_parts, link_rest, size_of
 from pynapple_nuclr.nwb.table_columns import embedding_columns, size_in_file, user_columns
-from pynapple_nuclr.nwb.write_plan import apply_plan, plan_write, source_name
+from pynapple_nuclr.nwb.write_plan import apply_plan, plan_write
 from pynapple_nuclr.recording import Units
 from pynapple_nuclr.user_warnings import warn_user
 

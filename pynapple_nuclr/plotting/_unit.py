@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from pynapple_nuclr.plotting.style import (
     title,
 )
 from pynapple_nuclr.plotting.unit_columns import (
+    class_probabilities,
     column_names,
     directions,
     predicted_targets,
@@ -218,10 +218,8 @@ def _neighbour_labels(
         return ids, [COLOURS[0]] * len(ids)
     texts = np.array([""] * len(metadata), dtype=object)
     classes: list[str] = _classes(metadata, target)
-    for column, star in (
-        (f"{PREDICTED}{target}", "*"),
-        (target, ""),
-    ):  # known labels replace predicted ones
+    # Known labels replace predicted ones.
+    for column, star in ((f"{PREDICTED}{target}", "*"), (target, "")):
         if column in metadata:
             labels = read_labels(metadata[column])
             texts = np.where(labels.missing, texts, labels.texts.astype(object) + star)
@@ -251,36 +249,18 @@ def _draw_prediction(ax: Axes, metadata: pd.DataFrame, unit: Any, target: str) -
     if not np.isfinite(sure):
         _write_in(ax, "no probabilities")
         return
-    probabilities = _class_probabilities(metadata, unit, target) or {label: sure}
+    classes = _classes(metadata, target)
+    written, values = class_probabilities(metadata.loc[[unit]], target, classes)
+    probabilities = dict(zip(written, values[0], strict=True)) or {label: sure}
     ranked = sorted(probabilities, key=lambda name: (-probabilities[name], name))
     shown, rest = ranked[:_MOST_BARS], ranked[_MOST_BARS:]
-    colours = [_colour(one, _classes(metadata, target)) for one in shown]
+    colours = [_colour(one, classes) for one in shown]
     names = [f"{probabilities[one]:.2f} {one}" for one in shown]
     _draw_bars(ax, names, [probabilities[one] for one in shown], colours)
     ax.set_xlim(0, 1)
-    more = (
-        f" ({len(rest)} more classes: {sum(probabilities[one] for one in rest):.2f})"
-        if rest
-        else ""
-    )
+    others = sum(probabilities[one] for one in rest)
+    more = f" ({len(rest)} more classes: {others:.2f})" if rest else ""
     ax.set_xlabel(f"probability{more}")
-
-
-def _class_probabilities(metadata: pd.DataFrame, unit: Any, target: str) -> dict[str, float]:
-    """Return the probability of each class, if a probe has written them."""
-    stem = f"{PREDICTED}{target}_p_"
-    # Column names have no punctuation: the labels in the metadata restore it.
-    written: dict[str, str] = {}
-    for column in (target, f"{PREDICTED}{target}"):
-        if column in metadata:
-            labels = read_labels(metadata[column]).classes
-            written |= {re.sub(r"\W", "_", one): one for one in labels}
-    names = [name for name in metadata if name.startswith(stem)]
-    plain = [name.removeprefix(stem) for name in names]
-    return {
-        written.get(one, one): float(metadata.loc[unit, name])
-        for one, name in zip(plain, names, strict=True)
-    }
 
 
 def _write_in(ax: Axes, text: str) -> None:

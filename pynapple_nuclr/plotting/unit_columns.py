@@ -151,6 +151,18 @@ def predicted_targets(names: Sequence[str]) -> list[str]:
     return [name.removeprefix(PREDICTED) for name in columns if name.startswith(PREDICTED)]
 
 
+def class_probabilities(
+    metadata: pd.DataFrame, target: str, classes: Sequence[str]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Return the classes of which a probe has written probabilities, and these (units, classes)."""
+    stem = f"{PREDICTED}{target}_p_"
+    columns = [name for name in metadata if str(name).startswith(stem)]
+    # Column names have no punctuation: the labels restore it.
+    written = {re.sub(r"\W", "_", one): one for one in classes}
+    names = [str(name).removeprefix(stem) for name in columns]
+    return [written.get(one, one) for one in names], metadata[columns].to_numpy(dtype=float)
+
+
 def read_vectors(
     units: Units, prefix: str, least: int, what: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -143,18 +142,6 @@ def find_neighbours(neurons: Neurons, number: int) -> tuple[NDArray[np.int64], F
         nearest[block] = rows[found]
         similarity[block] = np.take_along_axis(products, found, axis=1)
     return nearest, similarity
-
-
-def find_probabilities(neurons: Neurons) -> tuple[list[str], Floats] | None:
-    """Return classes and the probability of each (units, classes), if a probe has written them."""
-    stem = f"{PREDICTED}{neurons.target}_p_"
-    columns = [name for name in neurons.metadata if str(name).startswith(stem)]
-    if not columns:
-        return None
-    # Column names have no punctuation: the labels in the metadata restore it.
-    written = {re.sub(r"\W", "_", one): one for one in neurons.classes}
-    plain = [str(name).removeprefix(stem) for name in columns]
-    return [written.get(one, one) for one in plain], neurons.metadata[columns].to_numpy(dtype=float)
 
 
 def label_groups(labels: Labels) -> list[tuple[str, NDArray[np.bool_]]]:

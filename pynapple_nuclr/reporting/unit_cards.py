@@ -10,7 +10,8 @@ import numpy as np
 from pynapple_nuclr.plotting._depth import depth_column, runs_downward
 from pynapple_nuclr.plotting._embedding import project
 from pynapple_nuclr.plotting.style import COLOURS, MARKERS, class_style
-from pynapple_nuclr.reporting.neurons import find_neighbours, find_probabilities, users_columns
+from pynapple_nuclr.plotting.unit_columns import class_probabilities
+from pynapple_nuclr.reporting.neurons import find_neighbours, users_columns
 from pynapple_nuclr.reporting.unit_activity import encode_waveforms, read_activity
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> di
     """Return all that the script needs to draw the units, JSON-able: None for NaN."""
     points, axes = _map(neurons, method)
     nearest, similarity = find_neighbours(neurons, neighbours)
-    probabilities = find_probabilities(neurons)
+    classes, probabilities = class_probabilities(
+        neurons.metadata, str(neurons.target), neurons.classes
+    )
     both = neurons.given is not None and neurons.predicted is not None
     return {
         "target": neurons.target,
@@ -44,8 +47,9 @@ def as_cards(units: Units, neurons: Neurons, method: str, neighbours: int) -> di
         "rate": _numbers(neurons.numbers("rate")),
         "stability": _numbers(neurons.summary("stability")),
         "windows": _numbers(neurons.summary("n_windows")),
-        "probabilities": probabilities
-        and {"classes": probabilities[0], "values": list(map(_numbers, probabilities[1]))},
+        "probabilities": {"classes": classes, "values": list(map(_numbers, probabilities))}
+        if classes
+        else None,
         "neighbours": [
             [
                 [int(row), round(float(value), 3)]

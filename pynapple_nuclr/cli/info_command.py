@@ -105,6 +105,7 @@ def _about_encoder(source: str | None) -> tuple[dict[str, Any], str]:
 
 def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
     from pynapple_nuclr.columns import PREDICTED, SCORE
+    from pynapple_nuclr.columns.metadata import unit_ids
     from pynapple_nuclr.io._read_recording import read_recording
     from pynapple_nuclr.recording import as_recording
 
@@ -127,7 +128,7 @@ def _about_file(source: str, reading: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "file": source,
-        "units": units.shape[1] if hasattr(units, "shape") else len(units),
+        "units": len(unit_ids(units)),
         "columns": list(map(str, units.metadata_columns)),
         "labels": [],
         "scores": scores,

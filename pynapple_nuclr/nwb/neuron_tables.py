@@ -248,6 +248,4 @@ def keep_names(table: Any) -> None:
     if hasattr(table, "store"):  # Zarr: attributes are JSON
         table.attrs["colnames"] = kept
     else:
-        import h5py
-
         table.attrs["colnames"] = np.array(kept, dtype=h5py.string_dtype())

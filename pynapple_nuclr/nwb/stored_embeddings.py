@@ -13,6 +13,7 @@ from hdmf.common import DynamicTable
 
 from pynapple_nuclr.atomic_files import existing_file
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, add_columns, is_missing
+from pynapple_nuclr.columns.metadata import unit_ids
 from pynapple_nuclr.nwb import neuron_tables
 from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, open_nwb
 from pynapple_nuclr.nwb.provenance import read_provenance
@@ -78,21 +79,15 @@ def read_embedding(
             )
         table = _choose(found, name, path)
         vectors = pd.DataFrame(read_values(table[column].data), index=read_values(table.id.data))
-        is_units = table in neuron_tables.units_tables(nwbfile)
-        series = [
-            "/".join(neuron_tables.path_of(one.data).split("/")[-2:])  # such as DfOverF/plane1
-            for one in neuron_tables.traces_of(table, nwbfile)
-        ]
-        if is_units:
+        if table in neuron_tables.units_tables(nwbfile):
             units = read_units(file, table=neuron_tables.location(table))
         else:
-            units = _read_rois(file, table.name, series, prefix)
+            units = _read_rois(file, table, prefix)
     names = [f"{prefix}_{part}" for part in SUMMARIES]
     summary = {name: units.get_info(name) for name in names if name in units.metadata_columns}
     if summary:
         units.drop_info(list(summary))  # else add_columns would log that it replaced them
-    ids = units.index if is_units else units.columns
-    ordered = vectors.loc[np.asarray(ids)].to_numpy()
+    ordered = vectors.loc[np.asarray(unit_ids(units))].to_numpy()
     return add_columns(units, summary=summary, vectors=ordered, prefix=prefix)
 
 
@@ -108,18 +103,18 @@ def _choose(found: list[DynamicTable], name: str | None, path: object) -> Dynami
     return found[names.index(name)]
 
 
-def _read_rois(
-    source: str | os.PathLike[str] | OpenNWB, table: str, series: list[str], prefix: str
-) -> nap.TsdFrame:
+def _read_rois(file: OpenNWB, table: DynamicTable, prefix: str) -> nap.TsdFrame:
     """Read the traces of the ROIs that were embedded."""
+    series = neuron_tables.traces_of(table, file.nwbfile)
     if not series:
         raise ValueError(
-            f"{source} has an embedding of the ROIs in {table}, but no traces of them "
+            f"{file} has an embedding of the ROIs in {table.name}, but no traces of them "
             "(RoiResponseSeries); give the file that write_nwb made"
         )
-    traces = read_nwb_traces(source, cells=None)
-    if set(traces.get_info("roi_table")) != {table}:  # it chose another imaging plane
-        traces = read_nwb_traces(source, name=series[0], cells=None)
+    traces = read_nwb_traces(file, cells=None)
+    if set(traces.get_info("roi_table")) != {table.name}:  # it chose another imaging plane
+        *_, container, name = neuron_tables.path_of(series[0].data).split("/")
+        traces = read_nwb_traces(file, name=f"{container}/{name}", cells=None)
     return traces[:, ~is_missing(traces.get_info(f"{prefix}_encoder"))]
 
 

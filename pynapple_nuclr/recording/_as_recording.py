@@ -67,17 +67,13 @@ def as_recording(
 
 def as_recordings(
     recordings: Units | Sequence[Units] | Mapping[str, Units],
-    *,
-    by: str | None = None,
 ) -> dict[str, Recording]:
     """Check several pynapple objects: a list (names "0", "1", …) or a mapping name → object.
 
-    `by` is a metadata column by which each is split into populations, as `Recording.split` does.
     Errors as of `as_recording`, naming the recording; ValueError if there is none.
     """
-    whole = [as_recording(units, name=name) for name, units in name_recordings(recordings).items()]
-    parts = whole if by is None else [part for one in whole for _, part in one.split(by)]
-    return {part.name: part for part in parts}
+    named = name_recordings(recordings)
+    return {name: as_recording(units, name=name) for name, units in named.items()}
 
 
 def name_recordings(recordings: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pynapple_nuclr.baselines.poyo.targets import DecodingTask
 from pynapple_nuclr.model.layers import FeedForward, Rotary
 from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.recording.spike_layout import take_slices
 from pynapple_nuclr.windows.patch_readers import EDGE
 
 Targets = dict[str, NDArray[Any]]
@@ -92,10 +93,7 @@ def spikes_in(
     rank = recording.order()[recording.units]
     order = np.lexsort((rank, recording.times))
     times = recording.times[order]
-    first = np.searchsorted(times, starts - EDGE)
-    counts = np.searchsorted(times, starts + lengths - EDGE) - first
-    stretch = np.repeat(np.arange(len(starts)), counts)
-    spike = np.arange(len(stretch)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    spike, stretch = _within(times, starts, lengths)
     return times[spike] - starts[stretch], rank[order][spike], stretch
 
 
@@ -107,10 +105,7 @@ def frames_in(
     Traces are standardised over the frames within stretches; constant ones are left out.
     """
     ranked = np.argsort(recording.order())
-    first = np.searchsorted(recording.frame_times, starts - EDGE)
-    counts = np.searchsorted(recording.frame_times, starts + lengths - EDGE) - first
-    stretch = np.repeat(np.arange(len(starts)), counts)
-    frame = np.arange(len(stretch)) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    frame, stretch = _within(recording.frame_times, starts, lengths)
     traces = np.asarray(recording.traces[frame], dtype=np.float64)[:, ranked]
     active = np.flatnonzero(np.ptp(traces, axis=0) > 0) if len(frame) else np.empty(0, np.int64)
     traces = traces[:, active]
@@ -118,6 +113,16 @@ def frames_in(
     since = np.repeat(recording.frame_times[frame] - starts[stretch], len(active))
     rows, stretch = np.tile(active, len(frame)), np.repeat(stretch, len(active))
     return since, rows, stretch, values.ravel().astype(np.float32)
+
+
+def _within(
+    times: NDArray[np.float64], starts: NDArray[np.float64], lengths: NDArray[np.float64] | float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the index of each time within a stretch, and of the stretch, stretch after stretch."""
+    first = np.searchsorted(times, starts - EDGE)
+    counts = np.searchsorted(times, starts + lengths - EDGE) - first
+    index = take_slices(np.arange(len(times)), first, counts)
+    return index, np.repeat(np.arange(len(starts)), counts)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ has an undefined or wild ratio, but sums of many windows do not.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -245,9 +246,6 @@ def _synchrony(totals: Sums, together: Floats, n_windows: int) -> Sums:
 
 def _variance(values: Floats) -> Floats:
     """Return the variance over the first axis, NaN left out; NaN where fewer than two are left."""
-    known = np.isfinite(values)
-    n = known.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(known, values, 0).sum(axis=0) / n
-        squares = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
-        return np.where(n > 1, squares / (n - 1), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the NaN
+        return np.asarray(np.nanvar(values, axis=0, ddof=1))

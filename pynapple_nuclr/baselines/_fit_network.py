@@ -116,9 +116,8 @@ def _step(
     loss.backward()
     for optimizer, schedule in zip(optimizers, schedules, strict=True):
         if math.isfinite(clip):
-            for (
-                group
-            ) in optimizer.param_groups:  # a sparse gradient is of a few rows: left as it is
+            for group in optimizer.param_groups:
+                # A sparse gradient is of a few rows: left as it is.
                 dense = [p for p in group["params"] if p.grad is None or not p.grad.is_sparse]
                 torch.nn.utils.clip_grad_norm_(dense, clip)
         optimizer.step()

@@ -16,9 +16,8 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 _SECONDS = 5.0  # of an interval: shorter ones are read with less around a window
-_FEWEST = (
-    8  # spikes of a unit in an interval, mean: with fewer, the index would be as large as the data
-)
+# Spikes of a unit in an interval, mean: with fewer, the index would be as large as the data.
+_FEWEST = 8
 
 
 def place_intervals(support: Floats, n_spikes: int, n_units: int) -> Floats:

@@ -133,11 +133,7 @@ def run_demo(
 
 
 def _scores(
-    units: nap.TsGroup,
-    probe: Probe,
-    known: NDArray[Any],
-    unknown: NDArray[Any],
-    seed: int,
+    units: nap.TsGroup, probe: Probe, known: NDArray[Any], unknown: NDArray[Any], seed: int
 ) -> dict[str, float]:
     """Score the probe's classifier on vectors, on single-unit statistics, on shuffled labels."""
     rng = np.random.default_rng(seed)

@@ -18,12 +18,7 @@ logger = logging.getLogger("pynapple_nuclr")
 _SHORT_WINDOW = 10.0  # s: as "rats" was trained, for shorter epochs
 
 
-def save_encoder(
-    encoder: Encoder,
-    folder: str | Path,
-    *,
-    dtype: Stored = "float32",
-) -> Path:
+def save_encoder(encoder: Encoder, folder: str | Path, *, dtype: Stored = "float32") -> Path:
     """Write an encoder to a folder: weights, settings and a card for people.
 
     Parameters

@@ -62,16 +62,13 @@ def evaluate_command(
     embedding: dict[str, Any],
     seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 1).")] = None,
     n_folds: Annotated[
-        int | None,
-        typer.Option(help="Folds over units (transductive) (default: 5)."),
+        int | None, typer.Option(help="Folds over units (transductive) (default: 5).")
     ] = None,
     standardize: Annotated[
-        list[str] | None,
-        typer.Option(help="none or recording; repeat (default: none)."),
+        list[str] | None, typer.Option(help="none or recording; repeat (default: none).")
     ] = None,
     n_shuffles: Annotated[
-        int | None,
-        typer.Option(help="How often to shuffle labels, for chance (default: 100)."),
+        int | None, typer.Option(help="How often to shuffle labels, for chance (default: 100).")
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps fits; an interrupted run goes on.")
@@ -97,9 +94,7 @@ def evaluate_command(
         check_output(output, overwrite=overwrite, suffix=".csv")
     sources = find_sources(files)
     recordings, notes = read_all(
-        sources,
-        lambda source: read_recording(source, **reading),
-        progress=not no_progress,
+        sources, lambda source: read_recording(source, **reading), progress=not no_progress
     )
 
     from pynapple_nuclr.evaluation import evaluate

@@ -25,13 +25,9 @@ from pynapple_nuclr.io.formats import format_of, formats
 @app.command("demo")
 def demo_command(
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder for its files (default: nuclr_demo)."),
+        Path | None, typer.Option("--out", "-o", help="Folder for its files (default: nuclr_demo).")
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Seed of the simulation (default: 0)."),
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the simulation (default: 0).")] = None,
     no_progress: Progress = False,
 ) -> None:
     """Simulate a recording, embed it, predict cell types, and show the result (3 minutes).

@@ -93,10 +93,7 @@ def read_all(
 
 
 def _process_all(
-    sources: Sequence[str],
-    work: Callable[[str], Report],
-    results: Sequence[str],
-    progress: bool,
+    sources: Sequence[str], work: Callable[[str], Report], results: Sequence[str], progress: bool
 ) -> Iterator[Report]:
     """Yield a report per file, with a bar over them if they are several."""
     from rich.console import Console

@@ -79,10 +79,7 @@ Clock = Annotated[
     Literal["continuous", "restart"] | None,
     typer.Option(help="restart: a clock that starts again has parts (default: continuous)."),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(help="cpu, cuda or mps (default: auto)."),
-]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps (default: auto).")]
 Precision = Annotated[
     Literal["float32", "bfloat16"] | None,
     typer.Option(help="Arithmetic of the network (default: float32)."),
@@ -109,8 +106,7 @@ RawOption = Annotated[
     typer.Option(help="Raw data in the new file (default: copy; drop for an address)."),
 ]
 Cache = Annotated[
-    Path | None,
-    typer.Option(help="Folder that keeps embeddings (default: the user's cache)."),
+    Path | None, typer.Option(help="Folder that keeps embeddings (default: the user's cache).")
 ]
 Animals = Annotated[
     str | None,

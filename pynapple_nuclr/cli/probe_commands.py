@@ -177,8 +177,7 @@ def annotate_command(
         bool, typer.Option("--probabilities", help="Also write a column per class.")
     ] = False,
     force: Annotated[
-        bool,
-        typer.Option("--force", help="Write labels of a probe that is not above chance, too."),
+        bool, typer.Option("--force", help="Write labels of a probe that is not above chance, too.")
     ] = False,
     encoder: Annotated[
         str | None,

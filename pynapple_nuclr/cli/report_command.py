@@ -37,8 +37,7 @@ Target = Annotated[
     typer.Option(help="Column of labels to show (default: the first that was predicted)."),
 ]
 Method = Annotated[
-    Literal["pca", "tsne", "umap"] | None,
-    typer.Option(help="How the map is made (default: pca)."),
+    Literal["pca", "tsne", "umap"] | None, typer.Option(help="How the map is made (default: pca).")
 ]
 ProbeFile = Annotated[
     str | None,

@@ -2,7 +2,4 @@
 
 from pynapple_nuclr.downloads._fetch import datasets, fetch
 
-__all__ = [
-    "fetch",
-    "datasets",
-]
+__all__ = ["fetch", "datasets"]

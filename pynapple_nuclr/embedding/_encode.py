@@ -17,11 +17,7 @@ from tqdm import tqdm
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.checkpoints import Encoder, as_encoder
-from pynapple_nuclr.columns import (
-    metadata_frame,
-    unit_coordinates,
-    vector_columns,
-)
+from pynapple_nuclr.columns import metadata_frame, unit_coordinates, vector_columns
 from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.embedding._budget import Budget
 from pynapple_nuclr.embedding.window_batches import EmbeddedWindows, embed_windows, pick_device

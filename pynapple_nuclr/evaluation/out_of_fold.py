@@ -62,11 +62,7 @@ class Engine:
         self.probing = Probing(self.task)
 
     def predict(
-        self,
-        system: System,
-        folds: Sequence[Fold],
-        seed: int,
-        standardize: Sequence[str],
+        self, system: System, folds: Sequence[Fold], seed: int, standardize: Sequence[str]
     ) -> dict[str, Prediction]:
         """Return a prediction for each way to standardise; that of a `LabelSystem` for all."""
         if isinstance(system, EmbeddingSystem):

@@ -2,6 +2,4 @@
 
 from pynapple_nuclr.features._unit_statistics import unit_statistics
 
-__all__ = [
-    "unit_statistics",
-]
+__all__ = ["unit_statistics"]

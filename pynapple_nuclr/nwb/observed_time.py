@@ -95,9 +95,7 @@ def _common(sets: list[nap.IntervalSet], notes: ReadNotes) -> nap.IntervalSet | 
 
 
 def _is_another_clock(
-    own: Sequence[nap.IntervalSet | None],
-    trains: Sequence[NDArray[np.float64]],
-    notes: ReadNotes,
+    own: Sequence[nap.IntervalSet | None], trains: Sequence[NDArray[np.float64]], notes: ReadNotes
 ) -> bool:
     """Warn of spikes outside of their unit's intervals; return whether the clocks differ."""
     pairs = [(one, train) for one, train in zip(own, trains, strict=True) if one is not None]

@@ -24,10 +24,7 @@ def check_heaps(path: Path) -> None:
     """Refuse a file with a heap that has no end: HDF5 2.0 would never return."""
     if not 100 < path.stat().st_size < _LARGEST:
         return
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = 13 if content[8] < 2 else 9  # by the version of the file's first block
         if content[start : start + 2] != _EIGHTS:
             return

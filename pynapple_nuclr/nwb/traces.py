@@ -122,10 +122,7 @@ def traces_and_report(
     alive = alive_rois(values, verdict.kept, ids, where)
     kept = verdict.kept & alive
     traces = nap.TsdFrame(
-        times[first:last],
-        values[:, kept],
-        columns=ids[kept],
-        time_support=support,
+        times[first:last], values[:, kept], columns=ids[kept], time_support=support
     )
     # Ours come first: where the file has a column of that name, it is the file's that is renamed.
     ours = {"signal": "dff" if is_made else kind_of(series), "roi_table": table.name}

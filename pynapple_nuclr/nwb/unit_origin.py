@@ -124,10 +124,7 @@ def roi_origin(
 
 
 def _region(
-    sources: Sequence[tuple[str, Texts]],
-    n_units: int,
-    own: NDArray[Any] | None,
-    notes: ReadNotes,
+    sources: Sequence[tuple[str, Texts]], n_units: int, own: NDArray[Any] | None, notes: ReadNotes
 ) -> dict[str, NDArray[Any]]:
     """Fill the region of each unit from the first source that names it."""
     region = np.full(n_units, "", dtype=object)

@@ -16,10 +16,7 @@ from pynapple_nuclr.plotting.style import (
     spread_out,
     title,
 )
-from pynapple_nuclr.plotting.unit_columns import (
-    read_true_and_predicted,
-    training_note,
-)
+from pynapple_nuclr.plotting.unit_columns import read_true_and_predicted, training_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

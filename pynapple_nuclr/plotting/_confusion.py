@@ -8,11 +8,7 @@ import numpy as np
 
 from pynapple_nuclr.columns import UNKNOWN
 from pynapple_nuclr.plotting.style import LETTER, colour_bar, counted, new_axes, plain, title
-from pynapple_nuclr.plotting.unit_columns import (
-    in_order,
-    read_true_and_predicted,
-    training_note,
-)
+from pynapple_nuclr.plotting.unit_columns import in_order, read_true_and_predicted, training_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

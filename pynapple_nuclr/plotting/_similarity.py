@@ -20,12 +20,7 @@ from pynapple_nuclr.plotting.style import (
     spread_out,
     title,
 )
-from pynapple_nuclr.plotting.unit_columns import (
-    directions,
-    read_column,
-    read_labels,
-    read_vectors,
-)
+from pynapple_nuclr.plotting.unit_columns import directions, read_column, read_labels, read_vectors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,11 +32,7 @@ _BAND = 0.025  # width of the bands, as a share of the axes
 
 
 def plot_similarity(
-    units: Units,
-    order_by: str | None = None,
-    *,
-    ax: Axes | None = None,
-    prefix: str = "nuclr",
+    units: Units, order_by: str | None = None, *, ax: Axes | None = None, prefix: str = "nuclr"
 ) -> Axes:
     """Draw the cosine similarity of all pairs of units, ordered by their labels.
 

@@ -74,12 +74,7 @@ def _scatter(ax: Axes, points: NDArray[Any], sizes: NDArray[Any], **options: Any
 
 
 def _draw_numbers(
-    ax: Axes,
-    points: NDArray[Any],
-    sizes: NDArray[Any],
-    values: NDArray[Any],
-    name: str,
-    ours: bool,
+    ax: Axes, points: NDArray[Any], sizes: NDArray[Any], values: NDArray[Any], name: str, ours: bool
 ) -> None:
     there = np.isfinite(values)
     gone = int((~there).sum())
@@ -98,11 +93,7 @@ def _draw_numbers(
 
 
 def _draw_classes(
-    ax: Axes,
-    points: NDArray[Any],
-    sizes: NDArray[Any],
-    labels: Labels,
-    classes: list[str] | None,
+    ax: Axes, points: NDArray[Any], sizes: NDArray[Any], labels: Labels, classes: list[str] | None
 ) -> list[Line2D]:
     """Draw a colour and marker per class; return the entries of the legend."""
     greys = []

@@ -13,16 +13,7 @@ if TYPE_CHECKING:
 
 # Distinct with any colour vision: Okabe & Ito's, with indigo and brown instead of black and yellow,
 # of which one dominates on white and the other is invisible. (Protanopes see olive as orange.)
-COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#D55E00",
-    "#56B4E9",
-    "#332080",
-    "#7A3300",
-)
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#332080", "#7A3300")
 MARKERS = "o^sDvPX*"
 GREY, PALE, UNSURE = "#555555", "#CFCFCF", "#A8A8A8"
 LETTER = 0.075  # inches, about: the width of a letter

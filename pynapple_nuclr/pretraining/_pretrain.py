@@ -25,12 +25,7 @@ from pynapple_nuclr.pretraining.held_out_time import HeldOutCheck, open_readers
 from pynapple_nuclr.pretraining.resume import resume_or_begin, saved_run_settings
 from pynapple_nuclr.pretraining.schedule import Schedule
 from pynapple_nuclr.pretraining.step_threads import StepThreads, threads_restored
-from pynapple_nuclr.pretraining.time_budget import (
-    FEW_STEPS,
-    Sizes,
-    describe_choice,
-    fit_into_time,
-)
+from pynapple_nuclr.pretraining.time_budget import FEW_STEPS, Sizes, describe_choice, fit_into_time
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.training_monitor import TrainingMonitor
 from pynapple_nuclr.pretraining.training_settings import (

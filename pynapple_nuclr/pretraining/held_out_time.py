@@ -111,11 +111,7 @@ class HeldOutCheck:
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run has to measure by, too."""
-        return {
-            "windows": self.windows,
-            "recordings": len(self.readers),
-            "seconds": self.seconds,
-        }
+        return {"windows": self.windows, "recordings": len(self.readers), "seconds": self.seconds}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Measure as the run did that is resumed."""

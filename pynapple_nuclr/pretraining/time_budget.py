@@ -83,9 +83,7 @@ def describe_choice(stated: Sizes, chosen: Sizes) -> str:
 
 
 def measure_cost(
-    module: ContrastiveTraining,
-    sampler: ViewSampler,
-    trainer: pl.Trainer,
+    module: ContrastiveTraining, sampler: ViewSampler, trainer: pl.Trainer
 ) -> StepCost | None:
     """Time a pair of views, forward and backward; None if none of the first has enough units."""
     begun = time.monotonic()

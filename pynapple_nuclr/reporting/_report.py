@@ -27,12 +27,7 @@ from pynapple_nuclr.reporting.cautions import Comparison, at_chance, find_cautio
 from pynapple_nuclr.reporting.neurons import read_neurons
 from pynapple_nuclr.reporting.overview import Session, overview_parts, page_names
 from pynapple_nuclr.reporting.page import Page
-from pynapple_nuclr.reporting.sections import (
-    card_html,
-    cautions_html,
-    labels_html,
-    summary_html,
-)
+from pynapple_nuclr.reporting.sections import card_html, cautions_html, labels_html, summary_html
 from pynapple_nuclr.reporting.unit_cards import MIN_MAP_UNITS, as_cards, as_json
 from pynapple_nuclr.user_warnings import warn_user
 

@@ -27,11 +27,7 @@ class Comparison(NamedTuple):
 
 
 def find_cautions(
-    neurons: Neurons,
-    comparison: Comparison,
-    least: float,
-    by: str | None,
-    encoder: Encoder | None,
+    neurons: Neurons, comparison: Comparison, least: float, by: str | None, encoder: Encoder | None
 ) -> list[str]:
     """Return what to be careful about, in sentences; an empty list if there is nothing."""
     found = [

@@ -82,10 +82,7 @@ def as_json(value: Any) -> str:
 
 def _look(i: int) -> dict[str, str]:
     """Return the colour of figures, and a marker: colour is never the only sign on a page."""
-    return {
-        "colour": class_style(i)[0],
-        "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
-    }
+    return {"colour": class_style(i)[0], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
 
 
 def _map(neurons: Neurons, method: str) -> tuple[list[list[float] | None], list[str]]:

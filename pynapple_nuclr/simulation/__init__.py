@@ -2,6 +2,4 @@
 
 from pynapple_nuclr.simulation._simulate import simulate
 
-__all__ = [
-    "simulate",
-]
+__all__ = ["simulate"]

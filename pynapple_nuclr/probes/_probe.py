@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -29,6 +28,7 @@ from pynapple_nuclr.probes.rows import Rows, labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.saving import ProbeFiles
 from pynapple_nuclr.probes.training_recordings import warn_if_unlike
 from pynapple_nuclr.recording import Units
+from pynapple_nuclr.user_warnings import warn_user
 
 
 def _gives_probabilities(probe: Probe) -> bool:
@@ -215,7 +215,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         if verbose:
             print(score_text(self, n_folds))
         if not self.above_chance_:
-            warnings.warn(f"{chance_text(self)}; annotate will write 'unknown'", stacklevel=2)
+            warn_user(f"{chance_text(self)}; annotate will write 'unknown'")
         return self
 
     def predict(self, recordings: Any) -> NDArray[Any]:
@@ -378,13 +378,12 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         rows = rows_to_predict(self, units, epochs=embedding.get("epochs"))
         values = self._probabilities(rows)
         if not (force or self.above_chance_):
-            warnings.warn(
+            warn_user(
                 f"{chance_text(self)}; all units are called 'unknown' (force=True writes the "
                 "predictions)",
-                stacklevel=2,
             )
             threshold = np.inf
-        elif not force and warn_if_unlike(self, rows, stacklevel=2):
+        elif not force and warn_if_unlike(self, rows):
             threshold = np.inf
         if self.target in units.metadata_columns:
             warn_of_other_labels(self, units[self.target])

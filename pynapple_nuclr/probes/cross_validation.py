@@ -23,6 +23,7 @@ from pynapple_nuclr.calibration import (
 from pynapple_nuclr.columns import differ_in_case
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.probes.default_estimator import one_blas_thread
+from pynapple_nuclr.user_warnings import warn_user
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 Folds = list[Fold]
@@ -80,11 +81,9 @@ def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> N
         ) from error
     classes, counts = np.unique(labels, return_counts=True)
     if alike := differ_in_case(classes.tolist()):
-        warnings.warn(
+        warn_user(
             f"{target!r}: labels that differ only in case are taken for different classes: "
             f"{', '.join(map(repr, alike))}; write them alike if they are one",
-            UserWarning,
-            stacklevel=4,
         )
     if len(classes) < 2:
         found = f"one class, {classes[0]!s}" if len(classes) else "no labelled unit"
@@ -133,7 +132,7 @@ def cross_validate(
     left_out = {"animal": animals, "recording": recordings}.get(by)
     check_apart(folds, f"the probe of {target!r}", by, left_out)
     if warning:
-        warnings.warn(f"{target!r}: {warning}", UserWarning, stacklevel=4)
+        warn_user(f"{target!r}: {warning}")
     bar = tqdm(
         total=len(candidates) * len(folds),
         desc="cross-validating",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import product
 from typing import Any
 
@@ -15,6 +14,7 @@ from pynapple_nuclr.probes.default_estimator import default_estimator, one_blas_
 from pynapple_nuclr.probes.inputs import check_parameters, training_rows
 from pynapple_nuclr.probes.rows import Rows, labelled, warn_of_units_left_out
 from pynapple_nuclr.probes.training_recordings import describe_recordings
+from pynapple_nuclr.user_warnings import warn_user
 
 _REGULARISATION = (1.0, 0.1, 10.0, 0.01)  # of equally good ones the first is taken
 
@@ -33,12 +33,10 @@ def _warn_of_codes(probe: Probe, rows: Rows) -> None:
         pairs = set(zip(values.tolist(), rows.labels.tolist(), strict=True))
         n_values = len({value for value, _ in pairs})
         if 1 < n_values == len(pairs) <= len(values) / 2:
-            warnings.warn(
+            warn_user(
                 f"feature {name!r}: each of its {n_values} values goes with one label of "
                 f"{probe.target!r} only; if it was made from the labels, the score is that of "
                 "reading them",
-                UserWarning,
-                stacklevel=4,
             )
 
 
@@ -48,7 +46,7 @@ def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any, progress: boo
     by_inputs, encoder = training_rows(probe, recordings, y, animals)
     all_units = by_inputs
     given = next(iter(by_inputs.values()))
-    warn_of_units_left_out(given, probe.target, probe.missing_labels, stacklevel=4)
+    warn_of_units_left_out(given, probe.target, probe.missing_labels)
     by_inputs = {
         inputs: labelled(rows, probe.target, probe.missing_labels)
         for inputs, rows in all_units.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from pynapple_nuclr.probes.rows import (
     without_nan,
 )
 from pynapple_nuclr.probes.unit_inputs import INPUTS, possible_inputs, read_vectors
+from pynapple_nuclr.user_warnings import warn_user
 
 
 def check_parameters(probe: Probe) -> None:
@@ -164,11 +164,9 @@ def _check_duplicates(rows: Rows, with_embedding: bool) -> None:
         copies[what] = sum(len(repeated_units(own)) for own in of_each.values())
     what = max(copies, key=lambda one: copies[one])
     if n := copies[what]:
-        warnings.warn(
+        warn_user(
             f"{n} unit{' has' if n == 1 else 's have'} the same {what} as another one of their "
             "recording: if they are copies, the score measures how well copies are recognised",
-            UserWarning,
-            stacklevel=4,
         )
 
 
@@ -176,12 +174,10 @@ def warn_of_training_units(probe: Probe, rows: Rows) -> None:
     """Warn if a score is asked for on embedded units that the probe learned from."""
     known = int(rows.are_among(probe.training_hashes_).sum())
     if known:
-        warnings.warn(
+        warn_user(
             f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "
             f"says nothing of new ones; on units left out it was {probe.cv_score_:.2f} (by "
             f"{probe.cv_group_}), see cv_score_",
-            UserWarning,
-            stacklevel=3,
         )
 
 
@@ -190,11 +186,9 @@ def warn_of_other_labels(probe: Probe, labels: ArrayLike) -> None:
     given = {*as_texts(labels, probe.missing_labels).tolist()} - {""}
     classes = as_texts(probe.classes_).tolist()
     if given and given.isdisjoint(classes):
-        warnings.warn(
+        warn_user(
             f"none of the labels in {probe.target!r} ({list_some(sorted(given))}) is a class of "
             f"the probe ({list_some(classes)}); if they mean the same, write them alike",
-            UserWarning,
-            stacklevel=3,
         )
 
 

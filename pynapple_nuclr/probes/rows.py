@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from pynapple_nuclr.columns import (
     tidy_labels,
     unit_animals,
 )
+from pynapple_nuclr.user_warnings import warn_user
 
 ACTIVITY = "_activity_hash"
 """Coordinate of vectors: hash of each unit's activity; 0: none."""
@@ -180,9 +180,7 @@ def z_score(x: NDArray[np.float64], has_embedding: NDArray[np.bool_]) -> NDArray
     return (x - x[has_embedding].mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
 
-def warn_of_units_left_out(
-    rows: Rows, target: str, missing_labels: Collection[str], stacklevel: int = 3
-) -> None:
+def warn_of_units_left_out(rows: Rows, target: str, missing_labels: Collection[str]) -> None:
     """Warn of the units without a label or without an embedding, with their number."""
     missing = is_missing_label(rows.labels, missing_labels)
     silent = ~rows.has_embedding & ~missing
@@ -197,7 +195,7 @@ def warn_of_units_left_out(
     if silent.any():
         left_out.append(f"{silent.sum()} silent units without an embedding")
     text = f"left out {' and '.join(left_out)}, of {len(missing)}"
-    warnings.warn(text, UserWarning, stacklevel=stacklevel)
+    warn_user(text)
 
 
 def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:

@@ -5,14 +5,13 @@ The encoder of an embedding compares recordings itself; statistics have no encod
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator as Probe  # `Probe` itself imports this module
 
 from pynapple_nuclr.familiarity import MIN_FAMILIARITY, probability_of_largest
 from pynapple_nuclr.probes.rows import Rows
+from pynapple_nuclr.user_warnings import warn_user
 
 _LEAST = 8  # recordings: fewer do not show how much recordings differ
 _NAMED = 3  # deviations that the warning names
@@ -49,7 +48,7 @@ def deviations(probe: Probe, rows: Rows) -> NDArray[np.float64]:
     return np.where(variance > 0, apart / np.sqrt(np.where(variance > 0, variance, 1)), 0.0)
 
 
-def warn_if_unlike(probe: Probe, rows: Rows, stacklevel: int) -> bool:
+def warn_if_unlike(probe: Probe, rows: Rows) -> bool:
     """Return whether a recording is unlike those of training; warn if so."""
     found = deviations(probe, rows)
     familiarity = probability_of_largest(found, len(probe.training_recordings_.get("means", ())))
@@ -59,12 +58,11 @@ def warn_if_unlike(probe: Probe, rows: Rows, stacklevel: int) -> bool:
     largest = ", ".join(
         f"{names[i]} {found[i]:+.1f} s.d." for i in np.argsort(-np.abs(found))[:_NAMED]
     )
-    warnings.warn(
+    warn_user(
         f"{probe.target!r}: the recording is unlike the "
         f"{len(probe.training_recordings_['means'])} that the probe learned from (familiarity "
         f"{familiarity:.1g}, refused below {MIN_FAMILIARITY}), by its mean unit_statistics, "
         f"largest deviations: {largest}; check its times (in seconds?); all units are called "
         "'unknown' (force=True writes the predictions)",
-        stacklevel=stacklevel + 1,
     )
     return True

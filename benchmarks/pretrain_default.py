@@ -4,12 +4,15 @@
     python benchmarks/pretrain_default.py spikes --data ../shared/data --minutes 95
     python benchmarks/pretrain_default.py simulated-calcium --minutes 43
     python benchmarks/pretrain_default.py calcium --data ../shared/data --minutes 55
+    python benchmarks/pretrain_default.py calcium --data ../shared/data --minutes 60 \
+        --init benchmarks/runs/calcium --out benchmarks/runs/calcium_2
 
 An interrupted run continues when it is started again with the same arguments. `--install` then
 stores the result in half precision in pynapple_nuclr/weights; benchmarks/bundled_encoder.py adds
 scores to the card. `--record` updates the card of the stored encoder, its windows and what is known
 of its training recordings; the weights are not changed. "rats" is trained in windows of 10 s and
-stored to read windows of 30 s.
+stored to read windows of 30 s. `--init` goes on from an encoder in a new run, whose learning rate
+rises and falls again; the card then lists the earlier runs, too.
 
 "rats" is trained on continuous recordings of six rats (Apache-2.0; two more are held out) and on
 simulated populations; "spikes", whose patches fit into trials, on the Steinmetz sessions (CC BY
@@ -144,7 +147,9 @@ RECIPES = {
             "data_licence": "CC BY 4.0",
             "licence": "MIT",
             "method": "NuCLR, arXiv:2512.01199, at a reduced width and budget",
-            "recipe": "benchmarks/pretrain_default.py simulated-calcium, then calcium",
+            "recipe": (
+                "benchmarks/pretrain_default.py simulated-calcium, then calcium, then that --init"
+            ),
             "choice": (
                 "recordings, batch and step by re-identification of the regions of four zebrafish "
                 "held out (fish15 to fish18)"
@@ -188,11 +193,13 @@ def recordings_of(which: str, data: Path) -> dict[str, Any]:
     }
 
 
-def train(which: str, data: Path, minutes: float, out: Path) -> None:
+def train(which: str, data: Path, minutes: float, out: Path, init_from: Path | None) -> None:
     """Train for this many minutes, including earlier runs with the same `out`."""
     recipe = RECIPES[which]
     settings = TRAINING | recipe.training
-    init = nap_nuclr.load_encoder(HERE / "runs" / recipe.init) if recipe.init else None
+    if init_from is None and recipe.init:
+        init_from = HERE / "runs" / recipe.init
+    init = None if init_from is None else nap_nuclr.load_encoder(init_from)
     encoder = nap_nuclr.pretrain(
         recordings_of(which, data),
         None if init else recipe.config,
@@ -201,6 +208,10 @@ def train(which: str, data: Path, minutes: float, out: Path) -> None:
         out=out,
         **settings,
     )
+    if init is not None:
+        earlier = [*init.card.get("earlier_training", []), init.card["training"]]
+        encoder.card["earlier_training"] = earlier
+        nap_nuclr.save_encoder(encoder, out)
     print(f"{encoder.identity}: {encoder.card['training']}")
 
 
@@ -244,6 +255,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--minutes", type=float, default=95)
     parser.add_argument("--out", type=Path, help="default: benchmarks/runs/WHICH")
+    parser.add_argument("--init", type=Path, help="encoder to go on from (default: the recipe's)")
     parser.add_argument("--install", action="store_true", help="store the trained encoder")
     parser.add_argument("--step", type=int, help="with --install: the check at this step")
     parser.add_argument(
@@ -256,7 +268,7 @@ def main() -> None:
     elif arguments.install:
         install(arguments.which, out, arguments.step)
     else:
-        train(arguments.which, arguments.data, arguments.minutes, out)
+        train(arguments.which, arguments.data, arguments.minutes, out, arguments.init)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,10 @@ class Nemo(EmbeddingSystem):
       blocks (20 times the longest lag at most) and no pair spans two of them. Instantaneous rates
       leave out the spike itself, and what their window (250 ms, or the longest lag if shorter)
       loses at the edge of a block. So trials of 0.4 s give images without bias.
-    - The two sides of an autocorrelogram are added: 51 columns for the published 101.
+    - An image has 51 columns, in which both sides of an autocorrelogram are added; the published
+      one has 101 of one side, none narrower than 1 ms.
+    - Both encoders have more layers than in the published code, and what is embedded is a linear
+      layer after its last one. Warm restarts are every 100 steps, there every 20 passes.
     - Strengths of the augmentations (images: smoothing and shifting along the lags, scaling,
       noise, pixels set to zero; waveforms: noise) are our own.
     - The weights kept are those of the lowest loss among a fifth of the units, held out.

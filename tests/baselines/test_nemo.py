@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Probe
-from pynapple_nuclr.baselines.nemo import Nemo
+from pynapple_nuclr.baselines.nemo import Nemo, contrastive_training
 from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts
 from pynapple_nuclr.columns.waveforms import read_waveforms
 from pynapple_nuclr.evaluation.systems import resolve_systems
@@ -97,7 +97,17 @@ def test_rows_are_sorted_by_the_rate_at_the_time():
     slow, fast = ([(a + at, a + at + length) for a in starts] for at, length in ((0, 5), (5, 0.5)))
     times = np.sort(np.concatenate([scatter(rng, 4.0, slow), scatter(rng, 40.0, fast)]))
     image = images(lag_counts(trains([times], [(0.0, 240.0)]), LAYOUT))[0]
-    assert np.exp(image[0, -1]) < 8 < 25 < np.exp(image[-1, -1])
+    assert image[0, -1] < 8 < 25 < image[-1, -1]  # Hz, not its logarithm
+
+
+def test_a_column_shows_a_millisecond_or_more_so_that_short_lags_show_the_dead_time():
+    layout = Layout(1.0, rates=10, lags=101)
+    shown = layout.windows @ np.diff(layout.edges)
+    np.testing.assert_allclose(shown, np.maximum(np.diff(layout.edges), 0.001), rtol=1e-3)
+    times = np.cumsum(0.008 + np.random.default_rng(0).exponential(0.032, 3000))  # 25 Hz, 8 ms dead
+    rate = images(lag_counts(trains([times], [(0.0, 120.0)]), layout))[0].mean(axis=0)
+    short = layout.edges[1:] < 0.006
+    assert (rate[short] < 5.0).all() and (rate[-20:] > 20.0).all()
 
 
 def test_the_halves_of_a_recording_are_disjoint_and_make_up_the_whole():
@@ -193,8 +203,24 @@ def test_training_is_as_published_and_ends_when_the_held_out_loss_falls_no_more(
     kinds = [type(layer).__name__ for layer in system.networks_.image]
     assert kinds.count("BatchNorm2d") == 2 and kinds.count("Dropout") == 3
     assert isinstance(system.networks_.project_image, torch.nn.Linear)
-    assert (system.rate_bins, system.lag_bins, system.max_lag) == (10, 51, 1.0)
+    assert (system.rate_bins, system.lag_bins, system.max_lag) == (10, 101, 1.0)
     assert (system.temperature, system.batch_size) == (0.5, 1024)
+
+
+@pytest.mark.parametrize(("batch_size", "restart"), [(1024, 20), (16, 60)])
+def test_the_learning_rate_is_back_after_twenty_passes_over_the_units(
+    animals, monkeypatch, batch_size, restart
+):
+    plans = []
+    fit = contrastive_training.fit_network
+
+    def spy(*given, **options):
+        plans.append(given[4])
+        return fit(*given, **options)
+
+    monkeypatch.setattr(contrastive_training, "fit_network", spy)
+    Nemo(steps=1, batch_size=batch_size).fit({"animal0": animals["animal0"]})
+    assert [plan.restart_every for plan in plans] == [restart]
 
 
 def test_waveforms_come_as_arrays_or_in_numbered_columns(animals):

@@ -71,21 +71,21 @@ class Nemo(EmbeddingSystem):
 
     Notes
     -----
-    As published: deciles of the rate, lags in log steps to 1 s, batch norm and dropout in the
-    image encoder, temperature, Adam with warm restarts, batches of 1,024 or all units, the kinds
-    of augmentation. Departures from the paper, for which the row is called ``nemo-style``:
+    As published: images of the rate at 101 lags of 1 ms or more in log steps to 1 s, for deciles of
+    the rate at the time; batch norm and dropout in the image encoder, temperature, Adam with a
+    warm restart every 20 passes over the units, batches of 1,024 or all units, the kinds of
+    augmentation. Departures from the paper, for which the row is called ``nemo-style``:
 
     - Without waveforms there is no second modality, and training is that of SimCLR on halves of
       the time.
-    - An image shows the log of the firing rate at each lag: the pairs of spikes over the time in
-      which they could have been, with one more spike at the unit's mean rate. Epochs are cut into
-      blocks (20 times the longest lag at most) and no pair spans two of them. Instantaneous rates
-      leave out the spike itself, and what their window (250 ms, or the longest lag if shorter)
-      loses at the edge of a block. So trials of 0.4 s give images without bias.
-    - An image has 51 columns, in which both sides of an autocorrelogram are added; the published
-      one has 101 of one side, none narrower than 1 ms.
-    - Both encoders have more layers than in the published code, and what is embedded is a linear
-      layer after its last one. Warm restarts are every 100 steps, there every 20 passes.
+    - An image shows the pairs of spikes over the time in which they could have been, and all images
+      together are standardised. Epochs are cut into blocks (20 times the longest lag at most) and
+      no pair spans two of them. Instantaneous rates leave out the spike itself, and what their
+      window (250 ms, or the longest lag if shorter) loses at the edge of a block. So trials of
+      0.4 s give images without bias.
+    - An image adds the two sides of an autocorrelogram; the published one shows one of them.
+    - The encoders are our own, with more layers, and what is embedded is a linear layer after the
+      published one.
     - Strengths of the augmentations (images: smoothing and shifting along the lags, scaling,
       noise, pixels set to zero; waveforms: noise) are our own.
     - The weights kept are those of the lowest loss among a fifth of the units, held out.
@@ -115,7 +115,7 @@ class Nemo(EmbeddingSystem):
     projection: int = 512
     temperature: float = 0.5
     rate_bins: int = 10
-    lag_bins: int = 51
+    lag_bins: int = 101
     max_lag: float = 1.0
     steps: int = 3000
     batch_size: int = 1024

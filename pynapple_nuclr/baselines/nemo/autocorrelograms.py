@@ -21,6 +21,7 @@ _BLOCKS = 2 * PARTS  # into which a recording is cut, at least
 _BLOCK = 20.0  # longest lags, in a block at most
 _SMOOTHING = 0.25  # s, of the boxcar that gives the instantaneous firing rate
 _EDGE = 1e-9  # s, tolerance for times at an edge
+_FINEST = 0.001  # s of lags that a column shows, at least
 _SPIKES = 2**16  # spikes that are handled at a time, for memory's sake
 
 
@@ -35,7 +36,20 @@ class Layout:
     @property
     def edges(self) -> Floats:
         """Edges of the lag bins in seconds (lags + 1,)."""
-        return np.append(0.0, np.geomspace(min(0.001, self.longest / 2), self.longest, self.lags))
+        return np.append(0.0, np.geomspace(min(_FINEST, self.longest / 2), self.longest, self.lags))
+
+    @property
+    def windows(self) -> Counts:
+        """Share of each lag bin that each column of an image shows (columns, bins).
+
+        A column shows its own bin, or 1 ms around its middle where that is wider.
+        """
+        edges = self.edges
+        middles, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+        reach = np.maximum(widths, _FINEST)[:, None] / 2
+        ends = np.minimum(middles[:, None] + reach, edges[1:])
+        starts = np.maximum(middles[:, None] - reach, edges[:-1])
+        return np.asarray(np.maximum(ends - starts, 0.0) / widths, dtype=np.float32)
 
     @property
     def smoothing(self) -> float:
@@ -55,6 +69,7 @@ class LagCounts:
     spikes: Floats  # (units, parts): number of spikes within the epochs
     seconds: Floats  # (units, parts): duration
     order: Indices  # (units,): each unit's place when they are sorted by their data alone
+    layout: Layout
 
     @property
     def n_units(self) -> int:
@@ -102,18 +117,19 @@ def lag_counts(group: nap.TsGroup, layout: Layout, *, name: str = "recording") -
 
 
 def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts:
-    """Return the image of every unit (units, rates, lags): its log firing rate in Hz at each lag.
+    """Return the image of every unit (units, rates, lags): its firing rate in Hz at each lag.
 
-    `chosen` (units, parts) are the parts of the recording to use for each unit; default: all. One
-    spike is added to those counted, and the time that the unit takes to fire one: where no pair
-    could have been, the image shows the mean rate instead of the logarithm of 0 / 0.
+    `chosen` (units, parts) are the parts of the recording to use for each unit; default: all. Where
+    no pair could have been, the image shows the mean rate.
     """
     used = np.ones(counts.spikes.shape, np.float32) if chosen is None else chosen.astype(np.float32)
-    rate = ((counts.spikes * used).sum(axis=1) + 0.5) / (counts.seconds * used).sum(axis=1)
+    mean = (counts.spikes * used).sum(axis=1) / (counts.seconds * used).sum(axis=1)
     pairs, observed = (
-        np.einsum("up,uprl->url", used, values) for values in (counts.pairs, counts.observed)
+        np.einsum("up,uprl->url", used, values) @ counts.layout.windows.T
+        for values in (counts.pairs, counts.observed)
     )
-    return np.asarray(np.log((pairs + 1) / (observed + 1 / rate[:, None, None])), dtype=np.float32)
+    rates = np.broadcast_to(mean[:, None, None], pairs.shape).astype(np.float32)
+    return np.divide(pairs, observed, out=rates, where=observed > 0)
 
 
 def pool(counts: Sequence[LagCounts], units: Sequence[Indices]) -> LagCounts:
@@ -121,7 +137,8 @@ def pool(counts: Sequence[LagCounts], units: Sequence[Indices]) -> LagCounts:
     chosen = list(zip(counts, units, strict=True))
     arrays = [(c.pairs[u], c.observed[u], c.spikes[u], c.seconds[u]) for c, u in chosen]
     pairs, observed, spikes, seconds = (np.concatenate(one) for one in zip(*arrays, strict=True))
-    return LagCounts(pairs, observed, spikes, seconds, np.arange(len(spikes)))
+    order = np.arange(len(spikes))
+    return LagCounts(pairs, observed, spikes, seconds, order, counts[0].layout)
 
 
 def _count(recording: Recording, layout: Layout) -> LagCounts:
@@ -142,6 +159,7 @@ def _count(recording: Recording, layout: Layout) -> LagCounts:
         spikes=np.concatenate(spikes).astype(np.float64),
         seconds=np.tile(np.bincount(part_of, ends - starts, PARTS), (recording.n_units, 1)),
         order=recording.order(),
+        layout=layout,
     )
 
 

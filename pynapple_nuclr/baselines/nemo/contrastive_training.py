@@ -43,8 +43,8 @@ _HELD_OUT = 5  # one unit in so many is held out …
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 5, 500  # … but none if it would be fewer, and never more
 _CHECKS = 20  # at least
 _MOST_STEPS = 50  # between two checks
-_RESTART = 100  # steps, after which the learning rate is back
-_PATIENCE = 2 * _RESTART  # steps without a lower loss before the training ends
+_RESTART = 20  # passes over the units, after which the learning rate is back
+_PATIENCE = 200  # steps without a lower loss before the training ends, or two restarts
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,14 @@ def train(
         }
 
     check_every = max(1, min(settings.steps // _CHECKS, _MOST_STEPS))
+    restart_every = _RESTART * -(-len(units) // settings.batch_size)
     plan = FitPlan(
         "nemo",
         settings.steps,
         check_every,
-        restart_every=_RESTART,
+        restart_every=restart_every,
         keep_best=True,
-        patience=-(-_PATIENCE // check_every),
+        patience=-(-max(_PATIENCE, 2 * restart_every) // check_every),
     )
     optimizer = torch.optim.Adam(networks.parameters(), lr=settings.learning_rate)
     return fit_network(networks, [optimizer], next_loss, check, plan, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -18,6 +17,7 @@ from pynapple_nuclr.baselines.nemo.contrastive_training import collect_material,
 from pynapple_nuclr.baselines.nemo.networks import ViewEncoders, run_in_pieces
 from pynapple_nuclr.columns.waveforms import read_waveforms
 from pynapple_nuclr.recording import Units
+from pynapple_nuclr.user_warnings import warn_user
 
 Recordings = Mapping[str, Units]
 Array = NDArray[np.float32]
@@ -206,11 +206,9 @@ class Nemo(EmbeddingSystem):
             )
         absent = np.asarray(np.isnan(waveforms).any(axis=1))
         if (absent & active).any():
-            warnings.warn(
+            warn_user(
                 f"recording {name!r}: {(absent & active).sum()} of {active.sum()} active units "
-                "have no waveform, and get the mean representation of those that have",
-                UserWarning,
-                stacklevel=4,  # at the line that called embed
+                "have no waveform, and get the mean representation of those that have"
             )
         read = run_in_pieces(self.networks_.partner, np.nan_to_num(waveforms))
         return np.where(absent[:, None], self.absent_, read)

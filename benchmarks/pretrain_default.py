@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.familiarity import record_training_data
@@ -151,8 +153,8 @@ RECIPES = {
                 "benchmarks/pretrain_default.py simulated-calcium, then calcium, then that --init"
             ),
             "choice": (
-                "recordings, batch and step by re-identification of the regions of four zebrafish "
-                "held out (fish15 to fish18)"
+                "recordings, batch and checks by re-identification of the regions of four "
+                "zebrafish held out (fish15 to fish18)"
             ),
             "no_probe": "no probe comes with it",
         },
@@ -215,16 +217,32 @@ def train(which: str, data: Path, minutes: float, out: Path, init_from: Path | N
     print(f"{encoder.identity}: {encoder.card['training']}")
 
 
-def install(which: str, out: Path, step: int | None) -> None:
-    """Store a trained encoder in the package: the best by held-out time, or that of a step."""
+def install(which: str, out: Path, step: int | None, average: int | None) -> None:
+    """Store a trained encoder: the best by held-out time, that of a step, or a mean of the last."""
     trained = nap_nuclr.load_encoder(out)
     encoder = trained
+    if average is not None:
+        encoder = mean_of_last(out, average)
+        trained.card["training"]["mean_of_last_checks"] = average
     if step is not None:
         encoder = nap_nuclr.load_encoder(out / "checks" / f"step_{step:06d}")
         trained.card["training"]["stored_step"] = step
     encoder = as_recipe_says(RECIPES[which], encoder, trained.card)
     nap_nuclr.save_encoder(encoder, ENCODERS[which], dtype="float16")
     print(f"installed {nap_nuclr.load_encoder(which).identity}")
+
+
+def mean_of_last(out: Path, number: int) -> nap_nuclr.Encoder:
+    """Return the encoder whose weights are the mean of the last checks of a run.
+
+    Izmailov et al. 2018, arXiv:1803.05407.
+    """
+    checks = sorted((out / "checks").iterdir())[-number:]
+    encoders = [nap_nuclr.load_encoder(check) for check in checks]
+    states = [encoder.state_dict() for encoder in encoders]
+    means = {key: torch.stack([one[key] for one in states]).mean(dim=0) for key in states[0]}
+    encoders[0].load_state_dict(means)
+    return encoders[0]
 
 
 def record_training(which: str, data: Path) -> None:
@@ -258,6 +276,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="encoder to go on from (default: the recipe's)")
     parser.add_argument("--install", action="store_true", help="store the trained encoder")
     parser.add_argument("--step", type=int, help="with --install: the check at this step")
+    parser.add_argument("--average", type=int, help="with --install: the mean of so many checks")
     parser.add_argument(
         "--record", action="store_true", help="only update the card of the stored encoder"
     )
@@ -266,7 +285,7 @@ def main() -> None:
     if arguments.record:
         record_training(arguments.which, arguments.data)
     elif arguments.install:
-        install(arguments.which, out, arguments.step)
+        install(arguments.which, out, arguments.step, arguments.average)
     else:
         train(arguments.which, arguments.data, arguments.minutes, out, arguments.init)
 

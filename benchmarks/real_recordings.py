@@ -18,7 +18,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,23 +136,17 @@ def _systems(
     """Return the rows of one run."""
 
     choices = Choices()
-    standardized = STANDARDIZED if populations.standardized else ""
 
-    def raw(row: str, *inputs: str, **how: Any) -> TunedProbe:
+    def probe(row: str, *inputs: str, **how: Any) -> TunedProbe:
         return TunedProbe(
             inputs, bench.features, row, populations.individuals, choices=choices, **how
         )
 
-    def probe(row: str, *inputs: str, **how: Any) -> TunedProbe:
-        return raw(row, *(f"{standardized}{one}" for one in inputs), **how)
-
     rows: list[System] = []
-    not_standardized = []
     if not repeated:
         # Within a recording, or standardised, its mean says nothing.
-        mean = [WITH_MEAN] if populations.left_out and not standardized else []
+        mean = [WITH_MEAN] if populations.left_out and not populations.standardized else []
         rows += [probe(one, one) for one in (RATE, STATISTICS, *mean)]
-        not_standardized.append(raw(f"{STATISTICS}, not standardised", STATISTICS))
     rows.append(probe(SHUFFLED, STATISTICS, shuffled=True))
     for row, several in encoders.items():
         if repeated and number >= len(several):
@@ -161,10 +155,6 @@ def _systems(
         rows.append(probe(row, name))
         if row != UNTRAINED:
             rows.append(probe(both(row), STATISTICS, name))
-            not_standardized += [
-                raw(f"{one}, not standardised", *inputs)
-                for one, *inputs in ((row, name), (both(row), STATISTICS, name))
-            ]
     if not populations.left_out:
         rows += [MostCommonLabel(), CorrelatedNeighbours()]  # named here, so that they are kept
     if bench.systems and not repeated:
@@ -176,8 +166,25 @@ def _systems(
                 rows.append(probe(one.row_name(populations.recordings), name))
             else:
                 rows.append(one)
-    rows += not_standardized if standardized else []
+    if populations.standardized:
+        rows = _standardized(rows)
     return {one.name: one for one in rows}
+
+
+def _standardized(rows: Sequence[System]) -> list[System]:
+    """Return rows of features standardised within recordings, then the main ones as they were."""
+    controls = (RATE, SHUFFLED, UNTRAINED)
+    probes = [one for one in rows if isinstance(one, TunedProbe)]
+    standardized = {
+        one.name: replace(one, inputs=tuple(f"{STANDARDIZED}{name}" for name in one.inputs))
+        for one in probes
+    }
+    raw = [
+        replace(one, name=f"{one.name}, not standardised")
+        for one in probes
+        if one.name not in controls
+    ]
+    return [*(standardized.get(one.name, one) for one in rows), *raw]
 
 
 def both(row: str) -> str:

@@ -224,7 +224,7 @@ def install(which: str, out: Path, step: int | None, average: int | None) -> Non
     if average is not None:
         encoder = mean_of_last(out, average)
         trained.card["training"]["mean_of_last_checks"] = average
-    if step is not None:
+    elif step is not None:
         encoder = nap_nuclr.load_encoder(out / "checks" / f"step_{step:06d}")
         trained.card["training"]["stored_step"] = step
     encoder = as_recipe_says(RECIPES[which], encoder, trained.card)
@@ -275,8 +275,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: benchmarks/runs/WHICH")
     parser.add_argument("--init", type=Path, help="encoder to go on from (default: the recipe's)")
     parser.add_argument("--install", action="store_true", help="store the trained encoder")
-    parser.add_argument("--step", type=int, help="with --install: the check at this step")
-    parser.add_argument("--average", type=int, help="with --install: the mean of so many checks")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--step", type=int, help="with --install: the check at this step")
+    which.add_argument("--average", type=int, help="with --install: the mean of so many checks")
     parser.add_argument(
         "--record", action="store_true", help="only update the card of the stored encoder"
     )

@@ -64,8 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, nargs=2, default=[0.15, 0.6], help="of each fit")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--only", nargs="*", choices=list(CONFIGURATIONS), help="without --write")
-    parser.add_argument("--write", action="store_true", help="write docs/system_configurations.md")
+    page_or_part = parser.add_mutually_exclusive_group()
+    page_or_part.add_argument("--only", nargs="+", choices=list(CONFIGURATIONS), help="worlds")
+    page_or_part.add_argument(
+        "--write", action="store_true", help="write docs/system_configurations.md"
+    )
     arguments = parser.parse_args()
     use_one_thread()
     tables = []
@@ -78,7 +81,7 @@ def main() -> None:
             found.setdefault((row, minutes), []).append(one)
             print(name, row, seed, minutes, f"{one['macro_f1']:.3f}", flush=True)
         tables.append(table(name, found, arguments.minutes))
-    if arguments.write and not arguments.only:
+    if arguments.write:
         page = (HERE / "system_configurations_page.md").read_text(encoding="utf-8")
         text = page.format(
             machine=machine(),

@@ -380,7 +380,7 @@ class Probe(ProbeFiles, ClassifierMixin, BaseEstimator):
         if not (force or self.above_chance_):
             warn_user(
                 f"{chance_text(self)}; all units are called 'unknown' (force=True writes the "
-                "predictions)",
+                "predictions)"
             )
             threshold = np.inf
         elif not force and warn_if_unlike(self, rows):

@@ -83,7 +83,7 @@ def check_classes(labels: NDArray[Any], target: str, n_unlabelled: int = 0) -> N
     if alike := differ_in_case(classes.tolist()):
         warn_user(
             f"{target!r}: labels that differ only in case are taken for different classes: "
-            f"{', '.join(map(repr, alike))}; write them alike if they are one",
+            f"{', '.join(map(repr, alike))}; write them alike if they are one"
         )
     if len(classes) < 2:
         found = f"one class, {classes[0]!s}" if len(classes) else "no labelled unit"

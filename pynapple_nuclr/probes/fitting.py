@@ -36,7 +36,7 @@ def _warn_of_codes(probe: Probe, rows: Rows) -> None:
             warn_user(
                 f"feature {name!r}: each of its {n_values} values goes with one label of "
                 f"{probe.target!r} only; if it was made from the labels, the score is that of "
-                "reading them",
+                "reading them"
             )
 
 

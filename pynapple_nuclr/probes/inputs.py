@@ -166,7 +166,7 @@ def _check_duplicates(rows: Rows, with_embedding: bool) -> None:
     if n := copies[what]:
         warn_user(
             f"{n} unit{' has' if n == 1 else 's have'} the same {what} as another one of their "
-            "recording: if they are copies, the score measures how well copies are recognised",
+            "recording: if they are copies, the score measures how well copies are recognised"
         )
 
 
@@ -177,7 +177,7 @@ def warn_of_training_units(probe: Probe, rows: Rows) -> None:
         warn_user(
             f"{known} of these {len(rows.x)} units are ones that the probe learned from: the score "
             f"says nothing of new ones; on units left out it was {probe.cv_score_:.2f} (by "
-            f"{probe.cv_group_}), see cv_score_",
+            f"{probe.cv_group_}), see cv_score_"
         )
 
 

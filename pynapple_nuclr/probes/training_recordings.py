@@ -63,6 +63,6 @@ def warn_if_unlike(probe: Probe, rows: Rows) -> bool:
         f"{len(probe.training_recordings_['means'])} that the probe learned from (familiarity "
         f"{familiarity:.1g}, refused below {MIN_FAMILIARITY}), by its mean unit_statistics, "
         f"largest deviations: {largest}; check its times (in seconds?); all units are called "
-        "'unknown' (force=True writes the predictions)",
+        "'unknown' (force=True writes the predictions)"
     )
     return True

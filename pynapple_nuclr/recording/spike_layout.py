@@ -51,5 +51,10 @@ def pack_spikes(trains: Sequence[Floats], begins: Floats) -> tuple[Floats, Indic
 
 def take_slices(values: NDArray[Any], first: Indices, counts: Indices) -> NDArray[Any]:
     """Return slices of an array, concatenated, by their first indices and lengths."""
+    return values[slice_indices(first, counts)]
+
+
+def slice_indices(first: Indices, counts: Indices) -> Indices:
+    """Return the indices within slices, one slice after the other."""
     shift = np.repeat(first - (np.cumsum(counts) - counts), counts)
-    return values[shift + np.arange(len(shift))]
+    return shift + np.arange(len(shift))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pynapple_nuclr.baselines.poyo.targets import DecodingTask
 from pynapple_nuclr.model.layers import FeedForward, Rotary
 from pynapple_nuclr.recording import Recording
-from pynapple_nuclr.recording.spike_layout import take_slices
+from pynapple_nuclr.recording.spike_layout import slice_indices
 from pynapple_nuclr.windows.patch_readers import EDGE
 
 Targets = dict[str, NDArray[Any]]
@@ -121,8 +121,7 @@ def _within(
     """Return the index of each time within a stretch, and of the stretch, stretch after stretch."""
     first = np.searchsorted(times, starts - EDGE)
     counts = np.searchsorted(times, starts + lengths - EDGE) - first
-    index = take_slices(np.arange(len(times)), first, counts)
-    return index, np.repeat(np.arange(len(starts)), counts)
+    return slice_indices(first, counts), np.repeat(np.arange(len(starts)), counts)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
-"""Warnings that point at the line of the user, however deep in the package they arise."""
+"""Texts of warnings and errors, and warnings that point at the line of the user."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
+_NAMED = 5  # of several values
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")
 # These show or keep the warnings of this package, which they know by where they point.
 _COMMANDS = (f"{_PACKAGE}cli", f"{_PACKAGE}batch")
@@ -17,6 +20,13 @@ def warn_user(message: str) -> None:
     while frame.f_back and _is_ours(frame.f_code.co_filename):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=depth)
+
+
+def list_some(values: Iterable[Any]) -> str:
+    """Return the first of some values as text, and how many more there are."""
+    texts = [repr(str(one)) if isinstance(one, str) else str(one) for one in values]
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return ", ".join(texts[:_NAMED]) + more
 
 
 def _is_ours(filename: str) -> bool:

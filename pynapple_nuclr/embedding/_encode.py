@@ -26,7 +26,7 @@ from pynapple_nuclr.leakage.duplicates import copied_units
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.recording import Recording, Units, as_recording
 from pynapple_nuclr.stability import self_rank
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
 
 _log = logging.getLogger("pynapple_nuclr")
@@ -39,7 +39,6 @@ _KEPT_VALUES = 250_000_000
 _KEPT_WINDOWS = 16
 _LONG = 60.0  # seconds of work that are announced
 _GROUPS = "electrode_group"  # the column of NWB's units
-_NAMED = 5  # copies whose ids a warning names
 
 
 def encode(
@@ -284,11 +283,9 @@ def _warn_about_copies(recording: Recording) -> None:
     """Warn once, with the ids of the units whose activity is that of an earlier one."""
     copies = [pair.second for pair in copied_units(recording)]
     if copies:
-        ids = ", ".join(map(str, copies[:_NAMED]))
-        more = " …" if len(copies) > _NAMED else ""
         warn_user(
             f"{recording.name}: {len(copies)} of {recording.n_units} units have the same activity "
-            f"as another one ({ids}{more}): leave copies out, or neurons count twice"
+            f"as another one ({list_some(copies)}): leave copies out, or neurons count twice"
         )
 
 

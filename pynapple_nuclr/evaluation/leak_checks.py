@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from pynapple_nuclr.leakage import LeakError as LeakError  # re-exported
-from pynapple_nuclr.leakage.label_columns import listed, string_values
+from pynapple_nuclr.leakage.label_columns import string_values
+from pynapple_nuclr.user_warnings import list_some
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def check_fold(task: Task, fold: Fold, system: str = "") -> Fold:
         _refuse(
             system,
             fold,
-            f"animal {listed(animals)} is tested, and {_units(task, shown)} of it "
+            f"animal {list_some(animals)} is tested, and {_units(task, shown)} of it "
             "would show their labels",
         )
     visible = sorted(set(fold.visible_recordings) & set(hidden_recordings(task, fold)))
@@ -42,7 +43,8 @@ def check_fold(task: Task, fold: Fold, system: str = "") -> Fold:
         _refuse(
             system,
             fold,
-            f"recording {listed(visible)} is of a tested animal, and systems would be fitted on it",
+            f"recording {list_some(visible)} is of a tested animal, and systems would be fitted on "
+            "it",
         )
     return fold
 
@@ -60,7 +62,7 @@ def check_inner(task: Task, inner: Fold, outer: Fold, system: str) -> Fold:
     visible = sorted(set(inner.visible_recordings) - set(outer.visible_recordings))
     if visible:
         _refuse(
-            system, outer, f"its inner fold {inner.name!r} would see recording {listed(visible)}"
+            system, outer, f"its inner fold {inner.name!r} would see recording {list_some(visible)}"
         )
     return check_fold(task, inner, system)
 
@@ -107,7 +109,7 @@ def check_normaliser(task: Task, name: str, rows: Any) -> None:
         animals = np.unique(task.animals[np.isin(task.recordings, others)])
         raise LeakError(
             f"the normaliser of recording {name!r} would be fitted on units of recording "
-            f"{listed(others)} (animal {listed(animals)}) as well; expected its own alone"
+            f"{list_some(others)} (animal {list_some(animals)}) as well; expected its own alone"
         )
 
 
@@ -123,9 +125,9 @@ def check_settings(system: System, task: Task) -> None:
     if by in named and by != task.target:
         advice = f"to train by {by}, give each part as a recording of its own"
     raise LeakError(
-        f"system {system.name!r} reads the metadata column {listed(named)}, which systems do not "
-        f"get: it reveals {task.target!r}, the label to predict, or it is part of an embedding, "
-        f"whose encoder may have been trained on tested recordings; {advice}"
+        f"system {system.name!r} reads the metadata column {list_some(named)}, which systems do "
+        f"not get: it reveals {task.target!r}, the label to predict, or it is part of an "
+        f"embedding, whose encoder may have been trained on tested recordings; {advice}"
     )
 
 
@@ -141,7 +143,7 @@ def check_pretrained(system: System, task: Task, fold: Fold) -> None:
         _refuse(
             system.name,
             fold,
-            f"recording {listed(pretrained)} is of a tested animal, and the system's encoder "
+            f"recording {list_some(pretrained)} is of a tested animal, and the system's encoder "
             f"{encoder} was pretrained on it",
             advice="take an encoder that was not, train one in every fold (Nuclr(config=…, "
             "steps=…)), or choose the protocol of such an encoder: "
@@ -162,4 +164,4 @@ def _units(task: Task, which: NDArray[np.bool_]) -> str:
     rows = task.scored[which]
     plural = "s" if len(rows) > 1 else ""
     units, recordings = task.unit_ids[rows].tolist(), np.unique(task.recordings[rows])
-    return f"unit{plural} {listed(units)} of recording {listed(recordings)}"
+    return f"unit{plural} {list_some(units)} of recording {list_some(recordings)}"

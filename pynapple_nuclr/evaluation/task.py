@@ -22,10 +22,10 @@ from pynapple_nuclr.config import Modality
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
 from pynapple_nuclr.leakage.fingerprints import all_fingerprints, unit_hashes
-from pynapple_nuclr.leakage.label_columns import label_revealing_columns, listed
+from pynapple_nuclr.leakage.label_columns import label_revealing_columns
 from pynapple_nuclr.probes.cross_validation import check_classes
 from pynapple_nuclr.recording import Recording, Units, as_recordings, name_recordings
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 
 Protocol: TypeAlias = Literal["transductive", "transductive_zero_shot", "inductive_zero_shot"]
 
@@ -159,7 +159,7 @@ def _check_duplicates(
             raise LeakError(
                 f"in recording {name!r} {len(copies)} units are copies of others of it, spike for "
                 "spike or frame for frame: one would be trained on and the other tested; leave out "
-                f"{listed(recording.unit_ids[copies].tolist())}"
+                f"{list_some(recording.unit_ids[copies].tolist())}"
             )
     evidence = "spike for spike or frame for frame, for all of their time or a part of it"
     check_duplicate_units(fingerprints, evidence, counted=False)

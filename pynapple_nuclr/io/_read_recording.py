@@ -12,6 +12,7 @@ import pynapple as nap
 from pynapple_nuclr.io.formats import Format, format_of, takes
 from pynapple_nuclr.nwb.observed_time import check_epochs
 from pynapple_nuclr.nwb.read_report import ReadReport
+from pynapple_nuclr.user_warnings import list_some
 
 
 def read_recording(
@@ -243,7 +244,7 @@ def _with_value(units: Any, only: str, source: Any) -> Any:
     texts = units[column].astype(str)
     chosen = (texts == value).to_numpy()
     if not chosen.any():
-        values = ", ".join(sorted(set(texts) - {""})[:10]) or "nothing"
+        values = list_some(sorted(set(texts) - {""})) or "nothing"
         raise ValueError(f"{source}: no neuron has {only}; {column} is one of {values}")
     if isinstance(units, nap.TsGroup):
         return units[units.index[chosen]]

@@ -12,6 +12,7 @@ import pynapple as nap
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, as_texts, metadata_frame, vector_columns
 from pynapple_nuclr.io.unit_properties import plain_columns
 from pynapple_nuclr.nwb.row_metadata import describe_units
+from pynapple_nuclr.user_warnings import list_some
 
 logger = logging.getLogger("pynapple_nuclr")
 
@@ -277,8 +278,8 @@ def _rows(unit_ids: Any, sorting: Any) -> list[int]:
     unknown = [str(unit) for unit in unit_ids if str(unit) not in places]
     if unknown:
         raise ValueError(
-            f"units {unknown[:10]} are not in the sorting, which has {list(places)[:10]} …; give "
-            "the sorting that the units came from"
+            f"units {list_some(unknown)} are not in the sorting, which has {list_some(places)}; "
+            "give the sorting that the units came from"
         )
     return [places[str(unit)] for unit in unit_ids]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,7 +19,6 @@ from pynapple_nuclr.recording import Units
 Pairs = Sequence[tuple[Any, str]]  # value of a column and label of each unit
 
 _CONFIG = json.loads(EncoderConfig().signature()).keys()
-_NAMED = 5  # units, recordings or columns that an error names
 
 
 def label_revealing_columns(
@@ -124,10 +123,3 @@ def _names_labels(pairs: Pairs) -> bool:
     repeated = len(pairs) >= 2 * len(values)
     names = all(isinstance(one, str) for one in values) or (whole and repeated)
     return names and len(set(pairs)) == len(values) and len({k for _, k in pairs}) > 1
-
-
-def listed(names: Iterable[Any]) -> str:
-    """Return some of the names, as errors show them, and how many more there are."""
-    some = [repr(str(one)) if isinstance(one, str) else str(one) for one in names]
-    more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
-    return ", ".join(some[:_NAMED]) + more

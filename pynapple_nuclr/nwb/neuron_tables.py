@@ -20,7 +20,7 @@ from pynapple_nuclr.nwb.provenance import MODULE, notes_name
 from pynapple_nuclr.nwb.table_columns import MARK, Columns, encoders, predicted_from
 from pynapple_nuclr.nwb.values import read_values
 from pynapple_nuclr.recording import Units
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 
 UNITS_TABLE = "units_table"
 """The metadata column that names the table of units, where a file has several."""
@@ -139,8 +139,8 @@ def match_rows(units: Units, table: DynamicTable, path: object) -> NDArray[np.in
     if (rows < 0).any():
         unknown = np.asarray(own)[rows < 0].tolist()
         raise ValueError(
-            f"{kind}s {unknown[:10]} are not in the {table.name} table of {path}, which has ids "
-            f"{ids.min()} to {ids.max()}; give the file that they were loaded from"
+            f"{kind}s {list_some(unknown)} are not in the {table.name} table of {path}, which has "
+            f"ids {ids.min()} to {ids.max()}; give the file that they were loaded from"
         )
     if spikes:
         _check_spikes(units, table, rows, path)

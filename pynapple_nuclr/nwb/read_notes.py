@@ -6,8 +6,6 @@ from typing import Any
 
 from pynapple_nuclr.user_warnings import warn_user
 
-_NAMED = 5  # of several values
-
 
 class ReadNotes:
     """What a reader has to say of one file, each thing once."""
@@ -24,9 +22,3 @@ class ReadNotes:
         if left_out:
             self.left_out.append(left_out)
         warn_user(f"{self.source}: {message}")
-
-
-def list_some(values: Any) -> str:
-    """Return the first of some values as text."""
-    texts = [str(value) for value in values]
-    return ", ".join(texts[:_NAMED]) + (" …" if len(texts) > _NAMED else "")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pynapple_nuclr.columns import is_missing_label
 from pynapple_nuclr.nwb.values import check_stored, decode, has_any_length, read_values
 from pynapple_nuclr.recording import Units
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 
 _READ_OTHERWISE = ("spike_times", "obs_intervals", "electrode_group")
 
@@ -151,7 +151,7 @@ def _warn_of_absent(column: Any) -> None:
         warn_user(
             f"{column.container_source}: {len(absent)} of {len(rows)} rows in the column "
             f"{column.name!r} are not in the table {column.table.name!r} it refers to "
-            f"({', '.join(map(str, np.unique(absent)[:5]))}); they count as no electrode"
+            f"({list_some(np.unique(absent))}); they count as no electrode"
             + if_counted_from_1(rows, len(column.table.id))
         )
 

@@ -8,7 +8,8 @@ import numpy as np
 import pynapple as nap
 from numpy.typing import NDArray
 
-from pynapple_nuclr.nwb.read_notes import ReadNotes, list_some
+from pynapple_nuclr.nwb.read_notes import ReadNotes
+from pynapple_nuclr.user_warnings import list_some
 
 Trains: TypeAlias = list[NDArray[np.float64]]
 

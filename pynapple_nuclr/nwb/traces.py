@@ -44,7 +44,7 @@ from pynapple_nuclr.nwb.trace_kinds import (
 )
 from pynapple_nuclr.nwb.unit_origin import roi_origin
 from pynapple_nuclr.nwb.values import check_stored, in_our_byte_order, read_values
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 
 logger = logging.getLogger("pynapple_nuclr")
@@ -225,10 +225,9 @@ def alive_rois(
             "with values; signal= reads another signal, where there is one"
         )
     if (dead & kept).any():
-        names = ", ".join(map(str, ids[dead & kept][:5]))
         warn_user(
             f"{where}: {int((dead & kept).sum())} of {int(kept.sum())} ROIs are NaN throughout "
-            f"and left out, such as {names}"
+            f"and left out, such as {list_some(ids[dead & kept])}"
         )
     return ~dead
 

@@ -32,6 +32,7 @@ from pynapple_nuclr.nwb.trace_kinds import roi_responses
 from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.unit_origin import GROUP_NAME, unit_origin
 from pynapple_nuclr.nwb.values import read_ragged, read_values
+from pynapple_nuclr.user_warnings import list_some
 
 
 def read_recording(
@@ -139,7 +140,7 @@ def _check_ids(ids: Any, source: Any) -> None:
     if len(np.unique(ids)) < len(ids):
         twice = sorted({int(unit) for unit in ids if (ids == unit).sum() > 1})
         raise ValueError(
-            f"{source}: of the ids of its {len(ids)} units these occur twice: {twice[:10]}; "
+            f"{source}: of the ids of its {len(ids)} units these occur twice: {list_some(twice)}; "
             "expected an id of its own for each unit"
         )
 

@@ -27,6 +27,7 @@ from pynapple_nuclr.plotting.unit_columns import (
     predicted_targets,
     read_labels,
 )
+from pynapple_nuclr.user_warnings import list_some
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,8 +101,9 @@ def plot_unit(
     vectors = np.asarray(embeddings(units, prefix).values, dtype=np.float64)
     metadata = metadata_frame(units)
     if unit not in metadata.index:
-        some = ", ".join(map(str, metadata.index[:5])) + (", …" if len(metadata) > 5 else "")
-        raise ValueError(f"unit={unit!r} is not one of the {len(metadata)} units; there are {some}")
+        raise ValueError(
+            f"unit={unit!r} is not one of the {len(metadata)} units: {list_some(metadata.index)}"
+        )
     if neighbours < 1:
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
     predicted = predicted_targets(list(metadata))

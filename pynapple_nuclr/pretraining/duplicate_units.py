@@ -10,13 +10,12 @@ import numpy as np
 
 from pynapple_nuclr.leakage import DuplicatePair, find_duplicate_units
 from pynapple_nuclr.recording import Recording
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 
 _log = logging.getLogger("pynapple_nuclr")
 
 _MOST_SPIKES = 500_000  # of a recording that are looked at
 _MOST_SECONDS = 20.0  # of all recordings together
-_NAMED = 5
 _LISTED = 20
 _WITHIN = 5e-4  # s, between spikes that coincide
 _ROUNDING = 1e-9
@@ -45,13 +44,12 @@ def _text(recording: Recording, pairs: list[DuplicatePair]) -> str:
     for first, second, _ in pairs:
         if first not in left_out and second not in left_out:
             left_out.append(second)
-    named = [f"{first} and {second} ({share:.0%})" for first, second, share in pairs[:_NAMED]]
-    more = f", and {len(pairs) - _NAMED} more pairs" if len(pairs) > _NAMED else ""
+    named = [f"{first} and {second} ({share:.0%})" for first, second, share in pairs]
     ids = f"[{', '.join(map(str, sorted(left_out)))}]"
     if len(left_out) > _LISTED:
         ids = "[p.second for p in pynapple_nuclr.leakage.find_duplicate_units(units)]"
     return (
-        f"recording {recording.name!r}: units {', '.join(named)}{more} share spikes within "
+        f"recording {recording.name!r}: units {list_some(named)} share spikes within "
         "0.5 ms (share of the unit with fewer spikes) and are probably one neuron, sorted twice; "
         "training would take them for different neurons. Leave one of each pair out: "
         f"units[~np.isin(units.index, {ids})]"

@@ -27,6 +27,7 @@ from pynapple_nuclr.pretraining.step_threads import StepThreads
 from pynapple_nuclr.pretraining.time_budget import ENOUGH_STEPS
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.view_batches import PairBatch
+from pynapple_nuclr.user_warnings import list_some
 
 LAST = "last.safetensors"
 METRICS = "metrics.csv"
@@ -207,7 +208,7 @@ class TrainingMonitor(pl.Callback):
     def _check_pairs_left(self, module: ContrastiveTraining) -> None:
         if module.position[0] - module.last_epoch < _EMPTY_EPOCHS:
             return
-        names = ", ".join(repr(name) for name in list(self.run_settings["recordings"])[:5])
+        names = list_some(self.run_settings["recordings"])
         raise ValueError(
             f"no pair of views has more than {module.settings.min_units} units left in both: the "
             f"recordings {names} are too small or too quiet; lower min_units, or use longer windows"

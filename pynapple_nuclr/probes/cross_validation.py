@@ -23,7 +23,7 @@ from pynapple_nuclr.calibration import (
 from pynapple_nuclr.columns import differ_in_case
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.probes.default_estimator import one_blas_thread
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 Folds = list[Fold]
@@ -244,8 +244,8 @@ def check_apart(
         if both:
             raise LeakError(
                 f"{what} would be fitted in fold {number} on {by} "
-                f"{', '.join(map(str, both[:5]))}{' …' if len(both) > 5 else ''}, which the fold "
-                "leaves out; expected folds whose two parts share nothing"
+                f"{list_some(both)}, which the fold leaves out; expected folds whose two parts "
+                "share nothing"
             )
 
 

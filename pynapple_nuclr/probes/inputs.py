@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from pynapple_nuclr.columns import as_texts, check_name, is_missing_label
 from pynapple_nuclr.leakage import LeakError
 from pynapple_nuclr.leakage.duplicates import check_duplicate_units, repeated_units
-from pynapple_nuclr.nwb.read_notes import list_some
 from pynapple_nuclr.probes.rows import (
     Rows,
     animals_of,
@@ -28,7 +27,7 @@ from pynapple_nuclr.probes.rows import (
     without_nan,
 )
 from pynapple_nuclr.probes.unit_inputs import INPUTS, possible_inputs, read_vectors
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 
 
 def check_parameters(probe: Probe) -> None:

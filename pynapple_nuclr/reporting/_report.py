@@ -139,6 +139,10 @@ def report(
     if made_here := path is None:
         path = Path(mkdtemp(prefix="nap-nuclr-")) / "report.html"
     output = check_output(path, overwrite=overwrite, suffix=".html")
+    if encoder is not None:
+        from pynapple_nuclr.checkpoints import as_encoder  # loads torch
+
+        encoder = as_encoder(encoder)  # read once, for all pages
     options = Options(target, probe, encoder, method, neighbours, source, epochs, gaps, by, prefix)
     if not isinstance(units, (Sequence, Mapping)) or isinstance(units, nap.TsGroup):
         if name is None and not made_here:
@@ -164,7 +168,7 @@ class Options(NamedTuple):
 
     target: str | None
     probe: Any
-    encoder: Encoder | str | Path | None
+    encoder: Encoder | None
     method: str
     neighbours: int
     source: Any
@@ -235,24 +239,21 @@ def _score_of(probe: Any, neurons: Neurons, name: str) -> ProbeScore:
     return score
 
 
-def _find_encoder(
-    encoder: Encoder | str | Path | None, neurons: Neurons, name: str
-) -> Encoder | None:
+def _find_encoder(encoder: Encoder | None, neurons: Neurons, name: str) -> Encoder | None:
     """Return the encoder of the vectors, if it is bundled, loaded or given."""
-    from pynapple_nuclr.checkpoints import as_encoder, find_encoder  # loads torch
+    from pynapple_nuclr.checkpoints import find_encoder  # loads torch
 
     if encoder is None:
         try:
             return find_encoder(neurons.encoder)
         except ValueError:  # neither bundled nor loaded: the page says so
             return None
-    asked = as_encoder(encoder)
-    if asked.identity != neurons.encoder:
+    if encoder.identity != neurons.encoder:
         raise ValueError(
-            f"recording {name!r}: encoder={asked.identity}, but the units have vectors of "
+            f"recording {name!r}: encoder={encoder.identity}, but the units have vectors of "
             f"{neurons.encoder} in {neurons.prefix}_0 …; leave encoder out, or embed them again"
         )
-    return asked
+    return encoder
 
 
 def _compare(

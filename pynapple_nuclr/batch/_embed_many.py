@@ -17,8 +17,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from pynapple_nuclr.atomic_files import atomic_write, folder_lock, version_of
-from pynapple_nuclr.batch.files import embed_file
-from pynapple_nuclr.batch.plan import find_sources, plan_outputs, source_format
+from pynapple_nuclr.batch.files import embed_file, report_earlier
+from pynapple_nuclr.batch.plan import find_sources, plan_outputs, source_format, written_format
 from pynapple_nuclr.batch.reports import Report, as_table, blank_report, process
 from pynapple_nuclr.checkpoints import Encoder, as_encoder, save_encoder
 from pynapple_nuclr.nwb.opening import is_remote
@@ -78,7 +78,8 @@ def embed_many(
     -------
     DataFrame
         Indexed by file: ``output``, ``units``, ``silent`` (without an embedding),
-        ``stability`` (median), ``encoder`` (name@hash), ``skipped`` (its result existed),
+        ``stability`` (median), ``encoder`` (name@hash), ``skipped`` (its result existed; in NWB
+        the other columns are read from it; one of another recording or encoder is an error),
         ``warnings`` (of work here; a cluster's workers log theirs) and ``error`` ("": none).
 
     Raises
@@ -101,11 +102,13 @@ def embed_many(
     ([[8, 0], [0, 0]], ['', 'there is no fil'])
     """
     patterns = [sources] if isinstance(sources, (str, os.PathLike)) else sources
-    read, left_out = find_sources([str(pattern) for pattern in patterns])
+    folder = Path(out)
+    if written_format(folder) is not None and not folder.is_dir():
+        raise ValueError(f"out is {str(folder)!r}, the name of a file; expected a folder")
+    read, left_out = find_sources([str(pattern) for pattern in patterns], folder)
     if left_out:
         _log.warning("left out: %s, written from files that are read here, too", left_out)
-    folder = Path(out)
-    outputs = plan_outputs(read, folder, kind)
+    outputs = plan_outputs(read, folder, kind, in_folder=True)
     how = {
         "raw": raw,
         "reading": {} if epochs is None else {"epochs": epochs},
@@ -202,6 +205,6 @@ def _embed(
     **how: Any,
 ) -> Report:
     if output.exists() and not overwrite:
-        return {"skipped": True}
+        return report_earlier(source, output, encoder)
     raw = "copy" if source_format(source).name == "zarr" else raw
     return embed_file(source, output, encoder, raw=raw, overwrite=True, **how, **options)

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.embedding_cache import embed_cached
 from pynapple_nuclr.batch.plan import source_format, stem_of, written_format
 from pynapple_nuclr.batch.reports import Report, summarize
 from pynapple_nuclr.nwb.opening import errors_naming_file, is_remote, open_nwb
+from pynapple_nuclr.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from pynapple_nuclr.checkpoints import Encoder
@@ -58,6 +59,34 @@ def embed_file(
         if options.get("by") is not None:
             settings["by"] = options["by"]
         write_result(units, file, output, raw=raw, overwrite=overwrite, settings=settings)
+    return report
+
+
+def report_earlier(source: str, output: Path, encoder: Encoder | Path | None) -> Report:
+    """Report the result of an earlier call; ValueError if it is of another file or encoder.
+
+    Tables hold no more than their rows, and are taken for what their names say.
+    """
+    from pynapple_nuclr.checkpoints import as_encoder
+    from pynapple_nuclr.nwb.stored_embeddings import read_embedding
+
+    local = Path(source)
+    if not is_remote(source) and local.is_file() and local.stat().st_mtime > output.stat().st_mtime:
+        warn_user(f"{output} is older than {source}, which has changed; overwrite=True renews it")
+    if not _is_nwb(written_format(output)):
+        return {"skipped": True}
+    with open_once(str(output)) as file:
+        report = summarize(read_embedding(file), output) | {"skipped": True}
+        identifier = cast("OpenNWB", file).nwbfile.identifier
+    advice = "overwrite=True replaces it, or choose another out"
+    if encoder is not None and report["encoder"] != (used := as_encoder(encoder).identity):
+        raise ValueError(f"{output} is by the encoder {report['encoder']}, not {used}; {advice}")
+    if not is_remote(source) and _is_nwb(source_format(source)):
+        with open_nwb(source) as (_, nwbfile):
+            if nwbfile.identifier != identifier:
+                raise ValueError(
+                    f"{output} is the result of another recording, not of {source}; {advice}"
+                )
     return report
 
 

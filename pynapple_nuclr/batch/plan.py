@@ -22,11 +22,12 @@ class Sources(NamedTuple):
     left_out: list[str]
 
 
-def find_sources(patterns: Sequence[str]) -> Sources:
+def find_sources(patterns: Sequence[str], output: Path | None = None) -> Sources:
     """Return the files that patterns name, each once, in the order given.
 
-    Results (``x_nuclr.nwb`` beside ``x.nwb``, both named) are left out: a pattern would else count
-    every neuron twice once its files are embedded. ValueError if nothing matches.
+    Results (``x_nuclr.nwb`` beside ``x.nwb``, both named, or in the folder `output` beside any
+    other file) are left out: a pattern would else count every neuron twice once its files are
+    embedded. ValueError if nothing matches.
     """
     if not patterns:
         raise ValueError("sources is empty; expected at least one file")
@@ -41,8 +42,20 @@ def find_sources(patterns: Sequence[str]) -> Sources:
             raise ValueError(f"no file matches {pattern!r}; check the pattern")
         found.update(dict.fromkeys(matches))
     originals = {_key(one) for one in found if not _is_result(one)}
-    left_out = [one for one in found if _is_result(one) and _key(one) in originals]
+    left_out = [
+        one
+        for one in found
+        if _is_result(one) and (_key(one) in originals or (originals and _lies_in(one, output)))
+    ]
     return Sources([one for one in found if one not in left_out], left_out)
+
+
+def _lies_in(source: str, folder: Path | None) -> bool:
+    return (
+        folder is not None
+        and not is_remote(source)
+        and Path(source).parent.resolve() == folder.resolve()
+    )
 
 
 def _is_result(source: str) -> bool:
@@ -80,17 +93,19 @@ def name_recordings(sources: Sequence[str]) -> list[str]:
     return stems if len(set(stems)) == len(stems) else list(sources)
 
 
-def plan_outputs(sources: Sequence[str], output: Path | None, kind: str | None) -> dict[str, Path]:
+def plan_outputs(
+    sources: Sequence[str], output: Path | None, kind: str | None, *, in_folder: bool = False
+) -> dict[str, Path]:
     """Return source → file of its result.
 
-    `output` is a file for one source, a folder for several (made later), or None: beside each
-    source, for an address in the current folder. `kind` is a format that can be written; by default
-    as `output` says, else "nwb" ("csv" for traces that come from no NWB file). ValueError if these
-    contradict each other, or two results would be one file.
+    `output` is a file for one source, a folder for several (made later; `in_folder`: in any case),
+    or None: beside each source, for an address in the current folder. `kind` is a format that can
+    be written; by default as `output` says, else "nwb" ("csv" for traces that come from no NWB
+    file). ValueError if these contradict each other, or two results would be one file.
     """
     if kind is not None:
         output_format(kind)
-    if output is not None and output.suffix and not output.is_dir():
+    if output is not None and output.suffix and not (in_folder or output.is_dir()):
         _check_one_file(output, kind, sources)
         return dict.fromkeys(sources, output)
     stems = Counter(map(stem_of, sources))
@@ -139,8 +154,8 @@ def _check_one_file(output: Path, kind: str | None, sources: Sequence[str]) -> N
     if found is None:
         able = [one.suffixes[-1] for one in formats().values() if one.write is not None]
         raise ValueError(
-            f"output is {str(output)!r}; expected a folder, or a name that ends in "
-            f"{', '.join(able[:-1])} or {able[-1]}"
+            f"output is {str(output)!r}; expected a name that ends in {', '.join(able[:-1])} or "
+            f"{able[-1]}, or a folder (which has to exist if there is a dot in its name)"
         )
     if len(sources) > 1:
         raise ValueError(

@@ -63,7 +63,7 @@ def embed_command(
 
     nap-nuclr embed session.nwb -o embedding.csv
     """
-    sources = find_sources(files)
+    sources = find_sources(files, output)
     outputs = plan_results(sources, output, kind, raw)
 
     from pynapple_nuclr.checkpoints import load_encoder

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
 
 
-def find_sources(patterns: Sequence[str]) -> list[str]:
+def find_sources(patterns: Sequence[str], output: Path | None = None) -> list[str]:
     """Return the files to read; say which results were left out.
 
     FileNotFoundError if there is only one and it is missing: at once, before torch is loaded.
     """
-    sources, left_out = plan.find_sources(patterns)
+    sources, left_out = plan.find_sources(patterns, output)
     if len(sources) == 1 and not (is_remote(sources[0]) or Path(sources[0]).exists()):
         raise FileNotFoundError(f"there is no file {sources[0]}; check the path")
     if named := [one for one in left_out if one in patterns]:  # by a user, or a shell's pattern

@@ -203,7 +203,7 @@ def annotate_command(
 
     nap-nuclr probe annotate "data/*.nwb" --probe cell_type.skops -o labelled --format csv
     """
-    sources = find_sources(files)
+    sources = find_sources(files, output)
     outputs = plan_results(sources, output, kind, raw)
     if output is None and not overwrite:
         outputs = {source: annotated_path(source, path) for source, path in outputs.items()}

@@ -61,6 +61,60 @@ def test_a_second_call_does_only_what_is_missing(sessions, encoder, tmp_path):
     assert not replaced["skipped"].any()
 
 
+def test_a_result_of_another_recording_or_encoder_is_not_taken_for_this_one(
+    sessions, encoder, tmp_path
+):
+    out = tmp_path / "out"
+    for name, source in list(sessions.items())[:2]:
+        (tmp_path / name).mkdir()
+        shutil.copy(source, tmp_path / name / "rec.nwb")
+    first, second = (tmp_path / name / "rec.nwb" for name in list(sessions)[:2])
+    made = embed_many(first, out, encoder, progress=False)
+    again = embed_many(first, out, encoder, progress=False)
+    columns = ["output", "units", "silent", "stability", "encoder", "error"]
+    assert again["skipped"].item() and again[columns].equals(made[columns])
+    assert embed_many(first, out, progress=False)["skipped"].item()
+    before = (out / "rec_nuclr.nwb").read_bytes()
+    other = embed_many(second, out, encoder, progress=False)
+    assert "another recording" in other["error"].item() and not other["skipped"].item()
+    wider = Encoder(EncoderConfig(dim=64, heads=2, head_dim=16)).eval()
+    other = embed_many(first, out, wider, progress=False)
+    assert f"by the encoder {encoder.identity}" in other["error"].item()
+    assert (out / "rec_nuclr.nwb").read_bytes() == before
+    (out / "rec_nuclr.nwb").write_bytes(before[:5000])
+    assert embed_many(first, out, encoder, progress=False)["error"].item()
+
+
+@pytest.mark.parametrize("kind", ["nwb", "csv"])
+def test_a_result_older_than_its_file_is_named(sessions, encoder, tmp_path, kind):
+    source = next(iter(sessions.values()))
+    embed_many(source, tmp_path / "out", encoder, kind=kind, progress=False)
+    later = time.time() + 60
+    os.utime(source, (later, later))
+    with pytest.warns(UserWarning, match="1 of 1 files gave warnings"):
+        done = embed_many(source, tmp_path / "out", encoder, kind=kind, progress=False)
+    assert "has changed" in done["warnings"].item() and done["skipped"].item()
+
+
+def test_out_is_a_folder_whatever_its_name(sessions, encoder, tmp_path):
+    source = next(iter(sessions.values()))
+    done = embed_many(source, tmp_path / "embedded_v1.0", encoder, progress=False)
+    assert done["output"].item() == str(tmp_path / "embedded_v1.0" / f"{source.stem}_nuclr.nwb")
+    for name in ("result.nwb", "result.csv"):
+        with pytest.raises(ValueError, match="expected a folder"):
+            embed_many(source, tmp_path / name, encoder, progress=False)
+        assert not (tmp_path / name).exists()
+
+
+def test_results_in_a_folder_below_the_files_are_not_embedded_again(sessions, encoder, tmp_path):
+    out = tmp_path / "embedded"
+    for _ in range(2):
+        done = embed_many(f"{tmp_path}/**/*.nwb", out, encoder, progress=False)
+        assert list(done.index) == sorted(map(str, sessions.values()))
+    assert done["skipped"].all() and len(list(out.glob("*.nwb"))) == len(sessions)
+    assert len(embed_many(f"{out}/*.nwb", tmp_path / "more", encoder, progress=False)) == 6
+
+
 def test_a_session_in_zarr_is_embedded_by_the_defaults(sessions, encoder, tmp_path):
     hdmf_zarr = pytest.importorskip("hdmf_zarr")
     source, first = tmp_path / "day1.zarr", next(iter(sessions.values()))

@@ -192,6 +192,8 @@ def folder_lock(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; expected a folder to write to")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, mode=0o666)  # the next writer may be another user
     try:

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch.optim import Optimizer
 
 from pynapple_nuclr.atomic_files import remove_drafts
+from pynapple_nuclr.checkpoints.encoder_folder import WEIGHTS
 from pynapple_nuclr.pretraining.training_checkpoints import read_checkpoint
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.training_monitor import CHECKS, LAST, METRICS, TrainingMonitor
@@ -23,6 +24,7 @@ _log = logging.getLogger("pynapple_nuclr")
 _OLD = "last.ckpt"  # a pickle of versions before 0.2
 # Settings that were added since, with which older runs agree.
 _ADDED = {name: getattr(ViewSettings, name) for name in ("spikes_kept", "rate_matched")}
+_NAMED = 5
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -46,6 +48,11 @@ def resume_or_begin(
             f"{folder / _OLD} is the checkpoint of an older version, which cannot be continued; to "
             "start again with the same folder give resume=False, or choose another out; to go on "
             "from its weights, give the encoder that was saved there as init"
+        )
+    if resume and not path.exists() and (folder / WEIGHTS).exists():
+        raise ValueError(
+            f"{folder} holds an encoder and no checkpoint to continue from, and the new encoder "
+            "would replace it; choose another out, or resume=False to replace it"
         )
     step = _restore(path, monitor, module) if resume and path.exists() else None
     if first:
@@ -88,7 +95,8 @@ def _restore(path: Path, monitor: TrainingMonitor, module: ContrastiveTraining) 
         saved, step = checkpoint["nuclr"], checkpoint["global_step"]
         before, now = saved["run_settings"], monitor.run_settings
         before["settings"] = {**_ADDED, **before["settings"]}
-        differing = sorted(key for key in now if not _same(now[key], before.get(key)))
+        differing = [_named(key, now[key], before.get(key)) for key in sorted(now)]
+        differing = [name for name in differing if name]
         if not differing:
             _load(checkpoint, module)
             monitor.restore(module, saved)
@@ -144,6 +152,17 @@ def _check_moments(state: dict[str, Any], optimizer: Optimizer, last_step: int) 
 def _check_finite(module: ContrastiveTraining) -> None:
     if not all(value.isfinite().all() for value in module.state_dict().values()):
         raise ValueError("its weights are not all finite")
+
+
+def _named(key: str, ours: Any, theirs: Any) -> str:
+    """Return the name of a setting, and what in it differs; "" where nothing does."""
+    if _same(ours, theirs):
+        return ""
+    if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
+        return key
+    names = sorted({*ours, *theirs})
+    parts = [str(name) for name in names if not _same(ours.get(name), theirs.get(name))]
+    return f"{key} ({', '.join(parts[:_NAMED])}{', …' if len(parts) > _NAMED else ''})"
 
 
 def _same(ours: Any, theirs: Any) -> bool:

@@ -104,6 +104,32 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         pretrain(population(), TINY, steps=2, seed=9, out=tmp_path, progress=False)
 
 
+def test_what_differs_from_the_run_of_a_checkpoint_is_named(tmp_path):
+    days = {"day1": population(), "day2": population(seed=1)}
+    pretrain(days, TINY, steps=1, out=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"settings \(learning_rate\) differ"):
+        pretrain(days, TINY, steps=1, learning_rate=1e-3, out=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"recordings \(day2, day3\) differ"):
+        days = {"day1": population(), "day3": population(seed=2)}
+        pretrain(days, TINY, steps=1, out=tmp_path, progress=False)
+
+
+def test_an_encoder_that_is_not_of_this_run_is_not_replaced(tmp_path):
+    kept = pretrain(population(), TINY, steps=1, progress=False)
+    kept.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    for start in ({"config": TINY}, {"init": tmp_path}):
+        with pytest.raises(ValueError, match="holds an encoder.*resume=False"):
+            pretrain(population(seed=1), **start, steps=1, out=tmp_path, progress=False)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    options = {"init": tmp_path, "steps": 1, "out": tmp_path, "progress": False}
+    pretrain(population(seed=1), resume=False, **options)
+    assert (tmp_path / "model.safetensors").read_bytes() != before
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is a file"):
+        pretrain(population(), TINY, steps=1, out=tmp_path / "file", progress=False)
+
+
 def test_the_checkpoint_of_an_older_version_is_not_ignored(tmp_path):
     (tmp_path / "last.ckpt").write_bytes(b"pickle")
     with pytest.raises(ValueError, match="last.ckpt .*cannot be continued.*resume=False.*init"):

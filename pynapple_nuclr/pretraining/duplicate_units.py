@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 
 from pynapple_nuclr.leakage import DuplicatePair, find_duplicate_units
+from pynapple_nuclr.leakage.fingerprints import unit_fingerprints
 from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.user_warnings import list_some, warn_user
 
@@ -23,12 +25,17 @@ _SURE = 50  # spikes that would follow so closely by chance: that none does is n
 
 
 def warn_of_duplicate_units(recordings: Iterable[Recording]) -> None:
-    """Warn of recordings with units that fire at the same times, once for each of them."""
+    """Warn of recordings with units that fire at the same times, once for each of them.
+
+    And of recordings that have units in common.
+    """
     begun = time.monotonic()
+    recording_of: dict[str, str] = {}
     for recording in recordings:
         if time.monotonic() - begun > _MOST_SECONDS:
             _log.info("duplicate units were not looked for from %r on: no time", recording.name)
             return
+        _warn_of_shared_units(recording, recording_of)
         if recording.modality == "spikes":
             stretch = _stretch(recording)
             pairs = (
@@ -37,6 +44,19 @@ def warn_of_duplicate_units(recordings: Iterable[Recording]) -> None:
             # So many pairs are no sorting error: times that were made from counts in bins.
             if 0 < len(pairs) <= recording.n_units:
                 warn_user(_text(recording, pairs))
+
+
+def _warn_of_shared_units(recording: Recording, recording_of: dict[str, str]) -> None:
+    """Warn of units of an earlier recording; `recording_of` has fingerprint → name of these."""
+    own = unit_fingerprints(recording)
+    shared = Counter(recording_of[one] for one in own if one in recording_of)
+    for other, n_units in shared.items():
+        warn_user(
+            f"recordings {other!r} and {recording.name!r} have {n_units} units in common, which "
+            "count twice, and may be trained on in one while they are held out of the other; is "
+            "one a copy, or a result, of the other? Give each once"
+        )
+    recording_of.update(dict.fromkeys(own, recording.name))
 
 
 def _text(recording: Recording, pairs: list[DuplicatePair]) -> str:

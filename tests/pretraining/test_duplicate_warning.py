@@ -36,6 +36,17 @@ def test_duplicates_are_named_once_with_the_call_that_leaves_them_out():
     assert find_duplicate_units(kept) == []
 
 
+def test_a_recording_that_is_given_twice_is_named():
+    days = {"day1": population(), "day2": population(seed=4), "day1_nuclr": population()}
+    with pytest.warns(UserWarning, match="'day1' and 'day1_nuclr' have .* units in common") as all_:
+        pretrain(days, TINY, steps=1, progress=False)
+    assert len([one for one in all_ if "in common" in str(one.message)]) == 1
+    frames = np.random.default_rng(0).random((200, 12))
+    traces = nap.TsdFrame(t=np.arange(200) * 0.2, d=frames)
+    with pytest.warns(UserWarning, match="'a' and 'b' have 12 units in common"):
+        warn_of_duplicate_units([as_recording(traces, name=name) for name in "ab"])
+
+
 def test_times_on_a_coarse_grid_are_no_duplicates(steinmetz_session):
     coarse = {i: nap.Ts(np.unique(population()[i].t.round(2))) for i in range(24)}
     support = nap.IntervalSet(0, 120)

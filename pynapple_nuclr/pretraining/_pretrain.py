@@ -31,9 +31,11 @@ from pynapple_nuclr.pretraining.training_monitor import TrainingMonitor
 from pynapple_nuclr.pretraining.training_settings import (
     TrainingSettings,
     check_positive,
+    check_seed,
     default_batch_size,
     default_encoder_config,
     default_minutes,
+    warn_of_small_populations,
 )
 from pynapple_nuclr.pretraining.view_batches import PairBatches
 from pynapple_nuclr.recording import Recording
@@ -139,8 +141,8 @@ def pretrain(
     Warns
     -----
     UserWarning
-        If units fire at the same times and are probably one neuron, or fewer than 50 steps fit
-        into the time.
+        If units fire at the same times and are probably one neuron, recordings have units in
+        common or too few for a view, or fewer than 50 steps fit into the time.
 
     References
     ----------
@@ -156,8 +158,13 @@ def pretrain(
     >>> encoder.config.dim, encoder.card["training"]["steps"]
     (32, 2)
     """
-    for name, value in (("steps", steps), ("max_minutes", max_minutes), ("batch_size", batch_size)):
-        check_positive(name, value)
+    check_positive("max_minutes", max_minutes)
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        check_positive(name, value, whole=True)
+    check_seed(seed)
+    steps, seed = None if steps is None else int(steps), int(seed)  # of 1e4
+    if not isinstance(config, (EncoderConfig, type(None))):
+        raise TypeError(f"config is {config!r}; expected an EncoderConfig (init= takes an encoder)")
     began = time.monotonic()
     folder = None if out is None else Path(out)
     opened = open_recordings(recordings, by=by, cache=cache, cells=cells)
@@ -169,6 +176,8 @@ def pretrain(
         warn_of_duplicate_units(opened.values())
     earlier = saved_run_settings(folder) if resume else {}
     settings, usual, free = _sizes(config, training, batch_size, earlier)
+    if first:
+        warn_of_small_populations(list(opened.values()), settings)
     training_data, held_out = open_readers(list(opened.values()), config, settings.holdout)
     schedule = Schedule(steps, default_minutes(steps, max_minutes), began)
     threads = StepThreads(schedule.seconds is not None and trainer.world_size == 1, config.dim)
@@ -231,7 +240,9 @@ def _sizes(
     if "max_units" in free:
         settings = replace(settings, max_units=earlier.get("settings", {}).get("max_units"))
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    batch_size = batch_size or earlier.get("batch_size") or default_batch_size(config, accelerator)
+    batch_size = (
+        int(batch_size or 0) or earlier.get("batch_size") or default_batch_size(config, accelerator)
+    )
     return settings, Sizes(batch_size, settings.max_units), free
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows import ViewSettings
 
 # (learning rate, pairs a step on a GPU, largest view distance) of the published recipes.
@@ -17,6 +19,8 @@ _PUBLISHED = {"spikes": (5e-4, 128, 30.0), "calcium": (1.25e-4, 16, 240.0)}
 _PAIRS_ON_CPU = 4
 _DEFAULT_MINUTES = 30.0
 _INTERVAL_BINS = 16
+_ROUNDING = 1e-6
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,14 @@ class TrainingSettings(ViewSettings):
         super().__post_init__()
         if not 0 <= self.holdout < 0.9:
             raise ValueError(f"holdout is {self.holdout}; expected 0 to 0.9")
+        for name in ("learning_rate", "weight_decay"):
+            _check_number(name, getattr(self, name))
         if self.learning_rate < 0 or self.weight_decay < 0:
             raise ValueError("learning_rate and weight_decay must not be negative")
-        positive = ("gradient_clip", "temperature", "within_view_temperature")
-        for name in (*positive, "checks", "patience"):
+        for name in ("gradient_clip", "temperature", "within_view_temperature"):
             check_positive(name, getattr(self, name))
+        for name in ("checks", "patience"):
+            check_positive(name, getattr(self, name), whole=True)
 
     @classmethod
     def for_config(cls, config: EncoderConfig, changes: dict[str, Any]) -> TrainingSettings:
@@ -81,27 +88,54 @@ class TrainingSettings(ViewSettings):
         return cls(**{"learning_rate": rate, "max_view_distance": distance, **changes})
 
 
-def check_positive(name: str, value: float | None) -> None:
-    """Raise ValueError unless the value is None or above 0."""
-    if value is not None and not value > 0:
+def check_positive(name: str, value: float | None, *, whole: bool = False) -> None:
+    """Raise TypeError or ValueError unless the value is None or a (whole) number above 0."""
+    if value is None:
+        return
+    _check_number(name, value, whole=whole)
+    if not value > 0:
         raise ValueError(f"{name} is {value}; expected more than 0")
+
+
+def check_seed(seed: int) -> None:
+    """Raise TypeError or ValueError unless a seed is a whole number from 0 on."""
+    _check_number("seed", seed, whole=True)
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; expected 0 or more")
+
+
+def _check_number(name: str, value: Any, *, whole: bool = False) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or (whole and not (isinstance(value, Integral) or float(value).is_integer())):
+        raise TypeError(f"{name} is {value!r}; expected a {'whole ' if whole else ''}number")
+
+
+def warn_of_small_populations(recordings: Sequence[Recording], settings: ViewSettings) -> None:
+    """Warn of recordings of which no view has enough units, where others have."""
+    small = [one.name for one in recordings if one.n_units <= settings.min_units]
+    if small and len(small) < len(recordings):
+        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
+        warn_user(
+            f"{len(small)} of {len(recordings)} recordings have no more than "
+            f"min_units={settings.min_units} units, and nothing is learned from them: "
+            f"{', '.join(small[:_NAMED])}{more}; leave them out, or lower min_units"
+        )
 
 
 def default_config(recordings: Sequence[Recording]) -> EncoderConfig:
     """Return the published configuration, made to fit the recordings.
 
     Trials shorter than a window are joined; a patch fits at least twice into the median trial,
-    so that it can lie at any phase of it. Calcium is read at its own rate where that is lower.
+    so that it can lie at any phase of it. Calcium is read at its own rate where that is lower, in
+    windows of which at least eight fit into the median recording.
     """
     modality = recordings[0].modality
     if modality == "calcium":
         rate = 1 / float(np.median([recording.frame_period for recording in recordings]))
         config = EncoderConfig(modality="calcium")
-        frames = min(len(recording.frame_times) for recording in recordings)
-        if rate < config.frame_rate:
-            config = replace(config, frame_rate=rate)
-        else:
-            frames = int(frames * config.frame_rate / rate)
+        config = replace(config, frame_rate=min(rate, config.frame_rate))
+        seconds = float(np.median([len(r.frame_times) * r.frame_period for r in recordings]))
+        frames = int(seconds * config.frame_rate + _ROUNDING)
         fitting = max(frames // 8 // config.patch_frames, 1) * config.patch_frames
         return replace(config, window_frames=min(config.window_frames, fitting))
     config = EncoderConfig()

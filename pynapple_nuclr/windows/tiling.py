@@ -96,6 +96,8 @@ def check_windows_fit(
         remedy = 'gaps="join" makes windows of patches across epochs'
         if len(counts) == 1:  # nothing to join
             remedy = "use more of the recording, or shorter windows: encoder.with_window(seconds)"
+            if windows > 1:  # to train
+                remedy = "leave it out, use more of it, or give shorter windows in config"
         raise ValueError(
             f"{name}: windows of {config.window_seconds:g} s, {windows} needed, but the longest "
             f"epoch is {longest:g} s; {remedy}"

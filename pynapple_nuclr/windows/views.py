@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -69,6 +70,17 @@ class ViewSettings:
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
                 raise ValueError(f"{name} is {(low, high)}; expected 0 < low <= high <= 1")
+        for name in ("min_units", "max_units"):
+            value = getattr(self, name)
+            if name == "max_units" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise TypeError(f"{name} is {value!r}; expected a whole number")
+        if self.max_units is not None and self.max_units <= self.min_units:
+            raise ValueError(
+                f"max_units is {self.max_units}; expected more than min_units ({self.min_units}): "
+                "views of fewer units are left out"
+            )
         if not 0 <= self.rate_matched <= 1:
             raise ValueError(f"rate_matched is {self.rate_matched}; expected 0 to 1")
 
@@ -101,9 +113,17 @@ class ViewSampler:
         self.settings = settings
         self.gaps = gaps
         self.seed = seed
+        too_short: dict[str, ValueError] = {}
         for reader in self.readers:
             self._check_modality(reader)
-            check_windows_fit(reader, whole_patches(reader), gaps, windows=2)
+            try:
+                check_windows_fit(reader, whole_patches(reader), gaps, windows=2)
+            except ValueError as error:
+                too_short[reader.recording.name] = error
+        if too_short:
+            first, *others = too_short
+            more = f"; the same is true of {', '.join(map(repr, others))}" if others else ""
+            raise ValueError(f"{too_short[first]}{more}")
 
     def plan(self, epoch: int) -> list[ViewPosition]:
         """Return the positions of all pairs of a training epoch, shuffled across recordings.

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pynapple_nuclr.evaluation.score_tables import mean_and_spread, point_dimension, title_of
+from pynapple_nuclr.evaluation.score_tables import (
+    is_score,
+    mean_and_spread,
+    point_dimension,
+    title_of,
+)
 from pynapple_nuclr.evaluation.systems import SHUFFLED
 from pynapple_nuclr.plotting._confusion import draw_counts
 from pynapple_nuclr.plotting.style import COLOURS, new_axes
@@ -74,7 +79,8 @@ def plot_scores(scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None 
         ax.scatter(mean, y, s=42, facecolors=fill, edgecolors=colour, label=label, zorder=3)
     ax.set_yticks(np.arange(len(systems)), systems)
     for tick, name in zip(ax.get_yticklabels(), systems, strict=True):
-        tick.set_color(_GREY if _is_reference(name) else "black")
+        if _is_reference(name):
+            tick.set_color(_GREY)
     ax.set_ylim(len(systems) - 0.5, -0.5)  # the first system on top
     ax.set_xlabel(_label(score))
     if not (scores[score] < 0).any():
@@ -172,7 +178,8 @@ def plot_confusion(
     ValueError
         If there is no such system, protocol or normalisation.
     """
-    _check(scores, "confusion")
+    if "confusion" not in scores:
+        raise ValueError("there are no counts of predictions here; expected a result of evaluate")
     chosen = {"system": system, "protocol": protocol, "standardize": standardize}
     for dim, at in chosen.items():
         known = scores[dim].values.tolist()
@@ -219,8 +226,10 @@ def _plot_curve(scores: xr.Dataset, along: str, score: str, ax: Axes | None) -> 
 
 
 def _check(scores: xr.Dataset, score: str) -> None:
-    if score not in scores:
-        known = [str(name) for name, one in scores.items() if "system" in one.dims]
+    known = [
+        str(name) for name, one in scores.items() if is_score(one) and "standardize" in one.dims
+    ]
+    if score not in known:
         raise ValueError(f"there is no score {score!r}; there are {', '.join(known)}")
 
 

@@ -79,7 +79,7 @@ def scores_table(
     | statistics | 1.0 | 1.0 |
     """
     along = point_dimension(dataset)
-    known = [str(name) for name, one in dataset.items() if _is_score(one)]
+    known = [str(name) for name, one in dataset.items() if is_score(one)]
     default = ["macro_f1"] if along else [name for name in _TITLES if name in known]
     for name in scores or ():
         if name not in known:
@@ -135,7 +135,8 @@ def mean_and_spread(score: xr.DataArray, keep: Sequence[str]) -> tuple[xr.DataAr
         return score.mean(rest), score.std(rest, ddof=1)
 
 
-def _is_score(one: xr.DataArray) -> bool:
+def is_score(one: xr.DataArray) -> bool:
+    """Return whether a variable of a result holds numbers of systems."""
     return (
         one.dtype.kind == "f" and "system" in one.dims and not {"unit", "true_label"} & {*one.dims}
     )

@@ -255,6 +255,13 @@ def test_figures_draw_where_they_are_asked_to(table, efficiency, scaling):
     assert plt.get_fignums() == [figure.number]
 
 
+def test_names_of_systems_can_be_read_on_a_dark_figure(table):
+    with plt.style.context("dark_background"):
+        labels = table.nuclr.plot().get_yticklabels()
+    colours = {label.get_text(): label.get_color() for label in labels}
+    assert colours["counting"] == "white"
+
+
 def test_the_figure_of_a_confusion(table):
     ax = table.nuclr.plot_confusion("counting", protocol="inductive_zero_shot")
     counts = table["confusion"].sel(
@@ -270,5 +277,8 @@ def test_the_figure_of_a_confusion(table):
 def test_figures_refuse_what_they_cannot_draw(table, efficiency):
     with pytest.raises(ValueError, match="no score 'f1'"):
         plot_scores(table, "f1")
+    for name in ("predicted", "confusion", "confidence", "n", "seconds"):
+        with pytest.raises(ValueError, match=f"no score '{name}'; there are macro_f1"):
+            plot_scores(table, name)
     with pytest.raises(ValueError, match="'n_animals'"):
         plot_data_scaling(efficiency)

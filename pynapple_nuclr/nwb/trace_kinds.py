@@ -41,7 +41,9 @@ def kind_of(series: Any) -> Kind:
     container = series.parent
     names = [series.name, container.name]
     is_corrected_series = any(_has(_CORRECTED, name) for name in names)
-    if any(_has(_BACKGROUND, name) for name in names) and not is_corrected_series:
+    # The F0 of dF/F0 is no series of its own.
+    beside_dff = [re.sub(f"(^|_)({_DFF})(?=_|$)", "_", _in_words(name)) for name in names]
+    if any(_has(_BACKGROUND, name) for name in beside_dff) and not is_corrected_series:
         return "background"
     for text in (*names, container.neurodata_type, str(series.unit)):
         if _has(_EVENTS, text):

@@ -141,6 +141,17 @@ def test_neuropil_alone_is_read_only_by_name(tmp_path):
     assert read_traces(path, name="Neuropil").shape == (50, 3)
 
 
+@pytest.mark.parametrize("name", ["dF_F0", "DeltaF-F0", "deltaFoverF0", "df over f0", "x_dF_F0"])
+def test_the_f0_of_a_ratio_is_no_baseline(tmp_path, name):
+    nwbfile = session()
+    table = roi_table(nwbfile, 2)
+    for i, one in enumerate(["F0", "F", name]):
+        add_traces(nwbfile, table, calcium(40, 2) + i, container="Fluorescence", name=one)
+    traces = read_traces(write(nwbfile, tmp_path / "x.nwb"))
+    np.testing.assert_allclose(traces.values, calcium(40, 2) + 2)
+    assert set(traces["signal"]) == {"dff"}
+
+
 def test_conversion_and_starting_time(tmp_path):
     raw = np.arange(60, dtype=np.int16).reshape(20, 3)
     options = {"conversion": 0.5, "offset": -2.0, "starting_time": 100.0, "rate": 4.0}

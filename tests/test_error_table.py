@@ -213,6 +213,18 @@ def test_milliseconds_taken_for_seconds_are_warned_of(tiny_units, encoder):
     assert len(caught) == 1
 
 
+@pytest.mark.parametrize(("frame_rate", "is_lfp"), [(1250.0, True), (500.0, True), (150.0, False)])
+def test_lfp_taken_for_calcium_is_warned_of(frame_rate, is_lfp):
+    walk = np.random.default_rng(0).standard_normal((round(40 * frame_rate), 3)).cumsum(axis=0)
+    frame = nap.TsdFrame(t=np.arange(len(walk)) / frame_rate, d=walk)
+    encoder = Encoder(EncoderConfig(modality="calcium", dim=32, heads=2, head_dim=16))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        embed(frame, encoder)
+    said = [str(one.message) for one in caught if "frames a second" in str(one.message)]
+    assert len(said) == is_lfp and all("embed the sorted units" in one for one in said)
+
+
 @pytest.mark.parametrize(
     ("signal", "traces", "says"),
     [

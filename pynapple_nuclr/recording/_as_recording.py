@@ -22,6 +22,7 @@ _SILENCE, _BIN = 60.0, 1.0  # s: without any spike, and its resolution
 _MOST_BINS = 2**20  # of an epoch: samples taken for seconds are years
 _EXPECTED = 1000  # spikes in such a silence, at the rate of the rest
 _SLOWEST_FRAME = 5.0  # s: imaging of whole brains takes up to 3 s a frame; 200 Hz are 5 ms
+_FASTEST_FRAME = 0.004  # s: calcium is imaged at 200 Hz at most, LFP is sampled at 500 and more
 
 Units: TypeAlias = nap.TsGroup | nap.TsdFrame
 """What a population is: spike trains or calcium traces."""
@@ -144,7 +145,7 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
             "least two frames and one unit"
         )
     period = float(np.median(np.diff(frame_times)))
-    _warn_of_slow_frames(period, name)
+    _warn_of_frame_rate(period, name)
     if not period > 0:
         raise ValueError(
             f"recording {name!r} has a median interval of {period:g} s between frames; expected "
@@ -178,8 +179,14 @@ def _from_traces(frame: nap.TsdFrame, name: str, epochs: nap.IntervalSet | None)
     )
 
 
-def _warn_of_slow_frames(period: float, name: str) -> None:
-    """Warn of frame times that look like milliseconds taken for seconds."""
+def _warn_of_frame_rate(period: float, name: str) -> None:
+    """Warn of frame times that look like milliseconds, and of what is sampled as LFP is."""
+    if 0 < period < _FASTEST_FRAME:
+        warn_user(
+            f"recording {name!r} has {1 / period:.0f} frames a second: too many for calcium "
+            "imaging, as which a TsdFrame is read; of LFP or raw voltage, embed the sorted units "
+            "(a TsGroup)"
+        )
     if period > _SLOWEST_FRAME:
         warn_user(
             f"recording {name!r} has a frame every {period:g} s: its frame times look like "

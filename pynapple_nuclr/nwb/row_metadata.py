@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Number
 from typing import Any
 
@@ -114,6 +114,12 @@ def plain_values(values: Any) -> NDArray[Any] | None:
 def plain_name(name: str) -> str:
     """Return a column's name without case and punctuation."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def columns_called(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Return which columns have a wanted name, in any spelling (brainRegion), in its order."""
+    there = {plain_name(name): name for name in reversed(list(names))}
+    return [there[one] for one in map(plain_name, wanted) if one in there]
 
 
 def _has_one_each(column: Any, n_rows: int) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,17 @@ from hdmf.common import DynamicTableRegion, VectorIndex
 from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
+from pynapple_nuclr.nwb.peak_channels import (
+    PEAK_COLUMNS,
+    Rows,
+    Texts,
+    at_largest_waveform,
+    peak_rows,
+    refers_to_all,
+)
 from pynapple_nuclr.nwb.read_notes import ReadNotes
-from pynapple_nuclr.nwb.row_metadata import plain_name, texts_of
+from pynapple_nuclr.nwb.row_metadata import columns_called, texts_of
 from pynapple_nuclr.nwb.values import read_ragged, read_values
-
-Texts = NDArray[np.object_]
-Rows = Sequence[NDArray[np.int64]]
 
 REGION_COLUMNS = (
     "location",
@@ -46,35 +52,6 @@ REGION_COLUMNS = (
 """Columns that name a brain region, in the order in which they are looked at, in any spelling."""
 
 _OF_A_ROI = ("area", "structure")  # its size, and whether it is a soma, say
-_PEAK_COLUMNS = (
-    "peak_channel_id",
-    "peak_electrode_id",
-    "max_channel_id",
-    "main_channel_id",
-    "peak_channel",
-    "peak_electrode",
-    "peak_ch",
-    "max_channel",
-    "max_electrode",
-    "maximum_channel",
-    "main_channel",
-    "best_channel",
-    "primary_channel",
-    "channel_id",
-    "electrode_id",
-    "channel",
-)
-_LOCAL_COLUMNS = (
-    "local_index",
-    "probe_channel_number",
-    "channel_id",
-    "channel_number",
-    "channel_index",
-    "channel",
-    "rel_id",
-)
-"""Columns of the electrodes that may count them within their group."""
-_MOST_ABSENT = 0.1  # share of peaks whose electrode the table lacks, and its ids count all the same
 GROUP_NAME = "Name of the electrode group of the unit"
 """Describes the column ``group_name`` of `write_units`, read back as ``electrode_group``."""
 
@@ -86,25 +63,35 @@ def unit_origin(
 
     The region is the unit's own column, else that of its electrodes (of the peak channel, else
     the most common one), else that of its electrode group; texts such as "unknown" count as none
-    at every step.
+    at every step. All electrodes of a group say nothing of where in it a unit is: then its
+    mean waveforms do, or the region is not known.
     """
     n_units = len(table.id)
     if not n_units:
         return {}
     electrodes, rows = _electrodes(nwbfile, table, columns, notes)
-    groups = _groups(nwbfile, table, electrodes, rows)
-    own = _called([name for name in table.colnames if name in columns], REGION_COLUMNS)
-    sources: list[tuple[str, Texts]] = [
-        (f"units: {name}", columns[name]) for name in own if columns[name].dtype == object
+    own = columns_called([name for name in table.colnames if name in columns], REGION_COLUMNS)
+    sources = [
+        (f"units: {name}", _named(columns[name])) for name in own if columns[name].dtype == object
     ]
     if electrodes is not None:
-        for name in _called(electrodes.colnames, REGION_COLUMNS):
-            if (values := texts_of(electrodes, name)) is not None:
-                found = [_most_common(values[row]) for row in rows]
-                sources.append((f"electrodes: {name}", np.array(found, dtype=object)))
-    regions = [_common_text([str(one.location) for one in of_unit]) for of_unit in groups]
+        regions = _regions_of(electrodes)
+        vague = _vague(electrodes, regions, rows)
+        if vague.any():
+            rows = at_largest_waveform(table, rows, vague)
+            vague = _vague(electrodes, regions, rows)
+            known = [~is_missing_label(values) for _, values in sources]
+            _warn_of_vague(vague & ~np.any(known, axis=0), notes)
+        for name, values in regions.items():
+            found = [
+                _most_common(values[row], or_none=is_vague)
+                for row, is_vague in zip(rows, vague, strict=True)
+            ]
+            sources.append((f"electrodes: {name}", np.array(found, dtype=object)))
+    groups = _groups(nwbfile, table, electrodes, rows)
+    places = [_common_text([str(one.location) for one in of_unit]) for of_unit in groups]
     if any(groups):
-        sources.append(("electrode groups: location", np.array(regions, dtype=object)))
+        sources.append(("electrode groups: location", _named(np.array(places, dtype=object))))
     origin = _region(sources, n_units, columns.get("location"), notes)
     return origin | _probes(groups, columns, notes)
 
@@ -114,8 +101,10 @@ def roi_origin(
 ) -> dict[str, NDArray[Any]]:
     """Return the ``location`` of ROIs, where known: their own column, else of the imaging plane."""
     wanted = (name for name in REGION_COLUMNS if name not in _OF_A_ROI)
-    own = _called(columns, wanted)
-    sources = [(f"ROIs: {name}", columns[name]) for name in own if columns[name].dtype == object]
+    own = columns_called(columns, wanted)
+    sources = [
+        (f"ROIs: {name}", _named(columns[name])) for name in own if columns[name].dtype == object
+    ]
     plane = getattr(table, "imaging_plane", None)
     place = str(getattr(plane, "location", "")).strip()
     if not is_missing_label([place])[0]:
@@ -175,150 +164,30 @@ def _electrodes(
     """Return the table of electrodes, and those of each unit (its peak channel if known)."""
     electrodes, rows = None, [np.empty(0, np.int64)] * len(table.id)
     peaks: Any = None
-    for name in table.colnames:
+    for name in sorted(table.colnames, key=lambda name: name == "electrodes"):  # it wins
         column = table[name]
         target = column.target if isinstance(column, VectorIndex) else column
         if not isinstance(target, DynamicTableRegion) or "group_name" not in target.table.colnames:
             continue
         if isinstance(column, VectorIndex):
-            if isinstance(target, DynamicTableRegion):
-                electrodes = target.table
-                rows = [row.astype(np.int64) for row in read_ragged(column)]
+            electrodes = target.table
+            rows = [row.astype(np.int64) for row in read_ragged(column)]
         else:
             referred = [np.array([row]) for row in read_values(column.data).astype(np.int64)]
-            if name.lower() in _PEAK_COLUMNS or "peak" in name or "max" in name:
+            if name.lower() in PEAK_COLUMNS or "peak" in name or "max" in name:
                 peaks, electrodes = referred, electrodes or target.table
-            elif electrodes is None:
+            elif electrodes is None or name == "electrodes":
                 electrodes, rows = target.table, referred
     electrodes = electrodes if electrodes is not None else nwbfile.electrodes
     if electrodes is None:
         return None, rows
     n = len(electrodes.id)
     rows = [row[(row >= 0) & (row < n)] for row in rows]
-    peaks = peaks or _peaks(table, electrodes, columns, rows, notes)
+    peaks = peaks or peak_rows(table, electrodes, columns, rows, notes)
     for i, peak in enumerate(peaks or []):
         if len(peak) and 0 <= peak[0] < n:
             rows[i] = peak
     return electrodes, rows
-
-
-def _peaks(
-    table: Any, electrodes: Any, columns: Mapping[str, NDArray[Any]], rows: Rows, notes: ReadNotes
-) -> list[NDArray[np.int64]] | None:
-    """Return the rows of the peak channel of each unit; None if it is not clear which they are.
-
-    Its number is an id in the table of electrodes, or counts within the unit's group; what does
-    not fit the groups of the units is not used.
-    """
-    name = next(iter(_called(columns, _PEAK_COLUMNS)), None)
-    if name is None or columns[name].dtype.kind not in "iuf":
-        return None
-    numbers = columns[name].astype(np.float64)
-    numbers[~(numbers >= 0)] = np.nan  # -1: none
-    names = texts_of(electrodes, "group_name")
-    groups = np.full(len(electrodes.id), "", dtype=object) if names is None else names
-    places = _places(table, groups, rows)
-    local = _local_numbers(electrodes, groups)
-    if _can_check(numbers, places, groups, local):
-        peaks = _peaks_by_id(read_values(electrodes.id.data), numbers, places, rows)
-        if peaks is None:
-            peaks = _peaks_in_group(local, numbers, places, rows)
-        if peaks is not None:
-            return peaks
-    if np.isfinite(numbers).any():
-        notes.left_out.append(
-            f"column {name!r} of the units: it is not clear which of the {len(groups)} electrodes "
-            "it means, so no region or probe is taken from it"
-        )
-    return None
-
-
-def _places(table: Any, groups: Texts, rows: Rows) -> list[NDArray[np.int64]]:
-    """Return where the peak of each unit can be: in its group, else its electrodes, else all."""
-    members = {group: np.flatnonzero(groups == group) for group in set(groups)}
-    if "electrode_group" in table.colnames:
-        nothing = np.empty(0, np.int64)
-        return [members.get(str(one.name).strip(), nothing) for one in table["electrode_group"][:]]
-    everywhere = np.arange(len(groups))
-    of_units = [set(groups[own]) for own in rows]
-    return [
-        members[next(iter(names))] if len(names) == 1 else own if names else everywhere
-        for names, own in zip(of_units, rows, strict=True)
-    ]
-
-
-def _local_numbers(electrodes: Any, groups: Texts) -> list[NDArray[np.float64]]:
-    """Return how electrodes may be counted within their group: by columns, then by order."""
-    stored = [
-        np.asarray(read_values(electrodes[name].data))
-        for name in _called(electrodes.colnames, _LOCAL_COLUMNS)
-        if np.size(electrodes[name].data) == len(groups)
-    ]
-    order = np.empty(len(groups))
-    for group in set(groups):
-        order[groups == group] = np.arange((groups == group).sum())
-    numbers = [one.ravel().astype(np.float64) for one in stored if one.dtype.kind in "iuf"]
-    return [*(one for one in numbers if np.isfinite(one).any()), order]
-
-
-def _can_check(
-    numbers: NDArray[np.float64], places: Rows, groups: Texts, local: Sequence[Any]
-) -> bool:
-    """Return whether it is clear whether peaks are ids, or count within a group."""
-    known = np.isfinite(numbers)
-    if len(set(groups)) < 2 or not known.any():
-        return True
-    if all(len(set(places[i])) < len(groups) for i in np.flatnonzero(known).tolist()):
-        return True
-    # Larger than any number within a group: then they can only be ids.
-    repeated = [one for one in local if len(np.unique(one)) < len(one)]
-    return bool(numbers[known].max() > max((np.nanmax(one) + 1 for one in repeated), default=0))
-
-
-def _peaks_by_id(
-    ids: NDArray[Any], numbers: NDArray[np.float64], places: Rows, rows: Rows
-) -> list[NDArray[np.int64]] | None:
-    """Return the electrodes of these ids; None if they are of other groups, or not there."""
-    found = _looked_up(ids, numbers, places)
-    missed = np.isfinite(numbers) & np.array([len(one) != 1 for one in found])
-    absent = missed & ~np.isin(numbers, ids)
-    if (missed & ~absent).any() or absent.sum() > _MOST_ABSENT * np.isfinite(numbers).sum():
-        return None
-    return [one if _is_of(one, own) else one[:0] for one, own in zip(found, rows, strict=True)]
-
-
-def _peaks_in_group(
-    local: Sequence[NDArray[np.float64]], numbers: NDArray[np.float64], places: Rows, rows: Rows
-) -> list[NDArray[np.int64]] | None:
-    """Return the electrodes with these numbers in their group; None if not all of them fit."""
-
-    def fits(found: Rows) -> bool:
-        return all(
-            len(one) == 1 and _is_of(one, own)
-            for one, own, number in zip(found, rows, numbers, strict=True)
-            if np.isfinite(number)
-        )
-
-    *columns, order = local
-    for counted in columns:
-        if fits(found := _looked_up(counted, numbers, places)):
-            return found
-    from_0_and_1 = [_looked_up(order + first, numbers, places) for first in (0, 1)]
-    fitting = [found for found in from_0_and_1 if fits(found)]
-    # If both fit, a unit has both neighbours: a region only where they agree.
-    return [np.concatenate(of_unit) for of_unit in zip(*fitting, strict=True)] or None
-
-
-def _looked_up(
-    counted: NDArray[Any], numbers: NDArray[np.float64], places: Rows
-) -> list[NDArray[np.int64]]:
-    """Return the electrodes of each place that have its number; none for NaN."""
-    return [place[counted[place] == number] for place, number in zip(places, numbers, strict=True)]
-
-
-def _is_of(rows: NDArray[np.int64], own: NDArray[np.int64]) -> bool:
-    """Return whether rows are among the unit's electrodes, where these are known."""
-    return not len(own) or bool(np.isin(rows, own).all())
 
 
 def _groups(nwbfile: Any, table: Any, electrodes: Any, rows: Rows) -> list[list[Any]]:
@@ -338,19 +207,56 @@ def _groups(nwbfile: Any, table: Any, electrodes: Any, rows: Rows) -> list[list[
     return [[known[name] for name in of_unit if name in known] for of_unit in found]
 
 
-def _called(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Return which columns have a wanted name, in any spelling (brainRegion), in its order."""
-    there = {plain_name(name): name for name in reversed(list(names))}
-    return [there[one] for one in map(plain_name, wanted) if one in there]
+def _regions_of(electrodes: Any) -> dict[str, Texts]:
+    """Return the columns of regions of the electrodes (electrodes,): "" where one is not known."""
+    columns = {
+        name: texts_of(electrodes, name)
+        for name in columns_called(electrodes.colnames, REGION_COLUMNS)
+    }
+    named = {name: _named(values) for name, values in columns.items() if values is not None}
+    return {
+        name: np.where(is_missing_label(values), "", values).astype(object)
+        for name, values in named.items()
+    }
 
 
-def _most_common(values: Any) -> str:
-    """Return the most common of the texts that say something; "" if two are."""
-    known = np.asarray(values, dtype=object)
-    known = known[~is_missing_label(known)] if len(known) else known
-    names, counts = np.unique(known.astype(str), return_counts=True)
+def _named(texts: Texts) -> Texts:
+    """Return regions; of JSON, as of the Mesoscale Activity Project, the region it names, or ""."""
+    named = np.empty(len(texts), dtype=object)
+    named[:] = [_region_in_json(text) if text.startswith("{") else text for text in texts]
+    return named
+
+
+def _region_in_json(text: str) -> str:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return text
+    found = columns_called(fields, (*REGION_COLUMNS, "brain_regions"))
+    return next((fields[name].strip() for name in found if isinstance(fields[name], str)), "")
+
+
+def _vague(electrodes: Any, regions: Mapping[str, Texts], rows: Rows) -> NDArray[np.bool_]:
+    """Return which units refer to all electrodes of a group that lies in several regions."""
+    several = [any(len({*values[row]} - {""}) > 1 for values in regions.values()) for row in rows]
+    return refers_to_all(electrodes, rows) & several
+
+
+def _warn_of_vague(units: NDArray[np.bool_], notes: ReadNotes) -> None:
+    if units.any():
+        said = f"{units.sum()} of {len(units)} units refer to all electrodes of their group"
+        notes.warn(
+            f"{said}, which lie in several regions, and to no peak channel: so the region is not "
+            "taken from them",
+            left_out=f"the region of electrodes: {said}",
+        )
+
+
+def _most_common(values: Texts, *, or_none: bool = False) -> str:
+    """Return the most common text; "" if two are, or if there is another, if so asked."""
+    names, counts = np.unique(values[values != ""].astype(str), return_counts=True)
     most = names[counts == counts.max(initial=0)]
-    return str(most[0]) if len(most) == 1 else ""
+    return str(most[0]) if len(most) == 1 and not (or_none and len(names) > 1) else ""
 
 
 def _common_text(values: Sequence[str]) -> str:

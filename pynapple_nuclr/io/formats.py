@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pynapple_nuclr.nwb.opening import is_remote, source_name
+from pynapple_nuclr.nwb.other_files import advice
 
 logger = logging.getLogger("pynapple_nuclr")
 
@@ -134,8 +135,22 @@ def format_of(source: str | os.PathLike[str]) -> Format:
             return one
     if not is_remote(source) and Path(source).is_dir():
         readable = ", ".join(name for name, one in formats().items() if one.reads)
-        raise ValueError(f"{source} is a folder of none of the formats that are read ({readable})")
+        raise ValueError(
+            f"{source} is a folder of none of the formats that are read ({readable})"
+            + _instead(Path(source))
+        )
     return formats()[_DEFAULT]
+
+
+def _instead(folder: Path) -> str:
+    """Return what to do with a folder of no format: a folder in it may be of one."""
+    if known := advice(folder):
+        return f"; {known}"
+    inside = sorted(path for path in folder.glob("*/") if path.is_dir())
+    for path in (*inside, *(deeper for one in inside for deeper in sorted(one.glob("*/")))):
+        if path.is_dir() and any(one.reads and one.matches(path) for one in formats().values()):
+            return f"; {path} is one of {format_of(path).name!r}: give that"
+    return ""
 
 
 def output_format(kind: str, source: str | os.PathLike[str] | None = None) -> Format:

@@ -120,7 +120,10 @@ def _spikes(path: Path) -> Any:
     """Read one number a spike."""
     values = np.load(path, allow_pickle=False).reshape(-1)
     if values.dtype.kind not in "iu" and not (values == np.floor(values)).all():
-        raise ValueError(f"{path} holds {values.dtype}; expected whole numbers")
+        raise ValueError(
+            f"{path} holds {values.dtype}; expected whole numbers: samples, and clusters. Of times "
+            "in seconds make a pynapple TsGroup, and embed that"
+        )
     return values.astype(np.int64)
 
 

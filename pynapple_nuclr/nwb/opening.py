@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pynapple_nuclr.atomic_files import is_full
+from pynapple_nuclr.nwb.other_files import advice
 from pynapple_nuclr.nwb.text_heaps import check_heaps
 from pynapple_nuclr.nwb.values import check_about
 
@@ -22,7 +23,6 @@ from pynapple_nuclr.nwb.values import check_about
 # its tables of contents in small pieces, and comes back to them.
 _BLOCK, _BLOCKS = 128 * 1024, 512
 _EXPECTED = "expected an NWB file, or another format that is read"
-_OF_PYNAPPLE = "what pynapple saved is embedded in Python: embed(nap.load_file(path))"
 
 
 @dataclass(frozen=True)
@@ -190,11 +190,12 @@ def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path} may not be read by you; change its permissions, or copy it")
     if not h5py.is_hdf5(path):
-        expected = _OF_PYNAPPLE if path.suffix == ".npz" else _EXPECTED
-        raise ValueError(f"{path} is no NWB file (HDF5); {expected}")
+        raise ValueError(f"{path} is no NWB file (HDF5); {advice(path) or _EXPECTED}")
     try:
         with errors_naming_file(path, "pynwb", "NWB"):
             check_heaps(path)
+            if instead := advice(path):
+                raise ValueError(f"{path} is no file of NWB 2; {instead}")
             io = pynwb.NWBHDF5IO(path, mode)
     except OSError as error:  # cut off, or open for writing elsewhere: h5py names no file
         raise OSError(
@@ -216,6 +217,8 @@ def _open_zarr(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
         raise ImportError(
             f"{path} is in Zarr, which hdmf-zarr reads: pip install pynapple-nuclr[zarr]"
         ) from error
+    if instead := advice(path):
+        raise ValueError(f"{path} is no NWB; {instead}")
     with NWBZarrIO(str(path), mode) as io:
         yield io
 

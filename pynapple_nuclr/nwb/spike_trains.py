@@ -47,9 +47,12 @@ def clean_trains(
     n_parts = _number_of_parts(trains, falls)
     if n_parts > 1:
         return _restarted(trains, ids, falls, n_parts, clock, notes)
+    if_trials = ""
+    if 2 * len(unsorted) > len(ids):
+        if_trials = ". If they count from the start of each trial, all trials now lie on each other"
     notes.warn(
         f"the spike times of {len(unsorted)} of {len(ids)} units are not in order, such as of "
-        f"unit {list_some(ids[unsorted])}; they were sorted"
+        f"unit {list_some(ids[unsorted])}; they were sorted{if_trials}"
     )
     return SpikeTrains([np.sort(train) for train in trains], None)
 

@@ -176,8 +176,17 @@ def test_spikes_that_changed_places_are_sorted(tmp_path, far):
     mixed = [one.copy() for one in times]
     mixed[3][[10, 10 + far]] = mixed[3][[10 + far, 10]]
     units, said = quietly(read_units, units_file(tmp_path / "x.nwb", mixed))
-    assert len(said) == 1 and "1 of 4 units are not in order" in said[0]
+    assert len(said) == 1 and "1 of 4 units are not in order" in said[0] and "trial" not in said[0]
     np.testing.assert_allclose(units[3].t, times[3], atol=1e-9)
+
+
+def test_times_within_trials_are_warned_of(tmp_path):
+    trials = [[one[one < 1] for one in trains(seed=seed)] for seed in range(20)]
+    times = [np.concatenate(of_unit) for of_unit in zip(*trials, strict=True)]
+    path = units_file(tmp_path / "x.nwb", times)
+    _, said = quietly(read_units, path)
+    assert len(said) == 1 and "4 of 4 units are not in order" in said[0]
+    assert "from the start of each trial, all trials now lie on each other" in said[0]
 
 
 def test_an_unknown_clock_is_refused(tmp_path):

@@ -38,6 +38,11 @@ def _has_spikes(table: DynamicTable) -> bool:
     return "spike_times" in table.colnames and hasattr(table["spike_times"], "target")
 
 
+def is_silent(table: DynamicTable) -> bool:
+    """Return whether no unit of a table has a spike."""
+    return not len(table["spike_times"].target.data)
+
+
 def choose_units(nwbfile: pynwb.NWBFile, path: object, name: str | None) -> DynamicTable:
     """Return the table of units of this name or place; by default /units, or the only one."""
     tables = units_tables(nwbfile)
@@ -54,6 +59,8 @@ def choose_units(nwbfile: pynwb.NWBFile, path: object, name: str | None) -> Dyna
         )
     if not tables:
         raise ValueError(no_units(path))
+    tables = [table for table in tables if not is_silent(table)] or tables
+    places = [location(table) for table in tables]
     if len(tables) > 1:
         if tables[0] is not nwbfile.units:
             raise ValueError(

@@ -105,6 +105,8 @@ def traces_and_report(
     verdict = choose_cells(columns, cells, where, len(rows))
     columns = one_value_each(columns)
     columns |= roi_origin(table, columns, len(rows), notes)
+    if others := _of_other_rois(found, series):
+        notes.left_out.append(f"{', '.join(others)}: of other ROIs; name= reads one of them")
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
     support = without_invalid_times(nwbfile, imaged_time(times, epochs, where, max_gap), notes)
@@ -134,6 +136,12 @@ def traces_and_report(
     if is_made:
         more["dF/F made of"] = " - 0.7 x ".join(filter(None, (path, neuropil)))
     return traces, report_of(source, table.name, traces, verdict, alive, more, notes.left_out)
+
+
+def _of_other_rois(found: dict[str, Any], series: Any) -> list[str]:
+    """Return the paths of the series of the same kind, but of other ROIs, as of another plane."""
+    alike = {path: one for path, one in found.items() if kind_of(one) == kind_of(series)}
+    return [path for path, one in alike.items() if one.rois.table is not series.rois.table]
 
 
 def report_of(

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.nwb.neuron_tables import UNITS_TABLE, choose_units, location, units_tables
+from pynapple_nuclr.nwb.neuron_tables import (
+    UNITS_TABLE,
+    choose_units,
+    is_silent,
+    location,
+    units_tables,
+)
 from pynapple_nuclr.nwb.observed_time import (
     check_epochs,
     intersect,
@@ -49,10 +55,11 @@ def read_recording(
     check_epochs(epochs)
     check_clock(clock)
     with open_nwb(source) as file:
-        tables = units_tables(file.nwbfile)
-        if table is not None or any(len(one["spike_times"].target.data) for one in tables):
+        tables, has_traces = units_tables(file.nwbfile), bool(roi_responses(file.nwbfile))
+        has_units = not all(map(is_silent, tables)) and not (has_traces and signal is not None)
+        if table is not None or has_units:
             return read_units(file, epochs=epochs, table=table, clock=clock, verbose=verbose)
-        if roi_responses(file.nwbfile):
+        if has_traces:
             return read_nwb_traces(file, epochs=epochs, cells=cells, signal=signal, verbose=verbose)
     raise ValueError(
         f"{source} has neither units with spikes nor traces of ROIs (RoiResponseSeries); expected "
@@ -119,6 +126,8 @@ def units_and_report(
         bypass_check=True,  # they are within it: else pynapple warns of units with one spike
     )
     columns = _columns(nwbfile, table, notes)
+    if series := roi_responses(nwbfile):
+        notes.left_out.append(f"{len(series)} series of calcium traces: read_traces reads them")
     _warn_of_noise(columns, notes)
     order = np.argsort(ids)  # a TsGroup sorts its units by id
     describe_units(units, {key: values[order] for key, values in columns.items()})

@@ -263,13 +263,15 @@ def test_the_structure_of_pynapples_released_cnmfe_files(tmp_path, calcium_encod
     assert np.isfinite(embedded["nuclr_0"]).all()
 
 
-def test_units_win_over_traces_unless_they_have_no_spikes(tmp_path):
+def test_units_win_over_traces_unless_they_have_no_spikes(tmp_path, capsys):
     nwbfile = session()
     add_traces(nwbfile, roi_table(nwbfile, 3), calcium(100, 3))
     for times in trains(2):
         nwbfile.add_unit(spike_times=times)
     path = write(nwbfile, tmp_path / "both.nwb")
-    assert isinstance(read_recording(path), nap.TsGroup)
+    assert isinstance(read_recording(path, verbose=True), nap.TsGroup)
+    assert "left out: 1 series of calcium traces: read_traces reads" in capsys.readouterr().out
+    assert isinstance(read_recording(path, signal="dff"), nap.TsdFrame)
     with h5py.File(path, "r+") as file:
         del file["units/spike_times"], file["units/spike_times_index"]
         file["units"].attrs["colnames"] = np.array([], dtype=h5py.string_dtype())

@@ -134,6 +134,14 @@ def test_which_of_several_series(of_all_kinds, caplog):
         read_traces(of_all_kinds, name="spikes")
 
 
+def test_series_of_other_planes_are_named_as_left_out(of_all_kinds, capsys):
+    for name, other in {"plane1": "ophys/DfOverF/plane2", "plane2": "ophys/DfOverF/plane1"}.items():
+        read_traces(of_all_kinds, name=name, verbose=True)
+        assert f"left out: {other}: of other ROIs; name=" in capsys.readouterr().out
+    read_traces(of_all_kinds, name="Deconvolved", verbose=True)
+    assert "left out: nothing" in capsys.readouterr().out
+
+
 def test_neuropil_alone_is_read_only_by_name(tmp_path):
     path = calcium_file(tmp_path / "x.nwb", calcium(50, 3), container="Neuropil")
     with pytest.raises(ValueError, match=r"has only ophys/Neuropil/.*give its name="):

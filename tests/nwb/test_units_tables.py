@@ -76,6 +76,16 @@ def test_units_are_preferred_to_other_tables_and_it_is_said(tmp_path):
     assert len(read_units(path, table="sorted")) == 3
 
 
+def test_tables_of_units_without_spikes_are_passed_over(tmp_path):
+    silent = [np.array([])] * 2
+    path = units_file(tmp_path / "x.nwb", silent, change=lambda one: sorted_elsewhere(one, "x"))
+    units, said = quietly(read_units, path)
+    assert len(units) == 3 and not said
+    write_nwb(embedded(units), path, tmp_path / "y.nwb")
+    with h5py.File(tmp_path / "y.nwb") as file:
+        assert "nuclr_embedding" in file["processing/x/sorted"]
+
+
 # --- addresses -----------------------------------------------------------------------------------
 
 

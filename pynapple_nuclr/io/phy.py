@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pynapple as nap
 
+from pynapple_nuclr.columns.metadata import stored_columns
 from pynapple_nuclr.io.spikeinterface import from_spikeinterface
 from pynapple_nuclr.nwb.read_report import ReadReport
+from pynapple_nuclr.nwb.row_metadata import warn_of_noise
 
 _log = logging.getLogger("pynapple_nuclr")
 _GIVE_RATE = "give it: read_units(…, sampling_frequency=30000)"
@@ -83,6 +85,8 @@ def read_phy(
     for name, values in table.items():
         sorting.set_property(str(name), _for_spikeinterface(values))
     units = from_spikeinterface(sorting)
+    if cells == "accepted":  # by a label other than phy's group
+        warn_of_noise(stored_columns(units), folder)
     if verbose:
         print(
             ReadReport(

@@ -98,6 +98,17 @@ def subject_of(nwbfile: Any) -> str:
     return "" if is_missing_label([subject])[0] else str(subject)
 
 
+def warn_of_noise(columns: Mapping[str, NDArray[Any]], source: Any) -> None:
+    """Warn of units that a file calls noise: pynapple reads them, and so does this."""
+    for name, values in columns.items():
+        called = [text for text in values if isinstance(text, str) and text.lower() == "noise"]
+        if called:
+            warn_user(
+                f"{source}: {len(called)} of {len(values)} units have {name} {called[0]!r} and are "
+                f"read; leave them out: units[units[{name!r}] != {called[0]!r}]"
+            )
+
+
 def plain_values(values: Any) -> NDArray[Any] | None:
     """Return values as an array; None if they are no numbers, truth values or texts.
 

@@ -32,6 +32,7 @@ from pynapple_nuclr.nwb.row_metadata import (
     describe_units,
     scalar_columns,
     subject_of,
+    warn_of_noise,
 )
 from pynapple_nuclr.nwb.spike_trains import Clock, check_clock, clean_trains
 from pynapple_nuclr.nwb.trace_kinds import roi_responses
@@ -128,7 +129,7 @@ def units_and_report(
     columns = _columns(nwbfile, table, notes)
     if series := roi_responses(nwbfile):
         notes.left_out.append(f"{len(series)} series of calcium traces: read_traces reads them")
-    _warn_of_noise(columns, notes)
+    warn_of_noise(columns, notes.source)
     order = np.argsort(ids)  # a TsGroup sorts its units by id
     describe_units(units, {key: values[order] for key, values in columns.items()})
     report = ReadReport(
@@ -215,15 +216,3 @@ def _columns(nwbfile: Any, table: Any, notes: ReadNotes) -> dict[str, Any]:
     if len(units_tables(nwbfile)) > 1:
         columns[UNITS_TABLE] = np.full(n_units, location(table), dtype=object)
     return columns
-
-
-def _warn_of_noise(columns: dict[str, Any], notes: ReadNotes) -> None:
-    """Warn of units that the file calls noise: pynapple reads them, and so does this."""
-    texts = {name: values for name, values in columns.items() if values.dtype == object}
-    for name, values in texts.items():
-        called = [text for text in values if text.lower() == "noise"]
-        if called:
-            notes.warn(
-                f"{len(called)} of {len(values)} units have {name} {called[0]!r} and are read; "
-                f"leave them out: units[units[{name!r}] != {called[0]!r}]"
-            )

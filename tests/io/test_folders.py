@@ -73,6 +73,14 @@ def test_groups_and_labels_are_kept(case, tmp_path):
     assert set(read_recording(folder, cells="all").index) == {4, 7, 9}
 
 
+def test_noise_by_another_label_is_warned_of(tmp_path):
+    labels = {"cluster_id": [4, 7, 9], "bc_unitType": ["GOOD", "NOISE", "NON-SOMA"]}
+    folder = kilosort(tmp_path / "ks", {"cluster_bc_unitType.tsv": labels})
+    with pytest.warns(UserWarning, match=r"1 of 3 units have bc_unitType 'NOISE' and are"):
+        assert len(read_units(folder)) == 3
+    assert len(read_units(folder, cells="all")) == 3
+
+
 def test_tables_are_read_by_what_is_in_them(tmp_path, caplog):
     groups = {"cluster_id": [4, 7, 9], "group": ["good", "mua", "Noise"]}
     folder = kilosort(tmp_path / "phy 1", {"cluster_groups.csv": groups})  # with tabs, as phy 1

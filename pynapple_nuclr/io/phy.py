@@ -14,7 +14,8 @@ import pynapple as nap
 from pynapple_nuclr.columns.metadata import stored_columns
 from pynapple_nuclr.io.spikeinterface import from_spikeinterface
 from pynapple_nuclr.nwb.read_report import ReadReport
-from pynapple_nuclr.nwb.row_metadata import warn_of_noise
+from pynapple_nuclr.nwb.row_metadata import columns_called, warn_of_noise
+from pynapple_nuclr.nwb.unit_origin import REGION_COLUMNS
 
 _log = logging.getLogger("pynapple_nuclr")
 _GIVE_RATE = "give it: read_units(…, sampling_frequency=30000)"
@@ -95,7 +96,7 @@ def read_phy(
                 n_read=len(ids),
                 time_support=units.time_support,
                 time_from="the first spike to the last",
-                region="location" if "location" in table else None,
+                region=next(iter(columns_called(map(str, table), REGION_COLUMNS)), None),
                 probe=next((name for name in ("sh", "shank", "probe") if name in table), None),
                 left_out=tuple(
                     f"{count} clusters: {why}"

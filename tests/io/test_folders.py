@@ -339,6 +339,10 @@ def test_what_was_read_of_a_folder_is_printed(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "read 2 of table 'clusters'" in said and "groups: 1 good, 1 noise, 1 without" in said
     assert "left out: 1 clusters: group 'noise'; 1 clusters: no spikes" in said
+    assert "region: none" in said
+    tables = {"cluster_info.tsv": {"cluster_id": [4, 7], "Brain_Region": ["CA1", "CA3"]}}
+    read_units(kilosort(tmp_path / "regions", tables), verbose=True)
+    assert "region: Brain_Region" in capsys.readouterr().out
     read_recording(suite2p(tmp_path / "plane0"), verbose=True)
     said = capsys.readouterr().out
     assert "acceptance: iscell" in said and "1 ROIs rejected by 'iscell'" in said

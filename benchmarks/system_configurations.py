@@ -10,6 +10,7 @@ are kept in `benchmarks/runs/systems`.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,15 @@ CONFIGURATIONS: dict[str, dict[str, dict[str, Any]]] = {
 """World → name of the configuration → what it changes in the world's own system."""
 
 
-def table(name: str, found: dict[tuple[str, float], list[dict[str, Any]]], budgets: Any) -> str:
+def table(
+    name: str,
+    found: dict[tuple[str, float], list[dict[str, Any]]],
+    seeds: Sequence[int],
+    budgets: Any,
+) -> str:
     """Return the table of a world: a row for each configuration."""
     world = WORLDS[name]
+    marks = world.marks(seeds)
     rows = []
     for row in CONFIGURATIONS[name]:
         cells = {"configuration": row}
@@ -54,7 +61,7 @@ def table(name: str, found: dict[tuple[str, float], list[dict[str, Any]]], budge
             cells[f"macro F1, {minutes:g} min"] = stated(kept)
             cells[f"steps, {minutes:g} min"] = steps_of(row, kept)
             cells[f"loss, {minutes:g} min"] = courses(row, kept)
-        cells["published code"] = compared(world.published, *(found[row, one] for one in budgets))
+        cells["published code"] = compared(marks, *(found[row, one] for one in budgets))
         rows.append(cells)
     return f"## {world.system}\n\n{world.title}.\n\n{markdown(rows)}"
 
@@ -80,7 +87,7 @@ def main() -> None:
             one = measure(name, world, world.system, seed, minutes, configuration=row, **changes)
             found.setdefault((row, minutes), []).append(one)
             print(name, row, seed, minutes, f"{one['macro_f1']:.3f}", flush=True)
-        tables.append(table(name, found, arguments.minutes))
+        tables.append(table(name, found, arguments.seeds, arguments.minutes))
     if arguments.write:
         page = (HERE / "system_configurations_page.md").read_text(encoding="utf-8")
         text = page.format(

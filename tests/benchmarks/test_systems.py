@@ -1,0 +1,28 @@
+"""The table of all systems: how a score is compared with that of the published code."""
+
+import pytest
+from system_worlds import WORLDS
+from systems import compared
+
+SCORES = [{"macro_f1": score} for score in (0.70, 0.80, 0.90)]
+
+
+@pytest.mark.parametrize(
+    ("marks", "verdict"),
+    [
+        ([0.69, 0.79, 0.89], "0.790: at or above"),
+        ([0.71, 0.81, 0.91], "0.810: **below**"),  # on every draw
+        ([0.81, 0.81, 0.81], "0.810: below by less than two standard errors"),  # on another draw
+    ],
+)
+def test_scores_are_compared_with_the_published_code_draw_by_draw(marks, verdict):
+    assert compared(marks, SCORES) == verdict
+    assert compared(marks, SCORES[:2], SCORES) == verdict  # not every seed was measured
+
+
+def test_a_world_has_a_mark_for_each_seed():
+    assert WORLDS["renewal"].marks([3, 4]) == [0.845, 0.845]
+    waveforms = WORLDS["waveforms"]
+    own = [waveforms.published_on[str(seed)] for seed in range(10)]
+    assert waveforms.marks(range(10)) == own
+    assert len(set(waveforms.marks([0, 1000]))) == 1  # on that draw it was not run

@@ -83,7 +83,8 @@ class Nemo(EmbeddingSystem):
       no pair spans two of them. Instantaneous rates leave out the spike itself, and what their
       window (250 ms, or the longest lag if shorter) loses at the edge of a block. So trials of
       0.4 s give images without bias.
-    - An image adds the two sides of an autocorrelogram; the published one shows one of them.
+    - An image adds the two sides of an autocorrelogram; the published one shows one of them,
+      smoothed along the lags.
     - The encoders are our own, with more layers, and what is embedded is a linear layer after the
       published one.
     - Strengths of the augmentations (images: smoothing and shifting along the lags, scaling,

@@ -74,7 +74,7 @@ def report_earlier(source: str, output: Path, encoder: Encoder | Path | None) ->
     if not is_remote(source) and local.is_file() and local.stat().st_mtime > output.stat().st_mtime:
         warn_user(f"{output} is older than {source}, which has changed; overwrite=True renews it")
     if not _is_nwb(written_format(output)):
-        return {"skipped": True}
+        return {"skipped": True, "output": str(output)}
     with open_once(str(output)) as file:
         report = summarize(read_embedding(file), output) | {"skipped": True}
         identifier = cast("OpenNWB", file).nwbfile.identifier

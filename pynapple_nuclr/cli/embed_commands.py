@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pynapple_nuclr.batch.files import embed_file
+from pynapple_nuclr.batch.files import embed_file, report_earlier
 from pynapple_nuclr.batch.plan import plan_outputs
 from pynapple_nuclr.batch.reports import Report
 from pynapple_nuclr.cli.commands import app, print_json
@@ -51,7 +51,8 @@ def embed_command(
 ) -> None:
     """Embed the neurons of NWB files (units, or else calcium traces); write the results.
 
-    A bad file does not stop the others: it is named at the end, and the exit code is 1.
+    Of several files, those whose result exists are skipped. A bad file does not stop the others: it
+    is named at the end, and the exit code is 1.
 
     [bold]Examples[/bold]:
 
@@ -72,6 +73,8 @@ def embed_command(
     several = len(sources) > 1
 
     def work(source: str) -> Report:
+        if several and not overwrite and outputs[source].exists():
+            return report_earlier(source, outputs[source], model)
         return embed_file(
             source,
             outputs[source],
@@ -84,6 +87,8 @@ def embed_command(
         )
 
     def lines(report: Report) -> list[str]:
+        if report["skipped"]:
+            return [f"{report['file']}: skipped, {report['output']} exists (--overwrite renews it)"]
         silent = f", {report['silent']} silent" if report["silent"] else ""
         embedded = f"{report['units'] - report['silent']} units embedded"
         written = f"written to {report['output']}"

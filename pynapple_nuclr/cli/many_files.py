@@ -54,7 +54,7 @@ def run_batch(
         stopped = sources[len(reports)]
     good = [one for one in reports if one["error"] is None]
     if as_json:
-        print_json([{k: v for k, v in one.items() if k != "skipped"} for one in reports])
+        print_json(reports)
     else:
         for report in good:
             for line in lines(report):

@@ -2,12 +2,14 @@
 
 import functools
 import re
+import shlex
 import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.cli import app
@@ -83,6 +85,18 @@ def test_the_quickstart_runs(tmp_path, monkeypatch):
     assert "predicted_cell_type" in names["unknown"].metadata.columns
     assert nap_nuclr.embeddings(names["units"]).shape == (40, names["encoder"].config.dim)
     assert names["encoder"].card["fine_tuned_from"] == nap_nuclr.load_encoder().identity
+    run_the_commands_of(START)
+    assert (tmp_path / "session_report.html").is_file()
+
+
+def run_the_commands_of(page):
+    """Run the commands that a page shows, in their order, on what its code has written."""
+    text = page.read_text(encoding="utf-8")
+    lines = re.findall(r"^nap-nuclr .+$", text, flags=re.MULTILINE)
+    assert lines
+    for line in lines:
+        result = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+        assert result.exit_code == 0, f"{line}: {result.output}"
 
 
 def test_the_page_of_files_runs(tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def run_demo(
     seed : int
         Seed of the simulation, the training and the split into halves.
     encoder : Encoder, str or Path, optional
-        Encoder to start from. Default: the one that comes with the package.
+        Encoder to start from. Default: the bundled "rats".
     n_units, duration : int, float
         Size of the simulated recording, in units and seconds.
     minutes : float

@@ -23,7 +23,10 @@ Files = Annotated[
     ),
 ]
 Encoder = Annotated[
-    str | None, typer.Option(help="Folder or hub name (default: the bundled encoder).")
+    str | None,
+    typer.Option(
+        help="Folder, hub name, rats, spikes or calcium (default: the one that fits the recording)."
+    ),
 ]
 GapsOption = Annotated[
     Gaps | None,

@@ -48,8 +48,8 @@ def embed(
     units : TsGroup or TsdFrame
         Spike trains, or calcium traces. Not changed.
     encoder : Encoder, str or Path, optional
-        The encoder, its folder or its hub name. Default: the one that comes with the package for
-        spikes, or for calcium.
+        The encoder, its folder or its hub name. Default: of those that come with the package
+        "calcium" for traces, "spikes" where most time is in epochs below 10 s, else "rats".
     epochs : IntervalSet, optional
         Use only these epochs. Default: the time support.
     gaps : {"split", "join"}, optional

@@ -65,8 +65,7 @@ def encode(
     units : TsGroup or TsdFrame
         Spike trains, or calcium traces.
     encoder : Encoder, str or Path, optional
-        The encoder, its folder or its hub name. Default: the one that comes with the package for
-        spikes, or for calcium.
+        The encoder, its folder or its hub name. Default: as of `embed`.
     epochs : IntervalSet, optional
         Use only these epochs. Default: the time support.
     gaps : {"split", "join"}, optional

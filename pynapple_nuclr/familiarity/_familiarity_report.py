@@ -150,7 +150,7 @@ def familiarity_report(
     units : TsGroup or TsdFrame
         Spike trains, or calcium traces.
     encoder : Encoder, str or Path, optional
-        The encoder, its folder or its hub name. Default: the one that comes with the package.
+        The encoder, its folder or its hub name. Default: as of `embed`.
     epochs : IntervalSet, optional
         Use only these epochs. Default: the time support.
     gaps : {"split", "join"}, optional

@@ -166,7 +166,7 @@ def _system(
 
 
 def _rows(scores: xr.Dataset) -> pd.DataFrame:
-    """Return one row per system, protocol, normalisation and seed, a column per score."""
+    """Return one row per system, protocol, standardisation and seed, a column per score."""
     keys = ("system", "protocol", "standardize", "seed")
     single = [name for name, one in scores.items() if one.dims == keys]
     table = scores[single].to_dataframe().reset_index()

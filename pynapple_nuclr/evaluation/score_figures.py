@@ -38,8 +38,8 @@ def plot_scores(scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None 
     Returns
     -------
     matplotlib Axes
-        A row for each system: a large mark for the mean, filled without normalisation, hollow
-        with it; small ones for what it is the mean of.
+        A row for each system: a large mark for the mean, hollow where vectors are standardised;
+        small ones for what it is the mean of.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def plot_scores(scores: xr.Dataset, score: str = "macro_f1", *, ax: Axes | None 
         spots = np.repeat(y[:, None], points.shape[1], axis=1)
         ax.scatter(points, spots, s=9, color=colour, alpha=0.5, linewidths=0)
         fill = colour if how == "none" else "white"
-        label = protocol.replace("_", " ") + ("" if how == "none" else ", normalised")
+        label = protocol.replace("_", " ") + ("" if how == "none" else ", standardised")
         mean, _ = mean_and_spread(values, ["system"])
         ax.scatter(mean, y, s=42, facecolors=fill, edgecolors=colour, label=label, zorder=3)
     ax.set_yticks(np.arange(len(systems)), systems)
@@ -104,7 +104,7 @@ def plot_label_efficiency(
     Returns
     -------
     matplotlib Axes
-        A line for each system, with its s.d. over seeds and draws; dashed with normalisation.
+        A line for each system, with its s.d. over seeds and draws; dashed if standardised.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def plot_data_scaling(
     Returns
     -------
     matplotlib Axes
-        A line for each system, with its s.d. over seeds and orders; dashed with normalisation.
+        A line for each system, with its s.d. over seeds and orders; dashed if standardised.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def plot_confusion(
     Raises
     ------
     ValueError
-        If there is no such system, protocol or normalisation.
+        If there is no such system, protocol or standardisation.
     """
     if "confusion" not in scores:
         raise ValueError("there are no counts of predictions here; expected a result of evaluate")
@@ -215,7 +215,7 @@ def _plot_curve(scores: xr.Dataset, along: str, score: str, ax: Axes | None) -> 
             if mean.isnull().all():
                 continue
             style = ":" if name == SHUFFLED else "-" if how == "none" else "--"
-            label = name + ("" if how == "none" else ", normalised")
+            label = name + ("" if how == "none" else ", standardised")
             x = scores[along].values
             ax.plot(x, mean, style, color=colour, marker=mark, markersize=4, label=label)
             low, high = (mean - spread).fillna(mean), (mean + spread).fillna(mean)

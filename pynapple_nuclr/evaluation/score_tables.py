@@ -55,7 +55,7 @@ def scores_table(
     Returns
     -------
     DataFrame or str
-        A row is a system (in a protocol, with a normalisation, where there are several); of
+        A row is a system (in a protocol, with a standardisation, where there are several); of
         curves a column is a fraction or a number of animals. Texts "mean ± s.d.": over seeds
         (and draws, orders); "by fold or animal" over folds, in zero-shot protocols the left-out
         animals, of the means over seeds; of shuffled labels over the shuffles. No s.d. of a single

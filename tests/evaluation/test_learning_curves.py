@@ -234,8 +234,9 @@ def test_another_dataset_has_no_scores():
 def test_every_result_has_its_figure(table, efficiency, scaling):
     ax = table.nuclr.plot()
     assert [tick.get_text() for tick in ax.get_yticklabels()] == table["system"].values.tolist()
-    n_marks = sum(bool(c.get_label()) and c.get_label()[0] != "_" for c in ax.collections)
-    assert n_marks == 2 * 2
+    marks = {c.get_label() for c in ax.collections if not c.get_label().startswith("_")}
+    protocols = ("transductive", "inductive zero shot")
+    assert marks == {one + how for one in protocols for how in ("", ", standardised")}
     ax = plot_scores(efficiency)
     assert ax.get_xscale() == "log"
     line = next(one for one in ax.lines if one.get_label() == "counting")

@@ -60,9 +60,11 @@ def embeddings(units: Units, prefix: str = "nuclr", *, name: str = "recording") 
     """
     stored = stored_columns(units)
     if not is_embedded(units, prefix):
+        left_out = f"{prefix}_encoder" in stored
+        why = " (columns='summary' left them out)" if left_out else f" and {prefix}_encoder"
         raise ValueError(
-            f"recording {name!r} has no columns {prefix}_0, … and {prefix}_encoder; embed it "
-            f"first: units = {how_to_embed(prefix)}"
+            f"recording {name!r} has no columns {prefix}_0, …{why}; embed it first: "
+            f"units = {how_to_embed(prefix)}"
         )
     signed = np.asarray(stored[f"{prefix}_encoder"])
     signed = signed[~is_missing(signed)]  # units that were left out are signed by nobody

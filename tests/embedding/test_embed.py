@@ -113,6 +113,8 @@ def test_summary_writes_no_vectors(tiny_units, encoder):
     embedded = nap_nuclr.embed(tiny_units, encoder, columns="summary", progress=False)
     assert "nuclr_stability" in embedded.metadata.columns
     assert "nuclr_0" not in embedded.metadata.columns
+    with pytest.raises(ValueError, match="'summary' left them out"):
+        nap_nuclr.embeddings(embedded)
 
 
 def test_trials_are_joined_in_one_line(steinmetz_session):

@@ -110,6 +110,18 @@ def test_a_column_shows_a_millisecond_or_more_so_that_short_lags_show_the_dead_t
     assert (rate[short] < 5.0).all() and (rate[-20:] > 20.0).all()
 
 
+def test_an_image_is_smoothed_along_the_lags_by_a_gaussian_of_one_column():
+    layout = Layout(1.0, rates=1, lags=101)
+    starts = np.arange(40) * 4.0
+    times = np.sort(np.concatenate([starts + 1.0, starts + 1.2]))  # no other lag below 1 s
+    row = images(lag_counts(trains([times], [(0.0, 160.0)]), layout))[0, 0]
+    middle = int(np.argmax(row))
+    assert layout.edges[middle] <= 0.2 < layout.edges[middle + 1]
+    expected = np.exp(-(np.arange(-3, 4) ** 2) / 2)
+    np.testing.assert_allclose(row[middle - 3 : middle + 4] / row[middle], expected, rtol=1e-3)
+    assert row[middle + 5 :].max() == 0
+
+
 def test_the_halves_of_a_recording_are_disjoint_and_make_up_the_whole():
     counts = lag_counts(poisson(10.0, [(0.0, 160.0)]), LAYOUT)
     half = np.arange(8) % 2 == 0

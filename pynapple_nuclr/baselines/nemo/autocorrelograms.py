@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pynapple as nap
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from pynapple_nuclr.baselines._memoize_per_object import memoize_per_object
 from pynapple_nuclr.recording import Recording, as_recording
@@ -22,6 +23,7 @@ _BLOCK = 20.0  # longest lags, in a block at most
 _SMOOTHING = 0.25  # s, of the boxcar that gives the instantaneous firing rate
 _EDGE = 1e-9  # s, tolerance for times at an edge
 _FINEST = 0.001  # s of lags that a column shows, at least
+_BLUR = 1.0  # columns, s.d. of the Gaussian that smooths an image along the lags
 _SPIKES = 2**16  # spikes that are handled at a time, for memory's sake
 
 
@@ -120,7 +122,7 @@ def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts
     """Return the image of every unit (units, rates, lags): its firing rate in Hz at each lag.
 
     `chosen` (units, parts) are the parts of the recording to use for each unit; default: all. Where
-    no pair could have been, the image shows the mean rate.
+    no pair could have been, the image shows the mean rate; then it is smoothed along the lags.
     """
     used = np.ones(counts.spikes.shape, np.float32) if chosen is None else chosen.astype(np.float32)
     mean = (counts.spikes * used).sum(axis=1) / (counts.seconds * used).sum(axis=1)
@@ -129,7 +131,8 @@ def images(counts: LagCounts, chosen: NDArray[np.bool_] | None = None) -> Counts
         for values in (counts.pairs, counts.observed)
     )
     rates = np.broadcast_to(mean[:, None, None], pairs.shape).astype(np.float32)
-    return np.divide(pairs, observed, out=rates, where=observed > 0)
+    np.divide(pairs, observed, out=rates, where=observed > 0)
+    return np.asarray(gaussian_filter1d(rates, _BLUR, axis=-1), dtype=np.float32)
 
 
 def pool(counts: Sequence[LagCounts], units: Sequence[Indices]) -> LagCounts:

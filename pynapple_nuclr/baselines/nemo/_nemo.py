@@ -72,9 +72,11 @@ class Nemo(EmbeddingSystem):
     Notes
     -----
     As published: images of the rate at 101 lags of 1 ms or more in log steps to 1 s, for deciles of
-    the rate at the time; batch norm and dropout in the image encoder, temperature, Adam with a
-    warm restart every 20 passes over the units, batches of 1,024 or all units, the kinds of
-    augmentation. Departures from the paper, for which the row is called ``nemo-style``:
+    the rate at the time, smoothed along the lags; batch norm and dropout in the image encoder,
+    temperature, Adam with a warm restart every 20 passes over the units, batches of 1,024 or all
+    units, the augmentations (images: smoothing and shifting along the lags, scaling, noise, pixels
+    set to zero; waveforms: noise). Departures from the paper, for which the row is called
+    ``nemo-style``:
 
     - Without waveforms there is no second modality, and training is that of SimCLR on halves of
       the time.
@@ -83,12 +85,10 @@ class Nemo(EmbeddingSystem):
       no pair spans two of them. Instantaneous rates leave out the spike itself, and what their
       window (250 ms, or the longest lag if shorter) loses at the edge of a block. So trials of
       0.4 s give images without bias.
-    - An image adds the two sides of an autocorrelogram; the published one shows one of them,
-      smoothed along the lags.
+    - An image adds the two sides of an autocorrelogram; the published one shows one of them. Its
+      first column shows lags below 1 ms; the published one is 0.
     - The encoders are our own, with more layers, and what is embedded is a linear layer after the
       published one.
-    - Strengths of the augmentations (images: smoothing and shifting along the lags, scaling,
-      noise, pixels set to zero; waveforms: noise) are our own.
     - The weights kept are those of the lowest loss among a fifth of the units, held out.
 
     References
@@ -186,8 +186,8 @@ class Nemo(EmbeddingSystem):
 
     def _embed(self, name: str, group: nap.TsGroup) -> NDArray[np.float64]:
         counts = lag_counts(group, self.layout_, name=name)
-        normalised = (images(counts) - self.mean_) / self.scale_
-        parts = [run_in_pieces(self.networks_.image, normalised)]
+        standardised = (images(counts) - self.mean_) / self.scale_
+        parts = [run_in_pieces(self.networks_.image, standardised)]
         if self.samples_ is not None:
             parts.append(self._describe_waveforms(name, group, counts.active))
         vectors = np.concatenate(parts, axis=1).astype(np.float64)

@@ -55,16 +55,26 @@ class Material:
     waveforms: Array | None  # (units, samples); None if no unit of any recording has one
     mean: Array  # (rates, lags): mean image
     scale: float  # s.d. of all pixels around it
-    normalised: Tensor  # (units, rates, lags): images of the whole recordings
+    whole: Array  # (units, rates, lags): images of the whole recordings
 
-    def views(self, units: Indices, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def views(
+        self, units: Indices, rng: np.random.Generator, *, augment: bool
+    ) -> tuple[Tensor, Tensor]:
         """Return two views of units: image and waveform, or images of two random halves."""
         if self.waveforms is not None:
-            return self.normalised[units], torch.from_numpy(self.waveforms[units])
+            waveforms = torch.from_numpy(self.waveforms[units])
+            partner = augment_waveforms(waveforms) if augment else waveforms
+            return self._image(self.whole[units], augment), partner
         counts = pool([self.counts], [units])
         half = np.argsort(rng.random(counts.spikes.shape), axis=1) < PARTS // 2
-        seen = [(images(counts, one) - self.mean) / self.scale for one in (half, ~half)]
-        return torch.from_numpy(seen[0]), torch.from_numpy(seen[1])
+        one, two = (self._image(images(counts, parts), augment) for parts in (half, ~half))
+        return one, two
+
+    def _image(self, rates: Array, augment: bool) -> Tensor:
+        """Standardise images (units, rates, lags); augmentations are made for rates, so before."""
+        shown = torch.from_numpy(rates)
+        shown = augment_images(shown) if augment else shown
+        return (shown - torch.from_numpy(self.mean)) / self.scale
 
 
 def collect_material(
@@ -94,13 +104,12 @@ def collect_material(
         )
     whole = images(pooled)
     mean = whole.mean(axis=0)
-    scale = max(float((whole - mean).std()), 1e-6)
     return Material(
         counts=pooled,
         waveforms=_join(waveforms, dict(zip(names, chosen, strict=True))),
         mean=mean,
-        scale=scale,
-        normalised=torch.from_numpy((whole - mean) / scale),
+        scale=max(float((whole - mean).std()), 1e-6),
+        whole=whole,
     )
 
 
@@ -134,12 +143,11 @@ def train(
     n_held_out = min(len(units) // _HELD_OUT, _MOST_HELD_OUT)
     n_held_out *= n_held_out >= _FEWEST_HELD_OUT
     held_out, units = units[:n_held_out], units[n_held_out:]
-    to_check = material.views(held_out, rng)
+    to_check = material.views(held_out, rng, augment=False)
 
     def next_loss() -> Tensor:
-        image, partner = material.views(rng.permutation(units)[: settings.batch_size], rng)
-        partner = (augment_images if networks.alike else augment_waveforms)(partner)
-        one, two = networks(augment_images(image), partner)
+        chosen = rng.permutation(units)[: settings.batch_size]
+        one, two = networks(*material.views(chosen, rng, augment=True))
         return matching_loss(similarities(one, two, settings.temperature))
 
     def check(_: nn.Module) -> dict[str, float]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_NOISE = 0.1  # s.d. of the noise on images (of unit variance) and on waveforms (of peak 1)
+_IMAGES = 0.5  # probability of each augmentation of an image
+_BLUR = 2.0  # lags, s.d. of the smoothing
+_SHIFT = 3  # lags, largest shift of a row
 _SCALING = 0.1  # largest relative change of an image's amplitude
 _PEPPER = 0.05  # fraction of an image's pixels that are set to zero
+_NOISE = 0.1  # s.d. of noise, over the maximum of the image or of the waveform
 _DROPOUT = 0.2  # in the encoder of images
 _AT_ONCE = 1024  # units that are encoded at a time
 
@@ -72,11 +76,6 @@ class ViewEncoders(nn.Module):
         self.partner = waveform_encoder(samples, dim) if samples else self.image
         self.project_partner = nn.Linear(dim, projection) if samples else self.project_image
 
-    @property
-    def alike(self) -> bool:
-        """Whether both views are images."""
-        return self.partner is self.image
-
     def forward(self, images: Tensor, partners: Tensor) -> tuple[Tensor, Tensor]:
         """Return the projections (units, projection) of images and of their partners."""
         one = self.project_image(self.image(images))
@@ -102,21 +101,25 @@ def matching_accuracy(logits: Tensor) -> float:
 
 
 def augment_images(images: Tensor) -> Tensor:
-    """Augment images (units, rates, lags) of unit variance at random.
+    """Augment images (units, rates, lags) of firing rates at random, as published.
 
-    They are smoothed along the lags, shifted by up to one lag, scaled, given noise, and pixels
-    are set to zero.
+    They are smoothed along the lags, every row is shifted (what leaves it at one end enters at the
+    other), they are scaled, given noise and cut at 0, and pixels are set to zero; each of these is
+    done or not for each unit.
     """
-    n, _, lags = images.shape
-    strength = torch.rand(n, 1, 1)
-    padded = F.pad(images, (1, 1), mode="replicate")
-    neighbours = (padded[..., :-2] + padded[..., 2:]) / 2
-    images = images + strength * (neighbours - images) / 2
-    shifted = (torch.arange(lags) + torch.randint(-1, 2, (n, 1))).clamp(0, lags - 1)
-    images = images.gather(2, shifted[:, None].expand_as(images))
-    images = images * (1 + _SCALING * (2 * torch.rand(n, 1, 1) - 1))
-    images = images + _NOISE * torch.randn_like(images)
-    return images * (torch.rand_like(images) > _PEPPER)
+    n, rates, lags = images.shape
+
+    def sometimes(changed: Tensor, unchanged: Tensor) -> Tensor:
+        return torch.where(torch.rand(n, 1, 1) < _IMAGES, changed, unchanged)
+
+    blur = torch.from_numpy(gaussian_filter1d(np.eye(lags, dtype=np.float32), _BLUR, axis=1))
+    images = sometimes(images @ blur, images)
+    shifted = torch.arange(lags) - torch.randint(-_SHIFT, _SHIFT + 1, (n, rates, 1))
+    images = sometimes(images.gather(2, shifted % lags), images)
+    images = sometimes(images * (1 + _SCALING * (2 * torch.rand(n, 1, 1) - 1)), images)
+    noise = _NOISE * images.amax((1, 2), keepdim=True) * torch.randn_like(images)
+    images = sometimes((images + noise).clamp(min=0), images)
+    return sometimes(images * (torch.rand_like(images) > _PEPPER), images)
 
 
 def augment_waveforms(waveforms: Tensor) -> Tensor:

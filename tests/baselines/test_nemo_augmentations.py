@@ -6,7 +6,7 @@ import torch
 
 import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.baselines.nemo import Nemo, contrastive_training
-from pynapple_nuclr.baselines.nemo.networks import augment_images
+from pynapple_nuclr.baselines.nemo.networks import augment_images, augment_waveforms
 
 
 def augmented(images, seed=0):
@@ -46,6 +46,18 @@ def test_rows_are_shifted_apart_by_up_to_three_lags_and_none_is_lost():
     moved = (places != 0).any(1)
     assert moved.float().mean() == pytest.approx(1 / 2, abs=0.1)
     assert (places[moved].float().std(1) > 0).all()
+
+
+def test_waveforms_get_noise_by_their_own_spread_and_keep_a_peak_of_one():
+    torch.manual_seed(0)
+    made = torch.sin(torch.linspace(0, 6.28, 41)).expand(2000, 41)
+    made = made / made.abs().max()
+    out = augment_waveforms(made)
+    assert out.abs().amax(1).allclose(torch.ones(2000))
+    changed = (out != made).any(1)
+    assert changed.float().mean() == pytest.approx(0.3, abs=0.04)
+    still = made.abs().argmin(1)[0]  # a sample of 0, which the scaling of the peak leaves
+    assert out[changed][:, still].std() == pytest.approx(0.1 * float(made[0].std()), rel=0.15)
 
 
 @pytest.mark.parametrize("waveform", ["waveform", None])

@@ -14,7 +14,8 @@ _BLUR = 2.0  # lags, s.d. of the smoothing
 _SHIFT = 3  # lags, largest shift of a row
 _SCALING = 0.1  # largest relative change of an image's amplitude
 _PEPPER = 0.05  # fraction of an image's pixels that are set to zero
-_NOISE = 0.1  # s.d. of noise, over the maximum of the image or of the waveform
+_WAVEFORMS = 0.3  # probability that a waveform is given noise
+_NOISE = 0.1  # s.d. of noise, over the maximum of the image or the s.d. of the waveform
 _DROPOUT = 0.2  # in the encoder of images
 _AT_ONCE = 1024  # units that are encoded at a time
 
@@ -123,8 +124,10 @@ def augment_images(images: Tensor) -> Tensor:
 
 
 def augment_waveforms(waveforms: Tensor) -> Tensor:
-    """Give waveforms (units, samples) of peak 1 noise."""
-    return waveforms + _NOISE * torch.randn_like(waveforms)
+    """Give some waveforms (units, samples) noise; scale all to a peak of 1. As published."""
+    noise = _NOISE * waveforms.std(1, keepdim=True, correction=0) * torch.randn_like(waveforms)
+    noisy = waveforms + noise * (torch.rand(len(waveforms), 1) < _WAVEFORMS)
+    return noisy / noisy.abs().amax(1, keepdim=True)
 
 
 def run_in_pieces(network: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32]:

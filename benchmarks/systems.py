@@ -120,6 +120,7 @@ def measure(
         "minutes": spent,
         "steps": history[-1].get("step"),
         "given": getattr(system, "steps", None),
+        "machine": machine(),
         "losses": [float(np.mean(part)) for part in np.array_split(losses, min(len(losses), 20))]
         if losses
         else [],
@@ -169,6 +170,18 @@ def compared(marks: Sequence[float], *budgets: list[dict[str, Any]]) -> str:
             reached = "below by less than two standard errors"
         verdicts.append(reached)
     return f"{np.mean(marks):.3f}: {'; '.join(verdicts)}"
+
+
+def elsewhere(here: str) -> str:
+    """Return a sentence for each other machine on which fits that are kept were measured."""
+    rows: dict[str, set[str]] = {}
+    for path in sorted(RUNS.glob("*.json")):
+        machine_of_fit = json.loads(path.read_text()).get("machine", here)
+        rows.setdefault(machine_of_fit, set()).add(path.name.split(", ")[1])
+    rows.pop(here, None)
+    return "".join(
+        f" Rows of {' and '.join(sorted(names))}: on {other}." for other, names in rows.items()
+    )
 
 
 def _kept(name: str, row: str, seeds: list[int], minutes: float) -> list[dict[str, Any]]:
@@ -252,6 +265,7 @@ def main() -> None:
         page = (HERE / "systems_page.md").read_text(encoding="utf-8")
         text = page.format(
             machine=machine(),
+            elsewhere=elsewhere(machine()),
             seeds_given=" ".join(map(str, arguments.seeds)),
             seeds=", ".join(map(str, arguments.seeds)),
             minutes=f"{arguments.minutes:g}",

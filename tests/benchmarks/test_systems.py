@@ -1,8 +1,11 @@
 """The table of all systems: how a score is compared with that of the published code."""
 
+import json
+
 import pytest
+import systems
 from system_worlds import WORLDS
-from systems import compared
+from systems import compared, elsewhere
 
 SCORES = [{"macro_f1": score} for score in (0.70, 0.80, 0.90)]
 
@@ -26,3 +29,12 @@ def test_a_world_has_a_mark_for_each_seed():
     own = [waveforms.published_on[str(seed)] for seed in range(10)]
     assert waveforms.marks(range(10)) == own
     assert len(set(waveforms.marks([0, 1000]))) == 1  # on that draw it was not run
+
+
+def test_the_page_names_rows_that_were_measured_on_another_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(systems, "RUNS", tmp_path)
+    for row, machine in (("lolcat-style", "one"), ("nemo-style", "two"), ("x", "two")):
+        path = tmp_path / f"renewal, {row}, seed 0, 0.15 minutes.json"
+        path.write_text(json.dumps({"machine": machine}))
+    assert elsewhere("one") == " Rows of nemo-style and x: on two."
+    assert elsewhere("two") == " Rows of lolcat-style: on one."

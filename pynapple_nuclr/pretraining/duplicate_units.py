@@ -12,10 +12,11 @@ import numpy as np
 from pynapple_nuclr.leakage import DuplicatePair, find_duplicate_units
 from pynapple_nuclr.leakage.fingerprints import unit_fingerprints
 from pynapple_nuclr.recording import Recording
-from pynapple_nuclr.user_warnings import list_some, warn_user
+from pynapple_nuclr.user_warnings import warn_user
 
 _log = logging.getLogger("pynapple_nuclr")
 
+_NAMED = 5  # pairs that the warning names
 _MOST_SPIKES = 500_000  # of a recording that are looked at
 _MOST_SECONDS = 20.0  # of all recordings together
 _LISTED = 20
@@ -64,12 +65,13 @@ def _text(recording: Recording, pairs: list[DuplicatePair]) -> str:
     for first, second, _ in pairs:
         if first not in left_out and second not in left_out:
             left_out.append(second)
-    named = [f"{first} and {second} ({share:.0%})" for first, second, share in pairs]
+    named = [f"{first} and {second} ({share:.0%})" for first, second, share in pairs[:_NAMED]]
+    more = f", and {len(pairs) - _NAMED} more pairs" if len(pairs) > _NAMED else ""
     ids = f"[{', '.join(map(str, sorted(left_out)))}]"
     if len(left_out) > _LISTED:
         ids = "[p.second for p in pynapple_nuclr.leakage.find_duplicate_units(units)]"
     return (
-        f"recording {recording.name!r}: units {list_some(named)} share spikes within "
+        f"recording {recording.name!r}: units {', '.join(named)}{more} share spikes within "
         "0.5 ms (share of the unit with fewer spikes) and are probably one neuron, sorted twice; "
         "training would take them for different neurons. Leave one of each pair out: "
         f"units[~np.isin(units.index, {ids})]"

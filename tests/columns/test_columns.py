@@ -169,7 +169,7 @@ def test_existing_columns_are_replaced_and_said_once(caplog):
     with caplog.at_level(logging.INFO, logger="pynapple_nuclr"):
         again = embedded(units, dim=5, encoder="other@ffffffff")
     assert len(caplog.records) == 1
-    assert "replaced 15 metadata columns: nuclr_stability" in caplog.text
+    assert "replaced 15 metadata columns: 'nuclr_stability'" in caplog.text
     assert embeddings(again).shape == (4, 5)
     assert embeddings(again).attrs["encoder"] == "other@ffffffff"
     assert "predicted_region" in again.metadata_columns

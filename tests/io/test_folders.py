@@ -157,7 +157,7 @@ def test_neurons_are_chosen_by_their_metadata(tmp_path):
     assert read_recording(folder, only="group=good").index.tolist() == [4]
     with pytest.raises(ValueError, match="expected COLUMN=VALUE, with a column of .*depth"):
         read_recording(folder, only="quality:good")
-    with pytest.raises(ValueError, match="no neuron has group=best; group is one of good, mua"):
+    with pytest.raises(ValueError, match="no neuron has group=best; group is one of 'good', 'mua'"):
         read_recording(folder, only="group=best")
     plane = suite2p(tmp_path / "plane0")
     assert read_recording(plane, only="iscell_probability=0.8").columns.tolist() == [2]

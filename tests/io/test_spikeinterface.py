@@ -162,7 +162,7 @@ def test_labels_are_matched_by_id():
     np.testing.assert_array_equal(
         sorting.get_property("nuclr_stability"), units["nuclr_stability"][[12, 3]]
     )
-    with pytest.raises(ValueError, match=r"units \['3', '12'\] are not in the sorting"):
+    with pytest.raises(ValueError, match=r"units '3', '12' are not in the sorting"):
         to_spikeinterface(units, sorting_of([[1, 2]], ["5"]))
 
 

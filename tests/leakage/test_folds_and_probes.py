@@ -226,7 +226,7 @@ def test_a_probe_cross_validated_on_the_animals_of_its_training(monkeypatch, by)
         "_by_group",
         lambda labels, groups, most: cross_validation._of_units(labels),
     )
-    with caught("the probe of 'kind'", f"in fold 1 on {by} m0, m1, m2, m3"):
+    with caught("the probe of 'kind'", f"in fold 1 on {by} 'm0', 'm1', 'm2', 'm3'"):
         cross_validation.cross_validate(*given)
     if by == "animal":
         with caught("the probe of 'kind'"):

@@ -268,7 +268,7 @@ def test_rois_of_unknown_tables_are_refused(tmp_path):
     traces.drop_info("roi_table")
     with pytest.raises(ValueError, match=r"2 tables of ROIs.*names none"):
         write_nwb(traces, movie)
-    with pytest.raises(ValueError, match=r"ROIs \[7\] are not in the rois_left table"):
+    with pytest.raises(ValueError, match=r"ROIs 7 are not in the rois_left table"):
         write_nwb(embedded_traces((4, 7)), movie)
     with pytest.raises(ValueError, match="no units table with spike times"):
         write_nwb(embedded(make_units()), movie)

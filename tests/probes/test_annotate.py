@@ -237,7 +237,7 @@ def test_labels_of_which_none_is_a_class_are_warned_of():
     probe = fitted()
     units, renamed = embedded(30, seed=1), embedded(30, seed=1)
     renamed.set_info(cell_type=np.where(np.arange(30) % 2, "", "excitatory"))
-    none = r"none of the labels in 'cell_type' \(excitatory\) is a class of the probe \("
+    none = r"none of the labels in 'cell_type' \('excitatory'\) is a class of the probe \("
     with pytest.warns(UserWarning, match=none):
         probe.annotate(renamed)
     with pytest.warns(UserWarning, match=none):

@@ -380,7 +380,7 @@ def test_faulty_input_is_named():
     with pytest.raises(ValueError, match="2 of 30 units have an embedding.* at least 3"):
         plot_similarity(population(silent=28))
     with pytest.raises(
-        ValueError, match=r"unit=99 is not one of the 30 units: 0, 1, 2, 3, 4 and 25 more"
+        ValueError, match="unit=99 is not one of the 30 units: 0, 1, 2, 3, 4 and 25"
     ):
         plot_unit(units, 99)
     with pytest.raises(ValueError, match="target='area' is neither a metadata column nor"):

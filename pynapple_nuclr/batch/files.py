@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.embedding_cache import embed_cached
@@ -75,18 +75,19 @@ def report_earlier(source: str, output: Path, encoder: Encoder | Path | None) ->
         warn_user(f"{output} is older than {source}, which has changed; overwrite=True renews it")
     if not _is_nwb(written_format(output)):
         return {"skipped": True, "output": str(output)}
-    with open_once(str(output)) as file:
+    with open_nwb(output) as file:
         report = summarize(read_embedding(file), output) | {"skipped": True}
-        identifier = cast("OpenNWB", file).nwbfile.identifier
+        identifier = file.nwbfile.identifier
     advice = "overwrite=True replaces it, or choose another out"
     if encoder is not None and report["encoder"] != (used := as_encoder(encoder).identity):
         raise ValueError(f"{output} is by the encoder {report['encoder']}, not {used}; {advice}")
     if not is_remote(source) and _is_nwb(source_format(source)):
-        with open_nwb(source) as (_, nwbfile):
-            if nwbfile.identifier != identifier:
-                raise ValueError(
-                    f"{output} is the result of another recording, not of {source}; {advice}"
-                )
+        with open_nwb(source) as file:
+            is_same = file.nwbfile.identifier == identifier
+        if not is_same:
+            raise ValueError(
+                f"{output} is the result of another recording, not of {source}; {advice}"
+            )
     return report
 
 

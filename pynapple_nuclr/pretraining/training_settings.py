@@ -11,7 +11,7 @@ import numpy as np
 
 from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import Recording
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import list_some, warn_user
 from pynapple_nuclr.windows import ViewSettings
 
 # (learning rate, pairs a step on a GPU, largest view distance) of the published recipes.
@@ -20,7 +20,6 @@ _PAIRS_ON_CPU = 4
 _DEFAULT_MINUTES = 30.0
 _INTERVAL_BINS = 16
 _ROUNDING = 1e-6
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,10 @@ def warn_of_small_populations(recordings: Sequence[Recording], settings: ViewSet
     """Warn of recordings of which no view has enough units, where others have."""
     small = [one.name for one in recordings if one.n_units <= settings.min_units]
     if small and len(small) < len(recordings):
-        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
         warn_user(
             f"{len(small)} of {len(recordings)} recordings have no more than "
             f"min_units={settings.min_units} units, and nothing is learned from them: "
-            f"{', '.join(small[:_NAMED])}{more}; leave them out, or lower min_units"
+            f"{list_some(small)}; leave them out, or lower min_units"
         )
 
 

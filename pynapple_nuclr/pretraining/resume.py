@@ -95,8 +95,8 @@ def _restore(path: Path, monitor: TrainingMonitor, module: ContrastiveTraining) 
         saved, step = checkpoint["nuclr"], checkpoint["global_step"]
         before, now = saved["run_settings"], monitor.run_settings
         before["settings"] = {**_ADDED, **before["settings"]}
-        differing = [_named(key, now[key], before.get(key)) for key in sorted(now)]
-        differing = [name for name in differing if name]
+        pairs = [(key, now[key], before.get(key)) for key in sorted(now)]
+        differing = [_named(*pair) for pair in pairs if not _same(*pair[1:])]
         if not differing:
             _load(checkpoint, module)
             monitor.restore(module, saved)
@@ -155,9 +155,7 @@ def _check_finite(module: ContrastiveTraining) -> None:
 
 
 def _named(key: str, ours: Any, theirs: Any) -> str:
-    """Return the name of a setting, and what in it differs; "" where nothing does."""
-    if _same(ours, theirs):
-        return ""
+    """Return the name of a setting that differs, and what in it does."""
     if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
         return key
     names = sorted({*ours, *theirs})

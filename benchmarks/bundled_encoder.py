@@ -171,7 +171,7 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.median((a * b).sum(axis=1)))
 
 
-PAGE = """# The bundled encoder
+PAGE = """# The encoder "spikes"
 
 Written by `python benchmarks/bundled_encoder.py` on {machine}. Encoder `{identity}`, trained on
 {training[recordings]} recordings ({training[minutes]} minutes on a CPU, {training[steps]} steps of

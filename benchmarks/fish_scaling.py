@@ -31,7 +31,7 @@ from recordings import zebrafish
 
 HERE = Path(__file__).parent
 COUNTS = (1, 2, 4, 8, 14)
-PAIRS, MORE_PAIRS, SIMULATED_PAIRS = 600, 2400, 1200
+PAIRS, MORE_PAIRS, SIMULATED_PAIRS = 600, (2400, 9600), 1200
 """Pairs of views: of fish, of fish where the curve's ends get more, of simulated fluorescence."""
 BATCH = 4
 TRAINING: dict[str, Any] = {
@@ -57,7 +57,9 @@ class Row(NamedTuple):
 
 
 ROWS = {f"pretrained on {count} fish": Row(count) for count in COUNTS}
-ROWS |= {f"{count} fish, {MORE_PAIRS:,} pairs": Row(count, MORE_PAIRS) for count in (1, 14)}
+ROWS |= {
+    f"{count} fish, {pairs:,} pairs": Row(count, pairs) for pairs in MORE_PAIRS for count in (1, 14)
+}
 ROWS["14 fish, no population attention"] = Row(14, start="simulated_alone")
 NO_FISH = "simulated fluorescence alone"
 

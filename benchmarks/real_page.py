@@ -169,10 +169,19 @@ def _parts() -> dict[str, str]:
     return dict(re.findall(r"<!-- (\w+) -->\n(.*?)\n<!-- end of \1 -->", page, re.DOTALL))
 
 
+def first_table(task: str) -> dict[str, list[str]]:
+    """Return the rows of the first table of a task on the page: name → all of its cells."""
+    return _first_table(_parts()[task])
+
+
+def _first_table(text: str) -> dict[str, list[str]]:
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.split("\n")]
+    return {row[0]: row for row in reversed(cells) if len(row) == 6}
+
+
 def _main_rows(text: str) -> tuple[list[str], ...]:
     """Return the cells of statistics, of the recommended encoder, of both, and of chance."""
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.split("\n")]
-    scores = {row[0]: row for row in reversed(cells) if len(row) == 6}  # the first table
+    scores = _first_table(text)
     encoder = next(row for row in ("encoder of rats", "bundled encoder") if row in scores)
     names = (STATISTICS, encoder, f"{STATISTICS} + {encoder}", f"shuffled labels, {STATISTICS}")
     return tuple(scores[name] for name in names)

@@ -229,6 +229,7 @@ TASKS = {
         "Zebrafish: name of the region, by the number of fish in pretraining",
         zebrafish_held_out,
         note=(
+            "![Macro F1 against the number of fish](fish_scaling.png)\n\n"
             f"All encoders (dim 64) go on from one of simulated fluorescence ({SIMULATED_PAIRS:,} "
             f"pairs of views), with {PAIRS:,} pairs of views of fish each where no number is "
             "given. Scored are four fish that no encoder has seen; the probe is always trained on "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from pynapple_nuclr.columns import (
     is_embedded,
     metadata_frame,
 )
+from pynapple_nuclr.embedding import embed
 from pynapple_nuclr.probe_score import ProbeScore
 from pynapple_nuclr.probes.rows import check_columns
 from pynapple_nuclr.recording import Units
@@ -88,9 +89,7 @@ def units_to_annotate(
             raise TypeError(f"annotate has no option {', '.join(unknown)}; see those of embed")
         return units
     if not embedded:
-        return _embed_for_probe(
-            units, probe.prefix, probe.features, probe.encoder_, encoder, options
-        )
+        return _embed_for_probe(probe, units, encoder, options)
     _check_embedded(units, probe.prefix, encoder, options)
     return units
 
@@ -105,8 +104,6 @@ def _check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[st
         )
     if encoder is None:
         return
-    from pynapple_nuclr.checkpoints import as_encoder  # loads torch
-
     asked, made = as_encoder(encoder).identity, embeddings(units, prefix).attrs["encoder"]
     if asked != made:
         raise ValueError(
@@ -115,24 +112,16 @@ def _check_embedded(units: Units, prefix: str, encoder: Any, options: Mapping[st
         )
 
 
-def _embed_for_probe(
-    units: Units,
-    prefix: str,
-    features: Sequence[str],
-    known: str | None,
-    encoder: Any,
-    options: Mapping[str, Any],
-) -> Units:
+def _embed_for_probe(probe: Probe, units: Units, encoder: Any, options: Mapping[str, Any]) -> Units:
     """Embed units with the encoder that made a probe's training vectors."""
-    made = {f"{prefix}_{part}" for part in SUMMARIES}
-    check_columns(list(metadata_frame(units)), [name for name in features if name not in made])
+    made = {f"{probe.prefix}_{part}" for part in SUMMARIES}
+    needed = [name for name in probe.features if name not in made]
+    check_columns(list(metadata_frame(units)), needed)
     chosen = sorted(options.keys() & {"columns", "prefix"})
     if chosen:
         raise ValueError(f"the probe sets {', '.join(chosen)} of embed itself; leave it out")
 
-    # Imported only here, because it loads torch: a probe of embedded recordings needs none.
-    from pynapple_nuclr.embedding import embed
-
+    known = probe.encoder_
     if encoder is None:
         if known is None:
             raise ValueError(
@@ -146,4 +135,4 @@ def _embed_for_probe(
             f"encoder={encoder.identity} cannot embed units for a probe that was trained on "
             f"vectors of {known}; pass that encoder"
         )
-    return embed(units, encoder, prefix=prefix, **options)
+    return embed(units, encoder, prefix=probe.prefix, **options)

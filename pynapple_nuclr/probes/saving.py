@@ -11,6 +11,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from pynapple_nuclr.checkpoints.hub import upload_folder
 from pynapple_nuclr.probes.probe_card import probe_card, probe_html, probe_text
 from pynapple_nuclr.probes.probe_file import FILE, FITTED, write_probe
 
@@ -79,8 +80,6 @@ class ProbeFiles(BaseEstimator):
         str
             Address of the commit.
         """
-        from pynapple_nuclr.checkpoints.hub import upload_folder  # loads torch
-
         with tempfile.TemporaryDirectory() as folder:
             self._save(Path(folder), repo_id)
             return upload_folder(Path(folder), repo_id, **hub)

@@ -75,9 +75,7 @@ def load_probe(path: str | Path, trusted: Sequence[str] | None = None, **hub: An
 
 def _find(path: str | Path, hub: dict[str, Any]) -> Path:
     local = Path(path)
-    if not local.exists():
-        if isinstance(path, Path) or local.suffix == ".skops":
-            raise FileNotFoundError(f"there is no file {path}; expected one written by Probe.save")
+    if not local.exists() and isinstance(path, str) and local.suffix != ".skops":
         written_by = f"Probe.save, a bundled one ({', '.join(PROBES)})"
         local = local_folder(path, (FILE, "README.md"), "probe", written_by, hub)
     return local / FILE if local.is_dir() else local

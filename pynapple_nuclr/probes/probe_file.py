@@ -54,20 +54,21 @@ FILE = "probe.skops"
 
 _FORMAT = "pynapple_nuclr probe 5"
 _OLD_NAMES = {"normalize": "standardize", "seen_": "training_hashes_"}
-# What files of the old formats do not hold, parameters and fitted attributes. In format 2, only ""
-# and "nan" were missing labels.
-_ADDED_TO_4: tuple[dict[str, Any], ...] = ({"threshold": None}, {"training_recordings_": {}})
-_ADDED_TO_3: tuple[dict[str, Any], ...] = (
-    _ADDED_TO_4[0] | {"inputs": "embedding"},
-    # zero: the share is then taken to be 1 / classes
-    _ADDED_TO_4[1] | {"inputs_": "embedding", "cv_inputs_": {}, "class_shares_": 0.0},
-)
-_ADDED_TO_2: tuple[dict[str, Any], ...] = (
-    _ADDED_TO_3[0] | {"missing_labels": ("", "nan"), "n_shuffles": 5},
-    _ADDED_TO_3[1] | {"cv_chance_sd_": float("nan")},
-)
-_ADDED = {
-    _FORMAT: ({}, {}),
+# What files of the old formats do not hold. In format 2, only "" and "nan" were missing labels.
+_ADDED_TO_4: dict[str, Any] = {"threshold": None, "training_recordings_": {}}
+_ADDED_TO_3 = _ADDED_TO_4 | {
+    "inputs": "embedding",
+    "inputs_": "embedding",
+    "cv_inputs_": {},
+    "class_shares_": 0.0,  # the share is then taken to be 1 / classes
+}
+_ADDED_TO_2 = _ADDED_TO_3 | {
+    "missing_labels": ("", "nan"),
+    "n_shuffles": 5,
+    "cv_chance_sd_": float("nan"),
+}
+_ADDED: dict[str, dict[str, Any]] = {
+    _FORMAT: {},
     "pynapple_nuclr probe 4": _ADDED_TO_4,
     "pynapple_nuclr probe 3": _ADDED_TO_3,
     "pynapple_nuclr probe 2": _ADDED_TO_2,
@@ -131,13 +132,10 @@ def read_probe(
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}")
         check_trees(content)
-    parts: list[dict[str, Any]] = [content.get(part) or {} for part in ("params", "fitted")]
-    added = _ADDED.get(content.get("format", ""), ({}, {}))
-    parts = [
-        extra | {_OLD_NAMES.get(name, name): value for name, value in part.items()}
-        for extra, part in zip(added, parts, strict=True)
-    ]
-    is_ours = content.get("format") in _ADDED
-    if not is_ours or [set(part) for part in parts] != [set(PARAMETERS), set(FITTED)]:
+    added = _ADDED.get(content.get("format", ""))
+    stored = (content.get("params") or {}) | (content.get("fitted") or {})
+    stored = {_OLD_NAMES.get(name, name): value for name, value in stored.items()}
+    found = (added or {}) | stored
+    if added is None or set(found) != {*PARAMETERS, *FITTED}:
         raise ValueError(f"{path} holds no probe; expected a file written by Probe.save")
-    return parts[0], parts[1]
+    return {name: found[name] for name in PARAMETERS}, {name: found[name] for name in FITTED}

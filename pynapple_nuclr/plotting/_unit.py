@@ -22,10 +22,10 @@ from pynapple_nuclr.plotting.style import (
 )
 from pynapple_nuclr.plotting.unit_columns import (
     class_probabilities,
-    column_names,
     directions,
     predicted_targets,
     read_labels,
+    target_to_show,
 )
 from pynapple_nuclr.user_warnings import list_some
 
@@ -106,22 +106,15 @@ def plot_unit(
         )
     if neighbours < 1:
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
-    predicted = predicted_targets(list(metadata))
-    if target is None and predicted:
-        target = predicted[0]
-    if target is not None and not {target, f"{PREDICTED}{target}"} & set(metadata):
-        raise ValueError(
-            f"target={target!r} is neither a metadata column nor predicted; there are "
-            f"{column_names(metadata)}"
-        )
-
+    target = target_to_show(metadata, target)
     support = units.time_support
     epochs = support if epochs is None else support.intersect(epochs)
     if not len(epochs):
         raise ValueError(
             f"epochs lie outside the time support, {support.start[0]:g} to {support.end[-1]:g} s"
         )
-    panels = _panels(figure, isinstance(units, nap.TsGroup), target in predicted)
+    predicted = target in predicted_targets(list(metadata))
+    panels = _panels(figure, isinstance(units, nap.TsGroup), predicted)
     if isinstance(units, nap.TsGroup):
         draw_raster(panels["raster"], units, unit, epochs)
         draw_autocorrelogram(panels["autocorrelogram"], units, unit, epochs)

@@ -151,6 +151,18 @@ def predicted_targets(names: Sequence[str]) -> list[str]:
     return [name.removeprefix(PREDICTED) for name in columns if name.startswith(PREDICTED)]
 
 
+def target_to_show(metadata: pd.DataFrame, target: str | None, where: str = "") -> str | None:
+    """Return `target`, or the first that was predicted; ValueError (in `where`) if not there."""
+    if target is None:
+        return next(iter(predicted_targets(list(metadata))), None)
+    if target not in metadata and f"{PREDICTED}{target}" not in metadata:
+        raise ValueError(
+            f"{where}target={target!r} is neither a metadata column nor predicted; there are "
+            f"{column_names(metadata)}"
+        )
+    return target
+
+
 def class_probabilities(
     metadata: pd.DataFrame, target: str, classes: Sequence[str]
 ) -> tuple[list[str], NDArray[np.float64]]:

@@ -18,13 +18,12 @@ from pynapple_nuclr.columns import (
 )
 from pynapple_nuclr.plotting.unit_columns import (
     Labels,
-    column_names,
     directions,
     is_number,
-    predicted_targets,
     read_labels,
     read_predictions,
     read_score,
+    target_to_show,
     training_units,
 )
 from pynapple_nuclr.probe_score import ProbeScore
@@ -87,14 +86,12 @@ def read_neurons(units: Units, target: str | None, prefix: str, name: str) -> Ne
     vectors = embeddings(units, prefix, name=name)
     everything = metadata_frame(units)
     metadata = everything.drop(columns=vector_columns(everything.columns))
-    targets = predicted_targets(list(metadata))
-    if target is None and targets:
-        target = targets[0]
+    target = target_to_show(metadata, target, f"recording {name!r}: ")
     given = predicted = confidence = None
-    if target is not None:
-        given = _given(metadata, target, name)
-        if f"{PREDICTED}{target}" in metadata:
-            predicted, confidence = read_predictions(units, target)
+    if target in metadata:
+        given = read_labels(metadata[target])
+    if target is not None and f"{PREDICTED}{target}" in metadata:
+        predicted, confidence = read_predictions(units, target)
     found = [one for labels in (given, predicted) if labels for one in labels.classes]
     classes = list(dict.fromkeys(found))
     if len(classes) > MOST_LABELS:
@@ -107,17 +104,6 @@ def read_neurons(units: Units, target: str | None, prefix: str, name: str) -> Ne
     score = None if predicted is None else read_score(metadata, str(target))
     return Neurons(
         metadata, values, encoder, prefix, target, classes, given, predicted, confidence, score
-    )
-
-
-def _given(metadata: pd.DataFrame, target: str, name: str) -> Labels | None:
-    if target in metadata:
-        return read_labels(metadata[target])
-    if f"{PREDICTED}{target}" in metadata:
-        return None
-    raise ValueError(
-        f"recording {name!r}: target={target!r} is neither a metadata column nor predicted; there "
-        f"are {column_names(metadata)}"
     )
 
 

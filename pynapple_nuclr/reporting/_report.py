@@ -206,8 +206,8 @@ def _write_session(
     if neighbours < 1:
         raise ValueError(f"neighbours={neighbours!r}; expected at least 1")
     maker = _find_encoder(encoder, neurons, name)
-    comparison, least = _compare(units, maker, epochs, gaps)
-    cautions = find_cautions(neurons, comparison, least, by, maker)
+    comparison = _compare(units, maker, epochs, gaps)
+    cautions = find_cautions(neurons, comparison, by, maker)
     cards = as_cards(units, neurons, method, neighbours)
     _write(
         output,
@@ -216,7 +216,7 @@ def _write_session(
         title="recording in memory" if name == "recording" else escape(name),
         encoder=escape(neurons.encoder),
         modality=modality_of(units),
-        summary=summary_html(units, neurons, comparison.familiarity, least),
+        summary=summary_html(units, neurons, comparison),
         cautions=cautions_html(cautions),
         labels=labels_html(neurons),
         card=_card_of(maker, neurons),
@@ -256,30 +256,28 @@ def _find_encoder(encoder: Encoder | None, neurons: Neurons, name: str) -> Encod
     return encoder
 
 
-def _compare(
-    units: Units, encoder: Encoder | None, epochs: Any, gaps: Gaps | None
-) -> tuple[Comparison, float]:
-    """Compare with the data of training; return also below what it is unlike them."""
+def _compare(units: Units, encoder: Encoder | None, epochs: Any, gaps: Gaps | None) -> Comparison:
+    """Compare with the data of training."""
     from pynapple_nuclr.familiarity import MIN_FAMILIARITY, familiarity_report
 
-    unknown = float("nan")
+    def unknown(why: str) -> Comparison:
+        return Comparison(float("nan"), why, MIN_FAMILIARITY)
+
     if encoder is None:
-        return Comparison(unknown, "its encoder was not found"), MIN_FAMILIARITY
+        return unknown("its encoder was not found")
     try:
         found = familiarity_report(units, encoder, epochs=epochs, gaps=gaps)
     except ValueError as error:  # such as one window only with other gaps
-        return Comparison(unknown, str(error)), MIN_FAMILIARITY
+        return unknown(str(error))
     if not found.attrs["recordings"]:
-        return Comparison(
-            unknown, "the encoder has no record of its training data"
-        ), MIN_FAMILIARITY
+        return unknown("the encoder has no record of its training data")
     largest = int(np.argmax(np.nan_to_num(np.abs(found["deviation"].values))))
     one = found.isel(property=largest)
     deviation = (
         f"{one['property'].item()} is {one['value'].item():.2g}, in training "
         f"{one['low'].item():.2g} to {one['high'].item():.2g}"
     )
-    return Comparison(found.attrs["familiarity"], deviation), MIN_FAMILIARITY
+    return Comparison(found.attrs["familiarity"], deviation, MIN_FAMILIARITY)
 
 
 def _card_of(encoder: Encoder | None, neurons: Neurons) -> str:

@@ -20,20 +20,21 @@ _POPULATIONS = ("probe", "insertion", "probe_insertion", "imaging_plane", "sessi
 
 
 class Comparison(NamedTuple):
-    """Familiarity of a recording (NaN: unknown), and what deviates most, or why unknown."""
+    """How a recording compares with those of training."""
 
-    familiarity: float
-    details: str
+    familiarity: float  # NaN: unknown
+    details: str  # what deviates most, or why it is unknown
+    least: float  # familiarity below which it is unlike them
 
 
 def find_cautions(
-    neurons: Neurons, comparison: Comparison, least: float, by: str | None, encoder: Encoder | None
+    neurons: Neurons, comparison: Comparison, by: str | None, encoder: Encoder | None
 ) -> list[str]:
     """Return what to be careful about, in sentences; an empty list if there is nothing."""
     found = [
         _score(neurons),
         _demonstration(encoder),
-        _unlike(comparison, least),
+        _unlike(comparison),
         _unrepeatable(neurons),
         _few_windows(neurons),
         _without_embedding(neurons),
@@ -106,18 +107,19 @@ def _training_labels(neurons: Neurons) -> str:
     )
 
 
-def _unlike(comparison: Comparison, least: float) -> str:
+def _unlike(comparison: Comparison) -> str:
     if np.isnan(comparison.familiarity):
         return (
             "How this recording compares with the training data is not known: "
             f"{comparison.details}."
         )
-    if comparison.familiarity >= least:
+    if comparison.familiarity >= comparison.least:
         return ""
     return (
         "This recording is unlike those that the encoder was trained on (familiarity "
-        f"{comparison.familiarity:.1g}; below {least:g} is unusual): {comparison.details}. "
-        "Its embeddings may mean little; fine-tune the encoder on such recordings first."
+        f"{comparison.familiarity:.1g}; below {comparison.least:g} is unusual): "
+        f"{comparison.details}. Its embeddings may mean little; fine-tune the encoder on such "
+        "recordings first."
     )
 
 

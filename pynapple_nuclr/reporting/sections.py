@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
+    from pynapple_nuclr.reporting.cautions import Comparison
     from pynapple_nuclr.reporting.neurons import Neurons
 
 _FIRST = ("What it is", "Licence", "Data", "Data licence", "Limits")  # of an encoder's card
 
 
-def summary_html(units: Units, neurons: Neurons, familiarity: float, least: float) -> str:
+def summary_html(units: Units, neurons: Neurons, comparison: Comparison) -> str:
     """Return the numbers that describe the recording, as a list of terms."""
     n, embedded = len(neurons.vectors), int(neurons.embedded.sum())
     support = units.time_support
@@ -38,10 +39,9 @@ def summary_html(units: Units, neurons: Neurons, familiarity: float, least: floa
         entries.append(("Windows", *_middle(used, "{:,.0f}", "a unit, median")))
     if stability is not None:
         entries.append(("Stability", *_middle(stability, "{:.2f}", "median; 0.5 is chance")))
-    if np.isfinite(familiarity):
-        entries.append(
-            ("Familiarity", f"{familiarity:.2g}", f"below {least:g}: unlike the training")
-        )
+    if np.isfinite(comparison.familiarity):
+        note = f"below {comparison.least:g}: unlike the training"
+        entries.append(("Familiarity", f"{comparison.familiarity:.2g}", note))
     if (rate := neurons.numbers("rate")) is not None:
         entries.append(("Rate", *_middle(rate, "{:.2g} Hz", "median")))
     if neurons.score is not None:

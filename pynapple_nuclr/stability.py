@@ -23,20 +23,11 @@ def self_rank(
     The result is the mean percentile rank of its own among them. The other units are the 20 that
     are most like it in activity: among all, an unusual firing rate alone would make a unit stable.
 
-    Parameters
-    ----------
-    vectors : ndarray (windows, units, dim)
-        Embeddings; NaN where a unit does not take part in a window.
-    order : ndarray (units,)
-        Each unit's position when units are sorted by activity (firing rate, mean of the trace).
-    total, count : ndarray (units, dim), ndarray (units,), optional
-        Sum of the embeddings over all windows, and their number, where `vectors` holds only some
-        of the windows. Default: those of `vectors`.
-
-    Returns
-    -------
-    ndarray (units,)
-        1 = always itself, 0.5 = chance; NaN below two windows, or without another unit.
+    `vectors` (windows, units, dim) are NaN where a unit does not take part in a window; `order`
+    (units,) is each unit's position when they are sorted by activity (firing rate, mean of the
+    trace). Where `vectors` holds only some of the windows, `total` (units, dim) and `count`
+    (units,) are sum and number of the embeddings over all. The result (units,) is 1 for always
+    itself, 0.5 for chance; NaN below two windows, or without another unit.
 
     Examples
     --------

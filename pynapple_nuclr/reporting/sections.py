@@ -89,13 +89,9 @@ def labels_html(neurons: Neurons) -> str:
 
 
 def card_html(markdown: str) -> str:
-    r"""Return an encoder's card as HTML: what matters first, the rest to unfold.
+    r"""Return the card of `Encoder.describe` as HTML: what matters first, the rest to unfold.
 
-    Parameters
-    ----------
-    markdown : str
-        As `Encoder.describe` returns it: a title, then sections. Raw HTML in it becomes text, and
-        images, which would have to be loaded, become links.
+    Raw HTML in it becomes text, and images, which would have to be loaded, become links.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pynapple as nap
@@ -76,15 +76,13 @@ def check_threshold(threshold: Any) -> None:
         raise ValueError(f"threshold={threshold!r}; expected a number from 0 to 1")
 
 
-class Training(NamedTuple):
-    """What a probe learns from."""
+def training_rows(
+    probe: Probe, recordings: Any, y: Any, animals: Any
+) -> tuple[dict[str, Rows], dict[str, str | None]]:
+    """Read units and their labels; see `Probe.fit` for the arguments.
 
-    rows: dict[str, Rows]  # input ("embedding", "statistics", "both") → the same units
-    encoder: dict[str, str | None]  # input → who made the vectors
-
-
-def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> Training:
-    """Read units and their labels; see `Probe.fit` for the arguments."""
+    Both by the input ("embedding", "statistics", "both"): the units, and who made the vectors.
+    """
     if are_recordings(recordings):
         rows: dict[str, Rows] = {}
         encoder: dict[str, str | None] = {}
@@ -92,11 +90,11 @@ def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> Traini
         for name, vectors in read_vectors(recordings, probe.prefix, inputs).items():
             named = vectors if y is None else with_labels(vectors, y, probe.target)
             encoder[name] = common_encoder(named)
-            rows[name] = _read(probe, named, probe.target)
-            of_units = animals_of(named, animals, probe.target)
-            rows[name] = rows[name]._replace(animals=of_units)
+            rows[name] = _read(probe, named, probe.target)._replace(
+                animals=animals_of(named, animals, probe.target)
+            )
         _check_duplicates(next(iter(rows.values())), with_embedding=inputs[0] != "statistics")
-        return Training(rows, encoder)
+        return rows, encoder
     if y is None:
         raise ValueError(
             f"recordings is a {type(recordings).__name__}; expected embedded pynapple objects or "
@@ -114,7 +112,7 @@ def training_rows(probe: Probe, recordings: Any, y: Any, animals: Any) -> Traini
         )
     of_array = _array_rows(probe, x)._replace(labels=labels, animals=of_rows)
     name = "embedding" if probe.inputs == "auto" else probe.inputs
-    return Training({name: of_array}, {name: None})
+    return {name: of_array}, {name: None}
 
 
 def rows_to_predict(

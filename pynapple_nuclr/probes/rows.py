@@ -92,36 +92,30 @@ def read_rows(
     target: str | None = None,
 ) -> Rows:
     """Collect embedding, features and labels of all units."""
-    x: list[NDArray[np.float64]] = []
-    has_embedding: list[NDArray[np.bool_]] = []
-    row_hashes: list[NDArray[np.uint64]] = []
-    activity_hashes: list[NDArray[np.uint64]] = []
+    x, has_embedding, row_hashes, activity_hashes = [], [], [], []
     for name, vectors in recordings.items():
         matrix = np.asarray(vectors.values, dtype=np.float64)
-        has_embedding.append(np.asarray(np.isfinite(matrix).all(axis=1)))
+        known = np.asarray(np.isfinite(matrix).all(axis=1))
+        has_embedding.append(known)
         row_hashes.append(_row_hashes(matrix))
-        activity_hashes.append(
-            vectors[ACTIVITY].values
-            if ACTIVITY in vectors.coords
-            else np.zeros(len(matrix), np.uint64)
-        )
+        none = np.zeros(len(matrix), np.uint64)
+        activity_hashes.append(np.asarray(vectors.coords.get(ACTIVITY, none)))
         if standardize:
-            matrix = z_score(matrix, has_embedding[-1])
-        joined = [_feature(vectors, column, name, has_embedding[-1]) for column in features]
+            matrix = z_score(matrix, known)
+        joined = [_feature(vectors, column, name, known) for column in features]
         x.append(np.column_stack([matrix, *joined]))
-    sizes = [len(matrix) for matrix in x]
     labels: list[Any] = []
     for name, vectors in recordings.items():
         labels += [] if target is None else list(_column(vectors, target, name))
+    statistics = vectors.coords["feature"].values if "feature" in vectors.coords else ()
     return Rows(
-        np.concatenate(x),
-        np.concatenate(has_embedding),
-        np.repeat(list(recordings), sizes),
-        np.array(labels, dtype=object),
-        None,
-        np.concatenate(row_hashes),
-        np.concatenate(activity_hashes),
-        tuple(map(str, vectors["feature"].values)) if "feature" in vectors.coords else (),
+        x=np.concatenate(x),
+        has_embedding=np.concatenate(has_embedding),
+        recordings=np.repeat(list(recordings), list(map(len, x))),
+        labels=np.array(labels, dtype=object),
+        row_hashes=np.concatenate(row_hashes),
+        activity_hashes=np.concatenate(activity_hashes),
+        statistics=tuple(map(str, statistics)),
     )
 
 

@@ -32,9 +32,21 @@ def expected_calibration_error(
     `labels` (units,), `probabilities` (units, classes), `classes` (classes,).
     """
     predictions = _checked(labels, probabilities, classes)
-    confidence, accuracy, units = _reliability(predictions, bins)
+    right = predictions.labels == predictions.predicted
+    confidence, accuracy, units = reliability(predictions.confidence, right, bins)
     gaps = np.abs(accuracy - confidence)[units > 0]
     return float(np.average(gaps, weights=units[units > 0]))
+
+
+def reliability(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = _BINS
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return mean confidence, accuracy (NaN where empty) and units of each bin (bins,)."""
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    units = np.bincount(bin_of, minlength=bins)
+    confidences, hits = (np.bincount(bin_of, of, minlength=bins) for of in (confidence, right))
+    with np.errstate(invalid="ignore"):
+        return confidences / units, hits / units, units
 
 
 def confidence_above_share(
@@ -142,7 +154,8 @@ def confidence_report(
     """
     predictions = _checked(labels, probabilities, classes)
     kept = (predictions.labels, predictions.probabilities, predictions.classes)
-    confidence, accuracy, units = _reliability(predictions, _BINS)
+    right = predictions.labels == predictions.predicted
+    confidence, accuracy, units = reliability(predictions.confidence, right)
     surest = [_f1_of_surest(predictions, coverage) for coverage in _COVERAGE]
     names = ("macro_f1", "accuracy", "units", "threshold")
     by_coverage = dict(zip(names, zip(*surest, strict=True), strict=True))
@@ -236,18 +249,6 @@ def _checked(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) ->
             f"{values.min():.3g}); expected probabilities, as of predict_proba"
         )
     return _Predictions(truth[kept], values, names, int((~kept).sum()))
-
-
-def _reliability(
-    predictions: _Predictions, bins: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return mean confidence, accuracy (NaN where empty) and units of each bin (bins,)."""
-    confidence = predictions.confidence
-    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    units = np.bincount(bin_of, minlength=bins)
-    right = np.bincount(bin_of, predictions.labels == predictions.predicted, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        return np.bincount(bin_of, confidence, minlength=bins) / units, right / units, units
 
 
 def _f1_of_surest(predictions: _Predictions, coverage: float) -> tuple[float, float, int, float]:

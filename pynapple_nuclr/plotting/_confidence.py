@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pynapple_nuclr.recording import Units
-
-_BINS = 15  # as `confidence_report` has them
 
 
 class _Bins(NamedTuple):
@@ -118,6 +117,8 @@ def plot_confidence(
 
 
 def _of_units(units: Units, target: str | None) -> _Bins:
+    from pynapple_nuclr.calibration import reliability  # loads scipy.optimize
+
     if target is None:
         raise TypeError("target is missing: the column of true labels, for example 'cell_type'")
     true, predicted, confidence = read_true_and_predicted(units, target)
@@ -138,16 +139,12 @@ def _of_units(units: Units, target: str | None) -> _Bins:
             "expected probabilities, 0 to 1"
         )
     right = true.texts[shown] == predicted.texts[shown]
-    bin_of = np.clip(np.ceil(sure * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    _, bin_of, count = np.unique(bin_of, return_inverse=True, return_counts=True)
     notes = [
         training_note(units, target, shown),
         counted((~true.known).sum(), "without a label not shown"),
         counted((true.known & ~has_prediction).sum(), "without a prediction not shown"),
     ]
-    return _Bins(
-        np.bincount(bin_of, sure) / count, np.bincount(bin_of, right) / count, count, notes
-    )
+    return _with_units(reliability(sure, right), notes)
 
 
 def _of_report(report: xr.Dataset) -> _Bins:
@@ -156,11 +153,15 @@ def _of_report(report: xr.Dataset) -> _Bins:
         raise ValueError(
             f"units is a Dataset without {', '.join(missing)}; expected that of confidence_report"
         )
-    full = report.isel(bin=report["bin_units"].values > 0)
-    confidence, accuracy, count = (full[name].values for name in needed)
     gone = report.attrs.get("left_out", 0)
     notes = [counted(gone, "without a label or a prediction not shown")]
-    return _Bins(confidence, accuracy, count.astype(np.int64), notes)
+    return _with_units([report[name].values for name in needed], notes)
+
+
+def _with_units(bins: Iterable[NDArray[Any]], notes: list[str]) -> _Bins:
+    confidence, accuracy, units = bins
+    full = units > 0
+    return _Bins(confidence[full], accuracy[full], units[full].astype(np.int64), notes)
 
 
 def _wilson(bins: _Bins) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -101,23 +101,11 @@ class Lolcat(LabelSystem):
     The intervals between a unit's spikes, or calcium events, are counted in snippets of 3 s. A
     network reads each histogram, several heads of attention pool the snippets of the unit, and a
     classifier reads the result. A unit's probabilities do not depend on the others. Snippets
-    without an interval take part, units without a spike or event get NaN.
+    without an interval take part, units without a spike or event get NaN. 15 % of the labelled
+    units are held out for early stopping, unless a class has less than four.
 
-    As published: snippets of 3 s, for calcium a bin for every frame, attention by a two-layer
-    score (PReLU) of each snippet, values by an MLP, heads concatenated, a random fraction of a
-    unit's snippets left out at each step, and batches that hold more units of the classes that
-    are mistaken. Departures from the paper and its published code (hence the row's name):
-
-    - where trials are shorter, a snippet is made of as many as fill 3 s, of which intervals within
-      trials are counted;
-    - spikes: bins in log steps from 1 ms to a snippet;
-    - traces that are not events: an event is where a trace rises above its median by 3 robust s.d.;
-    - log(1 + count) instead of the count, standardised by bin: bins that are almost always empty
-      would make outliers of units that the network was not trained on;
-    - AdamW, dropout in the network, a running mean of the weights, and early stopping on 15 % of
-      the labelled units, drawn from every class, which are not trained on. Where a class has
-      less than four labelled units, none are held out and all steps are made;
-    - sizes (`bins`, `dim`, `heads`) and numbers of snippets and steps are ours.
+    What is as published, and what is not (hence the row's name): see the page "LOLCAT" of the
+    documentation.
 
     Parameters
     ----------

@@ -71,25 +71,10 @@ class Nemo(EmbeddingSystem):
 
     Notes
     -----
-    As published: images of the rate at 101 lags of 1 ms or more in log steps to 1 s, for deciles of
-    the rate at the time, smoothed along the lags; batch norm and dropout in the image encoder,
-    temperature, Adam with a warm restart every 20 passes over the units, batches of 1,024 or all
-    units, the augmentations (images: smoothing and shifting along the lags, scaling, noise, pixels
-    set to zero; waveforms: noise). Departures from the paper, for which the row is called
-    ``nemo-style``:
-
-    - Without waveforms there is no second modality, and training is that of SimCLR on halves of
-      the time.
-    - An image shows the pairs of spikes over the time in which they could have been, and all images
-      together are standardised. Epochs are cut into blocks (20 times the longest lag at most) and
-      no pair spans two of them. Instantaneous rates leave out the spike itself, and what their
-      window (250 ms, or the longest lag if shorter) loses at the edge of a block. So trials of
-      0.4 s give images without bias.
-    - An image adds the two sides of an autocorrelogram; the published one shows one of them. Its
-      first column shows lags below 1 ms; the published one is 0.
-    - The encoders are our own, with more layers, and what is embedded is a linear layer after the
-      published one.
-    - The weights kept are those of the lowest loss among a fifth of the units, held out.
+    What is as published, and what is not (hence the row's name): see the page "NEMO" of the
+    documentation. Epochs are cut into blocks (20 times the longest lag at most) and no pair of
+    spikes spans two of them. Instantaneous rates leave out the spike itself, and what their window
+    (250 ms, or the longest lag if shorter) loses at the edge of a block.
 
     References
     ----------

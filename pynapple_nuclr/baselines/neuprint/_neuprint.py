@@ -85,17 +85,8 @@ class Neuprint(EmbeddingSystem):
 
     Notes
     -----
-    Departures from the paper and its published code (hence the row's name):
-
-    - The published code masks a quarter of the steps, and predicts these; here every step is
-      predicted, and its own activity masked.
-    - Spike counts are Poisson (their inputs are standardised, the counts themselves are not);
-      traces are Gaussian with a variance that is predicted, too.
-    - The summary of the other units is standardised over time.
-    - Embeddings start at zero instead of at random, and have a standard normal prior, so that
-      what the data do not determine is the same for all units and animals.
-    - Fewer steps, for a processor; embeddings learn faster than the network, because each takes
-      part in few of the steps.
+    What is as published, and what is not (hence the row's name): see the page "NeuPRINT" of the
+    documentation.
 
     References
     ----------

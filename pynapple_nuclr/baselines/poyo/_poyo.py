@@ -51,14 +51,9 @@ class Poyo(EmbeddingSystem):
     recording is identified: with the network frozen, only the vectors of its units, and its own,
     are learned, from its own behaviour. So `embed` needs the behaviour of new recordings, too.
 
-    Departures from the paper:
-
-    - far fewer layers, latent tokens and steps, and AdamW in place of LAMB: for a processor;
-    - with intervals for `behaviour` a window is one interval, and is decoded once, at its middle;
-    - a unit's vector is its deviation from one that all units share and learn. It begins at 0, so
-      that differences between units come from their spikes alone, and decays, so that units with
-      little information stay together;
-    - rotary periods go from a hundredth of the window to twice its length.
+    With intervals for `behaviour` a window is one interval, and is decoded once, at its middle.
+    What is as published, and what is not (hence the row's name): see the page "POYO+" of the
+    documentation.
 
     Parameters
     ----------

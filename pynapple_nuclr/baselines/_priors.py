@@ -143,17 +143,15 @@ class CorrelatedNeighbours(_Prior):
             )
 
     def _vote(self, units: Any, name: str, one_hot: Floats) -> Floats:
-        likeness, order = memoize_per_object(
-            units, ("correlations", self.bin_size), lambda: self._correlate(units, name)
-        )
+        def correlate() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+            recording = as_recording(units, name=name)
+            return _correlations(recording, self.bin_size), recording.order()
+
+        likeness, order = memoize_per_object(units, ("correlations", self.bin_size), correlate)
         # Ties are broken by the data, not by the order of the units.
         canonical = np.argsort(order)
         votes = _votes(likeness[np.ix_(canonical, canonical)], one_hot[canonical], self.neighbours)
         return votes[order]
-
-    def _correlate(self, units: Any, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        recording = as_recording(units, name=name)
-        return _correlations(recording, self.bin_size), recording.order()
 
 
 def _votes(likeness: NDArray[np.float32], one_hot: Floats, neighbours: int) -> Floats:

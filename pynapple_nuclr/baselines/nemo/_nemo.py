@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,15 +10,13 @@ import pynapple as nap
 from numpy.typing import NDArray
 
 from pynapple_nuclr.baselines._fit_network import torch_seed
-from pynapple_nuclr.baselines.base import EmbeddingSystem, System
+from pynapple_nuclr.baselines.base import EmbeddingSystem, Recordings, System
 from pynapple_nuclr.baselines.nemo.autocorrelograms import Layout, images, lag_counts, longest_lag
 from pynapple_nuclr.baselines.nemo.contrastive_training import collect_material, train
 from pynapple_nuclr.baselines.nemo.networks import ViewEncoders, run_in_pieces
 from pynapple_nuclr.columns.waveforms import read_waveforms
-from pynapple_nuclr.recording import Units
 from pynapple_nuclr.user_warnings import warn_user
 
-Recordings = Mapping[str, Units]
 Array = NDArray[np.float32]
 
 

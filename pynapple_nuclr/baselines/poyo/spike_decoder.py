@@ -24,7 +24,6 @@ from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.recording.spike_layout import slice_indices
 from pynapple_nuclr.windows.patch_readers import EDGE
 
-Targets = dict[str, NDArray[Any]]
 Tokens = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 
 _SPIKE, _START, _END = range(3)  # kinds of tokens
@@ -41,7 +40,7 @@ class ActivityWindows:
     lengths: NDArray[np.float64]  # (windows,): seconds
     query_times: NDArray[np.float64]  # (windows, queries): times of what is to be decoded
     # Name of the task → (windows, queries) classes, or (windows, queries, outputs) numbers
-    targets: Targets
+    targets: dict[str, NDArray[Any]]
     n_units: int  # units of the recording, those that are silent included
     values: NDArray[np.float32] | None = None  # (tokens,): standardised traces; None: spikes
     readings: int = 1  # consecutive windows of the same time, which are held out together

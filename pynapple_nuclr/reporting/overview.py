@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import recording_animals
 from pynapple_nuclr.reporting.neurons import Neurons, label_groups
-from pynapple_nuclr.reporting.sections import cautions_html
+from pynapple_nuclr.reporting.sections import cautions_html, median_text
 
 
 class Session(NamedTuple):
@@ -106,6 +107,5 @@ def _table(table: pd.DataFrame) -> str:
         return str(table.to_html(escape=False, border=0))
 
 
-def _median(values: Any) -> str:
-    known = [] if values is None else values[np.isfinite(values)]
-    return f"{np.median(known):.2f}" if len(known) else "–"
+def _median(values: NDArray[np.float64] | None) -> str:
+    return "–" if values is None else median_text(values)

@@ -65,10 +65,13 @@ def cautions_html(cautions: list[str]) -> str:
 
 def labels_html(neurons: Neurons) -> str:
     """Return a table of the labels: how many units, how sure."""
-    labels = neurons.labels
+    labels, sure = neurons.labels, neurons.confidence
     if labels is None:
         return ""
-    sure = neurons.confidence
+    target = escape(str(neurons.target).replace("_", " "))
+    caption = (
+        f"Predicted {target}" if neurons.predicted is not None else f"{target}, as in the file"
+    )
     names = ["Label", "Units", "Share"] + ["Confidence"] * (sure is not None)
     heads = "".join(f'<th scope="col">{one}</th>' for one in names)
     rows = []
@@ -77,12 +80,12 @@ def labels_html(neurons: Neurons) -> str:
         cells = [_cell(name, name, head=True), _cell(count, f"{count:,}")]
         cells.append(_cell(count, f"{count / len(mine):.0%}"))
         if sure is not None:
-            value = _median(sure[mine])
-            cells.append(_cell(_or_none(value), _or_dash(value, "{:.2f}")))
+            text = median_text(sure[mine], "{:.6g}", none="")
+            cells.append(_cell(text, median_text(sure[mine])))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     body = "\n".join(rows)
     return (
-        f"<table data-sorts><caption>{_caption(neurons)}</caption>\n"
+        f"<table data-sorts><caption>{caption}</caption>\n"
         f"<thead><tr>{heads}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody></table>"
     )
@@ -128,32 +131,19 @@ def _html(markdown: str) -> str:
     return str(reader.renderer.render(tokens, reader.options, {})).strip()
 
 
-def _caption(neurons: Neurons) -> str:
-    target = escape(str(neurons.target).replace("_", " "))
-    return f"Predicted {target}" if neurons.predicted is not None else f"{target}, as in the file"
-
-
 def _cell(value: Any, text: str, *, head: bool = False) -> str:
     kind = 'th scope="row"' if head else "td"
     return f'<{kind} data-value="{escape(str(value))}">{escape(text)}</{kind[:2]}>'
 
 
 def _middle(values: NDArray[Any], form: str, note: str) -> tuple[str, str]:
-    median = _median(values)
-    return _or_dash(median, form), note if np.isfinite(median) else "not known"
+    return median_text(values, form), note if np.isfinite(values).any() else "not known"
 
 
-def _median(values: NDArray[Any]) -> float:
+def median_text(values: NDArray[Any], form: str = "{:.2f}", none: str = "–") -> str:
+    """Return the median of what is known, or `none`."""
     known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else float("nan")
-
-
-def _or_none(value: float) -> str:
-    return f"{value:.6g}" if np.isfinite(value) else ""
-
-
-def _or_dash(value: float, form: str) -> str:
-    return form.format(value) if np.isfinite(value) else "–"
+    return form.format(np.median(known)) if len(known) else none
 
 
 def _plural(count: int, what: str) -> str:

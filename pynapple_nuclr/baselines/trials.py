@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Recording
+from pynapple_nuclr.recording import Recording
 
 _FEWEST_TRIALS = 10  # epochs of equal length below which these are no trials
 _SAME_LENGTH = 1e-3  # s by which the lengths of trials may differ; calcium: a frame

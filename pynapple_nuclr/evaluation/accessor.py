@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from pynapple_nuclr.evaluation.score_figures import plot_confusion, plot_scores
 from pynapple_nuclr.evaluation.score_tables import scores_table, title_of
 
 if TYPE_CHECKING:
@@ -56,12 +57,8 @@ class NuclrAccessor:
 
     def plot(self, score: str = "macro_f1", *, ax: Axes | None = None) -> Axes:
         """Draw the scores or the learning curve; see `plot_scores`."""
-        from pynapple_nuclr.evaluation.score_figures import plot_scores
-
         return plot_scores(self._dataset, score, ax=ax)
 
     def plot_confusion(self, system: str | None = None, **options: Any) -> Axes:
         """Draw which labels a system predicts for which; see `plot_confusion`."""
-        from pynapple_nuclr.evaluation.score_figures import plot_confusion
-
         return plot_confusion(self._dataset, system, **options)

@@ -8,20 +8,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.evaluation.results_cache import hash_array, hash_columns, hash_recording, key_of
+from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
+from pynapple_nuclr.evaluation.results_cache import (
+    Store,
+    hash_array,
+    hash_columns,
+    hash_recording,
+    key_of,
+)
+from pynapple_nuclr.evaluation.task import Task
 from pynapple_nuclr.leakage.label_columns import HiddenRecordings, string_values
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
-    from pynapple_nuclr.evaluation.results_cache import Store
-    from pynapple_nuclr.evaluation.task import Task
 
 _FORMAT = "pynapple_nuclr fit 1"
 _NOTES = ("seconds", "history", "identity")

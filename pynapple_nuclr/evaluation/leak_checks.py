@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pynapple_nuclr.baselines.base import System
+from pynapple_nuclr.evaluation.task import Fold, Task
 from pynapple_nuclr.leakage import LeakError as LeakError  # re-exported
 from pynapple_nuclr.leakage.label_columns import string_values
 from pynapple_nuclr.user_warnings import list_some
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.base import System
-    from pynapple_nuclr.evaluation.task import Fold, Task
 
 HIDDEN = -1
 """Replaces the class of a unit whose label is not shown."""

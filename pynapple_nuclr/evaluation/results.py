@@ -6,25 +6,22 @@ import datetime
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sklearn
 import xarray as xr
+from numpy.typing import NDArray
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.baselines.base import EmbeddingSystem, LabelSystem, System
+from pynapple_nuclr.evaluation.out_of_fold import Prediction
 from pynapple_nuclr.evaluation.score_tables import SAME_RECORDING
 from pynapple_nuclr.evaluation.scoring import confusion, f1_of_folds, most_likely, score
 from pynapple_nuclr.evaluation.systems import shuffled_system
+from pynapple_nuclr.evaluation.task import Fold, Task
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.evaluation.out_of_fold import Prediction
-    from pynapple_nuclr.evaluation.task import Fold, Task
-
-    Scores = dict[str, Any]
+Scores = dict[str, Any]
 
 
 def blank(

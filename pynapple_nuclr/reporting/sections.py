@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import re
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pynapple_nuclr.reporting.cautions import chance_of
-from pynapple_nuclr.reporting.neurons import label_groups
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.recording import Units
-    from pynapple_nuclr.reporting.cautions import Comparison
-    from pynapple_nuclr.reporting.neurons import Neurons
+from pynapple_nuclr.recording import Units
+from pynapple_nuclr.reporting.cautions import Comparison, chance_of
+from pynapple_nuclr.reporting.neurons import Neurons, label_groups
 
 _FIRST = ("What it is", "Licence", "Data", "Data licence", "Limits")  # of an encoder's card
 

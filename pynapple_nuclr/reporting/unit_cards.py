@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from pynapple_nuclr.plotting._depth import depth_column, runs_downward
 from pynapple_nuclr.plotting._embedding import project
 from pynapple_nuclr.plotting.style import COLOURS, MARKERS, class_style
-from pynapple_nuclr.plotting.unit_columns import class_probabilities
-from pynapple_nuclr.reporting.neurons import find_neighbours, users_columns
+from pynapple_nuclr.plotting.unit_columns import Labels, class_probabilities
+from pynapple_nuclr.recording import Units
+from pynapple_nuclr.reporting.neurons import Neurons, find_neighbours, users_columns
 from pynapple_nuclr.reporting.unit_activity import encode_waveforms, read_activity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pynapple_nuclr.plotting.unit_columns import Labels
-    from pynapple_nuclr.recording import Units
-    from pynapple_nuclr.reporting.neurons import Neurons
 
 MIN_MAP_UNITS = 3
 _MOST_COLUMNS, _MOST_LETTERS = 12, 80  # of the user's own metadata on a card

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pynapple_nuclr.baselines.neuprint.segments import SegmentBatch
-    from pynapple_nuclr.config import Modality
+from pynapple_nuclr.baselines.neuprint.segments import SegmentBatch
+from pynapple_nuclr.config import Modality
 
 Network = Literal["transformer", "gru"]
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pynapple_nuclr.baselines._fit_network import FitPlan, fit_network, shuffled_batches
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pynapple_nuclr.baselines.neuprint.dynamics import Dynamics
-    from pynapple_nuclr.baselines.neuprint.segments import Indices, Pool, SegmentBatch
+from pynapple_nuclr.baselines.neuprint.dynamics import Dynamics
+from pynapple_nuclr.baselines.neuprint.segments import Indices, Pool, SegmentBatch
 
 _PREDICTIONS = 12_800  # in a step of learning: about a twentieth of a second on a core
 _FEWEST_SEGMENTS = 2  # of each unit in a step

@@ -28,14 +28,11 @@ def blank(
     coords: Mapping[str, Sequence[Any]], variables: Mapping[str, Sequence[str]]
 ) -> xr.Dataset:
     """Return a Dataset of NaN."""
-    shapes = {
-        name: tuple(len(coords[dim]) for dim in dims if dim in coords)
+    empty = {
+        name: (tuple(dims), np.full([len(coords[dim]) for dim in dims], np.nan))
         for name, dims in variables.items()
     }
-    return xr.Dataset(
-        {name: (tuple(dims), np.full(shapes[name], np.nan)) for name, dims in variables.items()},
-        coords={dim: np.asarray(labels) for dim, labels in coords.items()},
-    )
+    return xr.Dataset(empty, coords={dim: np.asarray(labels) for dim, labels in coords.items()})
 
 
 def write(dataset: xr.Dataset, scores: Scores, **where: Any) -> None:

@@ -43,9 +43,8 @@ def _warn_of_codes(probe: Probe, rows: Rows) -> None:
 def fit_probe(probe: Probe, recordings: Any, y: Any, animals: Any, progress: bool) -> int:
     """Set the attributes of `Probe.fit`; return the number of folds."""
     check_parameters(probe)
-    by_inputs, encoder = training_rows(probe, recordings, y, animals)
-    all_units = by_inputs
-    given = next(iter(by_inputs.values()))
+    all_units, encoder = training_rows(probe, recordings, y, animals)
+    given = next(iter(all_units.values()))
     warn_of_units_left_out(given, probe.target, probe.missing_labels)
     by_inputs = {
         inputs: labelled(rows, probe.target, probe.missing_labels)

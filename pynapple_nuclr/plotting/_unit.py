@@ -134,15 +134,15 @@ def _panels(figure: Any, spikes: bool, predicted: bool) -> dict[str, Axes]:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(figsize=(8.4, 5.8), layout="constrained")
-    top = ["raster", "raster", "autocorrelogram"] if spikes else ["trace"] * 3
-    last = "prediction" if predicted else "neighbours"
-    if spikes and not predicted:  # no empty corner
+    if not spikes:
+        last = "prediction" if predicted else "neighbours"
+        return figure.subplot_mosaic([["trace", "trace"], ["neighbours", last]])
+    if not predicted:  # no empty corner
         return figure.subplot_mosaic(
             [["raster", "autocorrelogram"], ["raster", "neighbours"]], width_ratios=[1.5, 1]
         )
-    bottom = ["neighbours", last] if not spikes else ["neighbours", "neighbours", last]
-    if not spikes:
-        return figure.subplot_mosaic([top[:2], bottom])
+    top = ["raster", "raster", "autocorrelogram"]
+    bottom = ["neighbours", "neighbours", "prediction"]
     return figure.subplot_mosaic([top, bottom], width_ratios=[0.8, 0.8, 1.2])
 
 

@@ -73,11 +73,10 @@ class Statistics(EmbeddingSystem):
         response = np.zeros((recording.n_units, self.response_bins))
         if are_trials(recording) and self.response_bins:
             response = respond(recording, self.response_bins)
-        table = np.column_stack([unit_statistics(units).to_numpy(), response])
+        statistics = unit_statistics(units)
+        table = np.column_stack([statistics.to_numpy(), response])
         if recording.modality == "spikes":
-            _, inside = _phase(recording.times, recording.epochs)
-            n_spikes = np.bincount(recording.units[inside], minlength=recording.n_units)
-            table[n_spikes == 0] = np.nan
+            table[statistics["rate"] == 0] = np.nan
         return table
 
 

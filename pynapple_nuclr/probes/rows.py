@@ -32,12 +32,12 @@ class Rows(NamedTuple):
     x: NDArray[np.float64]  # (units, columns): embedding and features
     has_embedding: NDArray[np.bool_]  # (units,): false for silent units, which have no embedding
     recordings: NDArray[Any]  # (units,): name of the recording of each
+    # (units,): hashes of each unit's embedding and of its activity (0: none), to find units that
+    # were in the training; none for arrays, in which few columns may well be equal
+    row_hashes: NDArray[np.uint64]
+    activity_hashes: NDArray[np.uint64]
     labels: NDArray[Any] = np.empty(0)  # (units,): empty where none were asked for
     animals: NDArray[Any] | None = None  # (units,): animal of each
-    # (units,): hashes of each unit's embedding and of its activity (0: none), to find units that
-    # were in the training; empty for arrays, in which few columns may well be equal
-    row_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
-    activity_hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
     statistics: tuple[str, ...] = ()  # names of the first columns, where they are statistics
 
     def are_among(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -131,7 +131,8 @@ def array_rows(x: NDArray[np.float64], n_features: int, standardize: bool) -> Ro
     if standardize:
         dim = x.shape[1] - n_features
         x = np.column_stack([z_score(x[:, :dim], has_embedding), x[:, dim:]])
-    return Rows(x, has_embedding, np.zeros(len(x), dtype=int))
+    none = np.zeros(len(x), np.uint64)
+    return Rows(x, has_embedding, np.zeros(len(x), dtype=int), none, none)
 
 
 def animals_of(
@@ -204,10 +205,8 @@ def labelled(rows: Rows, target: str, missing_labels: Collection[str]) -> Rows:
         recordings=rows.recordings[keep],
         labels=np.array(labels),
         animals=None if rows.animals is None else rows.animals[keep],
-        row_hashes=rows.row_hashes[keep] if len(rows.row_hashes) else rows.row_hashes,
-        activity_hashes=(
-            rows.activity_hashes[keep] if len(rows.activity_hashes) else rows.activity_hashes
-        ),
+        row_hashes=rows.row_hashes[keep],
+        activity_hashes=rows.activity_hashes[keep],
     )
 
 

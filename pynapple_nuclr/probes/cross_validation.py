@@ -149,9 +149,7 @@ def cross_validate(
     with bar:
         of_each = {key: _out_of_fold(one, labels, counted()) for key, one in candidates.items()}
     chosen, f1_of = _best(labels, of_each)
-    predicted, probabilities = of_each[chosen]
-    if len(candidates) > 1:
-        predicted, probabilities = _choose_by_other_folds(labels, folds, of_each)
+    predicted, probabilities = _choose_by_other_folds(labels, folds, of_each)
     # What predictions that know nothing of the labels would score: no classifier is fitted again.
     shuffled = (np.random.default_rng(seed).permutation(labels) for seed in range(n_shuffles))
     chance = [macro_f1_of_predictions(one, predicted) for one in shuffled]

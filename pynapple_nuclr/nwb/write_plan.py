@@ -16,22 +16,13 @@ from pynapple_nuclr.recording import Units
 
 
 @dataclass(frozen=True)
-class NewColumn:
-    """One column to write: its values, a row for each row of the table."""
-
-    name: str
-    values: Any
-    description: str
-
-
-@dataclass(frozen=True)
 class WritePlan:
     """What is written into a copy of a file."""
 
     place: str  # where the table of neurons is, such as `units`
     table_id: str  # the `object_id` of that table
-    columns: tuple[NewColumn, ...]  # columns to add; one of the same name is replaced
-    outdated: tuple[str, ...]  # columns of an earlier embedding to remove
+    columns: list[dict[str, Any]]  # as of `add_column`; one of the same name is replaced
+    outdated: list[str]  # columns of an earlier embedding to remove
     units: Units  # what the notes are about
     prefix: str  # of the columns, and in the name of the notes
     notes: Mapping[str, object]  # name → value, for `processing/nuclr`
@@ -56,22 +47,22 @@ def plan_write(
     kept, outdated = neuron_tables.reconcile(table, columns, prefix)
     n_rows = len(table.id)
     new = [
-        NewColumn(
-            name, scatter_rows(values, rows, n_rows, zero=name.endswith("_n_windows")), description
-        )
+        {
+            "name": name,
+            "description": description,
+            "data": scatter_rows(values, rows, n_rows, zero=name.endswith("_n_windows")),
+        }
         for name, (values, description) in kept.items()
     ]
     place = neuron_tables.location(table)
-    return WritePlan(
-        place, table.object_id, tuple(new), tuple(outdated), units, prefix, notes, is_new
-    )
+    return WritePlan(place, table.object_id, new, outdated, units, prefix, notes, is_new)
 
 
 def apply_plan(plan: WritePlan, draft: Path) -> None:
     """Write into a file what was planned."""
     from hdmf.backends.warnings import BrokenLinkWarning
 
-    names = [column.name for column in plan.columns]
+    names = [column["name"] for column in plan.columns]
     neuron_tables.remove_columns(draft, plan.place, [*names, *plan.outdated], plan.prefix)
     with warnings.catch_warnings():
         # A relative link leads nowhere from the draft's folder; in its place it will again.
@@ -80,9 +71,7 @@ def apply_plan(plan: WritePlan, draft: Path) -> None:
             tables = neuron_tables.neuron_tables(nwbfile)
             (table,) = (one for one in tables if neuron_tables.location(one) == plan.place)
             for column in plan.columns:
-                table.add_column(
-                    name=column.name, description=column.description, data=column.values
-                )
+                table.add_column(**column)
             add_provenance(nwbfile, plan.units, plan.prefix, plan.notes, table.name)
             if plan.is_new:
                 sign(nwbfile, table.id.data.file.attrs["nwb_version"])

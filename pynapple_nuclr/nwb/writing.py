@@ -22,7 +22,7 @@ from pynapple_nuclr.atomic_files import (
 from pynapple_nuclr.columns import PREDICTED
 from pynapple_nuclr.nwb.new_units_table import build_table
 from pynapple_nuclr.nwb.observed_time import OF_WRITE_UNITS
-from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, is_zarr, open_nwb, source_name
+from pynapple_nuclr.nwb.opening import is_remote, is_zarr, open_nwb, source_name
 from pynapple_nuclr.nwb.provenance import add_provenance, sign
 from pynapple_nuclr.nwb.small_files import copy_parts, kept_parts, link_rest, size_of
 from pynapple_nuclr.nwb.table_columns import embedding_columns, size_in_file, user_columns
@@ -119,9 +119,7 @@ def write_nwb(
     day1_nuclr.nwb [0.9, 0.8]
     """
     columns = embedding_columns(units, prefix)
-    opened: str | os.PathLike[str] | OpenNWB = source
-    source, output, raw = resolve_arguments(source, output, raw, overwrite)
-    opened = opened if isinstance(opened, OpenNWB) else source
+    path, output, raw = resolve_arguments(source, output, raw, overwrite)
     if not columns:
         raise ValueError(
             f"units have no columns {prefix}_0 …, {prefix}_stability or {PREDICTED}* to write to "
@@ -129,7 +127,7 @@ def write_nwb(
         )
     check_space(output, size_in_file(columns))
     with atomic_write(output, overwrite=overwrite) as draft:
-        with open_nwb(opened) as file:
+        with open_nwb(source) as file:
             plan = plan_write(units, file, columns, prefix, settings, is_new=raw != "copy")
             parts = kept_parts(file.nwbfile, file.nwbfile.objects[plan.table_id])
             if raw != "copy":
@@ -137,10 +135,10 @@ def write_nwb(
                 check_space(output, size_of(stored, parts) + size_in_file(columns))
                 copy_parts(stored, draft, parts, link=raw == "link")
         if raw == "copy":
-            copy_whole(Path(source), draft, output)
+            copy_whole(Path(path), draft, output)
         apply_plan(plan, draft)
         if raw == "link":
-            link_rest(draft, Path(source), output, parts)
+            link_rest(draft, Path(path), output, parts)
     if plan.outdated:
         warn_user(
             f"removed from {output}: {', '.join(plan.outdated)}, which belong to the earlier "

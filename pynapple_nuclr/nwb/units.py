@@ -56,12 +56,12 @@ def read_recording(
     check_epochs(epochs)
     check_clock(clock)
     with open_nwb(source) as file:
-        tables, has_traces = units_tables(file.nwbfile), bool(roi_responses(file.nwbfile))
-        has_units = not all(map(is_silent, tables)) and not (has_traces and signal is not None)
-        if table is not None or has_units:
-            return read_units(file, epochs=epochs, table=table, clock=clock, verbose=verbose)
-        if has_traces:
+        has_units = table is not None or not all(map(is_silent, units_tables(file.nwbfile)))
+        wants_traces = table is None and (signal is not None or not has_units)
+        if wants_traces and roi_responses(file.nwbfile):
             return read_nwb_traces(file, epochs=epochs, cells=cells, signal=signal, verbose=verbose)
+        if has_units:
+            return read_units(file, epochs=epochs, table=table, clock=clock, verbose=verbose)
     raise ValueError(
         f"{source} has neither units with spikes nor traces of ROIs (RoiResponseSeries); expected "
         "a file of sorted units or of extracted calcium traces"

@@ -64,32 +64,25 @@ def read_nwb_traces(
 ) -> nap.TsdFrame:
     """Read the calcium traces of an NWB file, as `pynapple_nuclr.read_traces` documents."""
     check_epochs(epochs)
+    check_signal(signal)
     with open_nwb(source) as file:
-        traces, report = traces_and_report(
-            file,
-            name=name,
-            epochs=named_epochs(file.nwbfile, file, epochs),
-            cells=cells,
-            signal=signal,
-            max_gap=max_gap,
-        )
+        traces, report = _traces_and_report(file, name, epochs, cells, signal, max_gap)
     if verbose:
         print(report)
     return traces
 
 
-def traces_and_report(
+def _traces_and_report(
     file: OpenNWB,
-    *,
-    name: str | None = None,
-    epochs: nap.IntervalSet | None = None,
-    cells: str | None = "accepted",
-    signal: str | None = None,
-    max_gap: float = MAX_GAP,
+    name: str | None,
+    epochs: str | nap.IntervalSet | None,
+    cells: str | None,
+    signal: str | None,
+    max_gap: float,
 ) -> tuple[nap.TsdFrame, ReadReport]:
     """Return the traces of an open file, and what was read of it."""
-    check_signal(signal)
     nwbfile, source, notes = file.nwbfile, str(file), ReadNotes(file)
+    epochs = named_epochs(nwbfile, file, epochs)
     found = roi_responses(nwbfile)
     path, series, is_made = choose_series(found, source, name, signal)
     where = f"{source}: {path}"

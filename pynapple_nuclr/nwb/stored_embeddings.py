@@ -11,11 +11,10 @@ import pandas as pd
 import pynapple as nap
 from hdmf.common import DynamicTable
 
-from pynapple_nuclr.atomic_files import existing_file
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, add_columns, is_missing
 from pynapple_nuclr.columns.metadata import unit_ids
 from pynapple_nuclr.nwb import neuron_tables
-from pynapple_nuclr.nwb.opening import OpenNWB, is_remote, open_nwb
+from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
 from pynapple_nuclr.nwb.provenance import read_provenance
 from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.units import read_units
@@ -65,7 +64,7 @@ def read_embedding(
     [0.5, 2.0]
     """
     column = f"{prefix}_embedding"
-    with open_nwb(checked_source(path)) as file:
+    with open_nwb(path) as file:
         nwbfile = file.nwbfile
         tables = neuron_tables.neuron_tables(nwbfile)
         if not tables:
@@ -120,7 +119,7 @@ def _read_rois(file: OpenNWB, table: DynamicTable, prefix: str) -> nap.TsdFrame:
 
 def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
     """Return what an NWB file says of its neurons, and whether they are embedded."""
-    with open_nwb(checked_source(path)) as (_, nwbfile):
+    with open_nwb(path) as (_, nwbfile):
         tables = neuron_tables.neuron_tables(nwbfile)
         if not tables:
             raise ValueError(neuron_tables.no_units(path))
@@ -138,11 +137,6 @@ def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
                 for name in _embedding_columns(table)
             },
         }
-
-
-def checked_source(path: str | os.PathLike[str] | OpenNWB) -> str | os.PathLike[str] | OpenNWB:
-    """Return a source that exists: a path, an address or an open file."""
-    return path if isinstance(path, OpenNWB) or is_remote(path) else existing_file(path)
 
 
 def _embedding_columns(table: DynamicTable) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pynapple_nuclr.atomic_files import is_full
+from pynapple_nuclr.atomic_files import existing_file, is_full
 from pynapple_nuclr.nwb.other_files import advice
 from pynapple_nuclr.nwb.text_heaps import check_heaps
 from pynapple_nuclr.nwb.values import check_about
@@ -105,7 +105,7 @@ def _naming_texts(source: str | os.PathLike[str], io: Any) -> Iterator[None]:
             single = item[()] if isinstance(item, h5py.Dataset) and item.shape == () else b""
             texts = {name: single, **{f"{name}@{key}": one for key, one in item.attrs.items()}}
             for place, text in texts.items():
-                if isinstance(text, bytes) and b"\xef\xbf\xbd" in _recoded(text):
+                if isinstance(text, bytes) and "\ufffd" in text.decode(errors="replace"):
                     places.append(place)
 
         if not is_zarr(source):
@@ -115,11 +115,6 @@ def _naming_texts(source: str | os.PathLike[str], io: Any) -> Iterator[None]:
             f"{', '.join(places) or 'an attribute'} ({error}); write it again, with h5py: "
             'file[NAME][()] = file[NAME][()].decode("latin-1")'
         ) from error
-
-
-def _recoded(text: bytes) -> bytes:
-    """Return a text with the mark of Unicode in place of what is not UTF-8."""
-    return text.decode(errors="replace").encode()
 
 
 @contextmanager
@@ -184,9 +179,7 @@ def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
     import h5py
     import pynwb
 
-    path = Path(source)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; check the path")
+    path = existing_file(source)
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path} may not be read by you; change its permissions, or copy it")
     if not h5py.is_hdf5(path):
@@ -194,8 +187,6 @@ def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
     try:
         with errors_naming_file(path, "pynwb", "NWB"):
             check_heaps(path)
-            if instead := advice(path):
-                raise ValueError(f"{path} is no file of NWB 2; {instead}")
             io = pynwb.NWBHDF5IO(path, mode)
     except OSError as error:  # cut off, or open for writing elsewhere: h5py names no file
         raise OSError(
@@ -203,6 +194,8 @@ def _open_hdf5(source: str | os.PathLike[str], mode: str) -> Iterator[Any]:
             "writing to: copy or download it again"
         ) from error
     with io:
+        if "nwb_version" not in io._file.attrs and (instead := advice(path)):
+            raise ValueError(f"{path} is no file of NWB 2; {instead}")
         yield io
 
 

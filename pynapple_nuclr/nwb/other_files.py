@@ -38,8 +38,6 @@ def advice(path: Path) -> str | None:
     software = _SUFFIXES.get(path.suffix.lower())
     if h5py.is_hdf5(path):
         with h5py.File(path) as file:
-            if "nwb_version" in file.attrs:
-                return None
             names = {"nwb_version": "NWB 1", "estimates": "CaImAn", "#refs#": "MATLAB"}
             software = next((names[name] for name in names if name in file), software)
     return None if software is None else _ADVICE[software]

@@ -13,41 +13,27 @@ import typer
 from pynapple_nuclr.batch.files import embed_file, report_earlier
 from pynapple_nuclr.batch.plan import plan_outputs
 from pynapple_nuclr.batch.reports import Report
+from pynapple_nuclr.cli import options as option
 from pynapple_nuclr.cli.commands import app, print_json
 from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
-from pynapple_nuclr.cli.options import (
-    EMBEDDING,
-    READING,
-    AsJson,
-    By,
-    Encoder,
-    Files,
-    Format,
-    GapsOption,
-    Output,
-    Overwrite,
-    Progress,
-    RawOption,
-    drop_unset,
-    with_options,
-)
+from pynapple_nuclr.cli.options import EMBEDDING, READING, drop_unset, with_options
 from pynapple_nuclr.nwb.opening import is_remote
 
 
 @app.command("embed")
 @with_options(reading=READING, embedding=EMBEDDING)
 def embed_command(
-    files: Files,
-    output: Output = None,
-    kind: Format = None,
-    encoder: Encoder = None,
+    files: option.Files,
+    output: option.Output = None,
+    kind: option.Format = None,
+    encoder: option.Encoder = None,
     *,
     reading: dict[str, Any],
     embedding: dict[str, Any],
-    raw: RawOption = None,
-    overwrite: Overwrite = False,
-    no_progress: Progress = False,
-    as_json: AsJson = False,
+    raw: option.RawOption = None,
+    overwrite: option.Overwrite = False,
+    no_progress: option.Progress = False,
+    as_json: option.AsJson = False,
 ) -> None:
     """Embed the neurons of NWB files (units, or else calcium traces); write the results.
 
@@ -104,15 +90,15 @@ def embed_command(
 @app.command("pretrain")
 @with_options(reading=READING)
 def pretrain_command(
-    files: Files,
+    files: option.Files,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for encoder and checkpoints.")],
     steps: Annotated[int | None, typer.Option(help="Steps to take at most.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Minutes to train at most.")] = None,
     init: Annotated[str | None, typer.Option(help="Encoder to fine-tune: folder or name.")] = None,
-    gaps: GapsOption = None,
+    gaps: option.GapsOption = None,
     reading: dict[str, Any],
-    by: By = None,
+    by: option.By = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs of windows per step.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of weights and views (default: 0).")
@@ -128,8 +114,8 @@ def pretrain_command(
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Start again instead of resuming from the folder.")
     ] = False,
-    no_progress: Progress = False,
-    as_json: AsJson = False,
+    no_progress: option.Progress = False,
+    as_json: option.AsJson = False,
 ) -> None:
     """Train an encoder on unlabelled recordings; run again to resume.
 

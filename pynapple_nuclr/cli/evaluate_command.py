@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pynapple_nuclr.atomic_files import check_output
+from pynapple_nuclr.cli import options as option
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, say
 from pynapple_nuclr.cli.many_files import find_sources, read_all
-from pynapple_nuclr.cli.options import (
-    EMBEDDING,
-    READING,
-    Animals,
-    AsJson,
-    Files,
-    Overwrite,
-    Progress,
-    drop_unset,
-    with_options,
-)
+from pynapple_nuclr.cli.options import EMBEDDING, READING, drop_unset, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +24,7 @@ if TYPE_CHECKING:
 @app.command("evaluate")
 @with_options(reading=READING, embedding=EMBEDDING)
 def evaluate_command(
-    files: Files,
+    files: option.Files,
     *,
     target: Annotated[str, typer.Option(help="Metadata column with the labels.")],
     protocol: Annotated[
@@ -57,7 +48,7 @@ def evaluate_command(
             "in every NWB file, that it decodes."
         ),
     ] = None,
-    animals: Animals = None,
+    animals: option.Animals = None,
     reading: dict[str, Any],
     embedding: dict[str, Any],
     seeds: Annotated[int | None, typer.Option(help="How many seeds (default: 1).")] = None,
@@ -76,9 +67,9 @@ def evaluate_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Scores to write: SCORES.csv.")
     ] = None,
-    overwrite: Overwrite = False,
-    no_progress: Progress = False,
-    as_json: AsJson = False,
+    overwrite: option.Overwrite = False,
+    no_progress: option.Progress = False,
+    as_json: option.AsJson = False,
 ) -> None:
     """Measure how well systems predict labels that they have not seen, beside chance.
 

@@ -16,8 +16,9 @@ from pynapple_nuclr import __version__
 from pynapple_nuclr.batch.files import open_once
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.bundled import PROBES
+from pynapple_nuclr.cli import options as option
 from pynapple_nuclr.cli.commands import app, print_json, say, show_table
-from pynapple_nuclr.cli.options import AsJson, Cells, Clock, Progress, Table, drop_unset
+from pynapple_nuclr.cli.options import drop_unset
 from pynapple_nuclr.cli.probe_summary import summarize_probe
 from pynapple_nuclr.io.formats import format_of, formats
 
@@ -28,7 +29,7 @@ def demo_command(
         Path | None, typer.Option("--out", "-o", help="Folder for its files (default: nuclr_demo).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the simulation (default: 0).")] = None,
-    no_progress: Progress = False,
+    no_progress: option.Progress = False,
 ) -> None:
     """Simulate a recording, embed it, predict cell types, and show the result (3 minutes).
 
@@ -45,10 +46,10 @@ def info_command(
         str | None,
         typer.Argument(help="An encoder (folder or hub name), a recording or a probe (.skops)."),
     ] = None,
-    cells: Cells = None,
-    table: Table = None,
-    clock: Clock = None,
-    as_json: AsJson = False,
+    cells: option.Cells = None,
+    table: option.Table = None,
+    clock: option.Clock = None,
+    as_json: option.AsJson = False,
 ) -> None:
     """Describe an encoder, a recording or a probe, and list the versions installed.
 

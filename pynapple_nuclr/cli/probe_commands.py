@@ -18,25 +18,11 @@ from pynapple_nuclr.batch.files import (
 )
 from pynapple_nuclr.batch.plan import annotated_path, stem_of
 from pynapple_nuclr.batch.reports import Report, summarize
+from pynapple_nuclr.cli import options as option
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json, show_table
 from pynapple_nuclr.cli.embed_commands import plan_results
 from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
-from pynapple_nuclr.cli.options import (
-    EMBEDDING,
-    READING,
-    Animals,
-    AsJson,
-    Cache,
-    Encoder,
-    Files,
-    Format,
-    Output,
-    Overwrite,
-    Progress,
-    RawOption,
-    drop_unset,
-    with_options,
-)
+from pynapple_nuclr.cli.options import EMBEDDING, READING, drop_unset, with_options
 from pynapple_nuclr.cli.probe_summary import summarize_probe
 from pynapple_nuclr.probe_score import ProbeScore
 
@@ -57,7 +43,7 @@ app.add_typer(probe_app, name="probe")
 @probe_app.command("fit")
 @with_options(reading=READING, embedding=EMBEDDING)
 def fit_command(
-    files: Files,
+    files: option.Files,
     *,
     target: Annotated[str, typer.Option(help="Metadata column with the labels to learn.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The probe to write: P.skops.")],
@@ -83,14 +69,14 @@ def fit_command(
             help="Let its confidence match how often it is right (default: calibrate).",
         ),
     ] = None,
-    animals: Animals = None,
-    encoder: Encoder = None,
+    animals: option.Animals = None,
+    encoder: option.Encoder = None,
     reading: dict[str, Any],
     embedding: dict[str, Any],
-    cache: Cache = None,
-    overwrite: Overwrite = False,
-    no_progress: Progress = False,
-    as_json: AsJson = False,
+    cache: option.Cache = None,
+    overwrite: option.Overwrite = False,
+    no_progress: option.Progress = False,
+    as_json: option.AsJson = False,
 ) -> None:
     """Learn labels from NWB files, cross-validate, and save the probe.
 
@@ -155,7 +141,7 @@ def fit_command(
 @probe_app.command("annotate")
 @with_options(reading=READING, embedding=EMBEDDING)
 def annotate_command(
-    files: Files,
+    files: option.Files,
     *,
     probe: Annotated[
         str,
@@ -164,8 +150,8 @@ def annotate_command(
             "waveform-type."
         ),
     ],
-    output: Output = None,
-    kind: Format = None,
+    output: option.Output = None,
+    kind: option.Format = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -185,10 +171,10 @@ def annotate_command(
     ] = None,
     reading: dict[str, Any],
     embedding: dict[str, Any],
-    raw: RawOption = None,
-    overwrite: Overwrite = False,
-    no_progress: Progress = False,
-    as_json: AsJson = False,
+    raw: option.RawOption = None,
+    overwrite: option.Overwrite = False,
+    no_progress: option.Progress = False,
+    as_json: option.AsJson = False,
 ) -> None:
     """Predict labels of the neurons in NWB files; write the results.
 

@@ -13,19 +13,10 @@ import typer
 from pynapple_nuclr.atomic_files import check_output
 from pynapple_nuclr.batch.files import read_or_embed
 from pynapple_nuclr.batch.plan import source_format, stem_of
+from pynapple_nuclr.cli import options as option
 from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
 from pynapple_nuclr.cli.many_files import find_sources, read_all
-from pynapple_nuclr.cli.options import (
-    EMBEDDING,
-    READING,
-    AsJson,
-    Cache,
-    Encoder,
-    Files,
-    Overwrite,
-    Progress,
-    with_options,
-)
+from pynapple_nuclr.cli.options import EMBEDDING, READING, with_options
 from pynapple_nuclr.nwb.opening import is_remote
 
 if TYPE_CHECKING:
@@ -45,13 +36,13 @@ ProbeFile = Annotated[
         help="Predict labels that the file does not have; shows the probe's score (default: none)."
     ),
 ]
-PAGE = {"target": Target, "method": Method, "probe": ProbeFile, "encoder": Encoder}
+PAGE = {"target": Target, "method": Method, "probe": ProbeFile, "encoder": option.Encoder}
 
 
 @app.command("report")
 @with_options(page=PAGE, reading=READING, embedding=EMBEDDING)
 def report_command(
-    files: Files,
+    files: option.Files,
     *,
     output: Annotated[
         Path | None,
@@ -65,10 +56,10 @@ def report_command(
     page: dict[str, Any],
     reading: dict[str, Any],
     embedding: dict[str, Any],
-    cache: Cache = None,
-    overwrite: Overwrite = False,
-    no_progress: Progress = False,
-    as_json: AsJson = False,
+    cache: option.Cache = None,
+    overwrite: option.Overwrite = False,
+    no_progress: option.Progress = False,
+    as_json: option.AsJson = False,
 ) -> None:
     """Write one HTML page about the neurons of a recording: a map, cards, tables, cautions.
 
@@ -109,13 +100,13 @@ def report_command(
 @app.command("view")
 @with_options(page=PAGE, reading=READING, embedding=EMBEDDING)
 def view_command(
-    files: Files,
+    files: option.Files,
     *,
     page: dict[str, Any],
     reading: dict[str, Any],
     embedding: dict[str, Any],
-    cache: Cache = None,
-    no_progress: Progress = False,
+    cache: option.Cache = None,
+    no_progress: option.Progress = False,
 ) -> None:
     """Open the page of `nap-nuclr report` in a browser, without writing it beside the recording.
 

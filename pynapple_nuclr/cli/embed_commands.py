@@ -148,6 +148,7 @@ def pretrain_command(
     recordings, _ = read_all(sources, read, progress=not no_progress)
 
     from pynapple_nuclr.pretraining import pretrain
+    from pynapple_nuclr.pretraining.held_out_time import describe_reidentification
     from pynapple_nuclr.pretraining.training_settings import default_encoder_config
 
     config = None
@@ -178,16 +179,9 @@ def pretrain_command(
     if as_json:
         print_json({"encoder": encoder.identity, "output": out, "training": training})
         return
-    score = training["best_held_out_reidentification"]
-    held_out = ""
-    if score is not None:
-        chance, untrained = (
-            training[f"{kind}_reidentification"] for kind in ("chance", "untrained")
-        )
-        held_out = f"; held-out re-identification {score:.2g} (chance {chance:.2g}"
-        held_out += ")" if untrained is None else f", untrained {untrained:.2g})"
+    took = f"trained for {training['steps']} steps, {training['minutes']} min"
     typer.echo(f"encoder {encoder.identity} written to {out}")
-    typer.echo(f"trained for {training['steps']} steps, {training['minutes']} min{held_out}")
+    typer.echo("; ".join(filter(None, (took, describe_reidentification(training)))))
     typer.echo(f"use it: {shlex.join(['nap-nuclr', 'embed', sources[0], '--encoder', str(out)])}")
 
 

@@ -21,7 +21,11 @@ from pynapple_nuclr.io.recording_cache import open_recordings
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.pretraining.distributed import pick_precision, quiet, start_trainer
 from pynapple_nuclr.pretraining.duplicate_units import warn_of_duplicate_units
-from pynapple_nuclr.pretraining.held_out_time import HeldOutCheck, open_readers
+from pynapple_nuclr.pretraining.held_out_time import (
+    HeldOutCheck,
+    describe_reidentification,
+    open_readers,
+)
 from pynapple_nuclr.pretraining.resume import resume_or_begin, saved_run_settings
 from pynapple_nuclr.pretraining.schedule import Schedule
 from pynapple_nuclr.pretraining.step_threads import StepThreads, threads_restored
@@ -351,16 +355,8 @@ def _finish(
 
 
 def _result(training: Mapping[str, Any]) -> str:
-    found, chance, untrained = (
-        training[f"{kind}_reidentification"] for kind in ("best_held_out", "chance", "untrained")
-    )
-    if found is None:
-        return f"{training['steps']} steps in {training['minutes']} min"
-    before = "" if untrained is None else f", untrained {untrained:.2g}"
-    return (
-        f"{training['steps']} steps in {training['minutes']} min: held-out re-identification "
-        f"{found:.2g} (chance {chance:.2g}{before})"
-    )
+    took = f"{training['steps']} steps in {training['minutes']} min"
+    return ": ".join(filter(None, (took, describe_reidentification(training))))
 
 
 def _rounded(value: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -131,6 +131,17 @@ def held_out_score(encoder: Encoder, source: PatchReader, windows: int = _MOST_W
         for part in (starts[:half], starts[half : 2 * half])
     ]
     return reidentification(*halves)
+
+
+def describe_reidentification(training: Mapping[str, Any]) -> str:
+    """Return how often units of held-out blocks were found again; "": not measured."""
+    found, chance, untrained = (
+        training[f"{kind}_reidentification"] for kind in ("best_held_out", "chance", "untrained")
+    )
+    if found is None:
+        return ""
+    before = "" if untrained is None else f", untrained {untrained:.2g}"
+    return f"held-out re-identification {found:.2g} (chance {chance:.2g}{before})"
 
 
 def _spread(readers: Sequence[PatchReader], most: int) -> list[PatchReader]:

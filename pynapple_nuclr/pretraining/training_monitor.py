@@ -32,6 +32,8 @@ from pynapple_nuclr.user_warnings import list_some
 LAST = "last.safetensors"
 METRICS = "metrics.csv"
 CHECKS = "checks"
+# What a checkpoint holds of a monitor.
+_SAVED = ("rows", "best", "untrained", "best_weights", "checks_without_gain", "next_check")
 _SAVE_EVERY = 300.0  # seconds
 _SHOW_EVERY = 0.5
 _ROUNDING = 1e-9
@@ -155,12 +157,7 @@ class TrainingMonitor(pl.Callback):
             "setup": pl_module.schedule.setup,
             "check": self.check.state(),
             "last_loss": pl_module.last_loss,
-            "rows": self.rows,
-            "best": self.best,
-            "untrained": self.untrained,
-            "best_weights": self.best_weights,
-            "checks_without_gain": self.checks_without_gain,
-            "next_check": self.next_check,
+            **{name: getattr(self, name) for name in _SAVED},
         }
 
     def restore(self, module: ContrastiveTraining, saved: dict[str, Any]) -> None:
@@ -170,11 +167,8 @@ class TrainingMonitor(pl.Callback):
         if "check" in saved:
             self.check.restore(saved["check"])
         module.last_loss = saved["last_loss"]
-        self.rows = saved["rows"]
-        self.best, self.best_weights = saved["best"], saved["best_weights"]
-        self.untrained = saved["untrained"]
-        self.checks_without_gain = saved["checks_without_gain"]
-        self.next_check = saved["next_check"]
+        for name in _SAVED:
+            setattr(self, name, saved[name])
 
     def write_metrics(self) -> None:
         """Write the rows of all checks; those of an earlier run that were lost go, too."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pynapple_nuclr.config import EncoderConfig
 from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.user_warnings import list_some, warn_user
 from pynapple_nuclr.windows import ViewSettings
+from pynapple_nuclr.windows.views import check_number
 
 # (learning rate, pairs a step on a GPU, largest view distance) of the published recipes.
 _PUBLISHED = {"spikes": (5e-4, 128, 30.0), "calcium": (1.25e-4, 16, 240.0)}
@@ -60,7 +60,7 @@ class TrainingSettings(ViewSettings):
         if not 0 <= self.holdout < 0.9:
             raise ValueError(f"holdout is {self.holdout}; expected 0 to 0.9")
         for name in ("learning_rate", "weight_decay"):
-            _check_number(name, getattr(self, name))
+            check_number(name, getattr(self, name))
         if self.learning_rate < 0 or self.weight_decay < 0:
             raise ValueError("learning_rate and weight_decay must not be negative")
         for name in ("gradient_clip", "temperature", "within_view_temperature"):
@@ -91,22 +91,16 @@ def check_positive(name: str, value: float | None, *, whole: bool = False) -> No
     """Raise TypeError or ValueError unless the value is None or a (whole) number above 0."""
     if value is None:
         return
-    _check_number(name, value, whole=whole)
+    check_number(name, value, whole=whole)
     if not value > 0:
         raise ValueError(f"{name} is {value}; expected more than 0")
 
 
 def check_seed(seed: int) -> None:
     """Raise TypeError or ValueError unless a seed is a whole number from 0 on."""
-    _check_number("seed", seed, whole=True)
+    check_number("seed", seed, whole=True)
     if seed < 0:
         raise ValueError(f"seed is {seed}; expected 0 or more")
-
-
-def _check_number(name: str, value: Any, *, whole: bool = False) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or (whole and not (isinstance(value, Integral) or float(value).is_integer())):
-        raise TypeError(f"{name} is {value!r}; expected a {'whole ' if whole else ''}number")
 
 
 def warn_of_small_populations(recordings: Sequence[Recording], settings: ViewSettings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,10 +72,9 @@ class ViewSettings:
                 raise ValueError(f"{name} is {(low, high)}; expected 0 < low <= high <= 1")
         for name in ("min_units", "max_units"):
             value = getattr(self, name)
-            if name == "max_units" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, Integral):
-                raise TypeError(f"{name} is {value!r}; expected a whole number")
+            if name == "min_units" or value is not None:
+                check_number(name, value, whole=True)
+                object.__setattr__(self, name, int(value))  # of 1e2
         if self.max_units is not None and self.max_units <= self.min_units:
             raise ValueError(
                 f"max_units is {self.max_units}; expected more than min_units ({self.min_units}): "
@@ -83,6 +82,13 @@ class ViewSettings:
             )
         if not 0 <= self.rate_matched <= 1:
             raise ValueError(f"rate_matched is {self.rate_matched}; expected 0 to 1")
+
+
+def check_number(name: str, value: Any, *, whole: bool = False) -> None:
+    """Raise TypeError unless a value is a (whole) number; 1e4 is one, and True is none."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or (whole and not (isinstance(value, Integral) or float(value).is_integer())):
+        raise TypeError(f"{name} is {value!r}; expected a {'whole ' if whole else ''}number")
 
 
 @dataclass(frozen=True)

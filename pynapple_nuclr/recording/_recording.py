@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pynapple_nuclr.config import Modality
-from pynapple_nuclr.recording.spike_layout import take_slices
+from pynapple_nuclr.recording.spike_layout import slice_indices
 
 _BLOCK = 2**20  # values read at a time
 
@@ -104,20 +104,13 @@ class Recording:
         offsets = np.asarray(self.offsets)
         begin = offsets[:-1].reshape(-1, self.n_units)[:, first:until]
         counts = offsets[1:].reshape(-1, self.n_units)[:, first:until] - begin
-        times = take_slices(self.times, begin.T.ravel(), counts.T.ravel())
+        times = self.times[slice_indices(begin.T.ravel(), counts.T.ravel())]
         units = np.arange(first, first + counts.shape[1])
         return times, np.repeat(units, counts.sum(axis=0))
 
     def blocks_of_units(self, spikes: int, most: int | None = None) -> Iterator[tuple[int, int]]:
         """Yield units (first, until): one at least, `most` at most, of `spikes` at most."""
-        stops = np.cumsum(self.counts.sum(axis=0))
-        first = 0
-        while first < self.n_units:
-            begun = stops[first - 1] if first else 0
-            until = max(int(np.searchsorted(stops, begun + spikes, side="right")), first + 1)
-            until = until if most is None else min(until, first + most)
-            yield first, until
-            first = until
+        return _blocks(np.cumsum(self.counts.sum(axis=0)), spikes, most or self.n_units)
 
     def activity(self) -> NDArray[np.float64]:
         """Return a number per unit that depends on its data alone: spikes, or summed trace."""
@@ -181,13 +174,9 @@ class Recording:
         when = np.zeros(self.n_units)
         stops = self.offsets[self.n_units :: self.n_units]
         zero = self.times[: stops[np.argmax(stops > 0)]].min(initial=np.inf)
-        first = 0
-        while first < len(stops):
-            begun = stops[first - 1] if first else 0
-            last = max(int(np.searchsorted(stops, begun + _BLOCK, side="right")), first + 1)
-            times = self.times[begun : stops[last - 1]]
-            when += np.bincount(self._units_of(first, last), times - zero, self.n_units)
-            first = last
+        for first, until in _blocks(stops, _BLOCK, len(stops)):
+            times = self.times[stops[first - 1] if first else 0 : stops[until - 1]]
+            when += np.bincount(self._units_of(first, until), times - zero, self.n_units)
         return when
 
     def _over_frames(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -198,3 +187,17 @@ class Recording:
             part = slice(first, first + step)
             total += (weights[part, None] * self.traces[part]).sum(axis=0)
         return total
+
+
+def _blocks(stops: NDArray[np.int64], size: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield parts (first, until): one at least, `most` at most, of `size` spikes at most.
+
+    `stops` (parts,) are where the spikes of each part end.
+    """
+    first = 0
+    while first < len(stops):
+        begun = stops[first - 1] if first else 0
+        until = max(int(np.searchsorted(stops, begun + size, side="right")), first + 1)
+        until = min(until, first + most)
+        yield first, until
+        first = until

@@ -7,7 +7,6 @@ of time is one slice of the array, a single read from disk, and no spike has to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +46,6 @@ def pack_spikes(trains: Sequence[Floats], begins: Floats) -> tuple[Floats, Indic
     for unit, train in enumerate(trains):
         times[np.repeat(shift[:, unit], counts[:, unit]) + np.arange(len(train))] = train
     return times, offsets
-
-
-def take_slices(values: NDArray[Any], first: Indices, counts: Indices) -> NDArray[Any]:
-    """Return slices of an array, concatenated, by their first indices and lengths."""
-    return values[slice_indices(first, counts)]
 
 
 def slice_indices(first: Indices, counts: Indices) -> Indices:

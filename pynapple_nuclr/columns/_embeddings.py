@@ -74,20 +74,19 @@ def embeddings(units: Units, prefix: str = "nuclr", *, name: str = "recording") 
             f"recording {name!r} has vectors of {len(encoders)} encoders in {prefix}_encoder "
             f"({', '.join(encoders)}); expected one: embed all its units together"
         )
-    metadata = metadata_frame(units).drop(columns=vector_columns(stored))
     return xr.DataArray(
         np.column_stack([stored[column] for column in vector_columns(stored, prefix)]),
         dims=("unit", "feature"),
-        coords={"unit": np.asarray(unit_ids(units)), **unit_coordinates(metadata)},
+        coords={"unit": np.asarray(unit_ids(units)), **unit_coordinates(metadata_frame(units))},
         name="embedding",
         attrs={"encoder": encoders[0]},
     )
 
 
 def unit_coordinates(metadata: pd.DataFrame) -> dict[str, tuple[str, NDArray[Any]]]:
-    """Turn metadata into coordinates on the dimension ``unit`` of an xarray object."""
+    """Turn metadata, but for vectors, into coordinates on the dimension ``unit`` of xarray."""
     coordinates = {}
-    for name, column in metadata.items():
+    for name, column in metadata.drop(columns=vector_columns(metadata.columns)).items():
         values = column.to_numpy()
         if values.dtype == object and all(isinstance(value, str) for value in values):
             values = values.astype(str)

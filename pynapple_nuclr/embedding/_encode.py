@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.checkpoints import Encoder, as_encoder
-from pynapple_nuclr.columns import metadata_frame, unit_coordinates, vector_columns
+from pynapple_nuclr.columns import metadata_frame, unit_coordinates
 from pynapple_nuclr.config import Gaps
 from pynapple_nuclr.embedding._budget import Budget
 from pynapple_nuclr.embedding.window_batches import EmbeddedWindows, embed_windows, pick_device
@@ -173,7 +173,7 @@ def encode_units(
             windows_skipped=max(one.attrs["windows_skipped"] for one in datasets),
             familiarity=min(one.attrs["familiarity"] for one in datasets),
         )
-    return dataset.assign_coords(_coordinates(units))
+    return dataset.assign_coords(unit_coordinates(metadata_frame(units)))
 
 
 def _encode_population(recording: Recording, settings: EncodeSettings) -> xr.Dataset:
@@ -297,9 +297,3 @@ def _warn_about_one_population(recording: Recording, by: str, n_populations: int
             f"{recording.name}: all units have the same {by!r}, so they are one population; they "
             f"are of {n_groups} groups of electrodes: by={_GROUPS!r} embeds each on its own"
         )
-
-
-def _coordinates(units: Units) -> dict[str, tuple[str, NDArray[Any]]]:
-    """Return the units' metadata as coordinates, without an earlier embedding's vectors."""
-    metadata = metadata_frame(units)
-    return unit_coordinates(metadata.drop(columns=vector_columns(metadata.columns)))

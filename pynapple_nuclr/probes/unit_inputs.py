@@ -10,7 +10,7 @@ import pynapple as nap
 import xarray as xr
 from numpy.typing import NDArray
 
-from pynapple_nuclr.columns import embeddings, metadata_frame, unit_coordinates, vector_columns
+from pynapple_nuclr.columns import embeddings, metadata_frame, unit_coordinates
 from pynapple_nuclr.features import unit_statistics
 from pynapple_nuclr.leakage.fingerprints import unit_hashes
 from pynapple_nuclr.probes.rows import ACTIVITY
@@ -102,15 +102,13 @@ def _statistics(one: Units, name: str, epochs: nap.IntervalSet | None) -> xr.Dat
     values = table.to_numpy()
     if isinstance(one, nap.TsGroup):  # as an embedding: none for units that never fire
         values = np.where(table[["rate"]].to_numpy() > 0, values, np.nan)
-    metadata = metadata_frame(one)
-    metadata = metadata.drop(columns=vector_columns(metadata.columns))
     return xr.DataArray(
         values,
         dims=("unit", "feature"),
         coords={
             "unit": np.asarray(table.index),
             "feature": list(table.columns),
-            **unit_coordinates(metadata),
+            **unit_coordinates(metadata_frame(one)),
         },
         name=STATISTICS,
         attrs={"encoder": STATISTICS},

@@ -53,6 +53,15 @@ def _check_folder(path: Path) -> None:
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
 
 
+def cache_folder(given: str | os.PathLike[str] | None, name: str = "") -> Path:
+    """Return the folder to keep files in: the one given, else of this name in the user's cache."""
+    if given is not None:
+        return Path(given)
+    import pooch
+
+    return Path(pooch.os_cache("pynapple-nuclr"), name)
+
+
 def existing_file(path: str | os.PathLike[str]) -> Path:
     """Return the path of a file or a Zarr folder; FileNotFoundError if there is none."""
     path = Path(path)

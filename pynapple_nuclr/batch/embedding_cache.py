@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pynapple_nuclr import __version__
-from pynapple_nuclr.atomic_files import atomic_write
+from pynapple_nuclr.atomic_files import atomic_write, cache_folder
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.batch.reports import record_warnings
 from pynapple_nuclr.nwb.opening import is_remote
@@ -45,9 +45,10 @@ def embed_cached(
     model = as_encoder(encoder, units, options.get("epochs"))
     if is_remote(source):
         return embed(units, model, name=stem_of(source), **options)
-    folder = _default_folder() if cache is None else Path(cache)
     how = {key: value for key, value in options.items() if key != "progress"}
-    entry = folder / _entry(Path(source), [model.identity, __version__, dict(reading), how])
+    entry = cache_folder(cache, "embeddings") / _entry(
+        Path(source), [model.identity, __version__, dict(reading), how]
+    )
     kept = _load(entry, units)
     if kept is not None:
         _log.info("%s: took the embedding of an earlier call from %s", source, entry)
@@ -61,23 +62,13 @@ def embed_cached(
     return units
 
 
-def _default_folder() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("pynapple-nuclr")) / "embeddings"
-
-
 def _entry(path: Path, settings: list[Any]) -> str:
     """Return the name of an entry: the file's, its state, and the settings."""
     files = [file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
-    state = [[str(file.resolve()), *_state(file)] for file in sorted(files)]
+    stats = {file: file.stat() for file in sorted(files)}
+    state = [[str(file.resolve()), one.st_size, one.st_mtime_ns] for file, one in stats.items()]
     text = json.dumps([state, settings], sort_keys=True, default=str)
     return f"{stem_of(str(path))[:80]}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
-
-
-def _state(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _store(entry: Path, units: Units, messages: list[str]) -> None:

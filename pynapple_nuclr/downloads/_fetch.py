@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pynapple_nuclr.atomic_files import atomic_write
+from pynapple_nuclr.atomic_files import atomic_write, cache_folder
 from pynapple_nuclr.nwb.units import read_recording
 from pynapple_nuclr.recording import Units
 
@@ -107,18 +107,12 @@ def fetch(
         raise ValueError(f"{wrong}; there are {', '.join(registry)} (see datasets)")
     dataset = registry[name]
     _show_licence(name, dataset)
-    where = _folder(folder)
+    where = cache_folder(folder or os.environ.get(_FOLDER_VARIABLE) or None)
     files = {
         file: _download(name, file, source, where, progress)
         for file, source in dataset["files"].items()
     }
     return {path.stem: read_recording(path, epochs=epochs) for path in files.values()}
-
-
-def _folder(folder: str | os.PathLike[str] | None) -> Path:
-    import pooch
-
-    return Path(folder or os.environ.get(_FOLDER_VARIABLE) or pooch.os_cache("pynapple-nuclr"))
 
 
 def _show_licence(name: str, dataset: dict[str, Any]) -> None:

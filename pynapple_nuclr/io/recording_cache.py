@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from pynapple_nuclr.atomic_files import atomic_write
+from pynapple_nuclr.atomic_files import atomic_write, cache_folder
 from pynapple_nuclr.io._read_recording import read_recording
 from pynapple_nuclr.io.formats import stem_of
 from pynapple_nuclr.nwb.opening import is_remote
@@ -62,19 +62,13 @@ def open_recordings(
     ...     type(recordings["day1"].times).__name__, type(recordings["1"].times).__name__
     ('Mapped', 'ndarray')
     """
-    folder = _default_cache() if cache is None else Path(cache)
+    folder = cache_folder(cache, "recordings")
     parts = [
         part
         for name, source in _name_sources(recordings).items()
         for part in _open(source, name, by, folder, cells)
     ]
     return {part.name: part for part in parts}
-
-
-def _default_cache() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("pynapple-nuclr")) / "recordings"
 
 
 def _is_file(source: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pynapple as nap
 
-from pynapple_nuclr.io.formats import Format, format_of, takes
+from pynapple_nuclr.io.formats import Format, format_of
 from pynapple_nuclr.nwb.observed_time import check_epochs
 from pynapple_nuclr.nwb.read_report import ReadReport
 from pynapple_nuclr.user_warnings import list_some
@@ -64,7 +64,8 @@ def read_recording(
     ...     type(read_recording(write_units(units, f"{folder}/day1.nwb"))).__name__
     'TsGroup'
     """
-    if _takes_cells(source):
+    reader = format_of(source).reader("recording")
+    if reader is not None and "cells" in inspect.signature(reader).parameters:
         options["cells"] = cells
     recording = _read("recording", source, epochs, verbose, options)
     return recording if only is None else _with_value(recording, only, source)
@@ -251,11 +252,6 @@ def _with_value(units: Any, only: str, source: Any) -> Any:
     return units[:, chosen]
 
 
-def _takes_cells(source: Any) -> bool:
-    reader = format_of(source).reader("recording")
-    return reader is not None and takes(reader, "cells")
-
-
 def _read(what: str, source: Any, epochs: Any, verbose: bool, options: dict[str, Any]) -> Any:
     """Read a file with the reader of its format."""
     check_epochs(epochs)
@@ -263,11 +259,9 @@ def _read(what: str, source: Any, epochs: Any, verbose: bool, options: dict[str,
     reader = file_format.reader(what)
     if reader is None:
         able = " and ".join(kind for kind in ("units", "traces") if file_format.reader(kind))
-        read = (
-            f"{able} can be read, not {what}"
-            if able
-            else ("nothing can be read: it holds results, no activity; give the recording itself")
-        )
+        read = "nothing can be read: it holds results, no activity; give the recording itself"
+        if able:
+            read = f"{able} can be read, not {what}"
         raise ValueError(f"{source} is of the format {file_format.name!r}, of which {read}")
     parameters = inspect.signature(reader).parameters
     _check_options(file_format, source, parameters, options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -102,9 +101,11 @@ class Format:
 @cache
 def formats() -> dict[str, Format]:
     """Return all formats that are installed, by name: our own first, then those of others."""
-    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
     found: dict[str, Format] = {}
-    for point in sorted(points, key=lambda one: not one.value.startswith("pynapple_nuclr.")):
+    for point in sorted(
+        entry_points(group=GROUP),
+        key=lambda one: (not one.value.startswith("pynapple_nuclr."), one.name),
+    ):
         try:
             one = point.load()
             if not isinstance(one, Format):
@@ -166,8 +167,3 @@ def output_format(kind: str, source: str | os.PathLike[str] | None = None) -> Fo
 def stem_of(source: str | os.PathLike[str]) -> str:
     """Return the name of a file without its folder and its format's suffix."""
     return format_of(source).stem(source) if source_name(source) else "remote"
-
-
-def takes(function: Callable[..., Any], option: str) -> bool:
-    """Return whether a function has a keyword parameter of this name."""
-    return option in inspect.signature(function).parameters

@@ -52,10 +52,6 @@ def _write_table(
     return write_table(units, path, overwrite=overwrite)
 
 
-def _is_zarr(path: str) -> bool:
-    return Path(path).is_dir() and is_zarr(path)
-
-
 _READERS: dict[str, Any] = {
     "read_units": nwb_units.read_units,
     "read_traces": nwb_traces.read_nwb_traces,
@@ -63,7 +59,7 @@ _READERS: dict[str, Any] = {
     "describe": describe_nwb,
 }
 NWB = Format("nwb", (".nwb",), write=_write_nwb, **_READERS)
-ZARR = Format("zarr", (".nwb.zarr", ".zarr"), recognise=_is_zarr, write=_write_zarr, **_READERS)
+ZARR = Format("zarr", (".nwb.zarr", ".zarr"), recognise=is_zarr, write=_write_zarr, **_READERS)
 PHY = Format("phy", recognise=is_phy_folder, read_units=read_phy)
 SUITE2P = Format("suite2p", recognise=is_suite2p_folder, read_traces=read_suite2p)
 CSV = Format("csv", (".csv",), write=_write_table)

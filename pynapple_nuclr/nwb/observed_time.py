@@ -15,6 +15,7 @@ from pynwb.epoch import TimeIntervals
 from pynapple_nuclr.nwb.neuron_tables import is_called, location
 from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.values import read_ragged, read_values
+from pynapple_nuclr.recording import intersect
 from pynapple_nuclr.user_warnings import warn_user
 
 # Spikes outside of the observed time are of another clock if they are most of all, or if there
@@ -167,13 +168,6 @@ def _joined(values: NDArray[np.float64]) -> nap.IntervalSet:
     1 microsecond.
     """
     return interval_set(values).merge_close_intervals(_TOUCH)
-
-
-def intersect(one: nap.IntervalSet, other: nap.IntervalSet) -> nap.IntervalSet:
-    """Return the time that both have; empty, without pynapple's warning, if they share none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return one.intersect(other)
 
 
 def without_invalid_times(

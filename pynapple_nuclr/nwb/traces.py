@@ -12,12 +12,7 @@ import pynapple as nap
 from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
-from pynapple_nuclr.nwb.observed_time import (
-    check_epochs,
-    intersect,
-    named_epochs,
-    without_invalid_times,
-)
+from pynapple_nuclr.nwb.observed_time import check_epochs, named_epochs, without_invalid_times
 from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
 from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.read_report import ReadReport
@@ -44,6 +39,7 @@ from pynapple_nuclr.nwb.trace_kinds import (
 )
 from pynapple_nuclr.nwb.unit_origin import roi_origin
 from pynapple_nuclr.nwb.values import check_stored, in_our_byte_order, read_values
+from pynapple_nuclr.recording import intersect
 from pynapple_nuclr.user_warnings import list_some, warn_user
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 

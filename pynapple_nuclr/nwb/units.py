@@ -17,7 +17,6 @@ from pynapple_nuclr.nwb.neuron_tables import (
 )
 from pynapple_nuclr.nwb.observed_time import (
     check_epochs,
-    intersect,
     is_within,
     named_epochs,
     observed,
@@ -39,6 +38,7 @@ from pynapple_nuclr.nwb.trace_kinds import roi_responses
 from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.unit_origin import GROUP_NAME, unit_origin
 from pynapple_nuclr.nwb.values import read_ragged, read_values
+from pynapple_nuclr.recording import intersect
 from pynapple_nuclr.user_warnings import list_some
 
 

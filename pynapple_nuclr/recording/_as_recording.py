@@ -198,11 +198,16 @@ def _warn_of_frame_rate(period: float, name: str) -> None:
 def _epochs(units: Units, epochs: nap.IntervalSet | None) -> NDArray[np.float64]:
     """Return the epochs to use as (epochs, 2) seconds, cut to the time support."""
     support = units.time_support
-    if epochs is not None:
-        with warnings.catch_warnings():  # pynapple warns of an empty intersection; windows raise
-            warnings.simplefilter("ignore")
-            support = support.intersect(epochs)
+    if epochs is not None:  # windows raise if nothing is left
+        support = intersect(support, epochs)
     return np.asarray(support.values, dtype=np.float64).reshape(-1, 2)
+
+
+def intersect(one: nap.IntervalSet, other: nap.IntervalSet) -> nap.IntervalSet:
+    """Return the time that both have; empty, without pynapple's warning, if they share none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return one.intersect(other)
 
 
 def _warn_if_not_seconds(

@@ -1,12 +1,15 @@
-"""Texts of warnings and errors, and warnings that point at the line of the user."""
+"""Texts of warnings and errors, warnings that point at the line of the user, and the log."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterable
 from typing import Any
+
+log = logging.getLogger("pynapple_nuclr")
 
 _NAMED = 5  # of several values
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import uuid
@@ -22,8 +21,7 @@ from pynapple_nuclr.batch.plan import find_sources, plan_outputs, source_format,
 from pynapple_nuclr.batch.reports import Report, as_table, blank_report, process
 from pynapple_nuclr.checkpoints import Encoder, as_encoder, save_encoder
 from pynapple_nuclr.nwb.opening import is_remote
-
-_log = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 _RETRIES = 3  # of a recording whose worker died
 
@@ -107,7 +105,7 @@ def embed_many(
         raise ValueError(f"out is {str(folder)!r}, the name of a file; expected a folder")
     read, left_out = find_sources([str(pattern) for pattern in patterns], folder)
     if left_out:
-        _log.warning("left out: %s, written from files that are read here, too", left_out)
+        log.warning("left out: %s, written from files that are read here, too", left_out)
     outputs = plan_outputs(read, folder, kind, in_folder=True)
     how = {
         "raw": raw,

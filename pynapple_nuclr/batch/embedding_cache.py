@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,10 @@ from pynapple_nuclr.atomic_files import atomic_write, cache_folder
 from pynapple_nuclr.batch.plan import stem_of
 from pynapple_nuclr.batch.reports import record_warnings
 from pynapple_nuclr.nwb.opening import is_remote
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import log, warn_user
 
 if TYPE_CHECKING:
     from pynapple_nuclr.recording import Units
-
-_log = logging.getLogger("pynapple_nuclr")
 
 
 def embed_cached(
@@ -51,7 +48,7 @@ def embed_cached(
     )
     kept = _load(entry, units)
     if kept is not None:
-        _log.info("%s: took the embedding of an earlier call from %s", source, entry)
+        log.info("%s: took the embedding of an earlier call from %s", source, entry)
         return kept
     messages: list[str] = []
     with record_warnings(messages):
@@ -108,7 +105,7 @@ def _load(entry: Path, units: Units) -> Units | None:
         embedded = add_columns(units, summary=summary, vectors=kept["vectors"])
         messages = kept["messages"].tolist()
     except Exception as error:  # of damage, of which there are many ways
-        _log.warning("%s is damaged (%s); embedding again", entry, error)
+        log.warning("%s is damaged (%s); embedding again", entry, error)
         return None
     for message in messages:
         warn_user(message)

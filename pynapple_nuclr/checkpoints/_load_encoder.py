@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ from pynapple_nuclr.bundled import ENCODERS
 from pynapple_nuclr.checkpoints._encoder import Encoder, Stored, encoder_in_use
 from pynapple_nuclr.nwb.opening import errors_naming_file
 from pynapple_nuclr.recording import Units, modality_of
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 _SHORT_WINDOW = 10.0  # s: as "rats" was trained, for shorter epochs
 
@@ -126,7 +124,7 @@ def bundled_encoder(units: Units, epochs: nap.IntervalSet | None = None) -> Enco
         return rats
     short = reads(_SHORT_WINDOW)
     if len(lengths) == 1:  # of trials it is what the user expects
-        logger.warning(
+        log.warning(
             '%g s are too short for the encoder "rats" in windows of %g s, so %s: vectors of the '
             "two cannot be compared",
             round(float(lengths.sum()), 3),

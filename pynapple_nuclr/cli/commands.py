@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from pynapple_nuclr import __version__
 from pynapple_nuclr.batch.reports import EXPECTED, record_warnings
+from pynapple_nuclr.user_warnings import log
 
 # Everything heavy is imported inside the commands: `--help` answers at once.
 
@@ -89,7 +90,6 @@ def _log_as_notes() -> Iterator[None]:
     """Print what the package logs as warnings are printed."""
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: say(f"note: {as_options(record.getMessage())}")  # type: ignore[method-assign]
-    log = logging.getLogger("pynapple_nuclr")
     log.addHandler(handler)
     try:
         yield

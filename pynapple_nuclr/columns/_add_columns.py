@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +20,7 @@ from pynapple_nuclr.columns.names import (
     vector_index,
 )
 from pynapple_nuclr.recording import Units
-from pynapple_nuclr.user_warnings import list_some
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import list_some, log
 
 
 def add_columns(
@@ -72,7 +69,7 @@ def add_columns(
         is_replaced |= {name for name in stored if is_member(name, prefix)}
     if is_replaced:
         names = [name for name in stored if name in is_replaced]
-        logger.warning("replaced %d metadata columns: %s", len(names), list_some(names))
+        log.warning("replaced %d metadata columns: %s", len(names), list_some(names))
 
     columns = new | {name: stored[name] for name in stored if name not in is_replaced}
     return with_metadata(units, _in_order(columns))

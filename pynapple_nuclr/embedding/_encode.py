@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +25,8 @@ from pynapple_nuclr.leakage.duplicates import copied_units
 from pynapple_nuclr.model.inference import Precision
 from pynapple_nuclr.recording import Recording, Units, as_recording
 from pynapple_nuclr.stability import self_rank
-from pynapple_nuclr.user_warnings import list_some, warn_user
+from pynapple_nuclr.user_warnings import list_some, log, warn_user
 from pynapple_nuclr.windows import PatchReader, open_patch_reader, tile
-
-_log = logging.getLogger("pynapple_nuclr")
 
 MAX_POPULATION = 2_000
 """Largest number of units in one attention population, by default."""
@@ -187,7 +184,7 @@ def _encode_population(recording: Recording, settings: EncodeSettings) -> xr.Dat
     embedded = _embed_windows(source, tiling.starts, settings)
     skipped = len(tiling.starts) - embedded.n_read
     if skipped:
-        _log.warning("%s: read %d windows, skipped %d", recording.name, embedded.n_read, skipped)
+        log.warning("%s: read %d windows, skipped %d", recording.name, embedded.n_read, skipped)
     stability = self_rank(embedded.vectors, recording.order(), embedded.total, embedded.count)
     dataset = xr.Dataset(
         {
@@ -257,7 +254,7 @@ def _estimate(name: str, planned: int) -> Callable[[int], None]:
             said = True
             seconds = (now - began) / (done - first) * (planned - done)
             if seconds > _LONG:
-                _log.warning(
+                log.warning(
                     "%s: about %.0f min for %d windows; max_windows, max_seconds or tolerance "
                     "read fewer",
                     name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from typing import Any
 
 from pynapple_nuclr.nwb.opening import is_remote, source_name
 from pynapple_nuclr.nwb.other_files import advice
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 GROUP = "pynapple_nuclr.formats"
 # Reads addresses and files of any other name, with an error that names the problem.
@@ -111,12 +109,10 @@ def formats() -> dict[str, Format]:
             if not isinstance(one, Format):
                 raise TypeError(f"it is a {type(one).__name__}; expected a Format")
         except Exception as error:  # a package of somebody else must not stop ours
-            logger.warning(
-                "the file format %s (%s) is left out: %s", point.name, point.value, error
-            )
+            log.warning("the file format %s (%s) is left out: %s", point.name, point.value, error)
             continue
         if one.name in found:
-            logger.warning("file format %s is left out: another package has the name", point.value)
+            log.warning("file format %s is left out: another package has the name", point.value)
             continue
         found[one.name] = one
     # A checkout that was not installed again after a change has older entry points, or none.

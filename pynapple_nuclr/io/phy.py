@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from pynapple_nuclr.io.spikeinterface import from_spikeinterface
 from pynapple_nuclr.nwb.read_report import ReadReport
 from pynapple_nuclr.nwb.row_metadata import columns_called, warn_of_noise
 from pynapple_nuclr.nwb.unit_origin import REGION_COLUMNS
+from pynapple_nuclr.user_warnings import log
 
-_log = logging.getLogger("pynapple_nuclr")
 _GIVE_RATE = "give it: read_units(…, sampling_frequency=30000)"
 _CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")  # curated; else as they were sorted
 
@@ -76,7 +75,7 @@ def read_phy(
     if not len(ids):
         raise ValueError(f"{folder} has only clusters of noise; cells='all' reads all")
     if noise:
-        _log.warning("%s: %d clusters of noise left out; cells='all' reads all", folder, noise)
+        log.warning("%s: %d clusters of noise left out; cells='all' reads all", folder, noise)
     read = np.isin(clusters, ids)
     samples, clusters = samples[read], clusters[read]
     order = np.argsort(samples, kind="stable")
@@ -163,7 +162,7 @@ def _cluster_table(folder: Path) -> pd.DataFrame:
         if one is not None:
             table = _filled(table, one, path)
         elif path.stem.startswith("cluster"):
-            _log.warning("%s has no column cluster_id, and is not read", path)
+            log.warning("%s has no column cluster_id, and is not read", path)
     return table
 
 
@@ -176,7 +175,7 @@ def _filled(table: pd.DataFrame, other: pd.DataFrame, path: Path) -> pd.DataFram
         if own.dtype.kind not in "biuf":  # numbers may differ by how they were rounded
             different = int((own.notna() & others.notna() & (own != others)).sum())
             if different:
-                _log.warning(
+                log.warning(
                     "%s: %r of %d clusters differs from a table read before it, which is used",
                     *(path, name, different),
                 )
@@ -196,7 +195,7 @@ def _rows_of_clusters(path: Path, keys: tuple[str, ...]) -> pd.DataFrame | None:
     table = pd.read_csv(path, sep=separator).drop_duplicates()
     several = table[key][table[key].duplicated()].unique()
     if len(several):
-        _log.warning(
+        log.warning(
             "%s has several rows of %d clusters, such as %s; the first of each is read",
             *(path, len(several), several[0]),
         )

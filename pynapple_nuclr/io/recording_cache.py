@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections import Counter
@@ -22,11 +21,10 @@ from pynapple_nuclr.io.formats import stem_of
 from pynapple_nuclr.nwb.opening import is_remote
 from pynapple_nuclr.recording import Recording, Units, as_recording, name_recordings
 from pynapple_nuclr.recording.memory_map import Mapped
+from pynapple_nuclr.user_warnings import log
 
 RecordingLike: TypeAlias = Units | str | os.PathLike[str]
 """A population: an object, or the file that holds it."""
-
-logger = logging.getLogger("pynapple_nuclr")
 
 _FORMAT = 3  # of the entries in the cache; others are written again
 _MAPPED = {"times": "<f8", "offsets": "<i8", "traces": "<f4"}  # arrays that stay in their files
@@ -188,7 +186,7 @@ def _load(entry: Path, name: str) -> list[Recording] | None:
         about = json.loads((entry / _ABOUT).read_text(encoding="utf-8"))
         return [_map(entry / str(i), one, name) for i, one in enumerate(about)] or None
     except Exception as error:  # of damage, of which there are many ways
-        logger.warning("the entry %s of the cache is damaged (%s); made again", entry.name, error)
+        log.warning("the entry %s of the cache is damaged (%s); made again", entry.name, error)
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from typing import Any
 
@@ -12,9 +11,7 @@ import pynapple as nap
 from pynapple_nuclr.columns import PREDICTED, SUMMARIES, as_texts, metadata_frame, vector_columns
 from pynapple_nuclr.io.unit_properties import plain_columns
 from pynapple_nuclr.nwb.row_metadata import describe_units
-from pynapple_nuclr.user_warnings import list_some
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import list_some, log
 
 _GAP = 0.01  # s without a sample: no drift of a clock, but a gap that would count as silence
 _BLOCK = 2**22  # samples
@@ -183,7 +180,7 @@ def _joined(sorting_or_analyzer: Any, sorting: Any) -> tuple[dict[int, Any], nap
         shift = 0.0
         if spans and observed[0][0] <= spans[-1][1]:
             shift = spans[-1][1] + 1 - observed[0][0]
-            logger.warning("segment %d of the sorting is shifted by %g s", segment, shift)
+            log.warning("segment %d of the sorting is shifted by %g s", segment, shift)
         spans += [(start + shift, end + shift) for start, end in observed]
         for times, own in zip(trains.values(), of_segment, strict=True):
             times.append(own + shift)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from pynapple_nuclr.nwb.traces import (
     one_value_each,
     report_of,
 )
+from pynapple_nuclr.user_warnings import log
 from pynapple_nuclr.windows.frame_times import MAX_GAP
-
-logger = logging.getLogger("pynapple_nuclr")
 
 _FILES = {"fluorescence": "F.npy", "dff": "F.npy", "events": "spks.npy", "background": "Fneu.npy"}
 _SETTINGS = ("ops.npy", "settings.npy", "db.npy")  # the first that has a setting decides
@@ -126,7 +124,7 @@ def _all_settings(folder: Path, is_needed: bool) -> dict[str, Any]:
         except ValueError as error:
             if is_needed and "fs" not in found:
                 raise
-            logger.warning("%s; whether it joins several recordings is not known", error)
+            log.warning("%s; whether it joins several recordings is not known", error)
             continue
         if isinstance(settings, dict):
             found = settings | found
@@ -159,12 +157,12 @@ def _joined_recordings(folder: Path, settings: dict[str, Any], n_frames: int) ->
         return [n_frames]
     listed = ", ".join(map(str, lengths))
     if sum(lengths) != n_frames:
-        logger.warning(
+        log.warning(
             "%s: frames_per_folder is %s, but there are %s frames; they are read as one recording",
             *(folder, listed, n_frames),
         )
         return [n_frames]
-    logger.warning(
+    log.warning(
         "%s: recordings of %s folders were joined (%s frames); each is an epoch, and the time "
         "between them is not known",
         *(folder, len(lengths), listed),
@@ -183,7 +181,7 @@ def _name_bad_frames(folder: Path, settings: dict[str, Any], n_frames: int) -> N
     """Log frames that Suite2p left out when it looked for ROIs; F.npy has them all the same."""
     bad = _numbers(settings.get("badframes"))
     if len(bad) == n_frames and bad.any():
-        logger.warning(
+        log.warning(
             "%s: %s of %s frames are badframes of Suite2p (badly registered); they are read as "
             "the others, and epochs= leaves them out",
             *(folder, np.count_nonzero(bad), n_frames),

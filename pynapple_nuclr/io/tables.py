@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,8 +11,7 @@ import pandas as pd
 from pynapple_nuclr.atomic_files import atomic_write, check_output
 from pynapple_nuclr.columns import metadata_frame
 from pynapple_nuclr.recording import Units
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 _ID_COLUMNS = ("unit", "unit_id", "nuclr_unit_id")  # the first that no column of the user's has
 
@@ -71,7 +69,7 @@ def write_table(units: Units, path: str | os.PathLike[str], *, overwrite: bool =
     if name is None:
         raise ValueError(f"units have columns {_ID_COLUMNS}, the names of the ids; rename one")
     if name != _ID_COLUMNS[0]:
-        logger.warning("%s: units have a column 'unit', so their ids are in %r", path.name, name)
+        log.warning("%s: units have a column 'unit', so their ids are in %r", path.name, name)
     table.insert(0, name, ids)
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ImportError(

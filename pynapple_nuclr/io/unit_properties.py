@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from numbers import Number
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 _MOST_COLUMNS = 4  # of a property with several values a unit, such as a location
 
@@ -33,7 +32,7 @@ def plain_columns(properties: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
             else:
                 columns[key] = plain
     if left_out:
-        logger.warning(
+        log.warning(
             "properties left out, as they hold no number, truth value or text a unit: %s",
             ", ".join(left_out),
         )

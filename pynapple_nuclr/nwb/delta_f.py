@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import log, warn_user
 from pynapple_nuclr.windows.frame_times import frame_periods, runs_of_frames
-
-logger = logging.getLogger("pynapple_nuclr")
 
 NEUROPIL = 0.7  # as of Suite2p and the Allen Institute's early releases
 PERCENTILE, SECONDS = 8.0, 60.0  # of the baseline
@@ -45,7 +42,7 @@ def delta_f_over_f(
     subtracted = "nothing subtracted"
     if neuropil is not None:
         subtracted = f"{NEUROPIL:g} x neuropil subtracted ({neuropil_name})"
-    logger.warning(
+    log.warning(
         "%s: dF/F was made of the fluorescence, %s, relative to the running %g. percentile of %g s",
         *(where, subtracted, PERCENTILE, SECONDS),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,8 +15,7 @@ from hdmf.common import DynamicTable
 
 from pynapple_nuclr.nwb.neuron_tables import keep_names, location, path_of, traces_of
 from pynapple_nuclr.nwb.provenance import MODULE
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 MASKS_UP_TO = 100e6
 """Bytes up to which the masks of ROIs are copied as they are; above, they are compressed."""
@@ -206,7 +204,7 @@ def _repair_references(source: h5py.File, file: h5py.File) -> None:
         if isinstance(old, h5py.Dataset) and not _translate(old, item, translated):
             leading_out.append(item.name)
     for name in leading_out:
-        logger.info("left out: %s, which refers to raw data", name)
+        log.info("left out: %s, which refers to raw data", name)
         if name in file:
             del file[name]
         if f"{name}_index" in file:

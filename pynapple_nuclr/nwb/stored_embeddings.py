@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -19,8 +18,7 @@ from pynapple_nuclr.nwb.provenance import read_provenance
 from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.units import read_units
 from pynapple_nuclr.nwb.values import read_values
-
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 
 def read_embedding(
@@ -95,7 +93,7 @@ def _choose(found: list[DynamicTable], name: str | None, path: object) -> Dynami
     names = [table.name for table in found]
     if name is None:
         if len(found) > 1:
-            logger.warning("%s: read %s; also embedded: %s", path, names[0], ", ".join(names[1:]))
+            log.warning("%s: read %s; also embedded: %s", path, names[0], ", ".join(names[1:]))
         return found[0]
     if name not in names:
         raise ValueError(f"{path} has no embedding of {name!r}; embedded are {', '.join(names)}")

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-logger = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log
 
 Kind: TypeAlias = Literal["dff", "fluorescence", "events", "background"]
 
@@ -85,7 +85,7 @@ def choose_series(
         if of_kind:
             if len(found) > 1:
                 level = logging.WARNING if len(of_kind) > 1 else logging.INFO
-                logger.log(level, "%s: reading %s of %s", source, of_kind[0], listed)
+                log.log(level, "%s: reading %s of %s", source, of_kind[0], listed)
             return of_kind[0], found[of_kind[0]], is_made
     if wanted is not None:
         raise ValueError(f"{source} has no series of the kind signal={wanted!r}; it has {listed}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -40,10 +39,8 @@ from pynapple_nuclr.nwb.trace_kinds import (
 from pynapple_nuclr.nwb.unit_origin import roi_origin
 from pynapple_nuclr.nwb.values import check_stored, in_our_byte_order, read_values
 from pynapple_nuclr.recording import intersect
-from pynapple_nuclr.user_warnings import list_some, warn_user
+from pynapple_nuclr.user_warnings import list_some, log, warn_user
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
-
-logger = logging.getLogger("pynapple_nuclr")
 
 _CLOCK = 1e-9  # pynapple keeps times to the nanosecond
 
@@ -207,7 +204,7 @@ def choose_cells(
     remarks = [f"{rejected} of {n_rois} ROIs left out, rejected by the column {verdict.column!r}"]
     remarks = [*(remarks if rejected else []), *verdict.remarks]
     if remarks:
-        logger.warning("%s: %s; cells='all' reads all", where, "; ".join(remarks))
+        log.warning("%s: %s; cells='all' reads all", where, "; ".join(remarks))
     return verdict
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -12,9 +11,7 @@ import numpy as np
 from pynapple_nuclr.leakage import DuplicatePair, find_duplicate_units
 from pynapple_nuclr.leakage.fingerprints import unit_fingerprints
 from pynapple_nuclr.recording import Recording
-from pynapple_nuclr.user_warnings import warn_user
-
-_log = logging.getLogger("pynapple_nuclr")
+from pynapple_nuclr.user_warnings import log, warn_user
 
 _NAMED = 5  # pairs that the warning names
 _MOST_SPIKES = 500_000  # of a recording that are looked at
@@ -34,7 +31,7 @@ def warn_of_duplicate_units(recordings: Iterable[Recording]) -> None:
     recording_of: dict[str, str] = {}
     for recording in recordings:
         if time.monotonic() - begun > _MOST_SECONDS:
-            _log.info("duplicate units were not looked for from %r on: no time", recording.name)
+            log.info("duplicate units were not looked for from %r on: no time", recording.name)
             return
         _warn_of_shared_units(recording, recording_of)
         if recording.modality == "spikes":

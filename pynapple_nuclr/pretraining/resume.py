@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +16,8 @@ from pynapple_nuclr.checkpoints.encoder_folder import WEIGHTS
 from pynapple_nuclr.pretraining.training_checkpoints import read_checkpoint
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.training_monitor import CHECKS, LAST, METRICS, TrainingMonitor
+from pynapple_nuclr.user_warnings import log
 from pynapple_nuclr.windows import ViewSettings
-
-_log = logging.getLogger("pynapple_nuclr")
 
 _OLD = "last.ckpt"  # a pickle of versions before 0.2
 # Settings that were added since, with which older runs agree.
@@ -110,7 +108,7 @@ def _restore(path: Path, monitor: TrainingMonitor, module: ContrastiveTraining) 
             f"{path} is of another run: {', '.join(differing)} differ; choose another out, or "
             "resume=False to start again"
         )
-    _log.info("resuming from %s at step %d", path.name, step)
+    log.info("resuming from %s at step %d", path.name, step)
     return int(step)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import math
 import signal
 import sys
@@ -27,7 +26,7 @@ from pynapple_nuclr.pretraining.step_threads import StepThreads
 from pynapple_nuclr.pretraining.time_budget import ENOUGH_STEPS
 from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 from pynapple_nuclr.pretraining.view_batches import PairBatch
-from pynapple_nuclr.user_warnings import list_some
+from pynapple_nuclr.user_warnings import list_some, log
 
 LAST = "last.safetensors"
 METRICS = "metrics.csv"
@@ -45,8 +44,6 @@ _CHECK_SHARE = 0.02  # of the time, for one check
 _CHECKS_SHARE = 0.15  # of the time, for all checks
 _UNSURE = 1.3  # the last check may take longer than the ones before
 _LATE = 1.05  # times the time limit, after which nothing is measured any more
-
-_log = logging.getLogger("pynapple_nuclr")
 
 
 class TrainingMonitor(pl.Callback):
@@ -210,7 +207,7 @@ class TrainingMonitor(pl.Callback):
 
     def close(self, result: str) -> None:
         """End the bar with what was reached."""
-        _log.info(result)
+        log.info(result)
         self.bar.n = self.bar.total
         self.bar.set_postfix_str(result, refresh=False)
         self._doing("pretraining")
@@ -218,7 +215,7 @@ class TrainingMonitor(pl.Callback):
 
     def say(self, text: str) -> None:
         """Log a line, and write it above the bar."""
-        _log.info(text)
+        log.info(text)
         if not self.bar.disable:
             self.bar.write(text, file=sys.stderr)  # output of the command line stays clean
 

@@ -23,44 +23,23 @@ class Recording:
     Spikes are sorted by interval of time, then by unit, then by time (see
     `pynapple_nuclr.recording.spike_layout`). `times`, `offsets` and `traces` may stay in a file
     (see `pynapple_nuclr.recording.memory_map.Mapped`): then they are read part by part.
-
-    Attributes
-    ----------
-    name : str
-        Name of the recording, used in errors and coordinates.
-    unit_ids : ndarray (units,)
-        The ids of the pynapple object, in its order.
-    metadata : DataFrame
-        The object's metadata, a row per unit.
-    epochs : ndarray (epochs, 2)
-        Start and end of each epoch in seconds, sorted, without overlap.
-    modality : {"spikes", "calcium"}
-        Which of the following are set.
-    times : ndarray (spikes,)
-        Spike times in seconds, as above.
-    begins : ndarray (intervals,)
-        Where the intervals begin, in seconds; what is before the first is in it.
-    offsets : ndarray (intervals × units + 1,)
-        Where the spikes of each unit in each interval begin in `times`.
-    traces : ndarray (frames, units)
-        Calcium traces.
-    frame_times : ndarray (frames,)
-        Time of each frame in seconds.
-    frame_period : float
-        Median interval between frames in seconds.
     """
 
-    name: str
-    unit_ids: NDArray[Any]
-    metadata: pd.DataFrame
-    epochs: NDArray[np.float64]
-    modality: Modality
+    name: str  # used in errors and coordinates
+    unit_ids: NDArray[Any]  # (units,): the ids of the pynapple object, in its order
+    metadata: pd.DataFrame  # the object's metadata, a row per unit
+    epochs: NDArray[np.float64]  # (epochs, 2): start and end in seconds, sorted, without overlap
+    modality: Modality  # which of the following are set
+    # (spikes,): in seconds, as above
     times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    # (intervals,): where they begin, in seconds; what is before the first is in it
     begins: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    # (intervals × units + 1,): where the spikes of each unit in each interval begin in `times`
     offsets: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    # (frames, units): those of calcium
     traces: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    frame_times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    frame_period: float = float("nan")
+    frame_times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # (frames,), in s
+    frame_period: float = float("nan")  # median interval between frames, in seconds
 
     @property
     def n_units(self) -> int:

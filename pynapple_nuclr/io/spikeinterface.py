@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pynapple as nap
 
-from pynapple_nuclr.columns import PREDICTED, SUMMARIES, as_texts, metadata_frame, vector_columns
+from pynapple_nuclr.columns import PREDICTED, as_texts, metadata_frame
 from pynapple_nuclr.io.unit_properties import plain_columns
 from pynapple_nuclr.nwb.row_metadata import describe_units
+from pynapple_nuclr.nwb.table_columns import embedding_columns
 from pynapple_nuclr.user_warnings import list_some, log
 
 _GAP = 0.01  # s without a sample: no drift of a clock, but a gap that would count as silence
@@ -122,23 +123,15 @@ def to_spikeinterface(
     if not isinstance(units, nap.TsGroup):
         raise TypeError(f"units is a {type(units).__name__}; expected a TsGroup of sorted units")
     sorting = _sorting(sorting_or_analyzer)
-    metadata = metadata_frame(units)
-    summary = [f"{prefix}_{part}" for part in SUMMARIES]
-    columns = {
-        name: metadata[name].to_numpy()
-        for name in metadata
-        if name.startswith(PREDICTED) or name in summary
-    }
-    if vectors := vector_columns(metadata.columns, prefix):
-        columns[f"{prefix}_embedding"] = metadata[vectors].to_numpy(dtype=np.float32)
+    columns = embedding_columns(units, prefix)
     if not columns:
         raise ValueError(
             f"units have no columns {PREDICTED}* or {prefix}_* to write; embed them first: "
             "units = nap_nuclr.embed(units)"
         )
-    rows = _rows(metadata.get("unit_id", units.index), sorting)
+    rows = _rows(metadata_frame(units).get("unit_id", units.index), sorting)
     set_property = getattr(sorting_or_analyzer, "set_sorting_property", sorting.set_property)
-    for name, values in columns.items():
+    for name, (values, _) in columns.items():
         set_property(name, _spread(values, rows, len(sorting.unit_ids)))
 
 

@@ -32,7 +32,7 @@ _sources: dict[str, tuple[str, str | None]] = {}  # name@hash → where it was l
 
 
 @cache
-def _bundled_names() -> dict[str, str]:
+def bundled_names() -> dict[str, str]:
     """Return identity → what `load_encoder` calls it, of the encoders of the package."""
     every = {name: read_settings(folder) for name, folder in ENCODERS.items()}
     return {f"{one['name']}@{one['hash']}": name for name, one in every.items()}
@@ -188,7 +188,7 @@ class Encoder(Network, ModelHubMixin, library_name="pynapple-nuclr"):
             self.config.to_dict(),
             self.card,
             n_parameters=self.n_parameters,
-            source=source or _bundled_names().get(self.identity) or self.name,
+            source=source or bundled_names().get(self.identity) or self.name,
         )
 
     def _save_pretrained(self, save_directory: Path) -> None:

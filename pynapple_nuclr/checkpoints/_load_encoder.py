@@ -8,7 +8,7 @@ import numpy as np
 import pynapple as nap
 
 from pynapple_nuclr.bundled import ENCODERS
-from pynapple_nuclr.checkpoints._encoder import Encoder, Stored, encoder_in_use
+from pynapple_nuclr.checkpoints._encoder import Encoder, Stored, bundled_names, encoder_in_use
 from pynapple_nuclr.nwb.opening import errors_naming_file
 from pynapple_nuclr.recording import Units, modality_of
 from pynapple_nuclr.user_warnings import log
@@ -152,13 +152,13 @@ def find_encoder(identity: str) -> Encoder:
     encoder = encoder_in_use(identity)
     if encoder is not None:
         return encoder
-    bundled = {one.identity: one for one in map(load_encoder, ENCODERS)}
-    if identity in bundled:
-        return bundled[identity]
+    if name := bundled_names().get(identity):
+        return load_encoder(name)
     short = load_encoder("rats").with_window(_SHORT_WINDOW)
     if identity == short.identity:
         return short
     raise ValueError(
-        f"the encoder {identity} is not in use here (bundled are {' and '.join(bundled)}); load it "
-        "with load_encoder(folder) and pass it as encoder="
+        f"the encoder {identity} is not in use here (bundled are "
+        f"{' and '.join(bundled_names())}); load it with load_encoder(folder) and pass it as "
+        "encoder="
     )

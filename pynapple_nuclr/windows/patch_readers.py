@@ -64,11 +64,8 @@ class SpikePatchReader:
         Counts per bin, then the histograms of intervals, if the encoder reads them. With
         `thinning`, of a random part of the spikes.
         """
-        n_units, n_bins, n_intervals = (
-            self.recording.n_units,
-            self.config.bins,
-            self.config.interval_bins,
-        )
+        n_units, config = self.recording.n_units, self.config
+        n_bins, n_intervals = config.bins, config.interval_bins
         units = np.arange(n_units) if units is None else units
         row = np.full(n_units, -1)
         row[units] = np.arange(len(units))
@@ -81,7 +78,7 @@ class SpikePatchReader:
             rows = row[who]
             read = rows >= 0 if thinning is None else (rows >= 0) & thinning.keep(who)
             times, rows = times[read], rows[read]
-            bins = ((times - start) / self.config.bin_size).astype(np.int64)
+            bins = ((times - start) / config.bin_size).astype(np.int64)
             bins = np.minimum(bins, (last - first) * n_bins - 1) + first * n_bins
             cells.append(rows * (len(starts) * n_bins) + bins)
             if n_intervals:

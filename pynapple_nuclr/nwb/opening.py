@@ -45,9 +45,6 @@ class OpenNWB:
     io: Any
     nwbfile: Any
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.io, self.nwbfile))
-
     def __fspath__(self) -> str:
         return str(self.source)
 

@@ -117,8 +117,8 @@ def _read_rois(file: OpenNWB, table: DynamicTable, prefix: str) -> nap.TsdFrame:
 
 def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
     """Return what an NWB file says of its neurons, and whether they are embedded."""
-    with open_nwb(path) as (_, nwbfile):
-        tables = neuron_tables.neuron_tables(nwbfile)
+    with open_nwb(path) as file:
+        tables = neuron_tables.neuron_tables(file.nwbfile)
         if not tables:
             raise ValueError(neuron_tables.no_units(path))
         table = next((one for one in tables if _embedding_columns(one)), tables[0])
@@ -130,7 +130,7 @@ def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
             "embeddings": {
                 name.removesuffix("_embedding"): {
                     "dimensions": str(table[name].data.shape[1]),
-                    **read_provenance(nwbfile, name.removesuffix("_embedding"), table.name),
+                    **read_provenance(file.nwbfile, name.removesuffix("_embedding"), table.name),
                 }
                 for name in _embedding_columns(table)
             },

@@ -67,7 +67,8 @@ def apply_plan(plan: WritePlan, draft: Path) -> None:
     with warnings.catch_warnings():
         # A relative link leads nowhere from the draft's folder; in its place it will again.
         warnings.simplefilter("ignore", BrokenLinkWarning)
-        with open_nwb(draft, "r+") as (io, nwbfile):
+        with open_nwb(draft, "r+") as file:
+            nwbfile = file.nwbfile
             tables = neuron_tables.neuron_tables(nwbfile)
             (table,) = (one for one in tables if neuron_tables.location(one) == plan.place)
             for column in plan.columns:
@@ -75,4 +76,4 @@ def apply_plan(plan: WritePlan, draft: Path) -> None:
             add_provenance(nwbfile, plan.units, plan.prefix, plan.notes, table.name)
             if plan.is_new:
                 sign(nwbfile, table.id.data.file.attrs["nwb_version"])
-            io.write(nwbfile)
+            file.io.write(nwbfile)

@@ -197,8 +197,7 @@ def pretrain(
             _warn_of_few_steps(expected, steps)
             settings = replace(settings, max_units=sizes.max_units)
             module.settings = sampler.settings = settings
-        batches = PairBatches(sampler, sizes.batch_size)
-        batches.share = _share(trainer, sizes.batch_size)
+        batches = PairBatches(sampler, sizes.batch_size, _share(trainer, sizes.batch_size))
         schedule.warmup = batches.steps_per_epoch()
         run_settings = {
             "config": config.to_dict(),

@@ -54,7 +54,7 @@ class PairBatch:
 
 
 class PairBatches(IterableDataset[PairBatch]):
-    """Endless batches from a position (training epoch, pair) on.
+    """Endless batches from `position` (training epoch, pair) on.
 
     A batch has no pairs where every one of them has too few units left. `batch_size` counts those
     of all processes together; `share` says which process this is, and of how many: each reads its
@@ -62,16 +62,12 @@ class PairBatches(IterableDataset[PairBatch]):
     """
 
     def __init__(
-        self,
-        sampler: ViewSampler,
-        batch_size: int,
-        position: tuple[int, int] = (0, 0),
-        share: tuple[int, int] = (0, 1),
+        self, sampler: ViewSampler, batch_size: int, share: tuple[int, int] = (0, 1)
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
-        self.position = position
         self.share = share
+        self.position = (0, 0)
 
     def __iter__(self) -> Iterator[PairBatch]:
         epoch, first = self.position

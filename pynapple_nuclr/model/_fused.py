@@ -128,10 +128,6 @@ class _Gradients:
     def __init__(self, weights: tuple[Tensor, ...]) -> None:
         self.sums = [torch.zeros_like(weight) for weight in weights]
 
-    def add(self, index: int, values: Tensor) -> None:
-        """Add to the gradient of a weight."""
-        self.sums[index] += values
-
     def add_linear(self, index: int, grad: Tensor, x: Tensor, scale: float = 1.0) -> None:
         """Add the gradients of a linear layer's weight and of its bias, which follows it."""
         weight = self.sums[index]
@@ -154,8 +150,8 @@ def _norm_backward(
     found = torch.ops.aten.native_layer_norm_backward(
         grad.to(x.dtype), x, x.shape[-1:], *norm, *weights[:2], [True, True, True]
     )
-    gradients.add(0, found[1])
-    gradients.add(1, found[2])
+    gradients.sums[0] += found[1]
+    gradients.sums[1] += found[2]
     out: Tensor = found[0]
     return out
 

@@ -24,22 +24,10 @@ def interval_histograms(
     """Count the intervals between spikes, in log-spaced bins from 1 ms to 3 s.
 
     The first histogram holds the intervals to the next spike, the second those to the second,
-    third, fourth and sixth next (a coarse autocorrelogram).
-
-    Parameters
-    ----------
-    times, rows, patches : ndarray (spikes,)
-        Time in seconds, unit and patch of each spike; an interval belongs to the patch of its
-        first spike. Intervals are taken between all spikes given: a stretch without gaps.
-    shape : (int, int)
-        Number of units and of patches.
-    n_bins : int
-        Bins of each histogram.
-
-    Returns
-    -------
-    ndarray (units, patches, 2 × n_bins), float32
-        log(1 + count).
+    third, fourth and sixth next (a coarse autocorrelogram). `times, rows, patches` (spikes,) are
+    the time in seconds, unit and patch of each spike of a stretch without gaps; an interval belongs
+    to the patch of its first spike. Of `shape` (units, patches) → log(1 + count) (units, patches,
+    2 × n_bins).
 
     Examples
     --------

@@ -212,14 +212,11 @@ def _map(folder: Path, about: dict[str, Any], name: str) -> Recording:
 
 def _mapped(path: Path, dtype: str) -> Mapped:
     """Find an array in its file, which must hold all of it and nothing else."""
-    with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{path.name} is of another format")
-        shape, fortran, found = np.lib.format.read_array_header_1_0(file)
-        array = Mapped(str(path.resolve()), file.tell(), dtype, shape)
-    if fortran or found.str != dtype or path.stat().st_size != array.offset + array.nbytes:
+    array = np.lib.format.open_memmap(path, mode="r")
+    is_whole = path.stat().st_size == array.offset + array.nbytes
+    if not is_whole or array.flags.fnc or array.dtype.str != dtype:
         raise ValueError(f"{path.name} is not the array that was written")
-    return array
+    return Mapped(str(path.resolve()), array.offset, dtype, array.shape)
 
 
 def _check_index(arrays: dict[str, Any], modality: str) -> None:

@@ -34,13 +34,9 @@ def datasets() -> pd.DataFrame:
     >>> nap_nuclr.datasets()["licence"].head(2).to_dict()
     {'steinmetz2019': 'CC BY 4.0', 'head_direction': ...}
     """
-    columns = ("what", "files", "licence", "citation")
-    rows = {
-        name: [len(one[key]) if key == "files" else one[key] for key in columns]
-        for name, one in _registry().items()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
-    return table.rename_axis("name")
+    table = pd.DataFrame(list(_registry().values()), index=list(_registry()))
+    table["files"] = table["files"].map(len)
+    return table[["what", "files", "licence", "citation"]].rename_axis("name")
 
 
 def _registry() -> dict[str, Any]:

@@ -54,17 +54,18 @@ class Recording:
     @property
     def units(self) -> NDArray[np.int32]:
         """The index of the unit that fired each of the spikes (spikes,), computed on access."""
-        return self._units_of(0, len(self.begins))
+        return self._units_of(self.offsets[:])
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """Number of spikes of each unit in each interval (intervals, units)."""
         return np.diff(self.offsets).reshape(len(self.begins), self.n_units)
 
-    def _units_of(self, first: int, last: int) -> NDArray[np.int32]:
-        """Return the unit of each spike in some intervals."""
-        counts = np.diff(self.offsets[first * self.n_units : last * self.n_units + 1])
-        return np.repeat(np.tile(np.arange(self.n_units, dtype=np.int32), last - first), counts)
+    def _units_of(self, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the unit of each spike in some whole intervals."""
+        counts = np.diff(offsets)
+        units = np.arange(self.n_units, dtype=np.int32)
+        return np.repeat(np.tile(units, len(counts) // self.n_units), counts)
 
     def between(self, start: float, stop: float) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Return the spikes from `start` until before `stop`, and the unit of each, unsorted."""
@@ -73,8 +74,7 @@ class Recording:
         offsets = self.offsets[first * self.n_units : last * self.n_units + 1]
         times = self.times[offsets[0] : offsets[-1]]
         inside = (times >= start) & (times < stop)
-        units = np.tile(np.arange(self.n_units, dtype=np.int32), last - first)
-        return times[inside], np.repeat(units, np.diff(offsets))[inside]
+        return times[inside], self._units_of(offsets)[inside]
 
     def trains(
         self, first: int = 0, until: int | None = None
@@ -154,8 +154,9 @@ class Recording:
         stops = self.offsets[self.n_units :: self.n_units]
         zero = self.times[: stops[np.argmax(stops > 0)]].min(initial=np.inf)
         for first, until in _blocks(stops, _BLOCK, len(stops)):
-            times = self.times[stops[first - 1] if first else 0 : stops[until - 1]]
-            when += np.bincount(self._units_of(first, until), times - zero, self.n_units)
+            offsets = self.offsets[first * self.n_units : until * self.n_units + 1]
+            times = self.times[offsets[0] : offsets[-1]]
+            when += np.bincount(self._units_of(offsets), times - zero, self.n_units)
         return when
 
     def _over_frames(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -59,10 +59,8 @@ def tile(reader: PatchReader, *, gaps: Gaps | None = None) -> Tiling:
 def windows_in(reader: PatchReader) -> int:
     """Return how many windows `tile` finds in a recording, which may be none."""
     counts = [len(run) for run in whole_patches(reader)]
-    per_window = reader.config.patches
-    if reader.config.gaps == "join":
-        return sum(counts) // per_window
-    return sum(count // per_window for count in counts)
+    runs = [sum(counts)] if reader.config.gaps == "join" else counts
+    return sum(run // reader.config.patches for run in runs)
 
 
 def _cut(run: NDArray[Any], per_window: int) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """Encoders in folders and on the hub: saved, loaded, described on a card."""
 
-from pynapple_nuclr.checkpoints._encoder import Encoder, build_encoder
+from pynapple_nuclr.checkpoints._encoder import Encoder
 from pynapple_nuclr.checkpoints._load_encoder import (
     as_encoder,
     bundled_encoder,
@@ -14,7 +14,6 @@ __all__ = [
     "Encoder",
     "as_encoder",
     "bundled_encoder",
-    "build_encoder",
     "find_encoder",
     "load_encoder",
     "load_published",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -17,7 +17,7 @@ from pynapple_nuclr.atomic_files import folder_lock
 from pynapple_nuclr.checkpoints import Encoder, as_encoder, save_encoder
 from pynapple_nuclr.config import EncoderConfig, Gaps
 from pynapple_nuclr.familiarity import write_training_data
-from pynapple_nuclr.io.recording_cache import open_recordings
+from pynapple_nuclr.io.recording_cache import RecordingLike, open_recordings
 from pynapple_nuclr.leakage.fingerprints import ENTRY as FINGERPRINTS
 from pynapple_nuclr.pretraining.distributed import pick_precision, quiet, start_trainer
 from pynapple_nuclr.pretraining.duplicate_units import warn_of_duplicate_units
@@ -45,9 +45,6 @@ from pynapple_nuclr.pretraining.view_batches import PairBatches
 from pynapple_nuclr.recording import Recording
 from pynapple_nuclr.user_warnings import warn_user
 from pynapple_nuclr.windows import ViewSampler
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.io.recording_cache import RecordingLike
 
 
 def pretrain(

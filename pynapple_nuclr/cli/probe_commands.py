@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,9 +25,6 @@ from pynapple_nuclr.cli.many_files import find_sources, read_all, run_batch
 from pynapple_nuclr.cli.options import EMBEDDING, READING, drop_unset, with_options
 from pynapple_nuclr.cli.probe_summary import summarize_probe
 from pynapple_nuclr.probe_score import ProbeScore
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Units
 
 Classifier = Literal["logistic", "lda", "mlp"]
 
@@ -92,7 +89,7 @@ def fit_command(
     sources = find_sources(files)
     options = embedding | drop_unset(encoder=encoder)
 
-    def read(source: str) -> Units:
+    def read(source: str) -> Any:
         return read_or_embed(
             source,
             reading=reading,

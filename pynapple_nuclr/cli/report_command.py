@@ -6,7 +6,7 @@ import shlex
 import webbrowser
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,10 +18,6 @@ from pynapple_nuclr.cli.commands import app, collect_warnings, print_json
 from pynapple_nuclr.cli.many_files import find_sources, read_all
 from pynapple_nuclr.cli.options import EMBEDDING, READING, with_options
 from pynapple_nuclr.nwb.opening import is_remote
-
-if TYPE_CHECKING:
-    from pynapple_nuclr.recording import Units
-
 
 Target = Annotated[
     str | None,
@@ -132,7 +128,7 @@ def _write_page(
     """Write the page of recordings, embedded first where they must be; return units, warnings."""
     how = embedding | ({"encoder": page["encoder"]} if "encoder" in page else {})
 
-    def read(source: str) -> Units:
+    def read(source: str) -> Any:
         inner = progress and len(sources) == 1
         return read_or_embed(source, reading=reading, cache=cache, progress=inner, **how)
 

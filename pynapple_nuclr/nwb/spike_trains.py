@@ -20,6 +20,7 @@ _FALL = 1.0  # s by which a clock that starts again falls back at least
 _GAP = 1.0  # s between the parts of a clock that starts again
 _FEW = 4 * _SMOOTH  # with fewer spikes a unit alone does not show that the clock starts again
 _ONE_IN = 20  # spikes for each fall: with more falls they are in no order at all
+_SHOWN = 5  # spikes in the shortest part that are expected of a unit which should show the fall
 
 
 class SpikeTrains(NamedTuple):
@@ -100,22 +101,23 @@ def _number_of_parts(trains: Trains, falls: dict[int, NDArray[np.int64]]) -> int
     ]
     many = [i for i in falls if len(trains[i]) >= _FEW]
     if clear and 2 * len(clear) >= len(many):
-        return max(clear) + 1
+        n_parts = max(clear) + 1
+        _, ranges = _split(trains, falls, n_parts)
+        share = np.ptp(ranges, axis=1).min() / np.ptp(ranges, axis=1).sum()
+        # Clusters that were merged fall too, by the spikes of one after those of the other.
+        others = [i for i in range(len(trains)) if i not in falls]
+        in_order = sum(len(trains[i]) * share > _SHOWN for i in others)
+        return n_parts if in_order <= len(clear) else 1
     few = [len(found) for i, found in falls.items() if len(trains[i]) >= 3]
     if not many and len(few) >= 3 and set(few) == {1} and 2 * len(few) >= len(trains):
         return 2
     return 1
 
 
-def _restarted(
-    trains: Trains,
-    ids: NDArray[np.int64],
-    falls: dict[int, NDArray[np.int64]],
-    n_parts: int,
-    clock: Clock,
-    notes: ReadNotes,
-) -> SpikeTrains:
-    """Lay the parts one after the other; units that do not show all parts are left silent."""
+def _split(
+    trains: Trains, falls: dict[int, NDArray[np.int64]], n_parts: int
+) -> tuple[dict[int, Trains], list[tuple[float, float]]]:
+    """Return the parts of each unit that shows all, and first and last spike of each part."""
     split = {
         i: [np.sort(part) for part in np.split(trains[i], found)]
         for i, found in falls.items()
@@ -128,6 +130,19 @@ def _restarted(
         )
         for k in range(n_parts)
     ]
+    return split, ranges
+
+
+def _restarted(
+    trains: Trains,
+    ids: NDArray[np.int64],
+    falls: dict[int, NDArray[np.int64]],
+    n_parts: int,
+    clock: Clock,
+    notes: ReadNotes,
+) -> SpikeTrains:
+    """Lay the parts one after the other; units that do not show all parts are left silent."""
+    split, ranges = _split(trains, falls, n_parts)
     named = ", then ".join(f"{first:g} to {last:g} s" for first, last in ranges)
     if clock == "continuous":
         raise ValueError(

@@ -170,6 +170,13 @@ def test_units_that_do_not_show_the_parts_are_said(tmp_path):
     assert len(units[4]) == 0 and any("unit 4" in one and "30 spikes" in one for one in said)
 
 
+def test_slow_units_do_not_show_a_short_part(tmp_path):
+    fast = [np.concatenate(one) for one in parts_of([(0, 8), (0, 200)])]
+    slow = [np.sort(np.random.default_rng(i).uniform(9, 200, 60)) for i in range(12)]
+    with pytest.raises(ValueError, match="in the spike times of 4 of 16 units"):
+        read_units(units_file(tmp_path / "x.nwb", [*fast, *slow]))
+
+
 @pytest.mark.parametrize("far", [1, 2, 150])
 def test_spikes_that_changed_places_are_sorted(tmp_path, far):
     times = trains()
@@ -178,6 +185,18 @@ def test_spikes_that_changed_places_are_sorted(tmp_path, far):
     units, said = quietly(read_units, units_file(tmp_path / "x.nwb", mixed))
     assert len(said) == 1 and "1 of 4 units are not in order" in said[0] and "trial" not in said[0]
     np.testing.assert_allclose(units[3].t, times[3], atol=1e-9)
+
+
+@pytest.mark.parametrize("n_merged", [1, 2])
+def test_units_that_were_merged_are_no_clock_that_starts_again(tmp_path, n_merged):
+    """Spyglass appends the spikes of one cluster to those of another; other units are in order."""
+    times = trains(6)
+    merged = [np.concatenate(pair) for pair in zip(times, trains(6, seed=1), strict=True)]
+    path = units_file(tmp_path / "x.nwb", times[n_merged:] + merged[:n_merged])
+    units, said = quietly(read_units, path)
+    assert len(said) == 1 and f"{n_merged} of 6 units are not in order" in said[0]
+    for one, right in zip(units.values(), [*times[n_merged:], *merged[:n_merged]], strict=True):
+        np.testing.assert_allclose(one.t, np.sort(right), atol=1e-9)
 
 
 def test_times_within_trials_are_warned_of(tmp_path):

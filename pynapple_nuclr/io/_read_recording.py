@@ -9,9 +9,11 @@ from typing import Any
 
 import pynapple as nap
 
+from pynapple_nuclr.columns.metadata import stored_columns
 from pynapple_nuclr.io.formats import Format, format_of
 from pynapple_nuclr.nwb.observed_time import check_epochs
 from pynapple_nuclr.nwb.read_report import ReadReport
+from pynapple_nuclr.nwb.row_metadata import warn_of_noise
 from pynapple_nuclr.user_warnings import list_some
 
 
@@ -68,7 +70,10 @@ def read_recording(
     if reader is not None and "cells" in inspect.signature(reader).parameters:
         options["cells"] = cells
     recording = _read("recording", source, epochs, verbose, options)
-    return recording if only is None else _with_value(recording, only, source)
+    if only is not None:
+        recording = _with_value(recording, only, source)
+    _warn_of_noise(recording, source, cells)
+    return recording
 
 
 def read_units(
@@ -150,7 +155,9 @@ def read_units(
           1       10     11
     shape: (2, 2), time unit: sec.
     """
-    return _read("units", source, epochs, verbose, options)
+    units = _read("units", source, epochs, verbose, options)
+    _warn_of_noise(units, source, options.get("cells"))
+    return units
 
 
 def read_traces(
@@ -250,6 +257,12 @@ def _with_value(units: Any, only: str, source: Any) -> Any:
     if isinstance(units, nap.TsGroup):
         return units[units.index[chosen]]
     return units[:, chosen]
+
+
+def _warn_of_noise(units: nap.TsGroup | nap.TsdFrame, source: Any, cells: str | None) -> None:
+    """Warn of units that their labels call noise or multi-unit, unless all were asked for."""
+    if isinstance(units, nap.TsGroup) and cells != "all":
+        warn_of_noise(stored_columns(units), source)
 
 
 def _read(what: str, source: Any, epochs: Any, verbose: bool, options: dict[str, Any]) -> Any:

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pynapple as nap
 
-from pynapple_nuclr.columns.metadata import stored_columns
 from pynapple_nuclr.io.spikeinterface import from_spikeinterface
 from pynapple_nuclr.nwb.read_report import ReadReport
-from pynapple_nuclr.nwb.row_metadata import columns_called, warn_of_noise
+from pynapple_nuclr.nwb.row_metadata import columns_called
 from pynapple_nuclr.nwb.unit_origin import REGION_COLUMNS
 from pynapple_nuclr.user_warnings import log
 
@@ -85,8 +84,6 @@ def read_phy(
     for name, values in table.items():
         sorting.set_property(str(name), _for_spikeinterface(values))
     units = from_spikeinterface(sorting)
-    if cells == "accepted":  # by a label other than phy's group
-        warn_of_noise(stored_columns(units), folder)
     if verbose:
         print(
             ReadReport(

@@ -14,19 +14,32 @@ from hdmf.common import DynamicTableRegion, VectorIndex
 from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
-from pynapple_nuclr.nwb.values import check_stored, decode, has_any_length, read_values
+from pynapple_nuclr.nwb.values import (
+    check_stored,
+    decode,
+    has_any_length,
+    read_ragged,
+    read_values,
+)
 from pynapple_nuclr.recording import Units
 from pynapple_nuclr.user_warnings import list_some, warn_user
 
 _READ_OTHERWISE = ("spike_times", "obs_intervals", "electrode_group")
+_MOST_TEXTS = 20  # texts a row, of labels; with more they say something of each spike
+_NOT_SINGLE = {
+    *("noise", "artifact", "artefact", "reject", "rejected"),
+    *("mua", "multi", "multiunit", "multiunits", "multiunitactivity"),
+}
+"""Words for clusters that are no single unit, as `plain_name` writes them."""
 
 
 def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
     """Read the columns of an NWB table that hold one number, truth value or text per row.
 
-    Ragged columns, images, waveforms and references are not read at all (`columns_not_read` names
-    them); of one electrode a row, the electrode's own columns are. Where a row names an electrode
-    that the table has not, such as -1, it has none (NaN or ""), with one warning a column.
+    Several texts in a row become one ("mua, reject"). Other ragged columns, images, waveforms and
+    references are not read at all (`columns_not_read` names them); of one electrode a row, the
+    electrode's own columns are. Where a row names an electrode that the table has not, such as -1,
+    it has none (NaN or ""), with one warning a column.
     """
     n_rows = len(table.id)
     columns: dict[str, NDArray[Any]] = {}
@@ -41,10 +54,11 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
         elif isinstance(column, VectorIndex):
             if isinstance(column.target, DynamicTableRegion):
                 _warn_of_absent(column.target)
+            elif (texts := _joined_texts(column)) is not None:
+                columns[name] = texts
         elif name != "electrode_group" and _has_one_each(column, n_rows) and n_rows:
             check_stored(column.data)
-            kind = getattr(getattr(column.data, "dtype", None), "kind", "")
-            is_text = kind == "S" or has_any_length(column.data)
+            is_text = _may_be_texts(column.data)
             values = plain_values(_flat(read_values(column.data) if is_text else column[:]))
             if values is not None:
                 columns[name] = values
@@ -53,6 +67,23 @@ def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
         for name, values in beside.items()
         if name not in columns and len(values) == n_rows
     }
+
+
+def _may_be_texts(data: Any) -> bool:
+    """Return whether the values of a dataset may be texts of any length, or are bytes."""
+    return getattr(getattr(data, "dtype", None), "kind", "") == "S" or has_any_length(data)
+
+
+def _joined_texts(column: VectorIndex) -> NDArray[Any] | None:
+    """Return the texts of each row of a ragged column as one; None if it holds anything else."""
+    if isinstance(column.target, VectorIndex) or not _may_be_texts(column.target.data):
+        return None
+    if not 0 < len(column.target.data) <= _MOST_TEXTS * len(column.data):
+        return None
+    rows = [list(row) for row in read_ragged(column)]
+    if not all(isinstance(text, str) for row in rows for text in row):
+        return None
+    return np.array([", ".join(filter(None, map(str.strip, row))) for row in rows], dtype=object)
 
 
 def columns_not_read(table: Any, columns: Mapping[str, NDArray[Any]]) -> list[str]:
@@ -99,14 +130,26 @@ def subject_of(nwbfile: Any) -> str:
 
 
 def warn_of_noise(columns: Mapping[str, NDArray[Any]], source: Any) -> None:
-    """Warn of units that a file calls noise: pynapple reads them, and so does this."""
+    """Warn of units that a file calls noise or multi-unit: pynapple reads them, and this too."""
+    named: list[NDArray[np.bool_]] = []
     for name, values in columns.items():
-        called = [text for text in values if isinstance(text, str) and text.lower() == "noise"]
-        if called:
-            warn_user(
-                f"{source}: {len(called)} of {len(values)} units have {name} {called[0]!r} and are "
-                f"read; leave them out: units[units[{name!r}] != {called[0]!r}]"
-            )
+        called = np.array([isinstance(one, str) and _is_not_single(one) for one in values], bool)
+        if not called.any() or any(np.array_equal(called, one) for one in named):
+            continue
+        named.append(called)
+        words = sorted(set(values[called]))
+        without = f"units[{name!r}] != {words[0]!r}"
+        if len(words) > 1:
+            without = f"~units[{name!r}].isin({words})"
+        warn_user(
+            f"{source}: {called.sum()} of {len(values)} units have {name} {list_some(words)} and "
+            f"are read; leave them out: units[{without}]"
+        )
+
+
+def _is_not_single(text: str) -> bool:
+    """Return whether a label, or one of several, says that a cluster is no single unit."""
+    return any(plain_name(word) in _NOT_SINGLE for word in re.split("[,;/|+]", text))
 
 
 def plain_values(values: Any) -> NDArray[Any] | None:

@@ -31,7 +31,6 @@ from pynapple_nuclr.nwb.row_metadata import (
     describe_units,
     scalar_columns,
     subject_of,
-    warn_of_noise,
 )
 from pynapple_nuclr.nwb.spike_trains import Clock, check_clock, clean_trains
 from pynapple_nuclr.nwb.trace_kinds import roi_responses
@@ -129,7 +128,6 @@ def units_and_report(
     columns = _columns(nwbfile, table, notes)
     if series := roi_responses(nwbfile):
         notes.left_out.append(f"{len(series)} series of calcium traces: read_traces reads them")
-    warn_of_noise(columns, notes.source)
     order = np.argsort(ids)  # a TsGroup sorts its units by id
     describe_units(units, {key: values[order] for key, values in columns.items()})
     report = ReadReport(

@@ -9,6 +9,7 @@ import pynwb
 import pytest
 from foreign_files import add_electrodes, quietly, session, trains, units_file, write
 
+import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.nwb.opening import open_nwb
 from pynapple_nuclr.nwb.units import read_units, units_and_report
 from pynapple_nuclr.nwb.writing import write_units
@@ -323,5 +324,30 @@ def test_the_subject_is_a_column(tmp_path, subject, there):
 def test_units_that_the_file_calls_noise_are_read_with_a_warning(tmp_path, column, word):
     path = units_file(tmp_path / "x.nwb", trains(3), **{column: ["good", word, "good"]})
     with pytest.warns(UserWarning, match=f"1 of 3 units have {column} '{word}' and are read"):
-        units = read_units(path)
+        units = nap_nuclr.read_units(path)
     assert len(units) == 3 and len(units[units[column] != word]) == 2
+
+
+@pytest.mark.parametrize("word", ["mua", "MUA", "multi-unit", "multi", "artifact", "rejected"])
+def test_units_that_are_not_single_are_read_with_a_warning(tmp_path, word):
+    path = units_file(tmp_path / "x.nwb", trains(4), KSLabel=["good", word, "good", word])
+    with pytest.warns(UserWarning, match=f"2 of 4 units have KSLabel '{word}' and are read"):
+        assert len(nap_nuclr.read_units(path)) == 4
+    units, said = quietly(nap_nuclr.read_recording, path, only="KSLabel=good")
+    assert len(units) == 2 and not said
+
+
+def test_several_labels_of_a_unit_become_one_text(tmp_path):
+    """As Spyglass writes its curation: a list for each unit, which may be empty."""
+    labels = [["noise", "reject"], [], ["accept"], ["mua"]]
+
+    def change(nwbfile):
+        nwbfile.add_unit_column("curation_label", "x", data=labels, index=True)
+        nwbfile.add_unit_column("merge_groups", "x", data=[[""], ["3"], [""], ["1"]], index=True)
+
+    units, said = quietly(nap_nuclr.read_units, units_file(tmp_path / "x.nwb", change=change))
+    assert units["curation_label"].tolist() == ["noise, reject", "", "accept", "mua"]
+    assert units["merge_groups"].tolist() == ["", "3", "", "1"]
+    assert len(said) == 1 and "2 of 4 units have curation_label 'mua', 'noise, reject'" in said[0]
+    without = said[0].split("leave them out: ")[1]
+    assert len(eval(without, {"units": units})) == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +53,7 @@ REGION_COLUMNS = (
 )
 """Columns that name a brain region, in the order in which they are looked at, in any spelling."""
 
+_FIELD = r"(\w+) ?: ?([^,;:{}]+?) ?(?=[,;]| \w+ ?:|$)"
 _OF_A_ROI = ("area", "structure")  # its size, and whether it is a soma, say
 GROUP_NAME = "Name of the electrode group of the unit"
 """Describes the column ``group_name`` of `write_units`, read back as ``electrode_group``."""
@@ -108,7 +111,8 @@ def roi_origin(
     plane = getattr(table, "imaging_plane", None)
     place = str(getattr(plane, "location", "")).strip()
     if not is_missing_label([place])[0]:
-        sources.append(("imaging plane: location", np.full(n_rois, place, dtype=object)))
+        places = _named(np.full(n_rois, place, dtype=object))
+        sources.append(("imaging plane: location", places))
     return _region(sources, n_rois, columns.get("location"), notes)
 
 
@@ -221,19 +225,21 @@ def _regions_of(electrodes: Any) -> dict[str, Texts]:
 
 
 def _named(texts: Texts) -> Texts:
-    """Return regions; of JSON, as of the Mesoscale Activity Project, the region it names, or ""."""
+    """Return regions; of texts of several fields, "area: VISp, depth: 175", the region of these."""
     named = np.empty(len(texts), dtype=object)
-    named[:] = [_region_in_json(text) if text.startswith("{") else text for text in texts]
+    named[:] = [_region_in_fields(text) if ":" in text else text for text in texts]
     return named
 
 
-def _region_in_json(text: str) -> str:
-    try:
-        fields = json.loads(text)
-    except ValueError:
-        return text
+def _region_in_fields(text: str) -> str:
+    """Return the region that fields name, of JSON or a dict of Python "" if there is none."""
+    fields, without = dict(re.findall(_FIELD, text)), text
+    if text.startswith("{"):
+        for written in (text.replace("'", '"'), text):
+            with contextlib.suppress(ValueError):
+                fields, without = json.loads(written), ""
     found = columns_called(fields, (*REGION_COLUMNS, "brain_regions"))
-    return next((fields[name].strip() for name in found if isinstance(fields[name], str)), "")
+    return next((fields[name].strip() for name in found if isinstance(fields[name], str)), without)
 
 
 def _vague(electrodes: Any, regions: Mapping[str, Texts], rows: Rows) -> NDArray[np.bool_]:

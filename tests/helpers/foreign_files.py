@@ -105,7 +105,7 @@ def neuroconv_file(path):
     return write(nwbfile, path)
 
 
-def roi_table(nwbfile, n_rois, *, name="PlaneSegmentation", columns=None, ids=None):
+def roi_table(nwbfile, n_rois, *, name="PlaneSegmentation", columns=None, ids=None, place="V1"):
     """A plane of ROIs with masks (ragged), and columns with a value or a row of values each."""
     module = nwbfile.processing.get("ophys")
     if module is None:
@@ -119,7 +119,7 @@ def roi_table(nwbfile, n_rois, *, name="PlaneSegmentation", columns=None, ids=No
         device=nwbfile.devices.get("scope") or nwbfile.create_device("scope"),
         excitation_lambda=600.0,
         indicator="GCaMP6f",
-        location="V1",
+        location=place,
     )
     table = module["ImageSegmentation"].create_plane_segmentation(
         name=name, description="x", imaging_plane=plane

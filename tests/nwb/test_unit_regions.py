@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from foreign_files import quietly, session, trains, write
+from foreign_files import add_traces, calcium, quietly, roi_table, session, trains, write
 
+from pynapple_nuclr import read_traces
 from pynapple_nuclr.nwb.units import read_units
 
 PROBE = ["CA1", "CA1", "CA1", "CA3", "VISp", "VISp"]
@@ -110,3 +111,25 @@ def test_places_in_json_are_the_regions_they_name(tmp_path):
     assert read_units(path)["location"].tolist() == ["Layer 5", "left ALM", "left ALM", "{no JSON"]
     path = recorded(tmp_path / "y.nwb", places=["unknown"] * 3, of_group=places[0])
     assert set(read_units(path)["location"]) == {"left ALM"}
+
+
+PLACES = {
+    "area: VISp,depth: 175": "VISp",  # Allen Visual Behavior
+    "{'area': 'VISp', 'depth': '20'}": "VISp",
+    "Structure: VISp Depth: 150": "VISp",
+    "Region: primary visual area; side: left": "primary visual area",
+    "AP: -2.5, ML: 1.5": "AP: -2.5, ML: 1.5",
+    "VISp: layer 4": "VISp: layer 4",
+    "{'depth': 20}": "",
+    "{area: VISp}": "{area: VISp}",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_of_a_text_of_several_fields_the_region_is_read(tmp_path, place):
+    path = recorded(tmp_path / "x.nwb", places=["unknown"] * 3, of_group=place)
+    assert set(read_units(path)["location"]) == {PLACES[place]}
+    nwbfile = session()
+    add_traces(nwbfile, roi_table(nwbfile, 2, place=place), calcium(100, 2))
+    traces = read_traces(write(nwbfile, tmp_path / "y.nwb"))
+    assert set(traces["location"]) == {PLACES[place]}

@@ -91,9 +91,9 @@ def table_of(units: Units, nwbfile: pynwb.NWBFile, path: object) -> DynamicTable
             )
         return choose_units(nwbfile, path, places.pop() if places else None)
     rois = [table for table in neuron_tables(nwbfile) if isinstance(table, PlaneSegmentation)]
-    names = [table.name for table in rois]
+    names = [name_of(table) for table in rois]
     asked = set(metadata.get("roi_table", pd.Series(dtype=object)).astype(str))
-    found = [table for table in rois if not asked or table.name in asked]
+    found = [table for table in rois if not asked or asked & {table.name, name_of(table)}]
     if len(found) == 1 and len(asked) < 2:
         return found[0]
     raise ValueError(
@@ -121,6 +121,12 @@ def no_units(path: object) -> str:
 def location(table: DynamicTable) -> str:
     """Return where the table is in its file, such as ``units``."""
     return path_of(table.id.data)
+
+
+def name_of(table: DynamicTable) -> str:
+    """Return the name of a table of neurons, or its place where the file has it several times."""
+    names = [one.name for one in neuron_tables(table.get_ancestor("NWBFile"))]
+    return location(table) if names.count(table.name) > 1 else str(table.name)
 
 
 def is_called(place: str, name: str) -> bool:
@@ -239,9 +245,10 @@ def _remove(file: Any, place: str, names: Collection[str], prefix: str) -> None:
             del table[name]
             name += "_index"
     keep_names(table)
-    notes = f"processing/{MODULE}/{notes_name(prefix, place.rsplit('/', 1)[-1])}"
-    if notes in file:
-        del file[notes]
+    for name in (place.rsplit("/", 1)[-1], place):
+        notes = f"processing/{MODULE}/{notes_name(prefix, name)}"
+        if notes in file:
+            del file[notes]
 
 
 def stored_names(table: Any) -> list[str]:

@@ -21,7 +21,8 @@ MODULE = "nuclr"
 
 def notes_name(prefix: str, table: str) -> str:
     """Return the name of the notes about one embedding; `table` is that of the neurons."""
-    return f"{prefix}_provenance" + ("" if table == "units" else f"_{table}")
+    name = table.replace("/", "_")  # a place, of one of several tables of that name
+    return f"{prefix}_provenance" + ("" if table == "units" else f"_{name}")
 
 
 def add_provenance(

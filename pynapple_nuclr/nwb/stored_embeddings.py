@@ -15,6 +15,7 @@ from pynapple_nuclr.columns.metadata import unit_ids
 from pynapple_nuclr.nwb import neuron_tables
 from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
 from pynapple_nuclr.nwb.provenance import read_provenance
+from pynapple_nuclr.nwb.trace_kinds import roi_responses
 from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.units import read_units
 from pynapple_nuclr.nwb.values import read_values
@@ -90,7 +91,7 @@ def read_embedding(
 
 def _choose(found: list[DynamicTable], name: str | None, path: object) -> DynamicTable:
     """Return the requested table of those that are embedded."""
-    names = [table.name for table in found]
+    names = [neuron_tables.name_of(table) for table in found]
     if name is None:
         if len(found) > 1:
             log.warning("%s: read %s; also embedded: %s", path, names[0], ", ".join(names[1:]))
@@ -102,16 +103,15 @@ def _choose(found: list[DynamicTable], name: str | None, path: object) -> Dynami
 
 def _read_rois(file: OpenNWB, table: DynamicTable, prefix: str) -> nap.TsdFrame:
     """Read the traces of the ROIs that were embedded."""
-    series = neuron_tables.traces_of(table, file.nwbfile)
-    if not series:
+    paths = [path for path, one in roi_responses(file.nwbfile).items() if one.rois.table is table]
+    if not paths:
         raise ValueError(
             f"{file} has an embedding of the ROIs in {table.name}, but no traces of them "
             "(RoiResponseSeries); give the file that write_nwb made"
         )
     traces = read_nwb_traces(file, cells=None)
-    if set(traces.get_info("roi_table")) != {table.name}:  # it chose another imaging plane
-        *_, container, name = neuron_tables.path_of(series[0].data).split("/")
-        traces = read_nwb_traces(file, name=f"{container}/{name}", cells=None)
+    if set(traces.get_info("roi_table")) != {neuron_tables.name_of(table)}:  # of another plane
+        traces = read_nwb_traces(file, name=paths[0], cells=None)
     return traces[:, ~is_missing(traces.get_info(f"{prefix}_encoder"))]
 
 
@@ -122,17 +122,18 @@ def describe_nwb(path: str | os.PathLike[str] | OpenNWB) -> dict[str, Any]:
         if not tables:
             raise ValueError(neuron_tables.no_units(path))
         table = next((one for one in tables if _embedding_columns(one)), tables[0])
+        name = neuron_tables.name_of(table)
         return {
-            "table": table.name,
+            "table": name,
             "units": len(table.id),
             "columns": list(table.colnames),
             "labels": [name for name in table.colnames if name.startswith(PREDICTED)],
             "embeddings": {
-                name.removesuffix("_embedding"): {
-                    "dimensions": str(table[name].data.shape[1]),
-                    **read_provenance(file.nwbfile, name.removesuffix("_embedding"), table.name),
+                column.removesuffix("_embedding"): {
+                    "dimensions": str(table[column].data.shape[1]),
+                    **read_provenance(file.nwbfile, column.removesuffix("_embedding"), name),
                 }
-                for name in _embedding_columns(table)
+                for column in _embedding_columns(table)
             },
         }
 

@@ -11,6 +11,7 @@ import pynapple as nap
 from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
+from pynapple_nuclr.nwb.neuron_tables import name_of
 from pynapple_nuclr.nwb.observed_time import check_epochs, named_epochs, without_invalid_times
 from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
 from pynapple_nuclr.nwb.read_notes import ReadNotes
@@ -113,7 +114,7 @@ def _traces_and_report(
         times[first:last], values[:, kept], columns=ids[kept], time_support=support
     )
     # Ours come first: where the file has a column of that name, it is the file's that is renamed.
-    ours = {"signal": "dff" if is_made else kind_of(series), "roi_table": table.name}
+    ours = {"signal": "dff" if is_made else kind_of(series), "roi_table": name_of(table)}
     describe_units(traces, {key: np.repeat(value, kept.sum()) for key, value in ours.items()})
     describe_units(traces, {key: values[kept] for key, values in columns.items()})
     if (subject := subject_of(nwbfile)) and "subject" not in columns:
@@ -121,7 +122,9 @@ def _traces_and_report(
     more = {"series": path, "signal": ours["signal"], "subject": subject or "none"}
     if is_made:
         more["dF/F made of"] = " - 0.7 x ".join(filter(None, (path, neuropil)))
-    return traces, report_of(source, table.name, traces, verdict, alive, more, notes.left_out)
+    return traces, report_of(
+        source, ours["roi_table"], traces, verdict, alive, more, notes.left_out
+    )
 
 
 def _of_other_rois(found: dict[str, Any], series: Any) -> list[str]:

@@ -43,7 +43,8 @@ def plan_write(
     rows = neuron_tables.match_rows(units, table, file)
     notes = {"source": source_name(file), **(settings or {})}
     if neuron_tables.keeps_embedding(table, columns, rows, prefix):
-        notes |= {**read_provenance(file.nwbfile, prefix, table.name), **(settings or {})}
+        notes |= read_provenance(file.nwbfile, prefix, neuron_tables.name_of(table))
+        notes |= settings or {}
     kept, outdated = neuron_tables.reconcile(table, columns, prefix)
     n_rows = len(table.id)
     new = [
@@ -73,7 +74,8 @@ def apply_plan(plan: WritePlan, draft: Path) -> None:
             (table,) = (one for one in tables if neuron_tables.location(one) == plan.place)
             for column in plan.columns:
                 table.add_column(**column)
-            add_provenance(nwbfile, plan.units, plan.prefix, plan.notes, table.name)
+            name = neuron_tables.name_of(table)
+            add_provenance(nwbfile, plan.units, plan.prefix, plan.notes, name)
             if plan.is_new:
                 sign(nwbfile, table.id.data.file.attrs["nwb_version"])
             file.io.write(nwbfile)

@@ -105,15 +105,16 @@ def neuroconv_file(path):
     return write(nwbfile, path)
 
 
-def roi_table(nwbfile, n_rois, *, name="PlaneSegmentation", columns=None, ids=None, place="V1"):
+def roi_table(
+    nwbfile, n_rois, *, name="PlaneSegmentation", columns=None, ids=None, place="V1", module="ophys"
+):
     """A plane of ROIs with masks (ragged), and columns with a value or a row of values each."""
-    module = nwbfile.processing.get("ophys")
-    if module is None:
-        module = nwbfile.create_processing_module("ophys", "x")
-        module.add(ophys.ImageSegmentation())
+    if module not in nwbfile.processing:
+        nwbfile.create_processing_module(module, "x").add(ophys.ImageSegmentation())
+    module = nwbfile.processing[module]
     channel = ophys.OpticalChannel(name="green", description="x", emission_lambda=500.0)
     plane = nwbfile.create_imaging_plane(
-        name=f"plane of {name}",
+        name=f"plane {len(nwbfile.imaging_planes)} of {name}",
         optical_channel=channel,
         description="x",
         device=nwbfile.devices.get("scope") or nwbfile.create_device("scope"),
@@ -133,10 +134,10 @@ def roi_table(nwbfile, n_rois, *, name="PlaneSegmentation", columns=None, ids=No
     return table
 
 
-def add_traces(nwbfile, table, data, *, rows=None, container="DfOverF", **series):
+def add_traces(nwbfile, table, data, *, rows=None, container="DfOverF", module="ophys", **series):
     """Traces (frames, ROIs) of rows of a ROI table, in a container of its class or its name."""
     kind = ophys.DfOverF if container == "DfOverF" else ophys.Fluorescence
-    module = nwbfile.processing["ophys"]
+    module = nwbfile.processing[module]
     if container not in module.data_interfaces:
         module.add(kind(name=container))
     rows = range(data.shape[-1]) if rows is None else rows

@@ -7,10 +7,11 @@ import numpy as np
 import pynapple as nap
 import pynwb
 import pytest
+from foreign_files import add_traces, calcium, roi_table, session, write
 from nwb_recordings import embedded, embedded_traces, imaging_file, make_units, session_file
 from range_server import serving
 
-from pynapple_nuclr import atomic_files
+from pynapple_nuclr import atomic_files, read_traces
 from pynapple_nuclr.columns import embeddings
 from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
 from pynapple_nuclr.nwb.writing import write_nwb
@@ -258,6 +259,30 @@ def test_two_planes_are_written_and_read_one_by_one(tmp_path, caplog):
     assert "read rois_left; also embedded: rois_right" in caplog.text
     with pytest.raises(ValueError, match="no embedding of 'units'; embedded are rois_left, rois"):
         read_embedding(path, name="units")
+
+
+def test_planes_whose_tables_have_one_name_are_written_and_read(tmp_path):
+    """As of AIND: a module for each plane, and in each the same names."""
+    nwbfile = session()
+    for seed, plane in enumerate(("VISl_1", "VISp_0")):
+        table = roi_table(nwbfile, 3, name="roi_table", module=plane)
+        add_traces(nwbfile, table, calcium(300, 3, seed), module=plane)
+    path = write(nwbfile, tmp_path / "x.nwb")
+    places = [f"processing/{one}/ImageSegmentation/roi_table" for one in ("VISl_1", "VISp_0")]
+    for plane, place in zip(("VISl_1", "VISp_0"), places, strict=True):
+        traces = read_traces(path, name=f"{plane}/DfOverF")
+        assert set(traces["roi_table"]) == {place}
+        made = embedded_traces((0, 1, 2), table=place, seed=len(plane))
+        write_nwb(made, path, path, overwrite=True, settings={"plane": plane})
+    for plane, place in zip(("VISl_1", "VISp_0"), places, strict=True):
+        back = read_embedding(path, name=place)
+        assert set(back["roi_table"]) == {place}
+        np.testing.assert_array_equal(
+            back.values, read_traces(path, name=f"{plane}/DfOverF").values
+        )
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        notes = io.read().processing["nuclr"].data_interfaces.values()
+        assert [one["value"].data[-1] for one in notes] == ["VISl_1", "VISp_0"]
 
 
 def test_rois_of_unknown_tables_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pynapple_nuclr.nwb.row_metadata import plain_name
+from pynapple_nuclr.nwb.row_metadata import not_single, plain_name
 
 # Names of the columns that hold a verdict, without case and punctuation; the first that is there
 # decides. Suite2p; NeuroConv, CaImAn and Inscopix; CaImAn; Allen; EXTRACT and others.
@@ -30,7 +30,7 @@ _AGAINST = {  # true: not a cell
 # These may be verdicts, but also the kind of a cell or how good it is: they are named, not applied.
 _PERHAPS = {"issoma", "classification", "quality", "roiquality", "cellprobability", "cellprob"}
 # Words, in lower case, without spaces and underscores.
-_YES = r"1|1\.0|true|t|yes|y|(is)?cells?|neuron|accept|accepted|keep|kept|valid|good|pass"
+_YES = r"1|1\.0|true|t|yes|y|(is)?cells?|neuron|soma|accept|accepted|keep|kept|valid|good|pass"
 _NO = (
     r"0|0\.0|-1|false|f|no|n|not(-?a)?-?cell|non-?cell|nocell|(manually)?reject(ed)?|notaccepted|invalid|bad|"
     r"discard(ed)?|exclude(d)?|remove(d)?|delete(d)?|art[ei]fact|noise|fail(ed)?"
@@ -90,8 +90,15 @@ def accepted_rois(columns: Mapping[str, NDArray[Any]], n_rois: int) -> Verdict:
 
 
 def _not_applied(columns: Mapping[str, NDArray[Any]]) -> list[str]:
-    """Say of each column that would reject ROIs, were its name plain, how to apply it."""
-    perhaps = [name for name in columns if plain_name(name) in _PERHAPS]
+    """Say of each column that would reject ROIs, were its name plain, how to apply it.
+
+    That may be any column that calls an ROI noise or an artifact.
+    """
+    perhaps = [
+        name
+        for name, values in columns.items()
+        if plain_name(name) in _PERHAPS or not_single(values).any()
+    ]
     judged = {name: verdicts(columns[name], name) for name in perhaps}
     return [
         f"column {name!r} is not applied, by which {int((values <= 0.5).sum())} of {len(values)} "

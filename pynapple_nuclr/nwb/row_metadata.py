@@ -133,7 +133,7 @@ def warn_of_noise(columns: Mapping[str, NDArray[Any]], source: Any) -> None:
     """Warn of units that a file calls noise or multi-unit: pynapple reads them, and this too."""
     named: list[NDArray[np.bool_]] = []
     for name, values in columns.items():
-        called = np.array([isinstance(one, str) and _is_not_single(one) for one in values], bool)
+        called = not_single(values)
         if not called.any() or any(np.array_equal(called, one) for one in named):
             continue
         named.append(called)
@@ -147,9 +147,11 @@ def warn_of_noise(columns: Mapping[str, NDArray[Any]], source: Any) -> None:
         )
 
 
-def _is_not_single(text: str) -> bool:
-    """Return whether a label, or one of several, says that a cluster is no single unit."""
-    return any(plain_name(word) in _NOT_SINGLE for word in re.split("[,;/|+]", text))
+def not_single(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return of which rows (rows,) a label, or one of several, says noise or multi-unit."""
+    texts = [text if isinstance(text, str) else "" for text in values.tolist()]
+    words = [re.split("[,;/|+]", text) for text in texts]
+    return np.array([not _NOT_SINGLE.isdisjoint(map(plain_name, one)) for one in words], bool)
 
 
 def plain_values(values: Any) -> NDArray[Any] | None:

@@ -99,6 +99,7 @@ PERHAPS = {  # of the second ROI it says that it is no cell
     "quality": ["good", "bad", "good"],
     "classification": ["cell", "not cell", "cell"],
     "cell_probability": [0.9, 0.1, 0.8],
+    "mask_type": ["soma", "artifact", "soma"],  # of MICrONS
 }
 
 
@@ -117,7 +118,7 @@ def test_a_column_that_may_be_a_verdict_is_named(name, tmp_path, caplog):
     [
         {"quality": ["good", "good", "good"]},
         {"quality": [3.2, 1.1, 0.3]},
-        {"classification": ["PV", "SST", "PV"]},
+        {"classification": ["PV", "SST", "PV"], "tuned": ["true", "false", "true"]},
         {"keep": [1, 1, 1], "is_soma": HERE},
     ],
 )

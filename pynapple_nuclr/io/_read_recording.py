@@ -10,6 +10,7 @@ from typing import Any
 import pynapple as nap
 
 from pynapple_nuclr.columns.metadata import stored_columns
+from pynapple_nuclr.columns.missing import as_texts
 from pynapple_nuclr.io.formats import Format, format_of
 from pynapple_nuclr.nwb.observed_time import check_epochs
 from pynapple_nuclr.nwb.read_report import ReadReport
@@ -250,7 +251,7 @@ def _with_value(units: Any, only: str, source: Any) -> Any:
             f"{source}: only={only!r}; expected COLUMN=VALUE, with a column of {names}"
         )
     texts = units[column].astype(str)
-    chosen = (texts == value).to_numpy()
+    chosen = (texts == value).to_numpy() | (as_texts(units[column]) == value)  # 1.0 is 1
     if not chosen.any():
         values = list_some(sorted(set(texts) - {""})) or "nothing"
         raise ValueError(f"{source}: no neuron has {only}; {column} is one of {values}")

@@ -161,6 +161,8 @@ def test_neurons_are_chosen_by_their_metadata(tmp_path):
         read_recording(folder, only="group=best")
     plane = suite2p(tmp_path / "plane0")
     assert read_recording(plane, only="iscell_probability=0.8").columns.tolist() == [2]
+    same = [read_recording(plane, only=f"iscell={one}").columns.tolist() for one in ("1", "1.0")]
+    assert same[0] == same[1]
 
 
 def test_params_are_never_run(tmp_path):

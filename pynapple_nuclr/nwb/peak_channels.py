@@ -26,6 +26,8 @@ PEAK_COLUMNS = (
     "peak_ch",
     "max_channel",
     "max_electrode",
+    "maximum_amplitude_channel",
+    "max_amplitude_channel",
     "maximum_channel",
     "main_channel",
     "best_channel",

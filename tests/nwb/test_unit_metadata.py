@@ -54,6 +54,27 @@ REGIONS = {
         "x",
         ["ALM", "CA3"],
     ),
+    "IBL": (
+        {"cosmos": ["HPF", "CTX"], "Beryl": ["CA1", "root"]},
+        None,
+        ["CA3", "VISp"],
+        "unknown",
+        ["CA1", "CTX"],
+    ),
+    "IBL, largest amplitude": (
+        {"maximum_amplitude_channel": [11, 10]},
+        None,
+        ["CA1", "VISl"],
+        "unknown",
+        ["VISl", "CA1"],
+    ),
+    "name of a region": (
+        {"brain_region_name": ["Field CA1", ""]},
+        [[0], [1]],
+        ["CA3", "DG"],
+        "x",
+        ["Field CA1", "DG"],
+    ),
     "acronym": ({"acronym": ["DG", ""]}, [[], [0, 1]], ["CA1", "CA1"], "x", ["DG", "CA1"]),
     "peak channel": (
         {"peak_channel_id": [12, 10]},

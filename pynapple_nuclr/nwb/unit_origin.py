@@ -77,9 +77,9 @@ def unit_origin(
     """Return ``location``, ``electrode_group`` and ``probe`` of the units, where known.
 
     The region is the unit's own column, else that of its electrodes (of the peak channel, else
-    the most common one), else that of its electrode group; texts such as "unknown" count as none
-    at every step. All electrodes of a group say nothing of where in it a unit is: then its
-    mean waveforms do, or the region is not known.
+    the most common one), else that of its electrode group, else that in which all electrodes of
+    the file lie; texts such as "unknown" count as none at every step. All electrodes of a group
+    say nothing of where in it a unit is: then its mean waveforms do, or the region is not known.
     """
     n_units = len(table.id)
     if not n_units:
@@ -107,6 +107,10 @@ def unit_origin(
     places = [_common_text([str(one.location) for one in of_unit]) for of_unit in groups]
     if any(groups):
         sources.append(("electrode groups: location", _named(np.array(places, dtype=object))))
+    if electrodes is not None:  # of units that refer to none of them
+        for name, values in regions.items():
+            place = _common_text(values.tolist())
+            sources.append((f"all electrodes: {name}", np.array([place] * n_units, dtype=object)))
     origin = _region(sources, n_units, columns.get("location"), notes)
     return origin | _probes(groups, columns, notes)
 

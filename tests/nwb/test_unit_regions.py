@@ -6,7 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from foreign_files import add_traces, calcium, quietly, roi_table, session, trains, write
+from foreign_files import (
+    add_traces,
+    calcium,
+    quietly,
+    roi_table,
+    session,
+    trains,
+    units_file,
+    write,
+)
 
 from pynapple_nuclr import read_traces
 from pynapple_nuclr.nwb.units import read_units
@@ -111,6 +120,22 @@ def test_places_in_json_are_the_regions_they_name(tmp_path):
     assert read_units(path)["location"].tolist() == ["Layer 5", "left ALM", "left ALM", "{no JSON"]
     path = recorded(tmp_path / "y.nwb", places=["unknown"] * 3, of_group=places[0])
     assert set(read_units(path)["location"]) == {"left ALM"}
+
+
+@pytest.mark.parametrize(
+    ("places", "right"),
+    [(["CA1"] * 3, "CA1"), (["CA1", "CA1", "CA3"], ""), (["CA1", "CA1", "unknown"], "")],
+)
+def test_units_of_no_electrode_lie_where_all_electrodes_are(tmp_path, places, right):
+    """As NeuroConv writes a sorting beside a recording: no unit refers to an electrode."""
+
+    def change(nwbfile):
+        group = nwbfile.create_electrode_group("A", "x", "unknown", nwbfile.create_device("d"))
+        for place in places:
+            nwbfile.add_electrode(location=place, group=group)
+
+    units = read_units(units_file(tmp_path / "x.nwb", change=change))
+    assert set(units["location"]) == {right}
 
 
 PLACES = {

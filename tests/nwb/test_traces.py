@@ -76,6 +76,14 @@ def test_only_cells_are_read(tmp_path, iscell):
     assert everything["iscell"].astype(float).tolist() == [1, 0, 1]
 
 
+def test_a_recording_is_read_without_what_is_no_cell(tmp_path, caplog):
+    path = calcium_file(tmp_path / "x.nwb", calcium(50, 3), columns={"iscell": [1, 0, 1]})
+    with caplog.at_level(logging.WARNING, "pynapple_nuclr"):
+        assert read_recording(path).columns.tolist() == [0, 2]
+    assert "1 of 3 ROIs left out, rejected by the column" in caplog.text
+    assert read_traces(path, cells="all").shape == (50, 3)
+
+
 def test_cells_by_a_column_of_another_name(tmp_path):
     columns = {"Accepted": [0, 1, 1], "label": ["x", "y", "z"], "none": [0, 0, 0]}
     path = calcium_file(tmp_path / "x.nwb", calcium(50, 3), columns=columns)

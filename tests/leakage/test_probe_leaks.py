@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pynapple as nap
 import pytest
-from embedded_groups import KINDS, TINY, embedded
+from embedded_groups import KINDS, TINY, embedded, quick
 from evaluation_systems import Counting, recording
 from sklearn.linear_model import LogisticRegression
 from tally import counts
@@ -50,7 +50,7 @@ def test_a_unit_twice_in_one_recording_is_reported():
     vectors[:4] = vectors[10:14]
     copied = add_columns(units, vectors=vectors, summary={"nuclr_encoder": [TINY] * len(units)})
     with pytest.warns(UserWarning, match="4 units have the same embedding as another one"):
-        Probe("cell_type", n_shuffles=1).fit(copied, verbose=False)
+        quick().fit(copied, verbose=False)
 
 
 def test_spikes_that_are_twice_in_one_recording_are_reported_once():
@@ -110,13 +110,10 @@ def test_animals_that_not_all_recordings_name_are_reported():
     for name in ("day0", "day1"):
         recordings[name]["animal"] = ["m0"] * len(recordings[name])
     with pytest.warns(UserWarning, match="recordings day2 do not name theirs in a column 'animal'"):
-        probe = Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False)
+        probe = quick().fit(recordings, verbose=False)
     assert probe.cv_group_ == "recording"
     named = dict(zip(recordings, ["m0", "m0", "m1"], strict=True))
-    assert (
-        Probe("cell_type", n_shuffles=1).fit(recordings, animals=named, verbose=False).cv_group_
-        == "animal"
-    )
+    assert quick().fit(recordings, animals=named, verbose=False).cv_group_ == "animal"
 
 
 def mouse(seed, animals):
@@ -140,11 +137,9 @@ def test_whole_numbers_name_the_same_animal_in_every_type():
     for i, (name, units) in enumerate(days.items()):
         recordings[name] = embedded(seed=i)
         recordings[name]["animal"] = units["animal"].to_numpy()
-    one = Probe("cell_type", n_shuffles=1).fit(
-        {name: recordings[name] for name in "ab"}, verbose=False
-    )
+    one = quick().fit({name: recordings[name] for name in "ab"}, verbose=False)
     assert one.cv_group_ == "recording"  # of one animal
-    assert Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False).cv_group_ == "animal"
+    assert quick().fit(recordings, verbose=False).cv_group_ == "animal"
 
 
 def test_whole_numbers_are_the_same_labels_in_every_type():
@@ -177,9 +172,7 @@ def test_whole_numbers_are_the_same_labels_in_every_type():
 
     units = embedded()
     units["layer"] = np.array([layers[kind] for kind in units["cell_type"]], dtype=float)
-    written = (
-        Probe("layer", n_shuffles=1).fit(units, verbose=False).annotate(units, probabilities=True)
-    )
+    written = quick("layer").fit(units, verbose=False).annotate(units, probabilities=True)
     assert set(written["predicted_layer"]) == {str(layer) for layer in layers.values()}
     assert f"predicted_layer_p_{min(layers.values())}" in written.metadata_columns
     assert as_texts([4.0, 4, np.float32(4), "4", 4.5, None, np.nan, ""]).tolist() == [

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pynapple as nap
 import pytest
-from embedded_groups import KINDS, dataset, embedded, fitted
+from embedded_groups import KINDS, dataset, embedded, fitted, quick
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
@@ -99,15 +99,11 @@ def test_class_names_become_safe_columns_and_old_ones_go():
     units.set_info({"layer": layers})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first = (
-            Probe("layer", n_shuffles=1)
-            .fit(units, verbose=False)
-            .annotate(units, probabilities=True)
-        )
+        first = quick("layer").fit(units, verbose=False).annotate(units, probabilities=True)
     names = [name for name in first.metadata_columns if "_p_" in name]
     stem = "predicted_layer_p_"
     assert names == [f"{stem}L2_3", f"{stem}L2_3_2", f"{stem}L4"]
-    second = Probe("layer", n_shuffles=1).fit(units, ["L5", "L6"] * 15, verbose=False)
+    second = quick("layer").fit(units, ["L5", "L6"] * 15, verbose=False)
     again = second.annotate(first, probabilities=True)
     names = [name for name in again.metadata_columns if "_p_" in name]
     assert names == [f"{stem}L5", f"{stem}L6"]
@@ -118,7 +114,7 @@ def test_class_names_become_safe_columns_and_old_ones_go():
 def test_two_probes_side_by_side_show_in_repr(terminal_of_80_columns):
     units = embedded(region=["CA1", "CA3"] * 15, depth=np.arange(30))
     for target in ("region", "cell_type"):
-        units = Probe(target, n_shuffles=1).fit(units, verbose=False).annotate(units)
+        units = quick(target).fit(units, verbose=False).annotate(units)
     assert "predicted_cell_type" in repr(units)
     assert "predicted_region" in repr(units)
 
@@ -140,9 +136,9 @@ def test_predictions_survive_permuting_units():
     permuted = probe.annotate(frame[:, order])["predicted_cell_type"]
     assert permuted.to_dict() == calcium.to_dict()
     with pytest.warns(UserWarning, match="1 silent"):
-        shuffled = Probe("cell_type", n_shuffles=1).fit(whole.isel(unit=order), verbose=False)
+        shuffled = quick().fit(whole.isel(unit=order), verbose=False)
     with pytest.warns(UserWarning, match="1 silent"):
-        straight = Probe("cell_type", n_shuffles=1).fit(whole, verbose=False)
+        straight = quick().fit(whole, verbose=False)
     np.testing.assert_allclose(
         shuffled.predict_proba(whole), straight.predict_proba(whole), atol=1e-3
     )

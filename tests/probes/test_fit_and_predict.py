@@ -9,7 +9,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 import xarray as xr
-from embedded_groups import KINDS, TINY, dataset, embedded, fitted
+from embedded_groups import KINDS, TINY, dataset, embedded, fitted, quick
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
@@ -48,7 +48,7 @@ def test_a_fit_that_takes_long_shows_a_bar(monkeypatch, capsys):
     fitted()
     assert "cross-validating" not in capsys.readouterr().err
     monkeypatch.setattr(cross_validation, "_SECONDS_WITHOUT_BAR", 0)
-    Probe("cell_type", n_shuffles=1).fit(embedded(), verbose=False)
+    quick().fit(embedded(), verbose=False)
     assert not capsys.readouterr().err
     Probe("cell_type", n_shuffles=1).fit(embedded())
     n_fits = 3 * 8 * 5  # inputs, settings of the classifier, folds
@@ -58,14 +58,14 @@ def test_a_fit_that_takes_long_shows_a_bar(monkeypatch, capsys):
 def test_arrays_and_groups_give_the_same_probe():
     units = embedded()
     x, y = embeddings(units).values, units["cell_type"].to_numpy().astype(str)
-    by_group = Probe("cell_type", n_shuffles=1).fit(units, verbose=False)
-    by_array = Probe("cell_type", n_shuffles=1).fit(x, y, verbose=False)
+    by_group = quick().fit(units, verbose=False)
+    by_array = quick().fit(x, y, verbose=False)
     np.testing.assert_allclose(by_group.predict_proba(units), by_array.predict_proba(x))
     assert by_array.encoder_ is None
     assert by_group.encoder_ == TINY
     assert by_group.cv_score_ == by_array.cv_score_
     np.testing.assert_array_equal(by_array.predict(units), by_group.predict(x))
-    assert cross_val_score(Probe("cell_type"), x, y, cv=2).mean() > 0.9
+    assert cross_val_score(Probe("cell_type", n_shuffles=1), x, y, cv=2).mean() > 0.9
 
 
 def test_not_fitted():
@@ -78,32 +78,32 @@ def test_not_fitted():
 def test_every_kind_of_input_gives_the_same_classes(modality):
     a, b = embedded(seed=1, modality=modality), embedded(24, seed=2, modality=modality)
     test = embedded(21, seed=3, modality=modality)
-    expected = Probe("cell_type", n_shuffles=1).fit([a, b], verbose=False).predict_proba(test)
+    expected = quick().fit([a, b], verbose=False).predict_proba(test)
     for recordings in ({"m1": a, "m2": b}, [dataset(a), dataset(b)], {"m1": dataset(a), "m2": b}):
-        probe = Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False)
+        probe = quick().fit(recordings, verbose=False)
         assert probe.classes_.tolist() == KINDS
         assert probe.n_units_ == 54
         np.testing.assert_allclose(probe.predict_proba(test), expected)
         np.testing.assert_allclose(probe.predict_proba(dataset(test)), expected)
         np.testing.assert_allclose(probe.predict_proba(embeddings(test)), expected)
-    both = Probe("cell_type", n_shuffles=1).fit([a, b], verbose=False).predict([test, test])
+    both = quick().fit([a, b], verbose=False).predict([test, test])
     assert len(both) == 42
-    alone = Probe("cell_type", n_shuffles=1).fit(dataset(a), verbose=False)
+    alone = quick().fit(dataset(a), verbose=False)
     np.testing.assert_array_equal(
         alone.predict_proba(test),
-        Probe("cell_type", n_shuffles=1).fit(a, verbose=False).predict_proba(test),
+        quick().fit(a, verbose=False).predict_proba(test),
     )
 
 
 def test_labels_given_beside_one_recording():
     units = embedded()
     other = np.where(units["cell_type"] == "PV", "fast", "slow")
-    probe = Probe("spiking", n_shuffles=1).fit(units, other, verbose=False)
+    probe = quick("spiking").fit(units, other, verbose=False)
     assert probe.classes_.tolist() == ["fast", "slow"]
     with pytest.warns(UserWarning, match="30 of these 30 units are ones that the probe learned"):
         assert probe.score(units, other) == 1.0
     with pytest.raises(ValueError, match="2 recordings"):
-        Probe("spiking", n_shuffles=1).fit([units, units], other)
+        quick("spiking").fit([units, units], other)
 
 
 def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
@@ -112,7 +112,7 @@ def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
     labels[:4] = [None, np.nan, "", "nan"]
     units.set_info({"cell_type": labels})
     with pytest.warns(UserWarning) as said:
-        probe = Probe("cell_type", n_shuffles=1).fit(units, verbose=False)
+        probe = quick().fit(units, verbose=False)
     assert len(said) == 1
     assert "4 units without a label in 'cell_type' and 1 silent" in str(said[0].message)
     assert probe.n_units_ == 25
@@ -124,13 +124,13 @@ def test_missing_labels_and_silent_units_are_left_out_in_one_warning():
     assert f"units left out it was {probe.cv_score_:.2f} (by unit)" in str(said[1].message)
     x = np.nan_to_num(embeddings(units).values)
     with pytest.warns(UserWarning, match="4 units without a label"):
-        assert Probe("cell_type", n_shuffles=1).fit(x, labels, verbose=False).n_units_ == 26
+        assert quick().fit(x, labels, verbose=False).n_units_ == 26
 
 
 def test_numbers_as_labels():
     units = embedded()
     units.set_info({"layer": np.array([4, 5, 6] * 10)})
-    probe = Probe("layer", n_shuffles=1).fit(units, verbose=False)
+    probe = quick("layer").fit(units, verbose=False)
     assert probe.classes_.tolist() == [4, 5, 6]
     assert probe.predict(units).dtype == probe.classes_.dtype
     test = embedded(silent=[0])

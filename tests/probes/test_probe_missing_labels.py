@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from embedded_groups import embedded
+from embedded_groups import embedded, quick
 
 from pynapple_nuclr.columns import MISSING_LABELS
 from pynapple_nuclr.probes import Probe
@@ -22,7 +22,7 @@ def with_labels(*texts):
 @pytest.mark.parametrize("texts", [[t, t.upper(), t.title()] for t in MISSING_LABELS])
 def test_texts_that_are_no_label_are_left_out_and_counted(texts):
     with pytest.warns(UserWarning, match="left out 3 units without a label in 'cell_type'"):
-        probe = Probe("cell_type", n_shuffles=1).fit(with_labels(*texts), verbose=False)
+        probe = quick().fit(with_labels(*texts), verbose=False)
     assert probe.n_units_ == 27
     assert probe.classes_.tolist() == ["PV", "SST", "VIP"]
 
@@ -32,13 +32,13 @@ def test_the_warning_counts_each_text(array):
     units = with_labels("unknown", "N/A", "unknown", None)
     y = units["cell_type"].to_numpy() if array else None
     with pytest.warns(UserWarning, match=r"left out 4 .*\('unknown': 2, 'N/A': 1\)"):
-        assert Probe("cell_type", n_shuffles=1).fit(units, y, verbose=False).n_units_ == 26
+        assert quick().fit(units, y, verbose=False).n_units_ == 26
 
 
 def test_the_list_is_a_parameter():
     units = with_labels("unknown", "unknown", "MUA", "mua")
     with pytest.warns(UserWarning, match="left out 2 units"):
-        probe = Probe("cell_type", missing_labels=["MUA"]).fit(units, verbose=False)
+        probe = quick(missing_labels=["MUA"]).fit(units, verbose=False)
     assert "unknown" in probe.classes_
     with pytest.raises(TypeError, match="expected several"):
         Probe("cell_type", missing_labels="MUA").fit(units)
@@ -50,14 +50,14 @@ def test_one_class_against_nothing_says_to_label_the_others(missing):
     labels = np.array(["PV"] * 10 + [missing] * 20, dtype=object)
     message = 'one class, PV.*label the 20 other units too, for example "other"'
     with pytest.warns(UserWarning), pytest.raises(ValueError, match=message):
-        Probe("cell_type", n_shuffles=1).fit(units, labels)
+        quick().fit(units, labels)
 
 
 @pytest.mark.parametrize("array", [True, False])
 def test_blanks_around_a_label_make_no_other_class(array):
     units = with_labels("PV ", " SST", "VIP")
     y = units["cell_type"].to_numpy() if array else None
-    probe = Probe("cell_type", n_shuffles=1).fit(units, y, verbose=False)
+    probe = quick().fit(units, y, verbose=False)
     assert probe.classes_.tolist() == ["PV", "SST", "VIP"]
     with pytest.warns(UserWarning, match="learned from"):
         assert probe.score(units, y) == 1
@@ -67,6 +67,6 @@ def test_labels_that_differ_in_case_only_are_reported():
     units = with_labels("pv", "SST", "VIP", "pv", "Sst", "VIP", "PV", "Sst")
     message = "differ only in case .*: 'PV', 'SST', 'Sst', 'pv'; write them alike"
     with pytest.warns(UserWarning, match=message) as caught:
-        probe = Probe("cell_type", n_shuffles=1).fit(units, verbose=False)
+        probe = quick().fit(units, verbose=False)
     assert len(probe.classes_) == 5
     assert {one.filename for one in caught} == {__file__}

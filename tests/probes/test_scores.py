@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from embedded_groups import DIM, FAR, KINDS, embedded, fitted
+from embedded_groups import DIM, FAR, KINDS, embedded, fitted, quick
 
 from pynapple_nuclr.columns import add_columns, embeddings
 from pynapple_nuclr.probes import Probe
@@ -128,26 +128,15 @@ def test_the_number_of_shuffles_is_a_parameter():
 def test_folds_leave_out_animals_recordings_or_units():
     recordings = {f"r{i}": embedded(12, seed=i) for i in range(4)}
     mice = {"r0": "A", "r1": "A", "r2": "B", "r3": "B"}
-    assert (
-        Probe("cell_type", n_shuffles=1).fit(recordings, animals=mice, verbose=False).cv_group_
-        == "animal"
-    )
-    assert Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False).cv_group_ == "recording"
-    assert Probe("cell_type", n_shuffles=1).fit(recordings["r0"], verbose=False).cv_group_ == "unit"
+    assert quick().fit(recordings, animals=mice, verbose=False).cv_group_ == "animal"
+    assert quick().fit(recordings, verbose=False).cv_group_ == "recording"
+    assert quick().fit(recordings["r0"], verbose=False).cv_group_ == "unit"
     one = dict.fromkeys(recordings, "A")
-    assert (
-        Probe("cell_type", n_shuffles=1).fit(recordings, animals=one, verbose=False).cv_group_
-        == "recording"
-    )
+    assert quick().fit(recordings, animals=one, verbose=False).cv_group_ == "recording"
     columns = [embedded(12, seed=i, animal=[f"m{i}"] * 12) for i in range(3)]
-    assert (
-        Probe("cell_type", n_shuffles=1).fit(columns, animals="animal", verbose=False).cv_group_
-        == "animal"
-    )
+    assert quick().fit(columns, animals="animal", verbose=False).cv_group_ == "animal"
     x = np.concatenate([embeddings(group).values for group in columns])
-    by_rows = Probe("cell_type", n_shuffles=1).fit(
-        x, KINDS * 12, animals=np.repeat([1, 2, 3], 12), verbose=False
-    )
+    by_rows = quick().fit(x, KINDS * 12, animals=np.repeat([1, 2, 3], 12), verbose=False)
     assert by_rows.cv_group_ == "animal"
 
 
@@ -177,19 +166,17 @@ def test_a_class_of_one_animal_only_is_said():
     for name, kind in (("r0", "PV"), ("r1", "SST")):
         recordings[name].set_info({"cell_type": [kind] * 12})
     with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one animal only"):
-        probe = Probe("cell_type", n_shuffles=1).fit(
-            recordings, animals={"r0": "A", "r1": "B"}, verbose=False
-        )
+        probe = quick().fit(recordings, animals={"r0": "A", "r1": "B"}, verbose=False)
     assert probe.cv_score_ == 0
     # Without animals such recordings cannot be left out: folds are of units, and leak.
     with pytest.warns(UserWarning, match="'cell_type': 2 of 2 classes in one of 2 recordings") as w:
-        assert Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False).cv_group_ == "unit"
+        assert quick().fit(recordings, verbose=False).cv_group_ == "unit"
     folds, chance = w
     assert "the probe is not above chance" in str(chance.message)
     assert folds.filename == chance.filename == __file__
     recordings["r2"] = embedded(12, seed=2).getby_category("cell_type")["PV"]
     with pytest.warns(UserWarning, match="'cell_type': 1 of 2 classes in one of 3 recordings"):
-        assert Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False).cv_group_ == "unit"
+        assert quick().fit(recordings, verbose=False).cv_group_ == "unit"
 
 
 @pytest.mark.parametrize("column", ["animal", "subject"])
@@ -199,19 +186,15 @@ def test_a_column_of_animals_is_used_by_itself(column, capsys):
         embedded(12, seed=i, shift=9.0 * (i // 2), **{column: [f"m{i // 2}"] * 12})
         for i in range(4)
     ]
-    probe = Probe("cell_type", n_shuffles=1).fit(recordings)
+    probe = quick().fit(recordings)
     assert probe.cv_group_ == "animal"
     assert "by animal (2 folds)" in capsys.readouterr().out
-    named = Probe("cell_type", n_shuffles=1).fit(recordings, animals=list("AABB"), verbose=False)
+    named = quick().fit(recordings, animals=list("AABB"), verbose=False)
     assert (named.cv_group_, named.cv_score_) == ("animal", probe.cv_score_)
     some = np.array([None] * 11 + ["m0"], dtype=object)  # said of one unit: so are the others
     recordings[0].set_info({column: some})
-    assert (
-        Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False).cv_score_ == probe.cv_score_
-    )
-    assert (
-        Probe("cell_type", n_shuffles=1).fit(recordings[:2], verbose=False).cv_group_ == "recording"
-    )
+    assert quick().fit(recordings, verbose=False).cv_score_ == probe.cv_score_
+    assert quick().fit(recordings[:2], verbose=False).cv_group_ == "recording"
     for change in ("unknown", "no column"):
         recordings[0].set_info({column: np.array([None] * 12, dtype=object)})
         if change == "no column":
@@ -219,25 +202,20 @@ def test_a_column_of_animals_is_used_by_itself(column, capsys):
         with pytest.warns(
             UserWarning, match=f"recordings 0 do not name theirs in a column '{column}"
         ):
-            assert (
-                Probe("cell_type", n_shuffles=1).fit(recordings, verbose=False).cv_group_
-                == "recording"
-            )
+            assert quick().fit(recordings, verbose=False).cv_group_ == "recording"
 
 
 def test_a_probe_of_animals_leaves_none_out():
     recordings = [embedded(12, seed=i, animal=["A", "B"] * 6) for i in range(2)]
-    assert Probe("animal", n_shuffles=1).fit(recordings, verbose=False).cv_group_ == "recording"
+    assert quick("animal").fit(recordings, verbose=False).cv_group_ == "recording"
 
 
 def test_animals_of_a_list_of_recordings():
     recordings = [embedded(12, seed=i) for i in range(3)]
-    expected = Probe("cell_type", n_shuffles=1).fit(
-        recordings, animals={"0": "A", "1": "A", "2": "B"}
-    )
+    expected = quick().fit(recordings, animals={"0": "A", "1": "A", "2": "B"})
     assert expected.cv_group_ == "animal"
     for animals in ({0: "A", 1: "A", 2: "B"}, ["A", "A", "B"], np.array([1, 1, 2])):
-        probe = Probe("cell_type", n_shuffles=1).fit(recordings, animals=animals, verbose=False)
+        probe = quick().fit(recordings, animals=animals, verbose=False)
         assert (probe.cv_group_, probe.cv_score_) == ("animal", expected.cv_score_)
 
 

@@ -23,7 +23,7 @@ def weights(encoder):
 
 def test_training_beats_the_untrained_network(tmp_path):
     pretrain(
-        population(), TINY, steps=150, learning_rate=3e-3, out=tmp_path, checks=3, progress=False
+        population(), TINY, steps=60, learning_rate=5e-3, out=tmp_path, checks=3, progress=False
     )
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -32,7 +32,7 @@ def test_training_beats_the_untrained_network(tmp_path):
     assert loss[-1] < loss[0] - 0.3
     assert max(reid[1:]) > reid[0]
     training = load_encoder(tmp_path).card["training"]
-    assert training["steps"] == 150
+    assert training["steps"] == 60
     assert training["chance_reidentification"] == pytest.approx(1 / len(population()), abs=1e-4)
     trained, untrained = (
         training[f"{kind}_reidentification"] for kind in ("best_held_out", "untrained")
@@ -48,13 +48,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert not torch.equal(weights(first), weights(other))
 
 
+OF_12_STEPS = {"steps": 12, "seed": 5, "progress": False, "checks": 12, "patience": 100}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted")
+    return weights(pretrain(population(), TINY, out=out, **OF_12_STEPS))
+
+
 @pytest.mark.parametrize("stopped_at", [3, 9])
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path, monkeypatch, stopped_at
+    uninterrupted, tmp_path, monkeypatch, stopped_at
 ):
-    options = {"steps": 12, "seed": 5, "progress": False, "checks": 12, "patience": 100}
-    whole = pretrain(population(), TINY, out=tmp_path / "whole", **options)
-
     from pynapple_nuclr.pretraining.training_module import ContrastiveTraining
 
     step = ContrastiveTraining.training_step
@@ -67,9 +73,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(ContrastiveTraining, "training_step", interrupted)
         with pytest.raises(KeyboardInterrupt, match="call pretrain again"):
-            pretrain(population(), TINY, out=tmp_path / "part", **options)
-    resumed = pretrain(population(), TINY, out=tmp_path / "part", **options)
-    assert torch.equal(weights(whole), weights(resumed))
+            pretrain(population(), TINY, out=tmp_path, **OF_12_STEPS)
+    resumed = pretrain(population(), TINY, out=tmp_path, **OF_12_STEPS)
+    assert torch.equal(uninterrupted, weights(resumed))
     assert resumed.card["training"]["steps"] == 12
 
 

@@ -7,7 +7,6 @@ dies is replaced, and both count as failures.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import resource
 import shutil
 import traceback
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from ready_processes import READY
 
 LIMIT = 20.0  # s, for one read; the longest that ends takes less than one
 PREPARATION = 240.0  # s, to import all and to make the good files, also on a busy machine
@@ -47,11 +47,6 @@ class Kind(NamedTuple):
 
 Make = Callable[[Path], Kind]
 
-# Forks of a server that has imported much and run nothing: neither threads nor memory of tests
-# that ran before.
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["lightning.pytorch", "pynapple_nuclr.pretraining"])
-
 
 def try_all(make: Make, seeds: Sequence[int], work: Path) -> tuple[Counter[str], list[str]]:
     """Damage and read once for every seed; return how often it ended how, and the failures."""
@@ -70,8 +65,8 @@ def try_all(make: Make, seeds: Sequence[int], work: Path) -> tuple[Counter[str],
 def _apart(make: Make, seeds: Sequence[int], work: Path):
     """Yield (seed, outcome, words) until all are tried, or the process is lost."""
     work.mkdir()
-    mine, its = _PROCESSES.Pipe(duplex=False)
-    process = _PROCESSES.Process(target=_work, args=(make, list(seeds), work, its), daemon=True)
+    mine, its = READY.Pipe(duplex=False)
+    process = READY.Process(target=_work, args=(make, list(seeds), work, its), daemon=True)
     process.start()
     its.close()
     seed, what = None, "nothing yet"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import training_job
+from ready_processes import READY
 
 JOB = Path(training_job.__file__)
 # Weights without dropout: that of several processes is drawn in each. All steps are checks, so
@@ -78,12 +79,51 @@ def alone(tmp_path_factory):
     return out
 
 
+def assert_two_trained_as_one(out, alone):
+    assert losses(alone)[-1] < losses(alone)[0]
+    assert_same_training(out, alone)
+    np.testing.assert_array_equal(weights(out, 0), weights(out, 1))
+
+
 def test_two_processes_have_the_losses_and_weights_of_one(alone, tmp_path):
+    port, steps = free_port(), READY.Value("i", 0)
+    jobs = [READY.Process(target=one_of_two, args=(rank, port, tmp_path, steps)) for rank in "01"]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(PATIENCE)
+    codes = [job.exitcode for job in jobs]
+    for job in jobs:
+        job.kill()
+    assert codes == [0, 0]
+    assert_two_trained_as_one(tmp_path, alone)
+    assert steps.value == 2 * SAME["steps"]
+
+
+def one_of_two(rank, port, out, steps):
+    """Train as one of two processes that torchrun has started: with the variables that it sets."""
+    os.environ |= {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "none",
+    }
+
+    def count(step):
+        with steps.get_lock():
+            steps.value += 1
+
+    training_job.train(out, on_step=count, **SAME)
+
+
+@pytest.mark.slow  # three more processes import all; the test before has what torchrun sets
+def test_torchrun(alone, tmp_path):
     code, said = finish(torchrun(tmp_path, **SAME))
     assert code == 0, said
-    assert losses(alone)[-1] < losses(alone)[0]
-    assert_same_training(tmp_path, alone)
-    np.testing.assert_array_equal(weights(tmp_path, 0), weights(tmp_path, 1))
+    assert_two_trained_as_one(tmp_path, alone)
     assert said.count("step 5") == 2
 
 

@@ -1,7 +1,6 @@
 """A training that is killed, at whatever moment, ends with the weights of one that was not."""
 
 import csv
-import multiprocessing
 import os
 import signal
 import time
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import training_job
+from ready_processes import READY
 from tally import counts
 
 from pynapple_nuclr.pretraining import held_out_time
@@ -18,10 +18,6 @@ from pynapple_nuclr.pretraining.training_checkpoints import read_checkpoint
 
 RUN = {"steps": 14, "checks": 5, "batch_size": 4, "dropout": 0.2, "keep_checks": True}
 PATIENCE = 120  # seconds until a job counts as hung
-
-# A server that has imported all of it, and forks: the many jobs start at once.
-JOBS = multiprocessing.get_context("forkserver")
-JOBS.set_forkserver_preload(["lightning.pytorch", "pynapple_nuclr.pretraining"])
 
 
 def job(out, reached, dying, options):
@@ -59,8 +55,8 @@ def run(out, *, kill=None, dying=None, **changes):
         Exit code: 0, or minus the signal that killed it.
     """
     out.mkdir(exist_ok=True)
-    reached = JOBS.Value("i", 0)
-    process = JOBS.Process(target=job, args=(out, reached, dying, {**RUN, **changes}))
+    reached = READY.Value("i", 0)
+    process = READY.Process(target=job, args=(out, reached, dying, {**RUN, **changes}))
     process.start()
     if kill is not None:
         steps, seconds, number = kill

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,16 +31,20 @@ def encoder(tiny_config, tmp_path_factory):
     return save_encoder(Encoder(tiny_config, name="tiny"), tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture
-def data(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A folder of three recordings; the second unit of each is silent."""
-    folder = tmp_path / "data"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("written")
     for seed, name in enumerate("abc"):
         units = make_units(ids=(2, 5, 9, 11), seed=seed)
         units.set_info(probe=["p0", "p0", "p1", "p1"])
         write_units(units, folder / f"{name}.nwb")
     return folder
+
+
+@pytest.fixture
+def data(written, tmp_path):
+    return Path(shutil.copytree(written, tmp_path / "data"))
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 4 units have no spike")

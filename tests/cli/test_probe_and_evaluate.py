@@ -13,6 +13,7 @@ import pynwb
 import pytest
 import torch
 from command_line import error_lines, error_of, run, run_json
+from embedded_groups import quick
 from evaluation_systems import recording
 
 from pynapple_nuclr.baselines import Nuclr, Poyo
@@ -138,7 +139,8 @@ def test_random_labels_are_said_to_be_at_chance(embedded, tmp_path):
         units = read_embedding(embedded / f"{mouse}.nwb")
         units.set_info(kind=rng.permutation(["VIP", "SST"] * 12))
         write_units(units, tmp_path / f"{mouse}.nwb")
-    fit = run("probe", "fit", tmp_path / "m*.nwb", "--target", "kind", "-o", tmp_path / "k.skops")
+    fit = ["probe", "fit", tmp_path / "m*.nwb", "--target", "kind", "-o", tmp_path / "k.skops"]
+    fit = run(*fit, "--inputs", "embedding")
     assert "note: 'kind': the probe is not above chance: macro F1" in fit.stderr
     assert "no: annotate writes 'unknown'" in fit.stdout
     annotate = ["probe", "annotate", tmp_path / "m0.nwb", "--probe", tmp_path / "k.skops"]
@@ -208,7 +210,7 @@ def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):
 def test_the_prefix_of_a_probe_is_kept(data, encoder, tmp_path):
     model = load_encoder(encoder)
     recordings = [embed(read_units(data / "m0.nwb"), model, prefix="mine", progress=False)]
-    Probe("cell_type", prefix="mine").fit(recordings, verbose=False).save(tmp_path / "p.skops")
+    quick(prefix="mine", inputs="embedding").fit(recordings, verbose=False).save(tmp_path / "p.skops")
     options = ["--probe", tmp_path / "p.skops", "--encoder", encoder, "-o", tmp_path]
     (about,) = run_json("probe", "annotate", data / "m1.nwb", *options, "--no-progress")
     assert about["encoder"] == model.identity
@@ -282,7 +284,7 @@ def test_annotate_leaves_a_result_of_embed_as_it_is(embedded, probe, tmp_path):
 
 def test_what_was_embedded_once_is_not_embedded_again(data, encoder, tmp_path, monkeypatch):
     fit = ["probe", "fit", data / "*.nwb", "--target", "cell_type", "--encoder", encoder]
-    fit += ["--cache", tmp_path / "cache", "--max-windows", 3]
+    fit += ["--cache", tmp_path / "cache", "--max-windows", 3, "--classifier", "lda"]
     first = run_json(*fit, "-o", tmp_path / "first.skops")
     (entry, *_) = sorted((tmp_path / "cache").iterdir())
     assert len(list((tmp_path / "cache").iterdir())) == 3

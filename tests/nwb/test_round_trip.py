@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timezone
+from pathlib import Path
 
 import numpy as np
 import pynapple as nap
@@ -21,9 +23,14 @@ def units():
     return make_units()
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_units(make_units(), tmp_path_factory.mktemp("written") / "day1.nwb")
+
+
 @pytest.fixture
-def source(units, tmp_path):
-    return write_units(units, tmp_path / "day1.nwb")
+def source(written, tmp_path):
+    return Path(shutil.copy(written, tmp_path))
 
 
 def stem_names(folder):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pynapple as nap
@@ -22,14 +25,21 @@ def units():
     return embedded(make_units())
 
 
-@pytest.fixture
-def source(units, tmp_path):
-    return session_file(tmp_path / "day1.nwb", make_units())
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    imaging_file(folder / "movie.nwb")
+    return session_file(folder / "day1.nwb", make_units()).parent
 
 
 @pytest.fixture
-def movie(tmp_path):
-    return imaging_file(tmp_path / "movie.nwb")
+def source(written, tmp_path):
+    return Path(shutil.copy(written / "day1.nwb", tmp_path))
+
+
+@pytest.fixture
+def movie(written, tmp_path):
+    return Path(shutil.copy(written / "movie.nwb", tmp_path))
 
 
 def assert_embedding_is_back(path, units):

@@ -102,19 +102,12 @@ def test_counts_do_not_overflow():
 
 
 def learned(world, steps=120, **settings):
-    """Macro F1 when trained on one animal and tested on the other, mean of both ways."""
+    """Macro F1 when trained on one animal and tested on the other."""
     animals = nap_nuclr.simulate(world, n_units=60, duration=150, animals=2, seed=1, **settings)
-    scores = []
-    for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
-        truth = np.asarray(animals[tested]["cell_type"])
-        lolcat = Lolcat(steps=steps).fit({trained: animals[trained]}, labels_of(animals, trained))
-        predicted = lolcat.predict_proba({tested: animals[tested]})[tested].argmax(axis=1)
-        scores.append(f1_score(truth, lolcat.classes_[predicted], average="macro"))
-    return float(np.mean(scores))
-
-
-def labels_of(animals, *names):
-    return {name: np.asarray(animals[name]["cell_type"]) for name in names}
+    trained, tested = animals["animal0"], animals["animal1"]
+    lolcat = Lolcat(steps=steps).fit({"a": trained}, {"a": np.asarray(trained["cell_type"])})
+    predicted = lolcat.classes_[lolcat.predict_proba({"b": tested})["b"].argmax(axis=1)]
+    return float(f1_score(np.asarray(tested["cell_type"]), predicted, average="macro"))
 
 
 def test_single_is_predicted_by_intervals():
@@ -180,6 +173,7 @@ def test_hidden_labels_are_not_learned_from(units):
 
 
 def test_the_best_weights_are_kept(units):
+    units = units[units.index[:24]]
     labels = {"a": np.asarray(units["cell_type"])}
     lolcat = Lolcat(steps=1000, learning_rate=0.01, dropout=0.0).fit({"a": units}, labels)
     steps = [entry["step"] for entry in lolcat.history_]

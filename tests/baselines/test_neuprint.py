@@ -7,11 +7,11 @@ import numpy as np
 import pynapple as nap
 import pytest
 import torch
+from across_animals import across_animals
 from scipy import stats
-from sklearn.metrics import f1_score
 
 import pynapple_nuclr as nap_nuclr
-from pynapple_nuclr import EncoderConfig, Probe
+from pynapple_nuclr import EncoderConfig
 from pynapple_nuclr.baselines.neuprint import Neuprint
 from pynapple_nuclr.baselines.neuprint.dynamics import Dynamics
 from pynapple_nuclr.baselines.neuprint.segments import Pool, SegmentBatch, cut_segments, read_runs
@@ -25,16 +25,6 @@ FRAMES = EncoderConfig(modality="calcium", frame_rate=4.0, patch_frames=4, windo
 
 def tiny(world="single", **changes):
     return nap_nuclr.simulate(world, **{"n_units": 8, "duration": 20, "seed": 3} | changes)
-
-
-def across_animals(embeddings, recordings):
-    """Macro F1 of a probe trained on one animal and tested on the other, mean of both ways."""
-    y = {name: np.asarray(units["cell_type"]) for name, units in recordings.items()}
-    scores = []
-    for trained, tested in (("animal0", "animal1"), ("animal1", "animal0")):
-        probe = Probe("cell_type", n_shuffles=1).fit(embeddings[trained], y[trained], verbose=False)
-        scores.append(f1_score(y[tested], probe.predict(embeddings[tested]), average="macro"))
-    return float(np.mean(scores))
 
 
 def reordered(units, order):

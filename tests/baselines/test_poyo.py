@@ -58,7 +58,7 @@ def permuted(units, order):
 def tuned():
     recordings, behaviour = sessions(range(4))
     trained = {name: recordings[name] for name in list(recordings)[:3]}
-    system = Poyo(behaviour=behaviour, steps=300, **SMALL)
+    system = Poyo(behaviour=behaviour, steps=150, **SMALL)
     return system.fit(trained, seed=1), trained, {"session3": recordings["session3"]}
 
 
@@ -90,7 +90,7 @@ def test_behaviour_of_held_out_trials_is_decoded(tuned):
     system, _, _ = tuned
     last = system.history_[-1]
     assert {"step", "seconds", "loss", "held_out_loss", "held_out"} <= set(last)
-    assert last["step"] == 300
+    assert last["step"] == 150
     assert last["held_out_side"] > 0.8  # 0 is chance
     assert last["held_out_effort"] > 0.5  # of a variance of which 0.8 can be known
     assert [(task.name, len(task.classes)) for task in system.tasks_] == [
@@ -103,7 +103,7 @@ def test_units_that_are_tuned_to_nothing_teach_nothing():
     made = {f"session{seed}": session(seed, strength=0.0) for seed in (0, 1)}
     recordings = {name: units for name, (units, _) in made.items()}
     behaviour = {name: trials for name, (_, trials) in made.items()}
-    system = Poyo(behaviour=behaviour, steps=100, **SMALL).fit(recordings)
+    system = Poyo(behaviour=behaviour, steps=60, **SMALL).fit(recordings)
     vectors = np.concatenate(list(system.embed(recordings).values()))
     assert of_held_out_units(vectors, labels(recordings, "tuning")) < CHANCE + 0.2
     assert abs(system.history_[-1]["held_out_side"]) < 0.5

@@ -115,7 +115,7 @@ def test_the_encoder_of_rats_finds_units_of_a_rat_that_it_has_never_read(data_di
     torch.manual_seed(0)
     found = []
     for encoder in (trained, Encoder(trained.config)):
-        dataset = encode(units, encoder, return_windows=True, max_windows=12, progress=False)
+        dataset = encode(units, encoder, return_windows=True, max_windows=6, progress=False)
         vectors = dataset["window_embedding"].values
         with warnings.catch_warnings():  # units that are silent in all of a half
             warnings.simplefilter("ignore", RuntimeWarning)

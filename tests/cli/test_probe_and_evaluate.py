@@ -210,7 +210,9 @@ def test_annotate_goes_on_past_a_bad_file(embedded, probe, tmp_path):
 def test_the_prefix_of_a_probe_is_kept(data, encoder, tmp_path):
     model = load_encoder(encoder)
     recordings = [embed(read_units(data / "m0.nwb"), model, prefix="mine", progress=False)]
-    quick(prefix="mine", inputs="embedding").fit(recordings, verbose=False).save(tmp_path / "p.skops")
+    quick(prefix="mine", inputs="embedding").fit(recordings, verbose=False).save(
+        tmp_path / "p.skops"
+    )
     options = ["--probe", tmp_path / "p.skops", "--encoder", encoder, "-o", tmp_path]
     (about,) = run_json("probe", "annotate", data / "m1.nwb", *options, "--no-progress")
     assert about["encoder"] == model.identity

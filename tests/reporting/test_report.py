@@ -265,7 +265,7 @@ def test_two_units_have_no_map_but_a_page(tmp_path):
 
 def test_a_thousand_units_make_a_small_page(tmp_path):
     rng = np.random.default_rng(0)
-    trains = {i: nap.Ts(np.sort(rng.uniform(0, 600, 6000))) for i in range(1000)}
+    trains = {i: nap.Ts(np.sort(rng.uniform(0, 600, 1500))) for i in range(1000)}
     units = nap.TsGroup(trains, time_support=nap.IntervalSet(0, 600))
     summary = {"nuclr_encoder": [TINY] * 1000, "nuclr_n_windows": np.full(1000, 60)}
     vectors = rng.normal(size=(1000, 64))

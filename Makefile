@@ -18,12 +18,13 @@ test: $(READY)  ## the tests and the examples in the docstrings
 test-all: $(READY)  ## the slow ones too, and what they cover; writes docs/stress_tests.md
 	$(TESTS) --cov --tally=docs/stress_tests.md $(PYTEST_ARGS)
 
+# mypy and pylint take half a minute each, side by side; either may fail.
 lint: $(READY)  ## style, types, the direction of imports, and repeated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pylint pynapple_nuclr benchmarks
+	$(BIN)/mypy & types=$$!; $(BIN)/pylint pynapple_nuclr benchmarks; \
+	repeated=$$?; wait $$types && exit $$repeated
 
 format: $(READY)  ## fix what ruff can fix
 	$(BIN)/ruff check --fix .

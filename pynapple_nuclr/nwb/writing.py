@@ -22,7 +22,13 @@ from pynapple_nuclr.atomic_files import (
 from pynapple_nuclr.columns import PREDICTED
 from pynapple_nuclr.nwb.new_units_table import build_table
 from pynapple_nuclr.nwb.observed_time import OF_WRITE_UNITS
-from pynapple_nuclr.nwb.opening import is_remote, is_zarr, open_nwb, source_name
+from pynapple_nuclr.nwb.opening import (
+    is_remote,
+    is_zarr,
+    manager_of_types,
+    open_nwb,
+    source_name,
+)
 from pynapple_nuclr.nwb.provenance import add_provenance, sign
 from pynapple_nuclr.nwb.small_files import copy_parts, kept_parts, link_rest, size_of
 from pynapple_nuclr.nwb.table_columns import embedding_columns, size_in_file, user_columns
@@ -250,6 +256,9 @@ def write_units(
         add_provenance(nwbfile, units, "nuclr", {})
     spikes = sum(len(train) for train in units.values())
     check_space(path, size_in_file({**own, **columns}) + 8 * spikes)
-    with atomic_write(path, overwrite=overwrite) as draft, pynwb.NWBHDF5IO(draft, "w") as io:
+    with (
+        atomic_write(path, overwrite=overwrite) as draft,
+        pynwb.NWBHDF5IO(draft, "w", manager=manager_of_types()) as io,
+    ):
         io.write(nwbfile)
     return path

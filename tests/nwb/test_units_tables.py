@@ -9,8 +9,10 @@ import h5py
 import numpy as np
 import pynapple as nap
 import pynwb
+import pynwb.spec
 import pytest
 from foreign_files import quietly, session, trains, units_file, write
+from hdmf.build import BuildManager
 from nwb_recordings import embedded
 
 from pynapple_nuclr.nwb.opening import open_nwb, resolve_address
@@ -203,3 +205,23 @@ def test_texts_that_pynwb_cannot_decode_are_named(tmp_path, place):
             file.create_dataset(name, data=b"caf\xe9", dtype=h5py.string_dtype("utf-8"))
     with pytest.raises(ValueError, match=rf"x\.nwb cannot be read by pynwb: .*{place}.*latin-1"):
         read_units(path)
+
+
+def test_types_of_an_extension_are_those_of_its_file_alone(tmp_path):
+    """A type that pynwb does not know, and that only the file itself defines."""
+    known = pynwb.get_type_map()
+    builder = pynwb.spec.NWBNamespaceBuilder("of a laboratory", "own", version="0.1.0")
+    kind = {"neurodata_type_def": "Laser", "neurodata_type_inc": "NWBContainer"}
+    builder.add_spec("own.yaml", pynwb.spec.NWBGroupSpec("x", **kind))
+    builder.include_type("NWBContainer", namespace="core")
+    builder.export("own.namespace.yaml", outdir=str(tmp_path))
+    known.load_namespaces(str(tmp_path / "own.namespace.yaml"))
+    nwbfile = session()
+    nwbfile.add_unit(spike_times=[0.1, 0.7])
+    nwbfile.add_scratch(known.get_dt_container_cls("Laser", "own")(name="laser"))
+    with pynwb.NWBHDF5IO(tmp_path / "x.nwb", "w", manager=BuildManager(known)) as io:
+        io.write(nwbfile)
+    with open_nwb(tmp_path / "x.nwb") as file:
+        assert file.nwbfile.scratch["laser"].data_type == "Laser"
+        assert len(read_units(file)) == 1
+    assert "own" not in pynwb.get_type_map().namespace_catalog.namespaces

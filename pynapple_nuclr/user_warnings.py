@@ -32,5 +32,11 @@ def list_some(values: Iterable[Any]) -> str:
     return ", ".join(texts[:_NAMED]) + more
 
 
+def show_span(start: float, end: float) -> str:
+    """Return a span of time as text; times in Unix seconds are not rounded to days."""
+    first, last = (f"{time:.{10 if abs(time) >= 1e5 else 6}g}" for time in (start, end))
+    return f"{first} to {last} s"
+
+
 def _is_ours(filename: str) -> bool:
     return filename.startswith(_PACKAGE) and not filename.startswith(_COMMANDS)

@@ -16,7 +16,7 @@ from pynapple_nuclr.nwb.neuron_tables import is_called, location
 from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 from pynapple_nuclr.recording import intersect
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import show_span, warn_user
 
 # Spikes outside of the observed time are of another clock if they are most of all, or if there
 # are many and much of the observed time has none, where at the rate of the rest some should be.
@@ -79,7 +79,7 @@ def _with_file_range(
     missing = sum(one is None for one in own)
     notes.warn(
         f"{missing} of {len(own)} units have no obs_intervals and keep all their spikes; the time "
-        f"support is {first:g} to {last:g} s, in which the other units are silent where they were "
+        f"support is {show_span(first, last)}, in which the other units are silent where they were "
         "not observed"
     )
     notes.time_from = "obs_intervals and the spikes of units without them"
@@ -117,8 +117,8 @@ def _is_another_clock(
     is_apart = spikes.min() > intervals.end[-1] or spikes.max() < intervals.start[0]
     times = (
         f"{n_outside} of {len(spikes)} spikes ({share:.1%}) lie outside of their unit's "
-        f"obs_intervals ({intervals.start[0]:g} to {intervals.end[-1]:g} s; spikes "
-        f"{spikes.min():g} to {spikes.max():g} s)"
+        f"obs_intervals ({show_span(intervals.start[0], intervals.end[-1])}; spikes "
+        f"{show_span(spikes.min(), spikes.max())})"
     )
     if is_apart or (n_outside >= _SOME and (share > _MOST or is_shifted)):
         notes.warn(
@@ -264,7 +264,7 @@ def _choose_intervals(nwbfile: Any, source: Any, name: str) -> Any:
 
 def show_intervals(name: str, rows: NDArray[np.float64]) -> str:
     """Return the first intervals of a table as text, and what they should be."""
-    first = ", ".join(f"{start:g} to {stop:g}" for start, stop in rows[:3])
+    first = ", ".join(show_span(start, stop) for start, stop in rows[:3])
     return (
         f"its {len(rows)} intervals {name!r} begin with {first or 'none'}; expected start and stop "
         "in seconds of the session's clock, each start before its stop"

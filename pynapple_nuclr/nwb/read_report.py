@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pynapple as nap
 
+from pynapple_nuclr.user_warnings import show_span
+
 
 @dataclass(frozen=True)
 class ReadReport:
@@ -46,4 +48,4 @@ def _describe_time(support: nap.IntervalSet) -> str:
     if not len(support):
         return "0 s"
     epochs = f"{len(support)} epoch" + ("s" if len(support) > 1 else "")
-    return f"{support.tot_length():g} s in {epochs}, {support.start[0]:g} to {support.end[-1]:g} s"
+    return f"{support.tot_length():g} s in {epochs}, {show_span(support.start[0], support.end[-1])}"

@@ -9,7 +9,7 @@ import pynapple as nap
 from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.read_notes import ReadNotes
-from pynapple_nuclr.user_warnings import list_some
+from pynapple_nuclr.user_warnings import list_some, show_span
 
 Trains: TypeAlias = list[NDArray[np.float64]]
 
@@ -143,7 +143,7 @@ def _restarted(
 ) -> SpikeTrains:
     """Lay the parts one after the other; units that do not show all parts are left silent."""
     split, ranges = _split(trains, falls, n_parts)
-    named = ", then ".join(f"{first:g} to {last:g} s" for first, last in ranges)
+    named = ", then ".join(show_span(first, last) for first, last in ranges)
     if clock == "continuous":
         raise ValueError(
             f"{notes.source}: the clock starts again in the spike times of {len(split)} of "

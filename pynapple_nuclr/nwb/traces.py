@@ -40,7 +40,7 @@ from pynapple_nuclr.nwb.trace_kinds import (
 from pynapple_nuclr.nwb.unit_origin import roi_origin
 from pynapple_nuclr.nwb.values import check_stored, in_our_byte_order, read_values
 from pynapple_nuclr.recording import intersect
-from pynapple_nuclr.user_warnings import list_some, log, warn_user
+from pynapple_nuclr.user_warnings import list_some, log, show_span, warn_user
 from pynapple_nuclr.windows.frame_times import MAX_GAP, runs_of_frames
 
 _CLOCK = 1e-9  # pynapple keeps times to the nanosecond
@@ -275,7 +275,7 @@ def imaged_time(
     if not len(support):
         raise ValueError(
             f"{where} has no two frames in a row in the chosen epochs; its {len(times)} frames "
-            f"lie between {times[0]:g} and {times[-1]:g} s"
+            f"lie within {show_span(times[0], times[-1])}"
         )
     return support
 

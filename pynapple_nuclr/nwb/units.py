@@ -38,7 +38,7 @@ from pynapple_nuclr.nwb.traces import read_nwb_traces
 from pynapple_nuclr.nwb.unit_origin import GROUP_NAME, unit_origin
 from pynapple_nuclr.nwb.values import read_ragged, read_values
 from pynapple_nuclr.recording import intersect
-from pynapple_nuclr.user_warnings import list_some
+from pynapple_nuclr.user_warnings import list_some, show_span
 
 
 def read_recording(
@@ -172,8 +172,9 @@ def _from_spikes(
     if not is_in.all():
         outside = f"{(~is_in).sum()} of {len(is_in)} intervals {_name_of(asked)!r}"
         notes.warn(
-            f"{outside} do not overlap the recording, which is {support.start[0]:g} to "
-            f"{support.end[-1]:g} s (first to last spike), and are left out",
+            f"{outside} do not overlap the recording, which is "
+            f"{show_span(support.start[0], support.end[-1])} (first to last spike), and are left "
+            "out",
             left_out=f"{outside}: before the first spike, or after the last",
         )
     return chosen[is_in]
@@ -193,7 +194,8 @@ def _within_epochs(
         name = _name_of(asked)
         raise ValueError(
             f"{notes.source}: the intervals {name!r} do not overlap the recording, which is "
-            f"{support.start[0]:g} to {support.end[-1]:g} s; {show_intervals(name, chosen.values)}"
+            f"{show_span(support.start[0], support.end[-1])}; "
+            f"{show_intervals(name, chosen.values)}"
         )
     named = f" within {asked!r}" if isinstance(asked, str) else " within the epochs given"
     notes.time_from += named

@@ -27,7 +27,7 @@ from pynapple_nuclr.plotting.unit_columns import (
     read_labels,
     target_to_show,
 )
-from pynapple_nuclr.user_warnings import list_some
+from pynapple_nuclr.user_warnings import list_some, show_span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ def plot_unit(
     epochs = support if epochs is None else support.intersect(epochs)
     if not len(epochs):
         raise ValueError(
-            f"epochs lie outside the time support, {support.start[0]:g} to {support.end[-1]:g} s"
+            f"epochs lie outside the time support, {show_span(support.start[0], support.end[-1])}"
         )
     predicted = target in predicted_targets(list(metadata))
     panels = _panels(figure, isinstance(units, nap.TsGroup), predicted)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pynapple_nuclr.config import Modality
 from pynapple_nuclr.recording._recording import Recording
 from pynapple_nuclr.recording.spike_layout import pack_spikes, place_intervals
-from pynapple_nuclr.user_warnings import warn_user
+from pynapple_nuclr.user_warnings import show_span, warn_user
 
 _SHORTEST = 0.5  # s: an interval as short as this is among the first hundreds of any recording
 _INTERVALS, _UNITS, _SPIKES_EACH = 300, 50, 500
@@ -107,11 +107,11 @@ def _from_spikes(group: nap.TsGroup, name: str, epochs: nap.IntervalSet | None) 
         )
     used = _epochs(group, epochs)
     if len(used) and not any(_fires_in(train, used) for train in trains):
-        fired = [train for train in trains if len(train)]
+        fired = np.concatenate(trains)
         raise ValueError(
-            f"recording {name!r} has no spikes at all in the epochs chosen ({used.min():g} to "
-            f"{used.max():g} s); its spikes lie between {min(t[0] for t in fired):g} and "
-            f"{max(t[-1] for t in fired):g} s"
+            f"recording {name!r} has no spikes at all in the epochs chosen "
+            f"({show_span(used.min(), used.max())}); its spikes lie within "
+            f"{show_span(fired.min(), fired.max())}"
         )
     _warn_if_not_seconds(group, trains, name)
     _warn_of_silence(trains, used, name)

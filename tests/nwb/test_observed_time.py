@@ -316,3 +316,13 @@ def test_of_two_tables_of_trials_elsewhere_the_place_is_asked_for(tmp_path):
     units, said = quietly(read_units, path, epochs="passive/trials")
     np.testing.assert_allclose(units.time_support.values, [[1, 6]])
     assert not said
+
+
+def test_times_of_unix_clocks_are_not_rounded_in_messages(tmp_path):
+    """Six digits would make all times of a day one."""
+    midnight = 1_764_547_200.0
+    path = units_file(tmp_path / "x.nwb", [one + midnight for one in trains()])
+    late = nap.IntervalSet(midnight + 500, midnight + 600)
+    first, last = (f"17645472{second}" for second in ("00", "20"))
+    with pytest.raises(ValueError, match=rf"{first} to {last} s.* 1764547700 to 1764547800 s"):
+        read_units(path, epochs=late)

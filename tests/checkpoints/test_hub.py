@@ -9,17 +9,15 @@ import yaml
 from local_hub import Hub, python
 from loopback import serving
 
+import pynapple_nuclr as nap_nuclr
 from pynapple_nuclr import Encoder, EncoderConfig, load_encoder, save_encoder
 
 NOWHERE = "http://127.0.0.1:9"
 
 _ONLINE = """
-import pynapple_nuclr as nap_nuclr
+import sys, pynapple_nuclr as nap_nuclr
 from pynapple_nuclr.checkpoints import find_encoder
-units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
-config = nap_nuclr.EncoderConfig(dim=32, heads=2, head_dim=16)
-encoder = nap_nuclr.pretrain(units, config, steps=2, holdout=0.2, progress=False)
-encoder.card |= {"licence": "CC BY 4.0", "data": "simulated populations"}
+encoder = nap_nuclr.load_encoder(sys.argv[1])
 url = encoder.push_to_hub("lab/tiny")
 print(url)
 print(encoder.identity)
@@ -52,8 +50,13 @@ def pushed(tmp_path_factory):
     """A hub that got an encoder in two commits: address, cache, what the user saw."""
     Hub.commits, Hub.tokens = {}, set()
     home = tmp_path_factory.mktemp("home")
+    units = nap_nuclr.simulate("context", n_units=24, duration=60, seed=0)
+    config = EncoderConfig(dim=32, heads=2, head_dim=16)
+    encoder = nap_nuclr.pretrain(units, config, steps=2, holdout=0.2, progress=False)
+    encoder.card |= {"licence": "CC BY 4.0", "data": "simulated populations"}
+    trained = save_encoder(encoder, home / "trained")
     with serving(Hub) as address:
-        return address, home, python(_ONLINE, home=home, hub=address)
+        return address, home, python(_ONLINE, str(trained), home=home, hub=address)
 
 
 def test_a_pushed_encoder_has_a_card_filled_from_its_training(pushed):

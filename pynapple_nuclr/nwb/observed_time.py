@@ -26,6 +26,9 @@ OF_WRITE_UNITS = "Time support: when the units were observed."
 """Describes the table of epochs of a file by `write_units`."""
 # Fewer intervals than that may overlap, unless they differ by less than this part of their length.
 _FEW, _ALIKE = 10, 0.01
+# Spikes or frames last as long as a trial if less than that share of all trials; of another unit
+# of time, such as milliseconds, if the trials are less than that share of them.
+_ONE_TRIAL, _UNIT_OF_TIME = 0.05, 0.002
 
 
 def observed(
@@ -170,6 +173,12 @@ def _joined(values: NDArray[np.float64]) -> nap.IntervalSet:
     return interval_set(values).merge_close_intervals(_TOUCH)
 
 
+def _starts_and_stops(table: Any) -> NDArray[np.float64]:
+    """Return the intervals (intervals, 2) of a table, as they are stored."""
+    columns = [read_values(table[name].data) for name in ("start_time", "stop_time")]
+    return np.column_stack(columns).astype(np.float64)
+
+
 def without_invalid_times(
     nwbfile: Any, support: nap.IntervalSet, notes: ReadNotes
 ) -> nap.IntervalSet:
@@ -177,9 +186,7 @@ def without_invalid_times(
     table = nwbfile.invalid_times
     if table is None or not len(table.id):
         return support
-    start, stop = (
-        read_values(table[name].data).astype(np.float64) for name in ("start_time", "stop_time")
-    )
+    start, stop = _starts_and_stops(table).T
     stop = np.where(np.isnan(stop), np.inf, stop)  # it lasted to the end
     start = np.where(np.isneginf(start), support.start[0], start)
     known = (stop > start) & (start < support.end[-1]) & (stop > support.start[0])
@@ -203,6 +210,28 @@ def without_invalid_times(
     return left
 
 
+def warn_if_trials_are_elsewhere(
+    nwbfile: Any, first: float, last: float, what: str, notes: ReadNotes
+) -> None:
+    """Warn if the trials or epochs of the file say that its times are of another clock or unit."""
+    for table in filter(None, (nwbfile.trials, nwbfile.epochs)):
+        rows = _starts_and_stops(table)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if not len(rows):
+            continue
+        start, stop = rows.min(), rows.max()
+        share = (last - first) / max(stop - start, 1e-9)
+        fits = len(rows) < _FEW or _ONE_TRIAL < share < 1 / _UNIT_OF_TIME
+        if first <= stop and last >= start and fits:
+            continue
+        notes.warn(
+            f"{what} are {show_span(first, last)}, its {len(rows)} {table.name} "
+            f"{show_span(start, stop)}: probably another clock or unit of time, or times that "
+            "count from the start of each trial; expected seconds of one clock"
+        )
+        return
+
+
 def check_epochs(epochs: Any) -> None:
     """Refuse epochs that are neither intervals nor the name of a table of them, nor None."""
     if epochs is not None and not isinstance(epochs, (str, nap.IntervalSet)):
@@ -219,9 +248,7 @@ def named_epochs(
     if not isinstance(epochs, str):
         return epochs
     table = _choose_intervals(nwbfile, source, epochs)
-    rows = np.column_stack(
-        [read_values(table[name].data) for name in ("start_time", "stop_time")]
-    ).astype(np.float64)
+    rows = _starts_and_stops(table)
     whole = np.isfinite(rows).all(axis=1) & (rows[:, 1] > rows[:, 0])
     if problem := _problem_of(rows, whole):
         raise ValueError(f"{source}: {problem}; {show_intervals(epochs, rows)}")

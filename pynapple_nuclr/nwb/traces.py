@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from pynapple_nuclr.nwb.delta_f import delta_f_over_f
 from pynapple_nuclr.nwb.neuron_tables import name_of
-from pynapple_nuclr.nwb.observed_time import check_epochs, named_epochs, without_invalid_times
+from pynapple_nuclr.nwb.observed_time import (
+    check_epochs,
+    named_epochs,
+    warn_if_trials_are_elsewhere,
+    without_invalid_times,
+)
 from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
 from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.read_report import ReadReport
@@ -96,6 +101,8 @@ def _traces_and_report(
         notes.left_out.append(f"{', '.join(others)}: of other ROIs; name= reads one of them")
     is_transposed = _is_transposed(series, len(rows), where)
     times = _times(series, where, np.shape(series.data)[-1 if is_transposed else 0])
+    if epochs is None:
+        warn_if_trials_are_elsewhere(nwbfile, times[0], times[-1], "its frames", notes)
     support = without_invalid_times(nwbfile, imaged_time(times, epochs, where, max_gap), notes)
     first = np.searchsorted(times, support.start[0] - _CLOCK)
     last = np.searchsorted(times, support.end[-1] + _CLOCK, side="right")

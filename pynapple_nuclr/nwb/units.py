@@ -21,6 +21,7 @@ from pynapple_nuclr.nwb.observed_time import (
     named_epochs,
     observed,
     show_intervals,
+    warn_if_trials_are_elsewhere,
     without_invalid_times,
 )
 from pynapple_nuclr.nwb.opening import OpenNWB, open_nwb
@@ -112,6 +113,9 @@ def units_and_report(
         support, notes.time_from = parts, "first to last spike of each part of the clock"
     if support is None:
         support = _from_spikes(trains, chosen, epochs, notes)
+    if chosen is None and parts is None:
+        first, last = support.start[0], support.end[-1]
+        warn_if_trials_are_elsewhere(nwbfile, first, last, "its spikes", notes)
     if chosen is not None:
         support = _within_epochs(support, chosen, epochs, notes)
     if parts is None:

@@ -7,7 +7,15 @@ import re
 import numpy as np
 import pynapple as nap
 import pytest
-from foreign_files import quietly, trains, units_file
+from foreign_files import (
+    add_traces,
+    quietly,
+    roi_table,
+    session,
+    trains,
+    units_file,
+    write,
+)
 from pynwb.epoch import TimeIntervals
 
 import pynapple_nuclr as nap_nuclr
@@ -92,6 +100,41 @@ def test_trials_that_touch_stay_apart(tmp_path, observed):
     assert len(units.time_support) == 10 and not said
     again = read_units(nap_nuclr.write_units(units, tmp_path / "y.nwb"))
     np.testing.assert_allclose(again.time_support.values, units.time_support.values, atol=1e-9)
+
+
+CLOCKS = {
+    # factor and shift of times from 0 to 600 s; first start and period of 60 trials → is it said
+    "one clock": (1, 0, 0, 10, False),
+    "the task in the middle": (1, 0, 290, 0.3, False),
+    "the recording in the middle": (1, 0, -3000, 100, False),
+    "a clock of Unix": (1, 1.6e9, 0, 10, True),
+    "another start": (1, 0, 5000, 10, True),
+    "in milliseconds": (1000, 0, 0, 10, True),
+    "from the start of each trial": (0.01, -3, 0, 10, True),
+}
+
+
+@pytest.mark.parametrize("of_traces", [False, True])
+@pytest.mark.parametrize("name", CLOCKS)
+def test_times_that_do_not_fit_the_trials(tmp_path, name, of_traces):
+    factor, shift, first, period, is_said = CLOCKS[name]
+
+    def change(nwbfile):
+        for start in first + period * np.arange(60.0):
+            nwbfile.add_trial(start_time=start, stop_time=start + 0.6 * period)
+
+    path = tmp_path / "x.nwb"
+    if of_traces:
+        frames = np.arange(0, 600, 0.5) * factor + shift
+        nwbfile = session()
+        add_traces(nwbfile, roi_table(nwbfile, 3), np.ones((len(frames), 3)), timestamps=frames)
+        change(nwbfile)
+        write(nwbfile, path)
+    else:
+        units_file(path, [30 * one * factor + shift for one in trains()], change=change)
+    recording, said = quietly(read_recording, path)
+    assert sum("its 60 trials" in one for one in said) == len(said) == is_said
+    assert recording.time_support.tot_length() > 0.9 * 600 * factor
 
 
 INVALID = {

@@ -22,6 +22,11 @@ _BACKGROUND = r"f?_?neu|f?neuropils?|npil|f?backgrounds?|bg|bkg|baselines?|f0|su
 # Words, beside those of the background, by which F and its neuropil are named differently.
 _RECORDED = r"f|raw|fluorescence|rois?|responses?|series|traces?|signals?|data"
 _CORRECTED = r"(correct|subtract|remov|denois|detrend|demix)\w*|minus|without|free"
+# What is no calcium of single cells: fibres, the whole cortex, the face; and membrane voltage.
+_NO_CELLS = (
+    r"(\w+_)?photometry|fib(er|re)s?|wide_?field|svd|pca|(spatial|temporal)_components?|"
+    r"motion_energy|pupil|voltage|voltron\w*|archon\w*|quas_?ar\w*|asap\w*|jedi"
+)
 
 
 def roi_responses(nwbfile: Any) -> dict[str, Any]:
@@ -53,13 +58,23 @@ def kind_of(series: Any) -> Kind:
     return "fluorescence"
 
 
+def other_than_cells(series: Any) -> str:
+    """Return the name by which traces are no calcium of single cells; "" if there is none."""
+    table = series.rois.table
+    plane = getattr(table, "imaging_plane", None)
+    of_plane = [str(getattr(plane, key, "")) for key in ("name", "indicator")]
+    names = [*_names(series), table.name, *of_plane]
+    return next((name for name in names if _has(_NO_CELLS, name)), "")
+
+
 def choose_series(
     found: dict[str, Any], source: Any, name: str | None = None, signal: str | None = None
 ) -> tuple[str, Any, bool]:
     """Return path, series, and whether ΔF/F is to be made of it.
 
     It is the series of a name, which must be of the kind `signal` if that is given; or the first
-    of the preferred (or given) kind. Where ΔF/F is asked for, fluorescence will do.
+    of the preferred (or given) kind, of cells if there are any. Where ΔF/F is asked for,
+    fluorescence will do.
     """
     if not found:
         raise ValueError(
@@ -81,7 +96,7 @@ def choose_series(
     wanted = "fluorescence" if is_made else signal
     for kind in PREFERRED if wanted is None else (wanted,):
         of_kind = [path for path in found if kind_of(found[path]) == kind]
-        of_kind.sort(key=lambda path: not _has(_CORRECTED, path))
+        of_kind.sort(key=lambda at: (other_than_cells(found[at]) != "", not _has(_CORRECTED, at)))
         if of_kind:
             if len(found) > 1:
                 level = logging.WARNING if len(of_kind) > 1 else logging.INFO

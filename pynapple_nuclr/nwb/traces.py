@@ -40,6 +40,7 @@ from pynapple_nuclr.nwb.trace_kinds import (
     is_corrected,
     kind_of,
     neuropil_of,
+    other_than_cells,
     roi_responses,
 )
 from pynapple_nuclr.nwb.unit_origin import roi_origin
@@ -85,6 +86,11 @@ def _traces_and_report(
     found = roi_responses(nwbfile)
     path, series, is_made = choose_series(found, source, name, signal)
     where = f"{source}: {path}"
+    if named := other_than_cells(series):
+        notes.warn(
+            f"{path} is read as calcium traces of single cells, but {named!r} names other signals, "
+            "such as of fibers, wide-field imaging or voltage"
+        )
     rows = read_values(series.rois.data).astype(np.int64)
     table = series.rois.table
     if not ((rows >= 0) & (rows < len(table.id))).all():

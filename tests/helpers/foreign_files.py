@@ -106,7 +106,15 @@ def neuroconv_file(path):
 
 
 def roi_table(
-    nwbfile, n_rois, *, name="PlaneSegmentation", columns=None, ids=None, place="V1", module="ophys"
+    nwbfile,
+    n_rois,
+    *,
+    name="PlaneSegmentation",
+    columns=None,
+    ids=None,
+    place="V1",
+    module="ophys",
+    indicator="GCaMP6f",
 ):
     """A plane of ROIs with masks (ragged), and columns with a value or a row of values each."""
     if module not in nwbfile.processing:
@@ -119,7 +127,7 @@ def roi_table(
         description="x",
         device=nwbfile.devices.get("scope") or nwbfile.create_device("scope"),
         excitation_lambda=600.0,
-        indicator="GCaMP6f",
+        indicator=indicator,
         location=place,
     )
     table = module["ImageSegmentation"].create_plane_segmentation(

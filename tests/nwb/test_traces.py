@@ -10,7 +10,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 import torch
-from foreign_files import add_traces, calcium, roi_table, session, write
+from foreign_files import add_traces, calcium, quietly, roi_table, session, write
 
 from pynapple_nuclr import Encoder, EncoderConfig, embed
 from pynapple_nuclr.nwb.stored_embeddings import read_embedding
@@ -148,6 +148,38 @@ def test_series_of_other_planes_are_named_as_left_out(of_all_kinds, capsys):
         assert f"left out: {other}: of other ROIs; name=" in capsys.readouterr().out
     read_traces(of_all_kinds, name="Deconvolved", verbose=True)
     assert "left out: nothing" in capsys.readouterr().out
+
+
+NO_CELLS = {
+    # container, table of ROIs, name of the series, indicator → are they other than cells
+    "fibers": ("DfOverF", "fibers", "RoiResponseSeries", "GCaMP6f", True),
+    "photometry": ("DfOverF", "rois", "FiberPhotometryDff", "GCaMP6f", True),
+    "components of SVD": ("TemporalComponents", "rois", "SVT", "GCaMP6f", True),
+    "areas": ("DfOverF", "WidefieldAreas", "RoiResponseSeries", "GCaMP6f", True),
+    "the face": ("FaceMotionEnergy", "rois", "RoiResponseSeries", "none", True),
+    "voltage": ("DfOverF", "rois", "RoiResponseSeries", "Voltron2", True),
+    "paQuasAr3-s": ("DfOverF", "rois", "RoiResponseSeries", "paQuasAr3-s", True),
+    "worm": ("SignalCalciumImResponseSeries", "NeuroPALSegmentation", "raw", "GCaMP6s", False),
+    "one photon": ("Fluorescence", "PlaneSegmentation", "RoiResponseSeries", "jGCaMP8m", False),
+}
+
+
+@pytest.mark.parametrize("case", NO_CELLS)
+def test_traces_of_no_cells_are_warned_of(tmp_path, case):
+    container, table, name, indicator, is_said = NO_CELLS[case]
+    nwbfile = session()
+    rois = roi_table(nwbfile, 3, name=table, indicator=indicator)
+    add_traces(nwbfile, rois, calcium(40, 3), container=container, name=name)
+    _, said = quietly(read_traces, write(nwbfile, tmp_path / "x.nwb"))
+    assert len(said) == sum("of single cells, but" in one for one in said) == is_said
+
+
+def test_traces_of_cells_come_before_those_of_fibers(tmp_path):
+    nwbfile = session()
+    for n_rois, name in ((2, "fibers"), (3, "somata")):
+        add_traces(nwbfile, roi_table(nwbfile, n_rois, name=name), calcium(40, n_rois), name=name)
+    traces, said = quietly(read_traces, write(nwbfile, tmp_path / "x.nwb"))
+    assert traces.shape == (40, 3) and not said
 
 
 def test_neuropil_alone_is_read_only_by_name(tmp_path):

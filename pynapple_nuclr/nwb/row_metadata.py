@@ -14,6 +14,7 @@ from hdmf.common import DynamicTableRegion, VectorIndex
 from numpy.typing import NDArray
 
 from pynapple_nuclr.columns import is_missing_label
+from pynapple_nuclr.nwb.read_notes import ReadNotes
 from pynapple_nuclr.nwb.values import (
     check_stored,
     decode,
@@ -29,8 +30,10 @@ _MOST_TEXTS = 20  # texts a row, of labels; with more they say something of each
 _NOT_SINGLE = {
     *("noise", "artifact", "artefact", "reject", "rejected"),
     *("mua", "multi", "multiunit", "multiunits", "multiunitactivity"),
+    *("hash", "thresholdcrossing", "thresholdcrossings"),
 }
 """Words for clusters that are no single unit, as `plain_name` writes them."""
+_UNSORTED = re.compile(r"threshold.?crossing|multi.?unit|unsorted|not (\w+.)?sorted", re.IGNORECASE)
 
 
 def scalar_columns(table: Any) -> dict[str, NDArray[Any]]:
@@ -144,6 +147,15 @@ def warn_of_noise(columns: Mapping[str, NDArray[Any]], source: Any) -> None:
         warn_user(
             f"{source}: {called.sum()} of {len(values)} units have {name} {list_some(words)} and "
             f"are read; leave them out: units[{without}]"
+        )
+
+
+def warn_if_not_sorted(table: Any, notes: ReadNotes) -> None:
+    """Warn if a table of units is described as threshold crossings or multi-unit activity."""
+    if _UNSORTED.search(description := str(table.description)):
+        notes.warn(
+            f"units are read as single neurons, which some may not be: {table.name!r} is "
+            f"described as {description[:100]!r}"
         )
 
 

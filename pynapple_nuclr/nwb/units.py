@@ -32,6 +32,7 @@ from pynapple_nuclr.nwb.row_metadata import (
     describe_units,
     scalar_columns,
     subject_of,
+    warn_if_not_sorted,
 )
 from pynapple_nuclr.nwb.spike_trains import Clock, check_clock, clean_trains
 from pynapple_nuclr.nwb.trace_kinds import roi_responses
@@ -95,6 +96,7 @@ def units_and_report(
     """Return the units of an open file, from its table `name`, and what was read of it."""
     nwbfile, notes = file.nwbfile, ReadNotes(file)
     table = choose_units(nwbfile, file, name)
+    warn_if_not_sorted(table, notes)
     chosen = named_epochs(nwbfile, file, epochs)
     ids = read_values(table.id.data)
     _check_ids(ids, file)

@@ -20,6 +20,8 @@ _FALL = 1.0  # s by which a clock that starts again falls back at least
 _GAP = 1.0  # s between the parts of a clock that starts again
 _FEW = 4 * _SMOOTH  # with fewer spikes a unit alone does not show that the clock starts again
 _ONE_IN = 20  # spikes for each fall: with more falls they are in no order at all
+_COARSE = 0.004  # s between any two spikes of a population: no times of spikes
+_MANY_UNITS, _MANY_SPIKES = 5, 1000  # of which some should be closer than that
 _SHOWN = 5  # spikes in the shortest part that are expected of a unit which should show the fall
 
 
@@ -41,6 +43,7 @@ def clean_trains(
 ) -> SpikeTrains:
     """Return finite spike times in order."""
     trains = _without_nan(trains, ids, notes)
+    _warn_if_coarse(trains, notes)
     unsorted = [i for i, train in enumerate(trains) if (np.diff(train) < 0).any()]
     if not unsorted:
         return SpikeTrains(trains, None)
@@ -69,6 +72,20 @@ def _without_nan(trains: Trains, ids: NDArray[np.int64], notes: ReadNotes) -> Tr
         left_out=f"{said} (unit {list_some(ids[gone > 0])})",
     )
     return [train[one] for train, one in zip(trains, finite, strict=True)]
+
+
+def _warn_if_coarse(trains: Trains, notes: ReadNotes) -> None:
+    """Warn of times that are all multiples of some: bins, frames, or numbers of few digits."""
+    first = [train[:_MANY_SPIKES] for train in trains if len(train)]
+    if len(first) < _MANY_UNITS or sum(map(len, first)) < _MANY_SPIKES:
+        return
+    apart = np.diff(np.unique(np.concatenate(first)))
+    apart = apart[apart > 1e-6].min(initial=np.inf)  # the same bin, but for rounding
+    if apart >= _COARSE:
+        notes.warn(
+            f"no two spike times of {len(first)} units differ by less than {apart:.3g} s: they are "
+            "those of bins or frames, or of too few digits (float32), or not in seconds"
+        )
 
 
 def _falls(train: NDArray[np.float64]) -> NDArray[np.int64]:

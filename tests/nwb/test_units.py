@@ -10,6 +10,7 @@ import numpy as np
 import pynapple as nap
 import pynwb
 import pytest
+from foreign_files import quietly, trains, units_file
 from nwb_recordings import TRIALS, foreign_file, make_units
 
 from pynapple_nuclr.nwb.stored_embeddings import describe_nwb, read_embedding
@@ -123,3 +124,30 @@ def test_reading_an_embedding_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="no column 'nuclr_embedding'.*write_nwb"):
         read_embedding(source)
     assert describe_nwb(source)["embeddings"] == {}
+
+
+COARSE = {
+    # spike times as they are stored → is it said
+    "in full": (lambda times: times, False),
+    "of milliseconds": (lambda times: times.round(3), False),
+    "of frames": (lambda times: (times * 30).round() / 30, True),
+    "of frames of a clock": (lambda times: 1e-9 * times + (times * 30).round() / 30, True),
+    "of bins": (lambda times: times.round(2), True),
+    "float32": (lambda times: (times + 3600).astype(np.float32), False),
+    "float32 of a clock of Unix": (lambda times: (times * 30 + 1.6e9).astype(np.float32), True),
+}
+
+
+@pytest.mark.parametrize("case", COARSE)
+def test_times_that_are_no_times_of_spikes(tmp_path, case):
+    """Events of deconvolved traces, counts in bins, and times that lost their digits."""
+    stored, is_said = COARSE[case]
+    path = units_file(tmp_path / "x.nwb", [stored(one) for one in trains(6)])
+    units, said = quietly(read_units, path)
+    assert len(units) == 6
+    assert len(said) == sum("no two spike times of 6 units" in one for one in said) == is_said
+
+
+def test_a_few_spikes_on_a_grid_are_not_warned_of(tmp_path):
+    grid = [np.arange(100.0)] * 6
+    assert not quietly(read_units, units_file(tmp_path / "x.nwb", grid))[1]

@@ -40,7 +40,7 @@ from pynapple_nuclr.windows import open_patch_reader
 TINY = EncoderConfig(
     dim=32, heads=2, head_dim=16, temporal_layers=1, spatiotemporal_layers=1, dropout=0.0
 )
-FAST, SLOW = range(10), range(1_000, 3_000)
+FAST, SLOW = range(16), range(1_000, 3_000)
 
 
 def damage(path, rng, forge=None, other=b""):

@@ -95,13 +95,12 @@ def test_scores_of_structure_and_of_noise():
     probe = fitted()
     assert probe.cv_score_ > 0.9
     assert 0.1 < probe.cv_chance_ < 0.55
-    noise = Probe("cell_type", inputs="embedding").fit(embedded(150, separation=0.0), verbose=False)
+    noise = Probe("cell_type").fit(embedded(150, separation=0.0), verbose=False)
     assert abs(noise.cv_score_ - noise.cv_chance_) < 0.15
     assert probe.above_chance_
     # Two standard deviations: about one in twenty is above by chance.
     noises = [embedded(60, separation=0.0, seed=seed) for seed in range(1, 5)]
-    probes = [Probe("cell_type", inputs="embedding").fit(one, verbose=False) for one in noises]
-    above = [one.above_chance_ for one in probes]
+    above = [Probe("cell_type").fit(one, verbose=False).above_chance_ for one in noises]
     assert sum(above) <= 1
 
 
@@ -110,7 +109,7 @@ def test_a_probe_of_random_labels_says_so_and_writes_unknown(seed):
     units = embedded(60, seed=seed)
     kinds = np.random.default_rng(seed).permutation(units["cell_type"].to_numpy())
     with pytest.warns(UserWarning, match=r"not above chance: macro F1 0\.\d+ .*chance 0\.\d+ ± 0"):
-        probe = Probe("random", inputs="embedding").fit(units, kinds, verbose=False)
+        probe = Probe("random").fit(units, kinds, verbose=False)
     with pytest.warns(UserWarning, match="all units are called 'unknown'.*force=True"):
         annotated = probe.annotate(units)
     assert set(annotated["predicted_random"]) == {"unknown"}

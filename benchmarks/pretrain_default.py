@@ -12,9 +12,9 @@
 An interrupted run continues when it is started again with the same arguments. `--install` then
 stores the result in half precision in pynapple_nuclr/weights; benchmarks/bundled_encoder.py adds
 scores to the card. `--record` updates the card of the stored encoder, its windows and what is known
-of its training recordings; the weights are not changed. "rats" is trained in windows of 10 s and
-stored to read windows of 30 s. `--init` goes on from an encoder in a new run, whose learning rate
-rises and falls again; the card then lists the earlier runs, too.
+of its training recordings ("calcium": with `--slowed`); the weights are not changed. "rats" is
+trained in windows of 10 s and stored to read windows of 30 s. `--init` goes on from an encoder in a
+new run, whose learning rate rises and falls again; the card then lists the earlier runs, too.
 
 "rats" is trained on continuous recordings of six rats (Apache-2.0; two more are held out) and on
 simulated populations; "spikes", whose patches fit into trials, on the Steinmetz sessions (CC BY
@@ -54,6 +54,8 @@ TRAINING = {
     "seed": 0,
 }
 CALCIUM = nap_nuclr.EncoderConfig(modality="calcium", attention_scope="window", dropout=0.0, **SIZE)
+NOISE = 0.3
+"""Of slowed traces, in standard deviations of each."""
 FAR_VIEWS = {"batch_size": 2, "max_units": 192, "max_view_distance": None}
 
 
@@ -186,15 +188,15 @@ def simulated_fluorescence() -> dict[str, Any]:
     return simulated(6, duration=600, modality="calcium", frame_rate=frame_rate, drift=0.3)
 
 
-def slowed(traces: Any, factor: float = 1.7, noise: float = 0.3) -> Any:
+def slowed(traces: Any, factor: float = 1.7) -> Any:
     """Return traces that change more slowly by a factor, at the same frame rate.
 
-    Noise, in standard deviations of a trace, replaces that which interpolation averages.
+    Noise (`NOISE`) replaces that which interpolation averages.
     """
     frames, values = np.arange(len(traces)), np.asarray(traces.values, dtype=float)
     at = np.linspace(0, frames[-1], int(factor * len(frames)))
     slow = np.stack([np.interp(at, frames, one) for one in values.T], axis=1)
-    slow += noise * values.std(axis=0) * np.random.default_rng(0).standard_normal(slow.shape)
+    slow += NOISE * values.std(axis=0) * np.random.default_rng(0).standard_normal(slow.shape)
     step = np.median(np.diff(traces.times()))
     return nap.TsdFrame(t=step * np.arange(len(at)), d=slow, columns=traces.columns)
 

@@ -24,7 +24,7 @@ import torch
 from features import STATISTICS, Features
 from label_free import reidentified
 from page import machine, markdown
-from pretrain_default import HELD_OUT_FISH, slowed
+from pretrain_default import HELD_OUT_FISH, NOISE, slowed
 from scoring import untrained
 
 from pynapple_nuclr import load_encoder
@@ -53,7 +53,7 @@ def table(data: Path, encoders: dict[str, Any]) -> str:
             "## Zebrafish: regions find themselves, activity slowed",
             f"How often a region's nearest neighbour between odd and even windows is the region "
             f"itself, mean over the {len(fish)} fish that trained no encoder; traces were slowed "
-            "by interpolation, and noise of 0.3 standard deviations was added "
+            f"by interpolation, and noise of {NOISE} standard deviations was added "
             f"(`python benchmarks/slowed_fish.py`). {datetime.date.today().isoformat()}, "
             f"{machine()}.",
             markdown(found),
